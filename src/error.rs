@@ -1,0 +1,178 @@
+//! What can go wrong, as people outside see it.
+//!
+//! Which type belongs where: `anyhow` in `main` and in tests; [`Error`] from the room service
+//! upwards; fred's errors become [`Code::ServiceUnavailable`] or [`Code::Internal`] in the one
+//! `From` below. HTTP, WebSocket, the OpenAPI page and the texts all read the one table [`Code`].
+
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+
+use crate::problem::Problem;
+
+/// Every error code of the contract, the same in HTTP and WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Code {
+    /// A field or a frame is not what it should be; the details say which.
+    ValidationFailed,
+    /// The token is not that of a live session of the room.
+    InvalidToken,
+    /// The connection has not joined the room.
+    NotInRoom,
+    /// There is no such room, or it has expired.
+    RoomNotFound,
+    /// There is nothing at this path.
+    NotFound,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// A live session holds the name.
+    NameTaken,
+    /// The room has as many members as it may have.
+    RoomFull,
+    /// The body is over the size limit.
+    PayloadTooLarge,
+    /// The body is not declared as JSON.
+    UnsupportedMediaType,
+    /// A plain request where a WebSocket upgrade is needed.
+    UpgradeRequired,
+    /// Too much too fast; the answer says when to try again.
+    RateLimited,
+    /// A fault of ours; the log has the cause.
+    Internal,
+    /// Redis is out of reach or the node drains; try again.
+    ServiceUnavailable,
+}
+
+impl Code {
+    /// Every code, in the order of the contract.
+    pub const ALL: [Code; 14] = [
+        Code::ValidationFailed,
+        Code::InvalidToken,
+        Code::NotInRoom,
+        Code::RoomNotFound,
+        Code::NotFound,
+        Code::MethodNotAllowed,
+        Code::NameTaken,
+        Code::RoomFull,
+        Code::PayloadTooLarge,
+        Code::UnsupportedMediaType,
+        Code::UpgradeRequired,
+        Code::RateLimited,
+        Code::Internal,
+        Code::ServiceUnavailable,
+    ];
+
+    /// The name on the wire and the HTTP status: the one place that pairs them.
+    const fn row(self) -> (&'static str, u16) {
+        match self {
+            Code::ValidationFailed => ("VALIDATION_FAILED", 400),
+            Code::InvalidToken => ("INVALID_TOKEN", 401),
+            Code::NotInRoom => ("NOT_IN_ROOM", 403),
+            Code::RoomNotFound => ("ROOM_NOT_FOUND", 404),
+            Code::NotFound => ("NOT_FOUND", 404),
+            Code::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 405),
+            Code::NameTaken => ("NAME_TAKEN", 409),
+            Code::RoomFull => ("ROOM_FULL", 409),
+            Code::PayloadTooLarge => ("PAYLOAD_TOO_LARGE", 413),
+            Code::UnsupportedMediaType => ("UNSUPPORTED_MEDIA_TYPE", 415),
+            Code::UpgradeRequired => ("UPGRADE_REQUIRED", 426),
+            Code::RateLimited => ("RATE_LIMITED", 429),
+            Code::Internal => ("INTERNAL", 500),
+            Code::ServiceUnavailable => ("SERVICE_UNAVAILABLE", 503),
+        }
+    }
+
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The HTTP status.
+    pub const fn status(self) -> u16 {
+        self.row().1
+    }
+
+    /// The code with this name on the wire; Lua scripts answer with these names.
+    pub fn from_wire(name: &str) -> Option<Code> {
+        Code::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+}
+
+/// One failed request or frame: the code, what was wrong by field, and when to try again.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{}", code.as_str(), cause.as_deref().map(|c| format!(": {c}")).unwrap_or_default())]
+pub struct Error {
+    /// The code of the contract.
+    pub code: Code,
+    /// What was wrong, by field; empty unless the code is [`Code::ValidationFailed`].
+    pub problems: BTreeMap<Cow<'static, str>, Problem>,
+    /// When a retry may succeed; always set for 429 and 503.
+    pub retry_after: Option<Duration>,
+    /// What happened, for the log alone; never sent to anyone.
+    pub cause: Option<String>,
+}
+
+/// When to try again if nothing better is known.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl Error {
+    /// An error of the given code with nothing else to say.
+    pub fn new(code: Code) -> Self {
+        let retry_after = matches!(code, Code::RateLimited | Code::ServiceUnavailable)
+            .then_some(DEFAULT_RETRY_AFTER);
+        Self { code, problems: BTreeMap::new(), retry_after, cause: None }
+    }
+
+    /// A [`Code::ValidationFailed`] about one field.
+    pub fn invalid(field: impl Into<Cow<'static, str>>, problem: Problem) -> Self {
+        let mut error = Self::new(Code::ValidationFailed);
+        error.problems.insert(field.into(), problem);
+        error
+    }
+
+    /// A [`Code::RateLimited`] that may be tried again after `wait`.
+    pub fn rate_limited(wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..Self::new(Code::RateLimited) }
+    }
+
+    /// A [`Code::Internal`] whose cause goes to the log.
+    pub fn internal(cause: impl Into<String>) -> Self {
+        Self { cause: Some(cause.into()), ..Self::new(Code::Internal) }
+    }
+
+    /// A [`Code::ServiceUnavailable`] whose cause goes to the log.
+    pub fn unavailable(cause: impl Into<String>) -> Self {
+        Self { cause: Some(cause.into()), ..Self::new(Code::ServiceUnavailable) }
+    }
+}
+
+impl From<Code> for Error {
+    fn from(code: Code) -> Self {
+        Self::new(code)
+    }
+}
+
+impl From<fred::error::Error> for Error {
+    /// A fault in how we speak to Redis is ours; anything else means that Redis is out of reach
+    /// or not ready to serve (loading, read-only, out of memory), which passes.
+    fn from(error: fred::error::Error) -> Self {
+        use fred::error::ErrorKind;
+        match error.kind() {
+            ErrorKind::InvalidArgument | ErrorKind::InvalidCommand | ErrorKind::Parse => {
+                Self::internal(error.to_string())
+            }
+            _ => Self::unavailable(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Code;
+
+    #[test]
+    fn every_code_is_found_by_its_name() {
+        for code in Code::ALL {
+            assert_eq!(Code::from_wire(code.as_str()), Some(code));
+        }
+        assert_eq!(Code::from_wire("OK"), None);
+    }
+}

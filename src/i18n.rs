@@ -1,0 +1,313 @@
+//! What people read when something goes wrong, in Korean and in English.
+//!
+//! Each sentence says what to do next. Codes and field names stay the same in every language.
+
+use crate::{error::Code, problem::Problem};
+
+/// A language that we have sentences in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Language {
+    /// English, also for everybody whose language we do not have.
+    #[default]
+    En,
+    /// Korean.
+    Ko,
+}
+
+impl Language {
+    /// The language that an `Accept-Language` header likes best among ours.
+    ///
+    /// Weights as in RFC 9110, section 12.4.2; of equal weights the first wins.
+    pub fn from_accept(header: &str) -> Self {
+        let mut best = (0.0, Language::default());
+        for (language, weight) in header.split(',').filter_map(preference) {
+            if weight > best.0 {
+                best = (weight, language);
+            }
+        }
+        best.1
+    }
+}
+
+/// One item of `Accept-Language`: `ko-KR;q=0.8`. `None` for languages that we do not have.
+fn preference(item: &str) -> Option<(Language, f32)> {
+    let mut parts = item.split(';').map(str::trim);
+    let tag = parts.next()?;
+    let weight = match parts.next() {
+        Some(parameter) => parameter.strip_prefix("q=")?.trim().parse().ok()?,
+        None => 1.0,
+    };
+    let language = match tag.split('-').next()?.to_ascii_lowercase().as_str() {
+        "ko" => Language::Ko,
+        "en" | "*" => Language::En,
+        _ => return None,
+    };
+    Some((language, weight))
+}
+
+/// Something that keeps the node from serving; `/readyz` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// Redis is out of reach.
+    Redis,
+    /// The node drains.
+    Node,
+}
+
+impl Outage {
+    /// The component that is down.
+    pub const fn component(self) -> &'static str {
+        match self {
+            Outage::Redis => "redis",
+            Outage::Node => "node",
+        }
+    }
+}
+
+/// What an error code means to the person who gets it.
+pub const fn message(code: Code, language: Language) -> &'static str {
+    let (en, ko) = match code {
+        Code::ValidationFailed => (
+            "Something in this request is not right. Correct it and try again.",
+            "요청에 올바르지 않은 내용이 있습니다. 고친 뒤 다시 시도해 주세요.",
+        ),
+        Code::InvalidToken => (
+            "This token is missing, wrong, or its session has ended. Join again with a name.",
+            "토큰이 없거나 올바르지 않거나 세션이 끝났습니다. 이름으로 다시 입장해 주세요.",
+        ),
+        Code::NotInRoom => (
+            "You are not in this room. Join it first.",
+            "이 방에 들어와 있지 않습니다. 먼저 입장해 주세요.",
+        ),
+        Code::RoomNotFound => (
+            "There is no such room, or it has expired. Check the link or make a new room.",
+            "방이 없거나 만료되었습니다. 링크를 확인하거나 새 방을 만들어 주세요.",
+        ),
+        Code::NotFound => (
+            "There is nothing at this address. Check the path.",
+            "이 주소에는 아무것도 없습니다. 경로를 확인해 주세요.",
+        ),
+        Code::MethodNotAllowed => (
+            "This address does not take this method. The Allow header lists those it takes.",
+            "이 주소에서는 쓸 수 없는 메서드입니다. 쓸 수 있는 메서드는 Allow 헤더에 있습니다.",
+        ),
+        Code::NameTaken => (
+            "Somebody in this room has this name already. Choose another one.",
+            "이 방에서 이미 쓰고 있는 이름입니다. 다른 이름을 골라 주세요.",
+        ),
+        Code::RoomFull => (
+            "This room is full. Try again when somebody has left.",
+            "방이 가득 찼습니다. 누군가 나간 뒤에 다시 시도해 주세요.",
+        ),
+        Code::PayloadTooLarge => (
+            "This is too large. Send less at once.",
+            "보낸 내용이 너무 큽니다. 줄여서 다시 보내 주세요.",
+        ),
+        Code::UnsupportedMediaType => (
+            "Send JSON, with the header Content-Type: application/json.",
+            "Content-Type: application/json 헤더와 함께 JSON으로 보내 주세요.",
+        ),
+        Code::UpgradeRequired => (
+            "This address speaks WebSocket only. Connect with a WebSocket client.",
+            "WebSocket 전용 주소입니다. WebSocket 클라이언트로 연결해 주세요.",
+        ),
+        Code::RateLimited => (
+            "Too much at once. Wait a moment and try again.",
+            "요청이 너무 많습니다. 잠시 기다렸다가 다시 시도해 주세요.",
+        ),
+        Code::Internal => (
+            "Something went wrong on our side. Try again; if it persists, tell the operator.",
+            "서버에 문제가 생겼습니다. 다시 시도하고, 계속되면 운영자에게 알려 주세요.",
+        ),
+        Code::ServiceUnavailable => (
+            "The service is out of reach for a moment. Try again shortly.",
+            "잠시 서비스를 이용할 수 없습니다. 조금 뒤에 다시 시도해 주세요.",
+        ),
+    };
+    choose(language, en, ko)
+}
+
+/// What is wrong with one field, and how to put it right.
+pub fn problem(problem: Problem, language: Language) -> String {
+    let (en, ko) = problem_sentences(problem);
+    let (min, max) = bounds(problem);
+    let sentence = choose(language, en, ko);
+    sentence.replace("{min}", &min.to_string()).replace("{max}", &max.to_string())
+}
+
+/// The numbers that a problem's sentence speaks of; zero where it speaks of none.
+const fn bounds(problem: Problem) -> (usize, usize) {
+    match problem {
+        Problem::OutOfRange { min, max } => (min, max),
+        Problem::NameTooLong { max }
+        | Problem::TextTooLong { max }
+        | Problem::KeyLength { max }
+        | Problem::TooManyRooms { max } => (0, max),
+        _ => (0, 0),
+    }
+}
+
+/// Sentences with `{min}` and `{max}` in the places of the numbers.
+const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
+    match problem {
+        Problem::Required => ("This field is needed.", "꼭 필요한 항목입니다."),
+        Problem::WrongType => (
+            "This value has the wrong type. See /openapi.json for the right one.",
+            "값의 형식이 맞지 않습니다. /openapi.json에서 형식을 확인해 주세요.",
+        ),
+        Problem::NameEmpty => ("Enter a name.", "이름을 적어 주세요."),
+        Problem::NameTooLong { .. } => {
+            ("Use at most {max} characters.", "{max}자 이하로 적어 주세요.")
+        }
+        Problem::NameCharacters => (
+            "Leave out control characters, direction marks and invisible characters.",
+            "제어 문자, 글자 방향 문자, 보이지 않는 문자를 빼 주세요.",
+        ),
+        Problem::NameReserved => (
+            "A name may not begin with lr_. Choose another one.",
+            "이름은 lr_로 시작할 수 없습니다. 다른 이름을 골라 주세요.",
+        ),
+        Problem::TextEmpty => ("Write something.", "내용을 적어 주세요."),
+        Problem::TextTooLong { .. } => (
+            "Write at most {max} characters, or send it in parts.",
+            "{max}자 이하로 쓰거나 나누어 보내 주세요.",
+        ),
+        Problem::KeyLength { .. } => {
+            ("Use 1 to {max} characters.", "1자에서 {max}자 사이로 적어 주세요.")
+        }
+        Problem::NotAMessageId => (
+            "Use the id of a message, such as 1763683200123-0.",
+            "1763683200123-0 같은 메시지 id를 적어 주세요.",
+        ),
+        Problem::OutOfRange { .. } => (
+            "Use a whole number from {min} to {max}.",
+            "{min} 이상 {max} 이하의 정수를 적어 주세요.",
+        ),
+        Problem::BeforeAndAfter => {
+            ("Use either before or after, not both.", "before와 after 가운데 하나만 써 주세요.")
+        }
+        Problem::NotJson => ("Send one JSON object.", "JSON 객체 하나를 보내 주세요."),
+        Problem::Binary => (
+            "Send UTF-8 text frames, not binary ones.",
+            "바이너리가 아니라 UTF-8 텍스트 프레임으로 보내 주세요.",
+        ),
+        Problem::UnknownVerb => {
+            ("Use join, msg, ping or leave.", "join, msg, ping, leave 가운데 하나를 써 주세요.")
+        }
+        Problem::UnknownStatus => ("Use online or away.", "online이나 away를 써 주세요."),
+        Problem::RoomIdNeeded => {
+            ("Say which room this is for.", "어느 방에 대한 것인지 roomId를 적어 주세요.")
+        }
+        Problem::AlreadyJoined => (
+            "This connection is in the room under another name. Leave first.",
+            "이 연결은 이미 다른 이름으로 이 방에 있습니다. 먼저 나가 주세요.",
+        ),
+        Problem::TooManyRooms { .. } => (
+            "One connection may be in {max} rooms. Leave one, or open another connection.",
+            "연결 하나로 방 {max}개까지 들어갈 수 있습니다. 방에서 나가거나 새로 연결해 주세요.",
+        ),
+    }
+}
+
+/// Why the node does not take traffic.
+pub const fn outage(outage: Outage, language: Language) -> &'static str {
+    let (en, ko) = match outage {
+        Outage::Redis => (
+            "Redis is out of reach. The node takes traffic again once it is back.",
+            "Redis에 연결할 수 없습니다. 다시 연결되면 트래픽을 받습니다.",
+        ),
+        Outage::Node => (
+            "This node is shutting down. Use another one.",
+            "이 노드는 종료하는 중입니다. 다른 노드를 이용해 주세요.",
+        ),
+    };
+    choose(language, en, ko)
+}
+
+const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'static str {
+    match language {
+        Language::En => en,
+        Language::Ko => ko,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROBLEMS: [Problem; 19] = [
+        Problem::Required,
+        Problem::WrongType,
+        Problem::NameEmpty,
+        Problem::NameTooLong { max: 7 },
+        Problem::NameCharacters,
+        Problem::NameReserved,
+        Problem::TextEmpty,
+        Problem::TextTooLong { max: 7 },
+        Problem::KeyLength { max: 7 },
+        Problem::NotAMessageId,
+        Problem::OutOfRange { min: 3, max: 7 },
+        Problem::BeforeAndAfter,
+        Problem::NotJson,
+        Problem::Binary,
+        Problem::UnknownVerb,
+        Problem::UnknownStatus,
+        Problem::RoomIdNeeded,
+        Problem::AlreadyJoined,
+        Problem::TooManyRooms { max: 7 },
+    ];
+
+    fn has_hangul(text: &str) -> bool {
+        text.chars().any(|c| ('가'..='힣').contains(&c))
+    }
+
+    #[test]
+    fn the_best_liked_of_our_languages_wins() {
+        let cases = [
+            ("", Language::En),
+            ("ko", Language::Ko),
+            ("KO-kr", Language::Ko),
+            ("ko-KR,ko;q=0.9,en-US;q=0.8,en;q=0.7", Language::Ko),
+            ("en-US,en;q=0.9,ko;q=0.8", Language::En),
+            ("en;q=0.5, ko;q=0.7", Language::Ko),
+            ("fr, ko;q=0.2", Language::Ko),
+            ("fr, de", Language::En),
+            ("ko;q=0", Language::En),
+            ("*, ko;q=0.5", Language::En),
+            ("ko;q=much, en;q=0.1", Language::En),
+            ("kok", Language::En),
+        ];
+        for (header, language) in cases {
+            assert_eq!(Language::from_accept(header), language, "{header}");
+        }
+    }
+
+    #[test]
+    fn every_code_has_a_sentence_in_both_languages() {
+        for code in Code::ALL {
+            assert!(message(code, Language::En).is_ascii(), "{code:?}");
+            assert!(has_hangul(message(code, Language::Ko)), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn every_problem_has_a_sentence_with_its_numbers_in_both_languages() {
+        for case in PROBLEMS {
+            let (en, ko) = (problem(case, Language::En), problem(case, Language::Ko));
+            assert!(en.is_ascii() && has_hangul(&ko), "{case:?}");
+            for text in [en, ko] {
+                assert!(!text.contains(['{', '}']), "{text}");
+                let number = bounds(case).1;
+                assert!(number == 0 || text.contains(&number.to_string()), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_outage_has_a_sentence_in_both_languages() {
+        for case in [Outage::Redis, Outage::Node] {
+            assert!(outage(case, Language::En).is_ascii());
+            assert!(has_hangul(outage(case, Language::Ko)));
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The words of the contract as types: parsed once at the edge, trusted everywhere behind it.
+//!
+//! Knows no Redis, no HTTP and no socket.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::problem::Problem;
+
+/// What ids and secrets are made of: a double click selects all of it.
+const LETTERS_AND_DIGITS: [char; 62] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I',
+    'J', 'K', 'L', 'M', 'N', 'O', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z', 'a', 'b',
+    'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u',
+    'v', 'w', 'x', 'y', 'z',
+];
+/// 12 letters and digits are 71 bits: the link is the key to the room, so it must not be guessed.
+const ROOM_ID_LENGTH: usize = 12;
+/// Longest room id that is looked up at all; ids made elsewhere may be longer than ours.
+const ROOM_ID_MAX: usize = 64;
+/// 22 letters and digits are 130 bits.
+const SECRET_LENGTH: usize = 22;
+/// What every token begins with, and no nickname may.
+pub const TOKEN_PREFIX: &str = "lr_";
+
+/// The name of a room.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct RoomId(Arc<str>);
+
+impl RoomId {
+    /// A new id that nobody can guess.
+    pub fn random() -> Self {
+        Self(nanoid::nanoid!(ROOM_ID_LENGTH, &LETTERS_AND_DIGITS).into())
+    }
+
+    /// A room id as it stands in a path or a frame. `None` where no room can have it.
+    pub fn parse(raw: &str) -> Option<Self> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        let fits = (1..=ROOM_ID_MAX).contains(&raw.len());
+        (fits && raw.bytes().all(plain)).then(|| Self(raw.into()))
+    }
+
+    /// The id as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A name in one room: trimmed, NFC, and free of characters that nobody can see.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct UserId(Arc<str>);
+
+impl UserId {
+    /// A nickname as somebody typed it.
+    ///
+    /// # Errors
+    /// The first rule of the contract that it breaks. `max` is in code points.
+    pub fn parse(raw: &str, max: usize) -> Result<Self, Problem> {
+        let name: String = raw.trim().nfc().collect();
+        if name.is_empty() {
+            return Err(Problem::NameEmpty);
+        }
+        if name.starts_with(TOKEN_PREFIX) {
+            return Err(Problem::NameReserved);
+        }
+        if name.chars().any(is_unseen) || has_loose_joiner(&name) {
+            return Err(Problem::NameCharacters);
+        }
+        if name.chars().count() > max {
+            return Err(Problem::NameTooLong { max });
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// A name that Redis hands back: it was parsed before it was stored.
+    pub fn stored(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Characters that a name may not have because they hide, or turn around what follows.
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}' | '\u{2028}' | '\u{2029}')
+        || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Joiners belong between two characters (Persian, emoji families); at an end or beside another
+/// joiner they make two names look the same.
+fn has_loose_joiner(name: &str) -> bool {
+    let is_joiner = |c: char| matches!(c, '\u{200C}' | '\u{200D}');
+    let mut before = None;
+    for c in name.chars() {
+        if is_joiner(c) && before.is_none_or(is_joiner) {
+            return true;
+        }
+        before = Some(c);
+    }
+    before.is_some_and(is_joiner)
+}
+
+/// What a user proves itself with: `lr_`, the name in base64url, a dot, the secret.
+///
+/// The name is inside so that one look at the session key is enough; it is no secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Arc<str>);
+
+impl Token {
+    /// A new token for a user of a room.
+    pub fn random(user: &UserId) -> Self {
+        let name = URL_SAFE_NO_PAD.encode(user.as_str());
+        let secret = nanoid::nanoid!(SECRET_LENGTH, &LETTERS_AND_DIGITS);
+        Self(format!("{TOKEN_PREFIX}{name}.{secret}").into())
+    }
+
+    /// A token as somebody presents it, with the user that it speaks of. `None` where it is none
+    /// of ours.
+    pub fn parse(raw: &str) -> Option<(Self, UserId)> {
+        let (name, secret) = raw.strip_prefix(TOKEN_PREFIX)?.split_once('.')?;
+        let name = String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?;
+        let plausible = secret.len() == SECRET_LENGTH && !name.is_empty();
+        plausible.then(|| (Self(raw.into()), UserId(name.into())))
+    }
+
+    /// The token itself, for its owner only.
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+
+    /// What Redis keeps: SHA-256 in hexadecimal. A slow hash would protect nothing here, as the
+    /// secret has 130 random bits.
+    pub fn hash(&self) -> String {
+        Sha256::digest(self.0.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Debug for Token {
+    /// Never the secret: tokens must not reach a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// A message's place in its room's stream: the id of its entry, `ms-seq`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId {
+    /// milliseconds since 1970, Redis's clock
+    pub ms: u64,
+    /// what orders entries of one millisecond; see `chain` for what else it says
+    pub seq: u64,
+}
+
+impl MessageId {
+    /// Before every message.
+    pub const ZERO: MessageId = MessageId { ms: 0, seq: 0 };
+}
+
+impl FromStr for MessageId {
+    type Err = Problem;
+
+    /// `ms-seq`, or `ms` alone for the first of that millisecond.
+    fn from_str(raw: &str) -> Result<Self, Problem> {
+        let number = |part: &str| {
+            let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| part.parse().ok()).flatten().ok_or(Problem::NotAMessageId)
+        };
+        let (ms, seq) = raw.split_once('-').unwrap_or((raw, "0"));
+        Ok(Self { ms: number(ms)?, seq: number(seq)? })
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+impl Serialize for MessageId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Checks a message's text.
+///
+/// # Errors
+/// Empty, or over `max` code points.
+pub fn check_text(text: &str, max: usize) -> Result<(), Problem> {
+    match text.chars().count() {
+        0 => Err(Problem::TextEmpty),
+        n if n > max => Err(Problem::TextTooLong { max }),
+        _ => Ok(()),
+    }
+}
+
+/// Checks an idempotency key.
+///
+/// # Errors
+/// Empty, or over `max` code points.
+pub fn check_key(key: &str, max: usize) -> Result<(), Problem> {
+    let length = key.chars().count();
+    if (1..=max).contains(&length) { Ok(()) } else { Err(Problem::KeyLength { max }) }
+}
+
+/// What a member shows of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Here and looking.
+    #[default]
+    Online,
+    /// Here, but not looking.
+    Away,
+}
+
+impl Status {
+    /// The word on the wire and in Redis.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Status::Online => "online",
+            Status::Away => "away",
+        }
+    }
+}
+
+macro_rules! text_like {
+    ($($name:ident),*) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    )*};
+}
+text_like!(RoomId, UserId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_trimmed_and_composed() {
+        assert_eq!(UserId::parse("  Zoe\u{308} ", 32).unwrap().as_str(), "Zo\u{eb}");
+        assert_eq!(UserId::parse("홍길동", 3).unwrap().as_str(), "홍길동");
+        assert_eq!(UserId::parse("👨\u{200D}👩", 32).unwrap().as_str(), "👨\u{200D}👩");
+    }
+
+    #[test]
+    fn names_that_break_a_rule() {
+        let cases = [
+            ("", Problem::NameEmpty),
+            (" \t ", Problem::NameEmpty),
+            ("lr_me", Problem::NameReserved),
+            ("a\u{0}b", Problem::NameCharacters),
+            ("a\u{202E}b", Problem::NameCharacters),
+            ("a\u{2066}b", Problem::NameCharacters),
+            ("a\u{200B}b", Problem::NameCharacters),
+            ("\u{200D}a", Problem::NameCharacters),
+            ("a\u{200D}", Problem::NameCharacters),
+            ("a\u{200D}\u{200C}b", Problem::NameCharacters),
+            ("12345", Problem::NameTooLong { max: 4 }),
+        ];
+        for (raw, problem) in cases {
+            assert_eq!(UserId::parse(raw, 4), Err(problem), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_names_its_user_and_hides_its_secret() {
+        let user = UserId::parse("홍길동", 32).unwrap();
+        let token = Token::random(&user);
+        let (again, name) = Token::parse(token.secret()).unwrap();
+        assert!(again == token && name == user);
+        assert_eq!(token.hash().len(), 64);
+        assert!(!format!("{token:?}").contains(token.secret()));
+        for bad in ["lr_", "lr_x", "lr_.", "user", "lr_QQ.short", "lr_!!.aaaaaaaaaaaaaaaaaaaaaa"] {
+            assert!(Token::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn message_ids_order_by_number() {
+        let id = |raw: &str| raw.parse::<MessageId>().unwrap();
+        assert!(id("9-10") < id("10-1") && id("10-9") < id("10-10"));
+        assert_eq!(id("7"), MessageId { ms: 7, seq: 0 });
+        for bad in ["", "-", "1-", "-1", "a-1", "+1-1", "1-1-1", "99999999999999999999999-1"] {
+            assert_eq!(bad.parse::<MessageId>(), Err(Problem::NotAMessageId), "{bad}");
+        }
+    }
+
+    #[test]
+    fn room_ids_that_cannot_be() {
+        assert!(RoomId::parse(RoomId::random().as_str()).is_some());
+        for bad in ["", "a:b", "{a}", "a b", "가", &"a".repeat(65)] {
+            assert!(RoomId::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

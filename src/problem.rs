@@ -1,0 +1,89 @@
+//! What exactly is wrong with one field: a closed list, so that every case has a sentence in
+//! every language (see `i18n`) and a test.
+
+/// One thing that is wrong with one field of a request or a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Problem {
+    /// The field is missing.
+    Required,
+    /// The field has another JSON type than it should.
+    WrongType,
+    /// A name is empty after trimming.
+    NameEmpty,
+    /// A name has more than `max` code points.
+    NameTooLong {
+        /// code points
+        max: usize,
+    },
+    /// A name has a control character, a direction mark or another invisible character.
+    NameCharacters,
+    /// A name begins with `lr_`, as only tokens do.
+    NameReserved,
+    /// A text is empty.
+    TextEmpty,
+    /// A text has more than `max` code points.
+    TextTooLong {
+        /// code points
+        max: usize,
+    },
+    /// An idempotency key is empty or has more than `max` characters.
+    KeyLength {
+        /// code points
+        max: usize,
+    },
+    /// Not a message id.
+    NotAMessageId,
+    /// A number outside its range.
+    OutOfRange {
+        /// the least that is allowed
+        min: usize,
+        /// the most that is allowed
+        max: usize,
+    },
+    /// `before` and `after` together.
+    BeforeAndAfter,
+    /// The body or the frame is not JSON, or not a JSON object.
+    NotJson,
+    /// A binary frame, or text that is not UTF-8.
+    Binary,
+    /// The frame has no `t`, or one that is no verb.
+    UnknownVerb,
+    /// `status` is neither `online` nor `away`.
+    UnknownStatus,
+    /// The connection is in several rooms (or none), so the frame must say which it means.
+    RoomIdNeeded,
+    /// The connection is in the room already, as somebody else.
+    AlreadyJoined,
+    /// The connection is in as many rooms as it may be.
+    TooManyRooms {
+        /// rooms
+        max: usize,
+    },
+}
+
+impl Problem {
+    /// A stable name for the kind of problem, under which the texts are filed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Problem::Required => "required",
+            Problem::WrongType => "wrong_type",
+            Problem::NameEmpty => "name_empty",
+            Problem::NameTooLong { .. } => "name_too_long",
+            Problem::NameCharacters => "name_characters",
+            Problem::NameReserved => "name_reserved",
+            Problem::TextEmpty => "text_empty",
+            Problem::TextTooLong { .. } => "text_too_long",
+            Problem::KeyLength { .. } => "key_length",
+            Problem::NotAMessageId => "not_a_message_id",
+            Problem::OutOfRange { .. } => "out_of_range",
+            Problem::BeforeAndAfter => "before_and_after",
+            Problem::NotJson => "not_json",
+            Problem::Binary => "binary",
+            Problem::UnknownVerb => "unknown_verb",
+            Problem::UnknownStatus => "unknown_status",
+            Problem::RoomIdNeeded => "room_id_needed",
+            Problem::AlreadyJoined => "already_joined",
+            Problem::TooManyRooms { .. } => "too_many_rooms",
+        }
+    }
+}
