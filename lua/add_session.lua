@@ -1,0 +1,15 @@
+-- Gives a guest without a socket a name in the room; it is no member until it joins.
+-- KEYS 2: 1 room, 2 user's session
+-- ARGV 2: 1 token hash, 2 session TTL (ms)
+-- RETURNS {'OK'}, {'ROOM_NOT_FOUND'} or {'NAME_TAKEN'}
+-- PROMISE 8: a name that a live session holds is nobody else's.
+local room, session = KEYS[1], KEYS[2]
+local token_hash, session_ttl = ARGV[1], ARGV[2]
+
+if redis.call('EXISTS', room) == 0 then return {'ROOM_NOT_FOUND'} end
+if redis.call('EXISTS', session) == 1 then return {'NAME_TAKEN'} end
+
+local now_ms = string.format('%.0f', math.floor(clock() / 1000))
+redis.call('HSET', session, 'token', token_hash, 'joinedAt', now_ms)
+redis.call('PEXPIRE', session, session_ttl)
+return {'OK'}

@@ -1,0 +1,53 @@
+-- Lets a connection into a room, as a new guest or as the user of its token, and takes the
+-- snapshot that the connection starts from.
+-- KEYS 5: 1 room, 2 members, 3 deadlines, 4 messages, 5 user's session
+-- DERIVED from ARGV 3: session and presence of this user and of members that lapsed
+-- ARGV 16: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
+--          5 'guest' (the name must be free, or taken by this very token, as where the answer to
+--          the first try was lost) or 'token' (it must be the user's), 6 token hash,
+--          7 connection id, 8 'online' or 'away', 9 presence TTL (ms), 10 session TTL (ms),
+--          11 room TTL (ms), 12 members a room may have, 13 last message id seen or '',
+--          14 messages wanted without it, 15 messages given with it at most,
+--          16 this node's channel
+-- RETURNS {'OK', members (JSON), away (JSON), creator, createdAt (ms), '1' if encrypted else '0',
+--          joinedAt (ms), last message id, events counted, '1' if there are more messages else '0',
+--          messages oldest first, as XRANGE gives them},
+--          {'ROOM_NOT_FOUND'}, {'NAME_TAKEN'}, {'INVALID_TOKEN'} or {'ROOM_FULL'}
+-- PUBLISHES user_joined, once per user; presence; user_left of lapsed members; a fence to the node
+-- PROMISE 2: the fence parts what the snapshot holds from what the connection gets afterwards.
+-- PROMISE 4: a user with another connection, or inside the grace, has not left and does not join.
+local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
+  id = ARGV[1], chan = ARGV[2], users = ARGV[3]}
+local session, user, mode, token_hash = KEYS[5], ARGV[4], ARGV[5], ARGV[6]
+local connection, status = ARGV[7], ARGV[8]
+local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
+local most_members, since = tonumber(ARGV[12]), ARGV[13]
+local latest, most, node = tonumber(ARGV[14]), tonumber(ARGV[15]), ARGV[16]
+local now_ms = math.floor(clock() / 1000)
+
+local facts = redis.call('HMGET', room.hash, 'creator', 'createdAt', 'e2e')
+if not facts[2] then return {'ROOM_NOT_FOUND'} end
+local known = redis.call('HGET', session, 'token')
+if mode == 'guest' and known and known ~= token_hash then return {'NAME_TAKEN'} end
+if mode == 'token' and known ~= token_hash then return {'INVALID_TOKEN'} end
+if redis.call('SISMEMBER', room.members, user) == 0 then
+  if redis.call('SCARD', room.members) >= most_members then sweep(room, now_ms) end
+  if redis.call('SCARD', room.members) >= most_members then return {'ROOM_FULL'} end
+end
+
+if not known then
+  redis.call('HSET', session, 'token', token_hash, 'joinedAt', string.format('%.0f', now_ms))
+end
+redis.call('HSET', session, 'conn:' .. connection,
+  string.format('%.0f %s', now_ms + presence_ttl, status))
+redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
+settle(room, user, now_ms)
+sweep(room, now_ms)
+keep(room, presence_ttl, room_ttl)
+
+local members, away = roster(room)
+local messages, more = history(room.messages, since, latest, most)
+local at = tip(room.messages)
+local events = fence(room, node, connection, at)
+return {'OK', members, away, facts[1], facts[2], facts[3] and '1' or '0',
+  redis.call('HGET', session, 'joinedAt'), at, events, more, messages}

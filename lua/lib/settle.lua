@@ -1,0 +1,36 @@
+-- settle(room, user, now_ms) -> whether the user has a live connection. If so, brings what the
+-- room shows of the user in line with its connections: a member, online unless all of them are
+-- away, until the last of their deadlines. Says what changed, and only that.
+-- Needs: announce.
+local function settle(room, user, now_ms)
+  local session = room.users .. user .. ':session'
+  local presence = room.users .. user .. ':presence'
+  local deadline, status = 0, 'away'
+  local fields = redis.call('HGETALL', session)
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 5) == 'conn:' then
+      local lapses, shown = string.match(fields[i + 1], '^(%d+) (%a+)$')
+      lapses = tonumber(lapses)
+      if lapses <= now_ms then
+        redis.call('HDEL', session, fields[i])
+      else
+        deadline = math.max(deadline, lapses)
+        if shown == 'online' then status = 'online' end
+      end
+    end
+  end
+  if deadline == 0 then return false end
+
+  local before = redis.call('GET', presence) or 'online'
+  redis.call('ZADD', room.deadlines, deadline, user)
+  redis.call('SET', presence, status, 'PX', string.format('%.0f', deadline - now_ms))
+  if redis.call('SADD', room.members, user) == 1 then
+    before = 'online'
+    announce(room, 'user_joined', '"userId":' .. cjson.encode(user))
+  end
+  if before ~= status then
+    announce(room, 'presence', '"userId":' .. cjson.encode(user) .. ',"status":"' .. status .. '"')
+  end
+  return true
+end
+

@@ -1,0 +1,27 @@
+-- Reads one page of a room's messages.
+-- KEYS 2: 1 room, 2 messages
+-- ARGV 3: 1 'before' or 'after', 2 a message id, or '+' with 'before' for the newest page,
+--         3 messages wanted
+-- RETURNS {'OK', '1' if there are more that way else '0', messages oldest first, as XRANGE gives
+--          them} or {'ROOM_NOT_FOUND'}
+-- PROMISE 2: the ids are the cursor, so pages neither overlap nor skip.
+local room, messages = KEYS[1], KEYS[2]
+local way, from, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+if redis.call('EXISTS', room) == 0 then return {'ROOM_NOT_FOUND'} end
+
+local found
+if way == 'after' then
+  found = redis.call('XRANGE', messages, '(' .. from, '+', 'COUNT', wanted + 1)
+else
+  local newest = from == '+' and '+' or '(' .. from
+  found = redis.call('XREVRANGE', messages, newest, '-', 'COUNT', wanted + 1)
+end
+local more = #found > wanted
+if more then found[#found] = nil end
+if way == 'before' then
+  for i = 1, math.floor(#found / 2) do
+    found[i], found[#found + 1 - i] = found[#found + 1 - i], found[i]
+  end
+end
+return {'OK', more and '1' or '0', found}

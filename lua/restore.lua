@@ -1,0 +1,50 @@
+-- Puts a room back that Redis lost, and in it the users whose connections a node holds.
+-- KEYS 4: 1 room, 2 members, 3 deadlines, 4 messages
+-- DERIVED from ARGV 3: session and presence of the users named
+-- ARGV 11 and on: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms),
+--          5 session TTL (ms), 6 room TTL (ms), 7 creator, 8 createdAt (ms), 9 '1' if encrypted
+--          else '0', 10 this node's channel, 11 the fence's tag; then for each user: name, token
+--          hash, joinedAt (ms), last message id read or '', number of connections, and for each of
+--          these: connection id, age of its last heartbeat (ms), 'online' or 'away'
+-- RETURNS {'OK', users whose name somebody else took meanwhile …}
+-- PUBLISHES members, a fence to the node; no user_joined: nobody has noticed that they were gone
+-- PROMISE 5: Redis away, users stay.
+local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
+  id = ARGV[1], chan = ARGV[2], users = ARGV[3]}
+local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local now_ms = math.floor(clock() / 1000)
+
+redis.call('HSETNX', room.hash, 'createdAt', ARGV[8])
+redis.call('HSETNX', room.hash, 'creator', ARGV[7])
+if ARGV[9] == '1' then redis.call('HSET', room.hash, 'e2e', 1) end
+
+local reply = {'OK'}
+local next_arg = 12
+while next_arg <= #ARGV do
+  local user, token_hash, joined, read = ARGV[next_arg], ARGV[next_arg + 1], ARGV[next_arg + 2], ARGV[next_arg + 3]
+  local count = tonumber(ARGV[next_arg + 4])
+  next_arg = next_arg + 5
+  local session = room.users .. user .. ':session'
+  local known = redis.call('HGET', session, 'token')
+  if known and known ~= token_hash then
+    reply[#reply + 1] = user
+  else
+    if not known then
+      redis.call('HSET', session, 'token', token_hash, 'joinedAt', joined)
+      if read ~= '' then redis.call('HSET', session, 'read', read) end
+    end
+    for i = next_arg, next_arg + 3 * count - 3, 3 do
+      redis.call('HSET', session, 'conn:' .. ARGV[i],
+        string.format('%.0f %s', now_ms + presence_ttl - ARGV[i + 1], ARGV[i + 2]))
+    end
+    redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
+    redis.call('SADD', room.members, user)
+    settle(room, user, now_ms)
+  end
+  next_arg = next_arg + 3 * count
+end
+keep(room, presence_ttl, room_ttl)
+local members, away = roster(room)
+announce(room, 'members', '"members":' .. members .. ',"away":' .. away)
+fence(room, ARGV[10], ARGV[11], tip(room.messages))
+return reply

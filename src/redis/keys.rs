@@ -1,0 +1,134 @@
+//! The only place that builds the names of keys and channels.
+
+use crate::names::{RoomId, UserId};
+
+/// How a room's id is written inside a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyStyle {
+    /// As it is: standalone and Sentinel deployments.
+    Plain,
+    /// In braces, so that Redis Cluster keeps a room in one slot.
+    HashTag,
+}
+
+impl KeyStyle {
+    /// The names of one room's keys.
+    pub fn room(self, room: &RoomId) -> RoomKeys {
+        match self {
+            KeyStyle::Plain => RoomKeys { tag: room.to_string() },
+            KeyStyle::HashTag => RoomKeys { tag: format!("{{{room}}}") },
+        }
+    }
+
+    /// Reads a room's id back from the name of its channel.
+    pub fn room_of_channel(self, channel: &str) -> Option<RoomId> {
+        let tag = channel.strip_prefix("chan:")?;
+        let id = match self {
+            KeyStyle::Plain => tag,
+            KeyStyle::HashTag => tag.strip_prefix('{')?.strip_suffix('}')?,
+        };
+        RoomId::parse(id)
+    }
+}
+
+/// The names of one room's keys.
+#[derive(Clone, Debug)]
+pub struct RoomKeys {
+    tag: String,
+}
+
+impl RoomKeys {
+    /// HASH: that the room exists, and its options.
+    pub fn room(&self) -> String {
+        format!("room:{}", self.tag)
+    }
+
+    /// SET: the members.
+    pub fn members(&self) -> String {
+        format!("room:{}:members", self.tag)
+    }
+
+    /// ZSET: when each member's presence lapses.
+    pub fn deadlines(&self) -> String {
+        format!("room:{}:deadlines", self.tag)
+    }
+
+    /// STREAM: the messages.
+    pub fn messages(&self) -> String {
+        format!("room:{}:messages", self.tag)
+    }
+
+    /// The channel of the room's events.
+    pub fn channel(&self) -> String {
+        format!("chan:{}", self.tag)
+    }
+
+    /// What the keys of all the room's users begin with.
+    pub fn users(&self) -> String {
+        format!("user:{}:", self.tag)
+    }
+
+    /// HASH: what outlives a short absence of the user.
+    pub fn session(&self, user: &UserId) -> String {
+        format!("user:{}:{user}:session", self.tag)
+    }
+
+    /// STRING: `online` or `away`.
+    pub fn presence(&self, user: &UserId) -> String {
+        format!("user:{}:{user}:presence", self.tag)
+    }
+
+    /// STRING: how many messages the user sent in this second.
+    pub fn rate(&self, user: &UserId) -> String {
+        format!("user:{}:{user}:rate", self.tag)
+    }
+
+    /// STRING: the message that the user sent with this idempotency key.
+    pub fn idempotency(&self, user: &UserId, key: &str) -> String {
+        format!("user:{}:{user}:key:{key}", self.tag)
+    }
+}
+
+/// The channel on which scripts speak to one node alone.
+pub fn node_channel(node: &str) -> String {
+    format!("node:{node}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_those_of_the_contract() {
+        let room = RoomId::parse("abc12345").unwrap();
+        let user = UserId::stored("테스터");
+        let keys = KeyStyle::Plain.room(&room);
+        assert_eq!(keys.room(), "room:abc12345");
+        assert_eq!(keys.members(), "room:abc12345:members");
+        assert_eq!(keys.deadlines(), "room:abc12345:deadlines");
+        assert_eq!(keys.messages(), "room:abc12345:messages");
+        assert_eq!(keys.channel(), "chan:abc12345");
+        assert_eq!(keys.session(&user), "user:abc12345:테스터:session");
+        assert_eq!(keys.presence(&user), "user:abc12345:테스터:presence");
+        assert_eq!(keys.session(&user), format!("{}테스터:session", keys.users()));
+    }
+
+    #[test]
+    fn on_a_cluster_a_room_is_one_slot() {
+        let room = RoomId::parse("abc12345").unwrap();
+        let keys = KeyStyle::HashTag.room(&room);
+        let user = UserId::stored("a");
+        for key in [keys.room(), keys.messages(), keys.rate(&user), keys.idempotency(&user, "k")] {
+            assert!(key.contains("{abc12345}"), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_channel_names_its_room() {
+        for style in [KeyStyle::Plain, KeyStyle::HashTag] {
+            let room = RoomId::random();
+            assert_eq!(style.room_of_channel(&style.room(&room).channel()), Some(room));
+            assert_eq!(style.room_of_channel("node:x"), None);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The room service: what can be done with a room. Knows no socket and no HTTP.
+
+use std::{sync::Arc, time::Duration};
+
+pub use crate::redis::scripts::{Member, MessagePage, Page, RoomState};
+use crate::{
+    error::{Code, Error},
+    message::Message,
+    names::{self, MessageId, RoomId, Status, Token, UserId},
+    problem::Problem,
+    redis::scripts::{Departure, Join, Published, Scripts, Sender, Snapshot},
+    settings::Settings,
+};
+
+/// The room service.
+#[derive(Clone)]
+pub struct Rooms {
+    scripts: Scripts,
+    settings: Arc<Settings>,
+}
+
+/// A room that was just made.
+pub struct Created {
+    /// Its id.
+    pub room: RoomId,
+    /// The creator's token.
+    pub token: Token,
+}
+
+/// A name in a room, with what proves it.
+#[derive(Clone)]
+pub struct Identity {
+    /// The user.
+    pub user: UserId,
+    /// Its token.
+    pub token: Token,
+    /// Whether it is new: the name must be free, and the token is unknown to Redis yet.
+    pub guest: bool,
+}
+
+impl Rooms {
+    /// The room service over `scripts`.
+    pub fn new(scripts: Scripts, settings: Arc<Settings>) -> Self {
+        Self { scripts, settings }
+    }
+
+    /// Parses a nickname.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` about `field`.
+    pub fn name(&self, field: &'static str, raw: &str) -> Result<UserId, Error> {
+        UserId::parse(raw, self.settings.name_max).map_err(|problem| Error::invalid(field, problem))
+    }
+
+    /// Reads the `token` of a join: a secret, or a nickname of a new guest.
+    ///
+    /// # Errors
+    /// `INVALID_TOKEN` for a secret that is none of ours, `VALIDATION_FAILED` for a bad nickname,
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn identity(&self, room: &RoomId, raw: &str) -> Result<Identity, Error> {
+        if raw.starts_with(names::TOKEN_PREFIX) {
+            return match Token::parse(raw) {
+                Some((token, user)) => Ok(Identity { user, token, guest: false }),
+                None => Err(self.nobody(room).await),
+            };
+        }
+        let user = self.name("token", raw)?;
+        Ok(Identity { token: Token::random(&user), user, guest: true })
+    }
+
+    /// Makes a room.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn create(&self, creator: UserId, e2e: bool) -> Result<Created, Error> {
+        let token = Token::random(&creator);
+        loop {
+            let room = RoomId::random();
+            if self.scripts.create_room(&room, &creator, &token, e2e).await? {
+                return Ok(Created { room, token });
+            }
+        }
+    }
+
+    /// Gives a guest without a socket a name in a room.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `NAME_TAKEN`, or Redis is out of reach.
+    pub async fn add_session(&self, room: &RoomId, user: UserId) -> Result<Identity, Error> {
+        let token = Token::random(&user);
+        self.scripts.add_session(room, &user, &token).await?;
+        Ok(Identity { user, token, guest: false })
+    }
+
+    /// Lets a connection into a room.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, or Redis is out of reach.
+    pub async fn join(
+        &self,
+        room: &RoomId,
+        who: &Identity,
+        connection: &str,
+        status: Status,
+        since: Option<MessageId>,
+    ) -> Result<Snapshot, Error> {
+        let (user, token, guest) = (&who.user, &who.token, who.guest);
+        self.scripts.join(room, Join { user, token, guest, connection, status, since }).await
+    }
+
+    /// Stores a message of a connection and tells the room.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED`, `ROOM_NOT_FOUND`, `NOT_IN_ROOM`, `RATE_LIMITED`, or Redis is out of
+    /// reach.
+    pub async fn say(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        connection: &str,
+        text: &str,
+        key: Option<&str>,
+    ) -> Result<Published, Error> {
+        self.check(text, key)?;
+        self.scripts.publish(room, user, Sender::Connection(connection), text, key).await
+    }
+
+    /// Stores a message of whoever holds `token` and tells the room.
+    ///
+    /// # Errors
+    /// As [`Rooms::say`], and `INVALID_TOKEN`.
+    pub async fn post_as(
+        &self,
+        room: &RoomId,
+        token: &str,
+        text: &str,
+        key: Option<&str>,
+    ) -> Result<Message, Error> {
+        let Some((token, user)) = Token::parse(token) else {
+            return Err(self.nobody(room).await);
+        };
+        self.check(text, key)?;
+        let sender = Sender::Session(&token);
+        let (id, text) = match self.scripts.publish(room, &user, sender, text, key).await? {
+            Published::Stored(id) => (id, text.to_owned()),
+            Published::Repeat { id, text } => (id, text),
+        };
+        Ok(Message::new(room, id, user.to_string(), text, key.map(str::to_owned)))
+    }
+
+    /// Takes a connection out of a room, because it said so or, with the grace, because it closed.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn leave(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        connection: &str,
+        grace: Duration,
+    ) -> Result<Departure, Error> {
+        self.scripts.leave(room, user, connection, grace).await
+    }
+
+    /// Clears the members of a room that lapsed.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn sweep(&self, room: &RoomId) -> Result<(), Error> {
+        self.scripts.sweep_room(room).await
+    }
+
+    /// Reads a room and who is in it.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn look(&self, room: &RoomId) -> Result<RoomState, Error> {
+        self.scripts.read_room(room).await
+    }
+
+    /// Reads one page of a room's messages.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn page(
+        &self,
+        room: &RoomId,
+        page: Page,
+        limit: usize,
+    ) -> Result<MessagePage, Error> {
+        self.scripts.read_messages(room, page, limit).await
+    }
+
+    /// The error for a token that is none of ours: it is no one's, unless there is no room at all.
+    async fn nobody(&self, room: &RoomId) -> Error {
+        self.sweep(room).await.err().unwrap_or_else(|| Code::InvalidToken.into())
+    }
+
+    fn check(&self, text: &str, key: Option<&str>) -> Result<(), Error> {
+        let invalid = |field, problem: Problem| Error::invalid(field, problem);
+        names::check_text(text, self.settings.text_max).map_err(|p| invalid("text", p))?;
+        let key = key.map_or(Ok(()), |key| names::check_key(key, self.settings.key_max));
+        key.map_err(|p| invalid("key", p))
+    }
+}
