@@ -1,0 +1,362 @@
+//! Who on this node hears which room, and the way of a frame from the subscription to them.
+//!
+//! Everything here can be thrown away at any moment: it holds connection handles and positions.
+
+pub mod feed;
+pub mod frame;
+mod subscriber;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::extract::ws::Utf8Bytes;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
+
+use crate::{
+    error::Error,
+    message::Message,
+    metrics::Metrics,
+    names::{MessageId, RoomId, Token, UserId},
+    redis::{
+        Redis,
+        scripts::{RoomFacts, Scripts, Snapshot},
+    },
+    settings::Settings,
+    ws::{handle::Handle, protocol::ServerFrame},
+};
+use feed::{Answer, Feed, Outcome, Sink, Todo};
+use frame::{Fence, Frame};
+use subscriber::Change;
+
+/// Messages that one reading of the stream takes.
+const CATCH_UP_PAGE: usize = 500;
+/// Between two attempts to read the stream.
+const CATCH_UP_RETRY: Duration = Duration::from_millis(200);
+/// Changes of the subscription that may wait to be sent together.
+const CHANGES: usize = 1024;
+
+/// Who on this node hears which room; cheap to clone.
+#[derive(Clone)]
+pub struct Fanout(Arc<Inner>);
+
+struct Inner {
+    rooms: RwLock<HashMap<RoomId, Arc<LocalRoom>>>,
+    changes: mpsc::Sender<Change>,
+    redis: Redis,
+    scripts: Scripts,
+    metrics: Arc<Metrics>,
+    frame_max: usize,
+    patience: Duration,
+    resync: Notify,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// A room that somebody on this node hears.
+pub struct LocalRoom {
+    /// The room's id.
+    pub id: RoomId,
+    feed: Mutex<Feed<Seat>>,
+    /// What is needed to restore the room, once a join told it.
+    facts: Mutex<Option<RoomFacts>>,
+    /// Whether Redis has confirmed the subscription.
+    subscribed: watch::Sender<bool>,
+    /// The number of the latest heartbeat sent.
+    heartbeat: AtomicU64,
+}
+
+/// One connection in one room.
+#[derive(Clone)]
+pub struct Seat {
+    /// The connection.
+    pub handle: Arc<Handle>,
+    /// Who it is in this room.
+    pub who: Arc<Occupant>,
+    room: RoomId,
+}
+
+/// Who a connection is in a room: what it takes to be there again after Redis lost everything.
+pub struct Occupant {
+    /// The user.
+    pub user: UserId,
+    /// Its token.
+    pub token: Token,
+    /// When it first joined, milliseconds on Redis's clock; 0 until the join was answered.
+    pub joined_at_ms: AtomicU64,
+    /// The last message that it said it has read.
+    pub read: Mutex<Option<MessageId>>,
+    /// The last message that it sent.
+    pub said: Mutex<Option<MessageId>>,
+}
+
+impl Seat {
+    /// A connection in a room.
+    pub fn new(handle: Arc<Handle>, who: Arc<Occupant>, room: RoomId) -> Self {
+        Self { handle, who, room }
+    }
+}
+
+impl Sink for Seat {
+    fn connection(&self) -> &str {
+        self.handle.id()
+    }
+
+    fn push(&self, frame: Utf8Bytes) {
+        self.handle.push(frame);
+    }
+
+    fn overflow(&self) {
+        self.handle.overflow();
+    }
+
+    fn rejoin(&self, since: MessageId) {
+        self.handle.rejoin(self.room.clone(), since);
+    }
+}
+
+impl Fanout {
+    /// Starts the fan-out: one task that changes the subscription, one that reads it.
+    pub fn start(
+        redis: Redis,
+        scripts: Scripts,
+        settings: &Settings,
+        metrics: Arc<Metrics>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let (changes, wanted) = mpsc::channel(CHANGES);
+        let fanout = Self(Arc::new(Inner {
+            rooms: RwLock::default(),
+            changes,
+            redis,
+            scripts,
+            metrics,
+            frame_max: settings.max_body_bytes,
+            patience: settings.redis_timeout,
+            resync: Notify::new(),
+            tasks,
+            stop,
+        }));
+        subscriber::start(&fanout, wanted);
+        fanout
+    }
+
+    /// The rooms that somebody on this node hears.
+    pub fn rooms(&self) -> Vec<Arc<LocalRoom>> {
+        self.0.rooms.read().values().cloned().collect()
+    }
+
+    /// Waits until every room has to be asked how far it has come.
+    pub async fn resync_wanted(&self) {
+        self.0.resync.notified().await;
+    }
+
+    /// Seats a connection in a room, and waits until the room's events reach this node: from then
+    /// on the join script may run.
+    ///
+    /// # Errors
+    /// `SERVICE_UNAVAILABLE` where Redis does not confirm the subscription in time.
+    pub async fn enter(
+        &self,
+        room: &RoomId,
+        handle: Arc<Handle>,
+        who: Arc<Occupant>,
+    ) -> Result<Arc<LocalRoom>, Error> {
+        let local = self.seat(Seat::new(handle, who, room.clone()));
+        if !*local.subscribed.borrow() {
+            let change = Change::Subscribe(local.clone());
+            let asked = self.0.changes.try_send(change).is_ok();
+            let mut subscribed = local.subscribed.subscribe();
+            let confirmed = tokio::time::timeout(self.0.patience, subscribed.wait_for(|yes| *yes));
+            if !asked || confirmed.await.is_err() {
+                return Err(Error::unavailable("the subscription was not confirmed"));
+            }
+        }
+        Ok(local)
+    }
+
+    /// Takes a connection out of a room.
+    pub fn leave(&self, room: &RoomId, connection: &str) {
+        let local = self.0.rooms.read().get(room).cloned();
+        let Some(local) = local else { return };
+        let mut feed = local.feed.lock();
+        feed.leave(connection);
+        if feed.is_empty() {
+            self.release(room);
+        }
+    }
+
+    /// Ends the subscription of a room that nobody hears any more. Where the queue is full, the
+    /// next heartbeat asks again.
+    pub fn release(&self, room: &RoomId) {
+        let _ = self.0.changes.try_send(Change::Release(room.clone()));
+    }
+
+    /// Forgets a room that nobody hears. Returns whether it was one.
+    fn remove_if_empty(&self, room: &RoomId) -> bool {
+        let mut rooms = self.0.rooms.write();
+        let is_empty = rooms.get(room).is_some_and(|local| local.is_empty());
+        if is_empty {
+            rooms.remove(room);
+            self.0.metrics.rooms.set(i64::try_from(rooms.len()).unwrap_or(i64::MAX));
+        }
+        is_empty
+    }
+
+    /// A payload of a room's channel.
+    fn on_frame(&self, room: &RoomId, payload: &str) {
+        let metrics = &self.0.metrics;
+        let Some(frame) = Frame::decode(payload, self.0.frame_max) else {
+            return metrics.foreign_frame(false);
+        };
+        let Some(local) = self.find(room) else { return };
+        let (outcome, todo) = local.feed.lock().frame(frame);
+        match outcome {
+            Outcome::Delivered(connections) => metrics.delivered(connections),
+            Outcome::Stale => metrics.foreign_frame(false),
+            Outcome::Foreign => metrics.foreign_frame(true),
+        }
+        self.act(local, todo);
+    }
+
+    fn on_fence(&self, room: &RoomId, fence: Fence) {
+        let Some(local) = self.find(room) else { return };
+        let todo = local.feed.lock().fence(fence);
+        self.act(local, todo);
+    }
+
+    fn on_members(&self, room: &RoomId, events: u64, frame: Utf8Bytes) {
+        if let Some(local) = self.find(room) {
+            local.feed.lock().members(events, frame);
+        }
+    }
+
+    fn find(&self, room: &RoomId) -> Option<Arc<LocalRoom>> {
+        self.0.rooms.read().get(room).cloned()
+    }
+
+    /// Does what the room's feed asks for.
+    fn act(&self, room: Arc<LocalRoom>, todo: Todo) {
+        if todo.catch_up.is_some() {
+            let (fanout, room) = (self.clone(), room.clone());
+            self.0.tasks.spawn(async move { fanout.catch_up(room).await });
+        }
+        if todo.tell_members {
+            let fanout = self.clone();
+            self.0.tasks.spawn(async move {
+                // Where it fails, the next heartbeat's fence shows the difference again.
+                if let Err(error) = fanout.0.scripts.tell_members(&room.id).await {
+                    warn!(%error, "members not sent");
+                }
+            });
+        }
+    }
+
+    /// Reads the stream from where the room's feed stands until there is nothing behind it.
+    async fn catch_up(&self, room: Arc<LocalRoom>) {
+        self.0.metrics.catchups.inc();
+        loop {
+            let Some(after) = room.feed.lock().reading() else { return };
+            let missed = match self.0.scripts.catch_up(&room.id, after, CATCH_UP_PAGE).await {
+                Ok(missed) => missed,
+                Err(_) if room.feed.lock().is_empty() || self.0.stop.is_cancelled() => return,
+                Err(_) => {
+                    tokio::time::sleep(CATCH_UP_RETRY).await;
+                    continue;
+                }
+            };
+            let last_page = missed.messages.len() < CATCH_UP_PAGE;
+            self.0.metrics.recovered.inc_by(missed.messages.len() as u64);
+            let mut feed = room.feed.lock();
+            let todo = if missed.trimmed {
+                feed.hole()
+            } else {
+                let page = missed.messages.iter().map(|m| (m.id, message_frame(m))).collect();
+                feed.caught_up(page, last_page)
+            };
+            drop(feed);
+            let goes_on = todo.catch_up.is_some();
+            self.act(room.clone(), Todo { catch_up: None, ..todo });
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Finds or makes the room, and seats the connection while the map is locked: an empty room is
+    /// removed under the same lock, so that nobody sits in a room that is gone.
+    fn seat(&self, seat: Seat) -> Arc<LocalRoom> {
+        let mut rooms = self.0.rooms.write();
+        let local = rooms.entry(seat.room.clone()).or_insert_with_key(LocalRoom::new).clone();
+        local.feed.lock().enter(seat);
+        self.0.metrics.rooms.set(i64::try_from(rooms.len()).unwrap_or(i64::MAX));
+        local
+    }
+}
+
+impl LocalRoom {
+    fn new(id: &RoomId) -> Arc<Self> {
+        Arc::new(Self {
+            id: id.clone(),
+            feed: Mutex::default(),
+            facts: Mutex::default(),
+            subscribed: watch::Sender::new(false),
+            heartbeat: AtomicU64::new(0),
+        })
+    }
+
+    /// Sends the answer to a connection's join, then what came in since. `false` where the
+    /// connection is no longer in the room.
+    pub fn answered(&self, connection: &str, joined: Utf8Bytes, snapshot: Snapshot) -> bool {
+        *self.facts.lock() = Some(snapshot.facts);
+        let heartbeat = self.heartbeat.load(Ordering::Relaxed);
+        let (tip, events) = (snapshot.tip, snapshot.events);
+        self.feed.lock().answered(connection, Answer { joined, tip, events, heartbeat })
+    }
+
+    /// Sends a connection the message that its retry repeats, unless it is about to get it anyway.
+    pub fn answer_repeat(&self, handle: &Handle, message: &Message) {
+        let feed = self.feed.lock();
+        if feed.has_delivered(message.id) {
+            handle.push(message_frame(message));
+        }
+    }
+
+    /// Whether this message went out to everybody here.
+    pub fn has_delivered(&self, id: MessageId) -> bool {
+        self.feed.lock().has_delivered(id)
+    }
+
+    /// Who is in the room through this node.
+    pub fn seats(&self) -> Vec<Seat> {
+        self.feed.lock().sinks().cloned().collect()
+    }
+
+    /// Whether nobody hears the room here.
+    pub fn is_empty(&self) -> bool {
+        self.feed.lock().is_empty()
+    }
+
+    /// What is needed to restore the room.
+    pub fn facts(&self) -> Option<RoomFacts> {
+        self.facts.lock().clone()
+    }
+
+    /// The number of the next heartbeat.
+    pub fn next_heartbeat(&self) -> u64 {
+        self.heartbeat.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+fn message_frame(message: &Message) -> Utf8Bytes {
+    ServerFrame::Msg(message).to_text()
+}

@@ -1,0 +1,371 @@
+//! The order of one room on one node: who hears it, how far it was delivered, and what to do about
+//! a gap. A state machine without I/O, so that every interleaving can be tried.
+//!
+//! What it keeps is soft: lose it, and the next join starts from what Redis says.
+//!
+//! - A message goes out if it follows the last one that went out (see `chain`). If it does not,
+//!   the stream is read first; what the stream does not hold is foreign and moves no position.
+//! - A fence says how far the room had come when a script ran. It arrives in order with the room's
+//!   events, so a position or a count that differs from it means a loss, never a race.
+//! - A connection that joins is seated before the script runs. Events before its fence are in its
+//!   snapshot; messages are told apart by their ids.
+
+use std::collections::VecDeque;
+
+use axum::extract::ws::Utf8Bytes;
+
+use super::frame::{Fence, Frame, Kind, Tag};
+use crate::{chain, names::MessageId};
+
+/// Frames that wait while the stream is read. What comes beyond is dropped: a message leaves a gap
+/// and an event a wrong count, and both are found by the next message or fence.
+const BACKLOG_MAX: usize = 1024;
+/// Frames that wait for the answer to one join. Beyond it the connection is cut off.
+const EARLY_MAX: usize = 8192;
+
+/// Where a room's frames go: one connection's outbox.
+pub trait Sink {
+    /// The id of the connection.
+    fn connection(&self) -> &str;
+    /// Queues a frame.
+    fn push(&self, frame: Utf8Bytes);
+    /// Cuts the connection off: more waits for it than may.
+    fn overflow(&self);
+    /// Asks the connection to join again, from the last message that it was given.
+    fn rejoin(&self, since: MessageId);
+}
+
+/// What the machine wants done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Todo {
+    /// Read the stream after this message, and report with [`Feed::caught_up`].
+    pub catch_up: Option<MessageId>,
+    /// Have the list of members sent to this node.
+    pub tell_members: bool,
+}
+
+/// How a frame fared, for the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It went to so many connections, or waits behind others that will.
+    Delivered(usize),
+    /// It was not newer than what went out before.
+    Stale,
+    /// It is no message of the stream and was passed on.
+    Foreign,
+}
+
+/// What a join was answered with.
+pub struct Answer {
+    /// The `joined` frame.
+    pub joined: Utf8Bytes,
+    /// The last message that it accounts for.
+    pub tip: MessageId,
+    /// The number of events that it accounts for.
+    pub events: u64,
+    /// The number of the room's latest heartbeat when it came.
+    pub heartbeat: u64,
+}
+
+struct Seat<S> {
+    sink: S,
+    /// The last message that the connection's snapshot accounts for.
+    cutoff: MessageId,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The join has not been answered. Messages wait; events too once the fence has passed.
+    Joining { fenced: bool, early: Vec<Frame> },
+    /// The join was answered when this was the number of the latest heartbeat; its fence has not
+    /// passed, so events may still be old.
+    Answered { heartbeat: u64 },
+    /// Everything goes out.
+    Live,
+}
+
+enum Waiting {
+    Frame(Frame),
+    Fence(Fence),
+    Members(u64, Utf8Bytes),
+}
+
+/// What waits while the stream is read.
+struct CatchUp {
+    backlog: VecDeque<Waiting>,
+    /// How many of these were here before the latest reading began: it accounts for them.
+    covered: usize,
+}
+
+/// The order of one room on one node.
+pub struct Feed<S> {
+    seats: Vec<Seat<S>>,
+    /// The last message that went out; unknown until a first join is answered or fenced.
+    last: Option<MessageId>,
+    /// The events counted.
+    events: u64,
+    catch_up: Option<CatchUp>,
+}
+
+impl<S> Default for Feed<S> {
+    fn default() -> Self {
+        Self { seats: Vec::new(), last: None, events: 0, catch_up: None }
+    }
+}
+
+impl<S: Sink> Feed<S> {
+    /// Whether nobody hears the room here.
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// The connections that hear the room, or are about to.
+    pub fn sinks(&self) -> impl Iterator<Item = &S> {
+        self.seats.iter().map(|seat| &seat.sink)
+    }
+
+    /// Seats a connection before its join is sent. Seated already, it begins anew.
+    pub fn enter(&mut self, sink: S) {
+        self.leave(sink.connection());
+        let stage = Stage::Joining { fenced: false, early: Vec::new() };
+        self.seats.push(Seat { sink, cutoff: MessageId::ZERO, stage });
+    }
+
+    /// Takes a connection out. Returns its sink if it was seated.
+    pub fn leave(&mut self, connection: &str) -> Option<S> {
+        let at = self.seats.iter().position(|seat| seat.sink.connection() == connection)?;
+        Some(self.seats.swap_remove(at).sink)
+    }
+
+    /// Sends the answer to a connection's join, then what came in since. `false` where the
+    /// connection is no longer seated.
+    pub fn answered(&mut self, connection: &str, answer: Answer) -> bool {
+        let seat = self.seats.iter_mut().find(|seat| seat.sink.connection() == connection);
+        let Some(seat) = seat else { return false };
+        seat.cutoff = answer.tip;
+        seat.sink.push(answer.joined);
+        let answered = Stage::Answered { heartbeat: answer.heartbeat };
+        if let Stage::Joining { fenced, early } = std::mem::replace(&mut seat.stage, answered) {
+            for frame in early.into_iter().filter(|frame| frame.is_after(answer.tip)) {
+                seat.sink.push(frame.text);
+            }
+            if fenced {
+                seat.stage = Stage::Live;
+            }
+        }
+        if self.last.is_none() {
+            (self.last, self.events) = (Some(answer.tip), answer.events);
+        }
+        true
+    }
+
+    /// Whether this message went out to everybody here before, so that an answer to its retry has
+    /// to be sent by itself.
+    pub fn has_delivered(&self, id: MessageId) -> bool {
+        self.last.is_some_and(|last| id <= last)
+    }
+
+    /// A frame of the room's channel.
+    pub fn frame(&mut self, frame: Frame) -> (Outcome, Todo) {
+        match &mut self.catch_up {
+            Some(catch_up) => {
+                catch_up.hold(Waiting::Frame(frame));
+                (Outcome::Delivered(0), Todo::default())
+            }
+            None => self.take_frame(frame, false),
+        }
+    }
+
+    /// A fence on this node's channel.
+    pub fn fence(&mut self, fence: Fence) -> Todo {
+        match &mut self.catch_up {
+            Some(catch_up) => {
+                catch_up.hold(Waiting::Fence(fence));
+                Todo::default()
+            }
+            None => self.take_fence(fence, false),
+        }
+    }
+
+    /// The list of members, on this node's channel.
+    pub fn members(&mut self, events: u64, frame: Utf8Bytes) {
+        match &mut self.catch_up {
+            Some(catch_up) => catch_up.hold(Waiting::Members(events, frame)),
+            None => self.take_members(events, frame),
+        }
+    }
+
+    /// The reading of the stream begins, from [`Todo::catch_up`] or from the last page's end.
+    /// Returns where it begins, or `None` where it is no longer wanted.
+    pub fn reading(&mut self) -> Option<MessageId> {
+        let catch_up = self.catch_up.as_mut()?;
+        catch_up.covered = catch_up.backlog.len();
+        self.last
+    }
+
+    /// A page of the stream. `last_page` says that there was nothing behind it when it was read.
+    pub fn caught_up(&mut self, page: Vec<(MessageId, Utf8Bytes)>, last_page: bool) -> Todo {
+        for (id, text) in page {
+            if self.last.is_none_or(|last| id > last) {
+                self.deliver(&Frame { kind: Kind::Message(id), text });
+                self.last = Some(id);
+            }
+        }
+        if last_page {
+            self.release_backlog()
+        } else {
+            Todo { catch_up: self.last, ..Todo::default() }
+        }
+    }
+
+    /// The stream no longer holds what came right after the last message that went out: every
+    /// connection has to join again, and is told so by the answer.
+    pub fn hole(&mut self) -> Todo {
+        let last = self.last.take();
+        for seat in &mut self.seats {
+            if !matches!(seat.stage, Stage::Joining { .. }) {
+                seat.sink.rejoin(last.unwrap_or_default().max(seat.cutoff));
+                seat.stage = Stage::Joining { fenced: false, early: Vec::new() };
+            }
+        }
+        self.release_backlog()
+    }
+
+    fn take_frame(&mut self, frame: Frame, covered: bool) -> (Outcome, Todo) {
+        let Kind::Message(id) = frame.kind else {
+            self.events += u64::from(frame.kind == Kind::Event);
+            return (Outcome::Delivered(self.deliver(&frame)), Todo::default());
+        };
+        match self.last {
+            Some(last) if chain::follows(last, id) => {
+                self.last = Some(id);
+                (Outcome::Delivered(self.deliver(&frame)), Todo::default())
+            }
+            Some(last) if id > last && covered => {
+                // The stream was read after the frame came in, and does not hold it.
+                self.deliver(&Frame { kind: Kind::Other, text: frame.text });
+                (Outcome::Foreign, Todo::default())
+            }
+            Some(last) if id > last => {
+                (Outcome::Delivered(0), self.begin_catch_up(Waiting::Frame(frame)))
+            }
+            _ => (Outcome::Stale, Todo::default()),
+        }
+    }
+
+    fn take_fence(&mut self, fence: Fence, covered: bool) -> Todo {
+        if self.last.is_some_and(|last| fence.tip > last) && !covered {
+            return self.begin_catch_up(Waiting::Fence(fence));
+        }
+        // Ahead of us still: the entry was deleted since. Behind us: the stream was read while the
+        // fence was under way, or Redis lost what went out, which the next message will show.
+        self.last = self.last.max(Some(fence.tip));
+        let heard = self.seats.iter().any(|seat| matches!(seat.stage, Stage::Live));
+        let mut tell_members = heard && fence.events != self.events;
+        self.events = fence.events;
+        for seat in &mut self.seats {
+            tell_members |= seat.pass(&fence);
+        }
+        Todo { tell_members, ..Todo::default() }
+    }
+
+    fn take_members(&mut self, events: u64, text: Utf8Bytes) {
+        self.events = events;
+        self.deliver(&Frame { kind: Kind::Event, text });
+    }
+
+    fn begin_catch_up(&mut self, first: Waiting) -> Todo {
+        self.catch_up = Some(CatchUp { backlog: VecDeque::from([first]), covered: 0 });
+        Todo { catch_up: self.last, ..Todo::default() }
+    }
+
+    /// Lets out what waited. What the reading does not account for may show the next gap; what is
+    /// left then waits on.
+    fn release_backlog(&mut self) -> Todo {
+        let Some(CatchUp { mut backlog, mut covered }) = self.catch_up.take() else {
+            return Todo::default();
+        };
+        let mut all = Todo::default();
+        while let Some(waiting) = backlog.pop_front() {
+            let is_covered = covered > 0;
+            covered = covered.saturating_sub(1);
+            let todo = match waiting {
+                Waiting::Frame(frame) => self.take_frame(frame, is_covered).1,
+                Waiting::Fence(fence) => self.take_fence(fence, is_covered),
+                Waiting::Members(events, text) => {
+                    self.take_members(events, text);
+                    Todo::default()
+                }
+            };
+            all.tell_members |= todo.tell_members;
+            if let Some(catch_up) = &mut self.catch_up {
+                catch_up.backlog.append(&mut backlog);
+                all.catch_up = todo.catch_up;
+            }
+        }
+        all
+    }
+
+    /// Gives a frame to everybody who may have it. Returns how many got it at once.
+    fn deliver(&mut self, frame: &Frame) -> usize {
+        self.seats.iter_mut().map(|seat| usize::from(seat.offer(frame))).sum()
+    }
+}
+
+impl<S: Sink> Seat<S> {
+    fn offer(&mut self, frame: &Frame) -> bool {
+        let is_message = matches!(frame.kind, Kind::Message(_));
+        match &mut self.stage {
+            Stage::Live if frame.is_after(self.cutoff) => self.sink.push(frame.text.clone()),
+            Stage::Answered { .. } if is_message && frame.is_after(self.cutoff) => {
+                self.sink.push(frame.text.clone());
+            }
+            Stage::Joining { fenced, early } if *fenced || is_message => {
+                if early.len() < EARLY_MAX {
+                    early.push(frame.clone());
+                } else {
+                    self.sink.overflow();
+                }
+                return false;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// A fence passes. Returns whether the connection may have missed events.
+    fn pass(&mut self, fence: &Fence) -> bool {
+        match (&mut self.stage, &fence.tag) {
+            (Stage::Joining { fenced, .. }, Tag::Join(id)) if id == self.sink.connection() => {
+                *fenced = true;
+            }
+            (Stage::Answered { .. }, Tag::Join(id)) if id == self.sink.connection() => {
+                self.stage = Stage::Live;
+            }
+            // Its own fence was lost: this heartbeat was sent after the answer came.
+            (Stage::Answered { heartbeat }, Tag::Heartbeat(number)) if number > heartbeat => {
+                self.stage = Stage::Live;
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+}
+
+impl CatchUp {
+    fn hold(&mut self, waiting: Waiting) {
+        if self.backlog.len() < BACKLOG_MAX {
+            self.backlog.push_back(waiting);
+        }
+    }
+}
+
+impl Frame {
+    /// Whether the frame is news to whoever has everything up to `cutoff`. Only messages can be
+    /// old.
+    fn is_after(&self, cutoff: MessageId) -> bool {
+        !matches!(self.kind, Kind::Message(id) if id <= cutoff)
+    }
+}

@@ -1,0 +1,176 @@
+//! What comes in over the subscription, decoded as far as order and gap detection need.
+//!
+//! Anyone with access to Redis may publish anything, so nothing here is trusted.
+
+use std::borrow::Cow;
+
+use axum::extract::ws::Utf8Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::names::{MessageId, RoomId};
+
+/// A frame on a room's channel, ready to be sent as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What it is.
+    pub kind: Kind,
+    /// The JSON.
+    pub text: Utf8Bytes,
+}
+
+/// What a frame is, as far as delivery cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A message that says where in the stream it stands.
+    Message(MessageId),
+    /// One of the room's own events, which scripts count.
+    Event,
+    /// Anything else; passed on, never history.
+    Other,
+}
+
+impl Frame {
+    /// Decodes a payload of a room's channel. `None` for what must not reach a client: not a JSON
+    /// object with a `t`, over `max` bytes, or a message whose id is none.
+    pub fn decode(payload: &str, max: usize) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Head<'a> {
+            #[serde(borrow)]
+            t: Cow<'a, str>,
+            #[serde(borrow)]
+            id: Option<&'a RawValue>,
+        }
+        let head: Head<'_> = serde_json::from_str(payload).ok()?;
+        let kind = match (&*head.t, head.id) {
+            ("msg", Some(id)) => {
+                let id: Cow<'_, str> = serde_json::from_str(id.get()).ok()?;
+                Kind::Message(id.parse().ok()?)
+            }
+            ("user_joined" | "user_left" | "presence" | "read" | "members", _) => Kind::Event,
+            _ => Kind::Other,
+        };
+        // Only the list of all members may be larger than a frame that somebody sends.
+        let fits = payload.len() <= max || head.t == "members";
+        fits.then(|| Self { kind, text: payload.into() })
+    }
+}
+
+/// What a script tells this node alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeWord {
+    /// How far a room had come when the script ran.
+    Fence(RoomId, Fence),
+    /// The whole truth about a room's members, and the number of events that it accounts for.
+    Members(RoomId, u64, Utf8Bytes),
+    /// This node asked whether the subscription lives.
+    Probe(u64),
+}
+
+/// How far a room had come, in order with its events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// Which call of which script it belongs to.
+    pub tag: Tag,
+    /// The last message of the stream.
+    pub tip: MessageId,
+    /// How many events the room had seen.
+    pub events: u64,
+}
+
+/// What a fence belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// The join of this connection.
+    Join(String),
+    /// The heartbeat of this number.
+    Heartbeat(u64),
+}
+
+/// What a probe begins with.
+const PROBE: &str = "probe ";
+
+/// The word that asks whether the subscription lives.
+pub fn probe(number: u64) -> String {
+    format!("{PROBE}{number}")
+}
+
+/// How a heartbeat's fence is tagged.
+pub fn heartbeat_tag(number: u64) -> String {
+    format!("@{number}")
+}
+
+impl NodeWord {
+    /// Decodes a payload of this node's channel. `None` for anything that no script sends.
+    pub fn decode(payload: &str) -> Option<Self> {
+        if let Some(number) = payload.strip_prefix(PROBE) {
+            return Some(NodeWord::Probe(number.parse().ok()?));
+        }
+        let mut words = payload.splitn(4, ' ');
+        let room = RoomId::parse(words.next()?)?;
+        let (tag, third, fourth) = (words.next()?, words.next()?, words.next()?);
+        if tag == "members" {
+            return Some(NodeWord::Members(room, third.parse().ok()?, fourth.into()));
+        }
+        let tag = match tag.strip_prefix('@') {
+            Some(number) => Tag::Heartbeat(number.parse().ok()?),
+            None => Tag::Join(tag.to_owned()),
+        };
+        let (tip, events) = (third.parse().ok()?, fourth.parse().ok()?);
+        Some(NodeWord::Fence(room, Fence { tag, tip, events }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(payload: &str) -> Option<Kind> {
+        Frame::decode(payload, 100).map(|frame| frame.kind)
+    }
+
+    #[test]
+    fn frames() {
+        let id = MessageId { ms: 1, seq: 2 };
+        assert_eq!(kind(r#"{"t":"msg","id":"1-2","x":[{}]}"#), Some(Kind::Message(id)));
+        assert_eq!(kind(r#"{"t":"msg","text":"hi"}"#), Some(Kind::Other));
+        assert_eq!(kind(r#"{"t":"read","id":7}"#), Some(Kind::Event));
+        assert_eq!(kind(r#"{"t":"news"}"#), Some(Kind::Other));
+    }
+
+    #[test]
+    fn rubbish_reaches_nobody() {
+        let long = format!(r#"{{"t":"news","x":"{}"}}"#, "a".repeat(100));
+        let rubbish = [
+            "",
+            "hi",
+            "[]",
+            "{}",
+            r#"{"t":1}"#,
+            r#"{"t":"news"} x"#,
+            r#"{"t":"msg","id":7}"#,
+            r#"{"t":"msg","id":"x"}"#,
+            r#"{"t":"news","x":}"#,
+            &long,
+        ];
+        for payload in rubbish {
+            assert_eq!(kind(payload), None, "{payload}");
+        }
+    }
+
+    #[test]
+    fn words_to_the_node() {
+        let room = RoomId::parse("r1").unwrap();
+        let fence = |tag| Fence { tag, tip: MessageId { ms: 5, seq: 6 }, events: 7 };
+        let decoded = NodeWord::decode("r1 c-9 5-6 7");
+        assert_eq!(decoded, Some(NodeWord::Fence(room.clone(), fence(Tag::Join("c-9".into())))));
+        let decoded = NodeWord::decode("r1 @3 5-6 7");
+        assert_eq!(decoded, Some(NodeWord::Fence(room.clone(), fence(Tag::Heartbeat(3)))));
+        let decoded = NodeWord::decode(r#"r1 members 7 {"t": "members"}"#);
+        assert_eq!(decoded, Some(NodeWord::Members(room, 7, r#"{"t": "members"}"#.into())));
+        assert_eq!(NodeWord::decode(&probe(3)), Some(NodeWord::Probe(3)));
+        for rubbish in ["", "probe", "probe x", "r1", "r1 c 5 x", "r1 @x 5-6 7", "a:b c 5-6 7"] {
+            assert_eq!(NodeWord::decode(rubbish), None, "{rubbish}");
+        }
+    }
+}

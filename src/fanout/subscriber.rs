@@ -1,0 +1,209 @@
+//! The one subscription of this node: what is subscribed, what comes in, and whether it lives.
+//!
+//! Order matters here: a room counts as subscribed only once Redis has answered something sent
+//! after the SUBSCRIBE, and after every reconnect all channels are subscribed again by hand and
+//! every room is asked how far it has come.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use fred::{
+    error::Error as RedisError,
+    interfaces::{ClientLike, EventInterface, PubsubInterface},
+    types::Message as Payload,
+};
+use tokio::sync::{broadcast::error::RecvError, mpsc, watch};
+use tracing::{info, warn};
+
+use super::{
+    Fanout, LocalRoom,
+    frame::{self, NodeWord},
+};
+use crate::names::RoomId;
+
+/// Channels that one SUBSCRIBE names.
+const CHUNK: usize = 500;
+/// Between two attempts to subscribe.
+const RETRY: Duration = Duration::from_millis(100);
+/// Between two questions whether the subscription lives.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// A change of what is subscribed.
+pub(super) enum Change {
+    /// Somebody sits in a room whose events do not come in yet.
+    Subscribe(Arc<LocalRoom>),
+    /// Nobody may sit in this room any more.
+    Release(RoomId),
+}
+
+/// Starts the subscription's tasks.
+pub(super) fn start(fanout: &Fanout, wanted: mpsc::Receiver<Change>) {
+    let probed = watch::Sender::new(0);
+    let answers = probed.subscribe();
+    // Listening begins before the first connection is up, so that none is missed.
+    let payloads = fanout.0.redis.subscriber().message_rx();
+    let reconnects = fanout.0.redis.subscriber().reconnect_rx();
+    let tasks = &fanout.0.tasks;
+    tasks.spawn(read(fanout.clone(), payloads, probed));
+    tasks.spawn(keep_subscribed(fanout.clone(), wanted, reconnects));
+    tasks.spawn(probe(fanout.clone(), answers));
+}
+
+/// Hands on what comes in. Nothing here waits for anything but the subscription.
+async fn read(
+    fanout: Fanout,
+    mut payloads: tokio::sync::broadcast::Receiver<Payload>,
+    probed: watch::Sender<u64>,
+) {
+    let style = fanout.0.redis.key_style();
+    loop {
+        let payload = tokio::select! {
+            () = fanout.0.stop.cancelled() => return,
+            payload = payloads.recv() => payload,
+        };
+        match payload {
+            Ok(payload) => {
+                let Some(text) = payload.value.as_str() else {
+                    fanout.0.metrics.foreign_frame(false);
+                    continue;
+                };
+                match style.room_of_channel(&payload.channel) {
+                    Some(room) => fanout.on_frame(&room, &text),
+                    None => on_node_word(&fanout, &text, &probed),
+                }
+            }
+            Err(RecvError::Lagged(lost)) => {
+                warn!(lost, "subscription read too slowly; asking every room how far it has come");
+                fanout.0.resync.notify_one();
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn on_node_word(fanout: &Fanout, text: &str, probed: &watch::Sender<u64>) {
+    match NodeWord::decode(text) {
+        Some(NodeWord::Fence(room, fence)) => fanout.on_fence(&room, fence),
+        Some(NodeWord::Members(room, events, frame)) => fanout.on_members(&room, events, frame),
+        Some(NodeWord::Probe(number)) => {
+            probed.send_replace(number);
+        }
+        None => fanout.0.metrics.foreign_frame(false),
+    }
+}
+
+/// Makes every change of the subscription, one after the other, and subscribes anew after every
+/// reconnect.
+async fn keep_subscribed(
+    fanout: Fanout,
+    mut wanted: mpsc::Receiver<Change>,
+    mut reconnects: tokio::sync::broadcast::Receiver<fred::types::config::Server>,
+) {
+    let mut changes = Vec::new();
+    subscribe_all(&fanout).await;
+    loop {
+        tokio::select! {
+            () = fanout.0.stop.cancelled() => return,
+            event = reconnects.recv() => match event {
+                Err(RecvError::Closed) => return,
+                _ => {
+                    fanout.0.metrics.subscriber_reconnects.inc();
+                    subscribe_all(&fanout).await;
+                }
+            },
+            _ = wanted.recv_many(&mut changes, CHUNK) => {
+                if let Err(error) = make(&fanout, changes.drain(..)).await {
+                    // Those who wait are told in time; the reconnect or the probe does the rest.
+                    warn!(%error, "subscription not changed");
+                }
+            }
+        }
+    }
+}
+
+/// Subscribes to everything that is heard here, until it succeeds.
+async fn subscribe_all(fanout: &Fanout) {
+    while !fanout.0.stop.is_cancelled() {
+        match try_subscribe_all(fanout).await {
+            Ok(rooms) => {
+                info!(rooms, "subscribed");
+                fanout.0.resync.notify_one();
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "not subscribed");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+async fn try_subscribe_all(fanout: &Fanout) -> Result<usize, RedisError> {
+    let redis = &fanout.0.redis;
+    redis.subscriber().subscribe(redis.node_channel().to_owned()).await?;
+    let rooms = fanout.rooms();
+    for chunk in rooms.chunks(CHUNK) {
+        subscribe(fanout, chunk).await?;
+    }
+    Ok(rooms.len())
+}
+
+/// Subscribes and has Redis confirm it: the answer to a PING comes after the SUBSCRIBE took effect.
+async fn subscribe(fanout: &Fanout, rooms: &[Arc<LocalRoom>]) -> Result<(), RedisError> {
+    let redis = &fanout.0.redis;
+    let channels: Vec<String> =
+        rooms.iter().map(|room| redis.key_style().room(&room.id).channel()).collect();
+    redis.subscriber().subscribe(channels).await?;
+    redis.subscriber().ping::<()>(None).await?;
+    for room in rooms {
+        room.subscribed.send_replace(true);
+    }
+    Ok(())
+}
+
+async fn make(fanout: &Fanout, changes: impl Iterator<Item = Change>) -> Result<(), RedisError> {
+    // Of several changes of one room the last one counts.
+    let mut subscribes = HashMap::new();
+    let mut releases = Vec::new();
+    for change in changes {
+        match change {
+            Change::Subscribe(room) => {
+                subscribes.insert(room.id.clone(), room);
+            }
+            Change::Release(room) => releases.push(room),
+        }
+    }
+    let redis = &fanout.0.redis;
+    let gone: Vec<String> = releases
+        .iter()
+        .filter(|room| fanout.remove_if_empty(room))
+        .map(|room| redis.key_style().room(room).channel())
+        .collect();
+    if !gone.is_empty() {
+        redis.subscriber().unsubscribe(gone).await?;
+    }
+    let rooms: Vec<_> = subscribes.into_values().collect();
+    if rooms.is_empty() { Ok(()) } else { subscribe(fanout, &rooms).await }
+}
+
+/// Asks over and over whether what is published still comes in: a subscription can die in silence
+/// while its connection looks healthy.
+async fn probe(fanout: Fanout, mut answers: watch::Receiver<u64>) {
+    let mut number = 0;
+    loop {
+        tokio::select! {
+            () = fanout.0.stop.cancelled() => return,
+            () = tokio::time::sleep(PROBE_EVERY) => {}
+        }
+        number += 1;
+        let redis = &fanout.0.redis;
+        if redis.publish_to_self(&frame::probe(number)).await.is_err() {
+            continue;
+        }
+        let answer = answers.wait_for(|answered| *answered >= number);
+        if tokio::time::timeout(fanout.0.patience, answer).await.is_err() && redis.is_up() {
+            warn!("the subscription is dead; connecting anew");
+            // Where this fails, the next probe asks for it again.
+            let _ = redis.subscriber().force_reconnection().await;
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The heartbeat of this node: one call per room and interval, however many connections.
+//!
+//! It keeps the members alive whose connections were heard, clears those that lapsed, has a fence
+//! sent that shows what the subscription lost, and puts back what Redis has forgotten. Rooms are
+//! spread over the interval, so that the load is even.
+
+use std::{
+    collections::{BTreeMap, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    error::{Code, Error},
+    fanout::{Fanout, LocalRoom, Occupant, Seat, frame::heartbeat_tag},
+    names::{RoomId, UserId},
+    redis::{
+        Redis,
+        scripts::{Beat, Heard, Restored, Scripts},
+    },
+    settings::Settings,
+    ws::protocol::ServerFrame,
+};
+
+/// Parts into which the interval is cut.
+const SLOTS: u32 = 16;
+/// Calls under way at once, so that a return of Redis makes no herd.
+const CALLS_AT_ONCE: usize = 32;
+/// Users that one call speaks of.
+const USERS_A_CALL: usize = 256;
+
+/// The node's heartbeat; cheap to clone.
+#[derive(Clone)]
+pub struct Heartbeat {
+    fanout: Fanout,
+    scripts: Scripts,
+    settings: Arc<Settings>,
+}
+
+impl Heartbeat {
+    /// A heartbeat of the rooms that `fanout` serves.
+    pub fn new(fanout: Fanout, scripts: Scripts, settings: Arc<Settings>) -> Self {
+        Self { fanout, scripts, settings }
+    }
+
+    /// Starts to beat, until `stop`.
+    pub fn start(&self, redis: &Redis, tasks: &TaskTracker, stop: CancellationToken) {
+        tasks.spawn(self.clone().run(redis.clone(), stop));
+    }
+
+    async fn run(self, redis: Redis, stop: CancellationToken) {
+        let mut up = redis.ups_and_downs();
+        let mut slots = tokio::time::interval(self.period() / SLOTS);
+        slots.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut slot = 0;
+        loop {
+            let all = tokio::select! {
+                () = stop.cancelled() => return,
+                _ = slots.tick() => false,
+                () = self.fanout.resync_wanted() => true,
+                _ = up.changed() => true,
+            };
+            if !*up.borrow_and_update() {
+                continue;
+            }
+            slot = (slot + 1) % SLOTS;
+            let mut rooms = self.fanout.rooms();
+            rooms.retain(|room| all || slot_of(&room.id) == slot);
+            let beats = rooms.into_iter().map(|room| {
+                let heartbeat = self.clone();
+                async move { heartbeat.beat(&room).await }
+            });
+            stream::iter(beats).buffer_unordered(CALLS_AT_ONCE).collect::<()>().await;
+        }
+    }
+
+    /// Somewhat shorter than what clients keep to, so that a loss is found within theirs.
+    fn period(&self) -> Duration {
+        self.settings.heartbeat() * 4 / 5
+    }
+
+    /// Whether a connection that was silent for so long would lapse before the next round.
+    pub fn is_urgent(&self, silent_for: Duration) -> bool {
+        silent_for + self.period() * 2 >= self.settings.presence_ttl
+    }
+
+    /// One heartbeat of one room. What fails is tried again in the next round.
+    pub async fn beat(&self, room: &LocalRoom) {
+        if room.is_empty() {
+            return self.fanout.release(&room.id);
+        }
+        if let Err(error) = self.try_beat(room).await {
+            warn!(room = %room.id, %error, "heartbeat failed");
+        }
+    }
+
+    async fn try_beat(&self, room: &LocalRoom) -> Result<(), Error> {
+        let seats = self.heard(room);
+        let beats: Vec<Beat> = group(&seats).into_iter().map(|(beat, _)| beat).collect();
+        let mut chunks: Vec<&[Beat]> = beats.chunks(USERS_A_CALL).collect();
+        if chunks.is_empty() {
+            chunks.push(&[]);
+        }
+        for chunk in chunks {
+            let tag = heartbeat_tag(room.next_heartbeat());
+            match self.scripts.heartbeat(&room.id, &tag, chunk).await {
+                Ok(lost) if lost.is_empty() => {}
+                Ok(lost) => {
+                    let lost: Vec<Seat> =
+                        seats.iter().filter(|s| lost.contains(&s.who.user)).cloned().collect();
+                    self.restore(room, &lost).await?;
+                }
+                Err(error) if error.code == Code::RoomNotFound => {
+                    return self.restore(room, &seats).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports one user's connection at once, because it said something new.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn report(&self, room: &LocalRoom, seat: &Seat, read: bool) -> Result<(), Error> {
+        let (mut beat, _) = single(seat);
+        beat.read = if read { *seat.who.read.lock() } else { None };
+        let tag = heartbeat_tag(room.next_heartbeat());
+        match self.scripts.heartbeat(&room.id, &tag, &[beat]).await {
+            Ok(lost) if lost.is_empty() => Ok(()),
+            Err(error) if error.code != Code::RoomNotFound => Err(error),
+            _ => self.restore(room, std::slice::from_ref(seat)).await,
+        }
+    }
+
+    /// Puts back what Redis has forgotten of a room. Where somebody else took a name meanwhile,
+    /// the connection that held it is told, and is out.
+    async fn restore(&self, room: &LocalRoom, seats: &[Seat]) -> Result<(), Error> {
+        let Some(facts) = room.facts() else { return Ok(()) };
+        let users: Vec<Restored> = group(seats)
+            .into_iter()
+            .filter(|(_, who)| who.joined_at_ms.load(Ordering::Relaxed) > 0)
+            .map(|(beat, who)| Restored {
+                beat: Beat { read: *who.read.lock(), ..beat },
+                token: who.token.clone(),
+                joined_at_ms: who.joined_at_ms.load(Ordering::Relaxed),
+            })
+            .collect();
+        if users.is_empty() {
+            return Ok(());
+        }
+        let tag = heartbeat_tag(room.next_heartbeat());
+        let taken = self.scripts.restore(&room.id, &tag, &facts, &users).await?;
+        info!(room = %room.id, users = users.len(), "restored");
+        for seat in seats.iter().filter(|seat| taken.contains(&seat.who.user)) {
+            self.fanout.leave(&room.id, seat.handle.id());
+            let error = Error::new(Code::InvalidToken);
+            let room_id = Some(room.id.as_str());
+            let frame = ServerFrame::error(&error, seat.handle.language(), room_id, None);
+            seat.handle.push(frame.to_text());
+        }
+        Ok(())
+    }
+
+    /// The connections that were heard within the presence TTL: the others may lapse.
+    fn heard(&self, room: &LocalRoom) -> Vec<Seat> {
+        let mut seats = room.seats();
+        seats.retain(|seat| {
+            let joined = seat.who.joined_at_ms.load(Ordering::Relaxed) > 0;
+            joined && seat.handle.silent_for() < self.settings.presence_ttl
+        });
+        seats
+    }
+}
+
+/// Which part of the interval a room's turn is in.
+fn slot_of(room: &RoomId) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    room.hash(&mut hasher);
+    (hasher.finish() % u64::from(SLOTS)) as u32
+}
+
+/// What one seat says by itself.
+fn single(seat: &Seat) -> (Beat, Arc<Occupant>) {
+    let heard = Heard {
+        connection: seat.handle.id().clone(),
+        age: seat.handle.silent_for(),
+        status: seat.handle.status(),
+    };
+    let beat = Beat { user: seat.who.user.clone(), read: None, connections: vec![heard] };
+    (beat, seat.who.clone())
+}
+
+/// What the seats say together: one entry a user, however many connections it has.
+fn group(seats: &[Seat]) -> Vec<(Beat, Arc<Occupant>)> {
+    let mut users: BTreeMap<&UserId, (Beat, Arc<Occupant>)> = BTreeMap::new();
+    for seat in seats {
+        let (beat, who) = single(seat);
+        match users.get_mut(&seat.who.user) {
+            Some((known, _)) => known.connections.extend(beat.connections),
+            None => {
+                users.insert(&seat.who.user, (beat, who));
+            }
+        }
+    }
+    users.into_values().collect()
+}
