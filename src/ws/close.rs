@@ -1,0 +1,32 @@
+//! Why the server closes a connection: the close codes, and what a client does next.
+
+/// Why the server closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client was silent for too long. It may come back at once.
+    Silent,
+    /// Too many unreadable frames in a row. Coming back would not help.
+    Unreadable,
+    /// A frame over the size limit. Sending it again would not help.
+    TooLarge,
+    /// A text frame that is not UTF-8, or a broken WebSocket frame.
+    Malformed,
+    /// The node leaves. The client comes back elsewhere, with `since`.
+    Leaving,
+    /// The client does not read fast enough. It comes back with `since`.
+    TooSlow,
+}
+
+impl CloseReason {
+    /// The close code and a word for whoever reads a trace.
+    pub const fn code(self) -> (u16, &'static str) {
+        match self {
+            CloseReason::Silent => (1001, "silent for too long"),
+            CloseReason::Malformed => (1007, "malformed frame"),
+            CloseReason::Unreadable => (1008, "too many unreadable frames"),
+            CloseReason::TooLarge => (1009, "frame too large"),
+            CloseReason::Leaving => (1012, "node leaves"),
+            CloseReason::TooSlow => (1013, "too slow"),
+        }
+    }
+}

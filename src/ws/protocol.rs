@@ -1,0 +1,268 @@
+//! The frames of the WebSocket protocol, as they are written; no logic. `static/js/protocol.js`
+//! mirrors this file.
+
+use std::time::Duration;
+
+use axum::extract::ws::Utf8Bytes;
+use serde::Serialize;
+use serde_json::{Map, Number, Value, value::RawValue};
+
+use crate::{
+    error::Error,
+    i18n::{self, Language},
+    message::Message,
+    names::{MessageId, RoomId, Status},
+    problem::Problem,
+};
+
+/// What a client may send. Room ids and tokens are not checked yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientFrame {
+    /// Enter a room.
+    Join {
+        /// the room
+        room_id: String,
+        /// a nickname, or the secret of a session
+        token: String,
+        /// the last message seen
+        since: Option<MessageId>,
+    },
+    /// Say something.
+    Msg {
+        /// the room; may be left out by a connection that is in just one
+        room_id: Option<String>,
+        /// what to say
+        text: String,
+        /// makes a retry safe
+        key: Option<String>,
+    },
+    /// Heartbeat, and what the client knows.
+    Ping {
+        /// the room that `read` is about
+        room_id: Option<String>,
+        /// what the user shows
+        status: Option<Status>,
+        /// the last message read
+        read: Option<MessageId>,
+    },
+    /// Leave a room.
+    Leave {
+        /// the room; may be left out by a connection that is in just one
+        room_id: Option<String>,
+    },
+}
+
+/// Why a frame was not understood.
+#[derive(Debug)]
+pub struct BadFrame {
+    /// The field, or `frame` for all of it.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: Problem,
+    /// Whether not even its verb was understood.
+    pub unreadable: bool,
+    /// The room that it names, as it stands there.
+    pub room_id: Option<String>,
+    /// The key that it has, as it stands there.
+    pub key: Option<String>,
+}
+
+impl ClientFrame {
+    /// Reads a text frame.
+    ///
+    /// # Errors
+    /// What is wrong with it, and enough of it to answer.
+    pub fn parse(text: &str) -> Result<Self, BadFrame> {
+        let Ok(fields) = serde_json::from_str::<Map<String, Value>>(text) else {
+            return Err(BadFrame::unreadable(Problem::NotJson));
+        };
+        Fields(&fields).frame().map_err(|(field, problem)| BadFrame {
+            field,
+            problem,
+            unreadable: problem == Problem::UnknownVerb,
+            room_id: Fields(&fields).text("roomId").ok(),
+            key: Fields(&fields).text("key").ok(),
+        })
+    }
+}
+
+impl BadFrame {
+    /// A frame of which nothing was understood.
+    pub fn unreadable(problem: Problem) -> Self {
+        Self { field: "frame", problem, unreadable: true, room_id: None, key: None }
+    }
+}
+
+/// The fields of a frame. A field that is `null` counts as left out.
+struct Fields<'a>(&'a Map<String, Value>);
+
+type Wrong = (&'static str, Problem);
+
+impl Fields<'_> {
+    fn frame(&self) -> Result<ClientFrame, Wrong> {
+        let unknown = |_| ("t", Problem::UnknownVerb);
+        match self.text("t").map_err(unknown)?.as_str() {
+            "join" => Ok(ClientFrame::Join {
+                room_id: self.text("roomId")?,
+                token: self.text("token")?,
+                since: self.id("since")?,
+            }),
+            "msg" => Ok(ClientFrame::Msg {
+                room_id: self.maybe("roomId")?,
+                text: self.text("text")?,
+                key: self.maybe("key")?,
+            }),
+            "ping" => Ok(ClientFrame::Ping {
+                room_id: self.maybe("roomId")?,
+                status: self.status()?,
+                read: self.id("read")?,
+            }),
+            "leave" => Ok(ClientFrame::Leave { room_id: self.maybe("roomId")? }),
+            _ => Err(("t", Problem::UnknownVerb)),
+        }
+    }
+
+    fn maybe(&self, field: &'static str) -> Result<Option<String>, Wrong> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err((field, Problem::WrongType)),
+        }
+    }
+
+    fn text(&self, field: &'static str) -> Result<String, Wrong> {
+        self.maybe(field)?.ok_or((field, Problem::Required))
+    }
+
+    fn id(&self, field: &'static str) -> Result<Option<MessageId>, Wrong> {
+        let id = self.maybe(field)?;
+        id.map(|id| id.parse().map_err(|problem| (field, problem))).transpose()
+    }
+
+    fn status(&self) -> Result<Option<Status>, Wrong> {
+        match self.maybe("status")?.as_deref() {
+            None => Ok(None),
+            Some("online") => Ok(Some(Status::Online)),
+            Some("away") => Ok(Some(Status::Away)),
+            Some(_) => Err(("status", Problem::UnknownStatus)),
+        }
+    }
+}
+
+/// What the server sends by itself. Events of a room are published by the scripts, and passed on
+/// as they are.
+#[derive(Serialize)]
+#[serde(tag = "t", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum ServerFrame<'a> {
+    /// The answer to a join.
+    Joined {
+        /// the room
+        room_id: &'a RoomId,
+        /// the user that the connection is
+        me: &'a str,
+        /// its token, for its owner only
+        token: &'a str,
+        /// who is here, as a JSON array
+        members: &'a RawValue,
+        /// who of them is away, as a JSON array
+        away: &'a RawValue,
+        /// messages, oldest first
+        messages: &'a [Message],
+        /// whether others were left out
+        more: bool,
+        /// seconds between the pings wanted
+        heartbeat: Number,
+        /// whether the room's texts are sealed end to end; left out if not
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        e2e: bool,
+    },
+    /// A message.
+    Msg(&'a Message),
+    /// The answer to a ping.
+    Pong,
+    /// Why a frame was not obeyed.
+    Error {
+        /// the code
+        code: &'static str,
+        /// a sentence in the reader's language
+        message: String,
+        /// as in the frame it answers
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room_id: Option<&'a str>,
+        /// as in the frame it answers
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<&'a str>,
+    },
+}
+
+impl<'a> ServerFrame<'a> {
+    /// An error, in the reader's language: the sentence of the first problem, or of the code.
+    pub fn error(
+        error: &Error,
+        language: Language,
+        room_id: Option<&'a str>,
+        key: Option<&'a str>,
+    ) -> Self {
+        let problem = error.problems.iter().next();
+        let message = match problem {
+            Some((field, problem)) => format!("{field}: {}", i18n::problem(*problem, language)),
+            None => i18n::message(error.code, language).to_owned(),
+        };
+        ServerFrame::Error { code: error.code.as_str(), message, room_id, key }
+    }
+
+    /// A duration in seconds, whole where it can be.
+    pub fn seconds(duration: Duration) -> Number {
+        match duration.subsec_nanos() {
+            0 => duration.as_secs().into(),
+            _ => Number::from_f64(duration.as_secs_f64()).unwrap_or_else(|| 0.into()),
+        }
+    }
+
+    /// The frame as it goes out.
+    pub fn to_text(&self) -> Utf8Bytes {
+        // Serialising plain structs into memory cannot fail.
+        serde_json::to_string(self).unwrap_or_default().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_verbs() {
+        let join = ClientFrame::parse(r#"{"t":"join","roomId":"r","token":"a","since":"1-2"}"#);
+        let since = Some(MessageId { ms: 1, seq: 2 });
+        let expected = ClientFrame::Join { room_id: "r".into(), token: "a".into(), since };
+        assert_eq!(join.unwrap(), expected);
+        let msg = ClientFrame::parse(r#"{"t":"msg","text":"hi","key":null}"#).unwrap();
+        assert_eq!(msg, ClientFrame::Msg { room_id: None, text: "hi".into(), key: None });
+        let ping = ClientFrame::parse(r#"{"t":"ping","status":"away"}"#).unwrap();
+        let status = Some(Status::Away);
+        assert_eq!(ping, ClientFrame::Ping { room_id: None, status, read: None });
+        let leave = ClientFrame::parse(r#"{"t":"leave","roomId":"r"}"#).unwrap();
+        assert_eq!(leave, ClientFrame::Leave { room_id: Some("r".into()) });
+    }
+
+    #[test]
+    fn bad_frames_say_what_is_wrong() {
+        let cases = [
+            ("x", "frame", Problem::NotJson, true),
+            ("[]", "frame", Problem::NotJson, true),
+            ("{}", "t", Problem::UnknownVerb, true),
+            (r#"{"t":7}"#, "t", Problem::UnknownVerb, true),
+            (r#"{"t":"shout"}"#, "t", Problem::UnknownVerb, true),
+            (r#"{"t":"join","roomId":"r"}"#, "token", Problem::Required, false),
+            (r#"{"t":"msg","text":7}"#, "text", Problem::WrongType, false),
+            (r#"{"t":"ping","status":"busy"}"#, "status", Problem::UnknownStatus, false),
+            (r#"{"t":"ping","read":"x"}"#, "read", Problem::NotAMessageId, false),
+        ];
+        for (text, field, problem, unreadable) in cases {
+            let bad = ClientFrame::parse(text).unwrap_err();
+            assert_eq!((bad.field, bad.problem, bad.unreadable), (field, problem, unreadable));
+        }
+        let bad = ClientFrame::parse(r#"{"t":"msg","roomId":"r","key":"k"}"#).unwrap_err();
+        assert_eq!((bad.room_id.as_deref(), bad.key.as_deref()), (Some("r"), Some("k")));
+    }
+}

@@ -1,0 +1,105 @@
+//! The WebSocket connections of this node, for what concerns all of them: silence and leaving.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{close::CloseReason, handle::Handle};
+use crate::metrics::Metrics;
+
+/// Parts of the idle timeout after which silent connections are looked for.
+const LOOKS_PER_TIMEOUT: u32 = 10;
+
+/// The WebSocket connections of this node.
+pub struct Registry {
+    node: String,
+    opened: AtomicU64,
+    handles: Mutex<HashMap<Arc<str>, Arc<Handle>>>,
+    left: Notify,
+    metrics: Arc<Metrics>,
+}
+
+impl Registry {
+    /// An empty registry of the node with this id.
+    pub fn new(node: String, metrics: Arc<Metrics>) -> Self {
+        let (opened, handles, left) = (AtomicU64::new(0), Mutex::default(), Notify::new());
+        Self { node, opened, handles, left, metrics }
+    }
+
+    /// An id for a new connection, unique over all nodes.
+    pub fn next_id(&self) -> Arc<str> {
+        format!("{}-{}", self.node, self.opened.fetch_add(1, Ordering::Relaxed)).into()
+    }
+
+    /// Notes a connection until the guard is dropped.
+    pub fn register(self: &Arc<Self>, handle: Arc<Handle>) -> Registered {
+        self.handles.lock().insert(handle.id().clone(), handle.clone());
+        self.metrics.connections.inc();
+        Registered { registry: self.clone(), handle }
+    }
+
+    /// Closes the connections that were silent for too long, until `stop`.
+    pub async fn close_silent(self: Arc<Self>, timeout: Duration, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(timeout / LOOKS_PER_TIMEOUT) => {}
+            }
+            for handle in self.all() {
+                if handle.silent_for() > timeout {
+                    handle.close(CloseReason::Silent);
+                }
+            }
+        }
+    }
+
+    /// Closes every connection because the node leaves, evenly over `spread`, so that the clients
+    /// do not all come back elsewhere at once.
+    pub async fn close_all(&self, spread: Duration) {
+        let handles = self.all();
+        let pause = spread / u32::try_from(handles.len().max(1)).unwrap_or(u32::MAX);
+        let mut turns = tokio::time::interval(pause.max(Duration::from_micros(1)));
+        for handle in handles {
+            turns.tick().await;
+            handle.close(CloseReason::Leaving);
+        }
+    }
+
+    /// Waits until no connection is left.
+    pub async fn emptied(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.handles.lock().is_empty() {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Handle>> {
+        self.handles.lock().values().cloned().collect()
+    }
+}
+
+/// Keeps a connection in the registry.
+pub struct Registered {
+    registry: Arc<Registry>,
+    handle: Arc<Handle>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.registry.handles.lock().remove(self.handle.id());
+        self.registry.metrics.connections.dec();
+        self.registry.left.notify_one();
+    }
+}
