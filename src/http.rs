@@ -1,0 +1,77 @@
+//! The HTTP layer: which path leads to which handler, and what every request passes through.
+//!
+//! Knows the room service and no Redis.
+
+pub mod envelope;
+
+mod assets;
+mod extract;
+mod guard;
+mod health;
+mod messages;
+mod observe;
+mod openapi;
+mod rooms;
+
+use axum::{
+    Json, Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::get,
+};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi as _;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::App,
+    error::{Code, Error},
+};
+
+/// Everything that the service answers.
+pub fn router(app: App) -> Router {
+    let (routes, description) = OpenApiRouter::with_openapi(openapi::Description::openapi())
+        .merge(api(&app))
+        .merge(node())
+        .merge(client())
+        .split_for_parts();
+    routes
+        .route("/openapi.json", get(async || Json(description)))
+        .fallback(async || Error::new(Code::NotFound))
+        // The last is the outermost: what is observed has its envelope, panics included.
+        .layer(CatchPanicLayer::custom(envelope::panicked))
+        .layer(from_fn(envelope::render))
+        .layer(from_fn_with_state(app.clone(), observe::observe))
+        .with_state(app)
+}
+
+/// What costs Redis something, and is limited for an address.
+fn api(app: &App) -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(rooms::create))
+        .routes(routes!(rooms::look))
+        .routes(routes!(rooms::members))
+        .routes(routes!(rooms::add_session))
+        .routes(routes!(messages::page, messages::post))
+        .route("/ws", get(crate::ws::upgrade))
+        .layer(from_fn_with_state(app.clone(), guard::limit))
+        .layer(from_fn(guard::allow_any_origin))
+}
+
+/// What orchestrators ask.
+fn node() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+}
+
+/// The web client.
+fn client() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(assets::start))
+        .routes(routes!(assets::room))
+        .route("/static/{*path}", get(assets::nested))
+        .route("/sw.js", get(assets::at_root))
+        .route("/manifest.webmanifest", get(assets::at_root))
+        .route("/favicon.ico", get(assets::at_root))
+}

@@ -1,0 +1,198 @@
+//! The web client's files, from inside the binary: with an ETag from their content, packed once,
+//! and under a policy that runs nothing from anywhere else.
+
+use std::{borrow::Cow, collections::HashMap, io::Write, sync::LazyLock};
+
+use axum::{
+    body::Bytes,
+    extract::Path,
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use flate2::{Compression, write::GzEncoder};
+use rust_embed::{Embed, EmbeddedFile};
+
+use crate::error::{Code, Error};
+
+/// Scripts, styles, images and connections from here only, and no frame around us.
+const POLICY: &str = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
+                      form-action 'self'; object-src 'none'";
+const PAGE: &str = "index.html";
+/// Bytes of the content's hash that an ETag shows.
+const ETAG_BYTES: usize = 16;
+
+#[derive(Embed)]
+#[folder = "static/"]
+struct Files;
+
+/// Every file, ready to be sent.
+static ASSETS: LazyLock<HashMap<Cow<'static, str>, Asset>> = LazyLock::new(|| {
+    let files = Files::iter().filter_map(|path| Some((Files::get(&path)?, path)));
+    files.map(|(file, path)| (path, Asset::new(file))).collect()
+});
+
+/// One file in the two forms that it is sent in. Each form has an ETag of its own.
+struct Asset {
+    content_type: String,
+    plain: Form,
+    packed: Option<Form>,
+}
+
+struct Form {
+    body: Bytes,
+    etag: String,
+}
+
+impl Asset {
+    fn new(file: EmbeddedFile) -> Self {
+        let hash = file.metadata.sha256_hash();
+        let hash: String = hash.iter().take(ETAG_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        let body = match file.data {
+            Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+            Cow::Owned(bytes) => bytes.into(),
+        };
+        let packed = pack(&body).filter(|packed| packed.len() < body.len());
+        Self {
+            content_type: content_type(file.metadata.mimetype()),
+            packed: packed.map(|body| Form { body, etag: format!("\"{hash}-gzip\"") }),
+            plain: Form { body, etag: format!("\"{hash}\"") },
+        }
+    }
+
+    fn answer(&self, headers: &HeaderMap) -> Response {
+        let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let takes_packed = header(header::ACCEPT_ENCODING).is_some_and(accepts_gzip);
+        let packed = self.packed.as_ref().filter(|_| takes_packed);
+        let form = packed.unwrap_or(&self.plain);
+        let known = header(header::IF_NONE_MATCH).is_some_and(|tags| matches(tags, &form.etag));
+        let common = [
+            (header::ETAG, form.etag.as_str()),
+            (header::CACHE_CONTROL, "no-cache"),
+            (header::VARY, "accept-encoding"),
+            (header::CONTENT_SECURITY_POLICY, POLICY),
+        ];
+        if known {
+            return (StatusCode::NOT_MODIFIED, common).into_response();
+        }
+        let kind = [(header::CONTENT_TYPE, self.content_type.as_str())];
+        let encoding = packed.map(|_| [(header::CONTENT_ENCODING, "gzip")]);
+        (common, kind, encoding.map(axum::response::AppendHeaders), form.body.clone())
+            .into_response()
+    }
+}
+
+fn content_type(kind: &str) -> String {
+    let is_text = kind.starts_with("text/") || kind == "application/javascript";
+    if is_text { format!("{kind}; charset=utf-8") } else { kind.to_owned() }
+}
+
+/// The bytes as gzip. Writing into memory does not fail.
+fn pack(bytes: &[u8]) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).ok()?;
+    encoder.finish().ok().map(Bytes::from)
+}
+
+/// Whether an `Accept-Encoding` header takes gzip.
+fn accepts_gzip(header: &str) -> bool {
+    header.split(',').any(|item| {
+        let (coding, weight) = item.split_once(';').unwrap_or((item, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").and_then(|q| q.trim().parse::<f32>().ok());
+        coding.trim().eq_ignore_ascii_case("gzip") && weight.is_some_and(|weight| weight > 0.0)
+    })
+}
+
+/// Whether an `If-None-Match` header names this ETag; proxies may have weakened it.
+fn matches(tags: &str, etag: &str) -> bool {
+    let bare = |tag: &str| tag.trim().trim_start_matches("W/") == etag;
+    tags.trim() == "*" || tags.split(',').any(bare)
+}
+
+fn file(path: &str, headers: &HeaderMap) -> Result<Response, Error> {
+    let asset = ASSETS.get(path).ok_or(Code::NotFound)?;
+    Ok(asset.answer(headers))
+}
+
+/// The web client, to make a room
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "getStartPage",
+    tag = "client",
+    responses((status = 200, description = "The page", body = String, content_type = "text/html"))
+)]
+pub async fn start(headers: HeaderMap) -> Result<Response, Error> {
+    file(PAGE, &headers)
+}
+
+/// The web client, in a room
+#[utoipa::path(
+    get,
+    path = "/r/{id}",
+    operation_id = "getRoomPage",
+    tag = "client",
+    params(("id" = String, Path, description = "The room")),
+    responses((status = 200, description = "The page", body = String, content_type = "text/html"))
+)]
+pub async fn room(headers: HeaderMap) -> Result<Response, Error> {
+    file(PAGE, &headers)
+}
+
+/// A file of the web client.
+pub async fn nested(Path(path): Path<String>, headers: HeaderMap) -> Result<Response, Error> {
+    file(&path, &headers)
+}
+
+/// A file that browsers look for at the root.
+pub async fn at_root(uri: Uri, headers: HeaderMap) -> Result<Response, Error> {
+    file(uri.path().trim_start_matches('/'), &headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asset() -> Asset {
+        Asset {
+            content_type: content_type("text/html"),
+            plain: Form { body: Bytes::from_static(b"plain"), etag: "\"a\"".into() },
+            packed: Some(Form { body: Bytes::from_static(b"packed"), etag: "\"a-gzip\"".into() }),
+        }
+    }
+
+    fn answer(name: header::HeaderName, value: &'static str) -> Response {
+        asset().answer(&HeaderMap::from_iter([(name, HeaderValue::from_static(value))]))
+    }
+
+    #[test]
+    fn a_file_comes_with_its_policy_and_its_tag() {
+        let response = asset().answer(&HeaderMap::new());
+        assert_eq!(response.headers()[header::ETAG], "\"a\"");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        assert_eq!(response.headers()[header::CONTENT_SECURITY_POLICY], POLICY);
+        assert!(!response.headers().contains_key(header::CONTENT_ENCODING));
+    }
+
+    #[test]
+    fn a_packed_file_has_a_tag_of_its_own() {
+        let response = answer(header::ACCEPT_ENCODING, "br, gzip");
+        assert_eq!(response.headers()[header::ETAG], "\"a-gzip\"");
+        assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip");
+        assert!(!accepts_gzip("gzip;q=0") && !accepts_gzip("br") && !accepts_gzip(""));
+    }
+
+    #[test]
+    fn a_file_that_is_known_is_not_sent_again() {
+        for tags in ["\"a\"", "W/\"a\"", "\"b\", \"a\"", "*"] {
+            let status = answer(header::IF_NONE_MATCH, tags).status();
+            assert_eq!(status, StatusCode::NOT_MODIFIED, "{tags}");
+        }
+        assert_eq!(answer(header::IF_NONE_MATCH, "\"b\"").status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn the_page_is_there() {
+        assert!(file(PAGE, &HeaderMap::new()).is_ok());
+        assert!(file("../Cargo.toml", &HeaderMap::new()).is_err());
+    }
+}

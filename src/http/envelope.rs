@@ -1,0 +1,302 @@
+//! The one shape of every answer, and the layer that gives it to every error there is.
+//!
+//! Handlers return an [`Error`] and know no language. The error travels in the response's
+//! extensions to [`render`], which reads `Accept-Language` and writes the body. What the
+//! framework turns away by itself (unknown paths, wrong methods, panics) passes there too.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    Extension, Json,
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    error::{Code, Error},
+    i18n::{self, Language, Outage},
+    message,
+};
+
+/// The shape of every answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Envelope<T> {
+    /// Whether the request did what it asked for.
+    success: bool,
+    /// What was asked for; null on errors.
+    #[schema(required = true)]
+    data: Option<T>,
+    /// A sentence for people; null when there is nothing to say.
+    #[schema(required = true)]
+    message: Option<&'static str>,
+    /// What went wrong; null on success.
+    #[schema(required = true)]
+    error: Option<Fault>,
+    /// When this was answered: RFC 3339, UTC.
+    timestamp: String,
+}
+
+/// The data of an answer that has none: null.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Nothing;
+
+/// What went wrong, for programs by its code and for people by its sentence.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Fault {
+    /// A code of the contract.
+    #[schema(schema_with = super::openapi::codes)]
+    code: &'static str,
+    /// A sentence in the reader's language.
+    message: &'static str,
+    /// Field, or component that is down, to a sentence in the reader's language.
+    #[schema(required = true)]
+    details: Option<BTreeMap<String, String>>,
+}
+
+/// An answer that went well.
+pub enum Reply<T> {
+    /// 200: here it is.
+    Found(T),
+    /// 201: it was made.
+    Created(T),
+}
+
+impl<T: Serialize> IntoResponse for Reply<T> {
+    fn into_response(self) -> Response {
+        let (status, data) = match self {
+            Reply::Found(data) => (StatusCode::OK, data),
+            Reply::Created(data) => (StatusCode::CREATED, data),
+        };
+        let envelope = Envelope {
+            success: true,
+            data: Some(data),
+            message: None,
+            error: None,
+            timestamp: timestamp(),
+        };
+        (status, Json(envelope)).into_response()
+    }
+}
+
+/// An error on its way to [`render`].
+#[derive(Debug)]
+pub struct Failure {
+    /// What went wrong.
+    pub error: Error,
+    /// What keeps the node from serving, where that was the question.
+    pub outages: Vec<Outage>,
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (status(self.error.code), Extension(Arc::new(self))).into_response()
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        Failure { error: self, outages: Vec::new() }.into_response()
+    }
+}
+
+/// Middleware that writes the body of every error, in the reader's language.
+pub async fn render(request: Request, next: Next) -> Response {
+    let language = language(request.headers());
+    let mut response = next.run(request).await;
+    let status = response.status();
+    let failure = response.extensions().get::<Arc<Failure>>().cloned();
+    match failure.or_else(|| is_error(status).then(|| of_framework(status).into())) {
+        Some(failure) => {
+            response.extensions_mut().insert(Arc::clone(&failure));
+            write(&failure, language, response)
+        }
+        None => response,
+    }
+}
+
+/// Turns a panic in a handler into an answer; for `CatchPanicLayer`.
+pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Error::internal(format!("panic: {}", text.unwrap_or("no text"))).into_response()
+}
+
+/// What an error that no handler of ours made is called in the contract.
+fn of_framework(status: StatusCode) -> Failure {
+    let error = match status {
+        StatusCode::NOT_FOUND => Code::NotFound.into(),
+        StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed.into(),
+        StatusCode::PAYLOAD_TOO_LARGE => Code::PayloadTooLarge.into(),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType.into(),
+        StatusCode::UPGRADE_REQUIRED => Code::UpgradeRequired.into(),
+        status if status.is_client_error() => Code::ValidationFailed.into(),
+        status => Error::internal(format!("the framework answered {status}")),
+    };
+    Failure { error, outages: Vec::new() }
+}
+
+/// Puts the envelope into a response, whose other headers (`Allow`) stay.
+fn write(failure: &Failure, language: Language, response: Response) -> Response {
+    let error = &failure.error;
+    let message = i18n::message(error.code, language);
+    let fault = Fault { code: error.code.as_str(), message, details: details(failure, language) };
+    let envelope = Envelope::<Nothing> {
+        success: false,
+        data: None,
+        message: Some(message),
+        error: Some(fault),
+        timestamp: timestamp(),
+    };
+    let (mut parts, body) = Json(envelope).into_response().into_parts();
+    let (framework, _) = response.into_parts();
+    parts.status = status(error.code);
+    parts.extensions = framework.extensions;
+    for (name, value) in &framework.headers {
+        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
+            parts.headers.append(name, value.clone());
+        }
+    }
+    add_headers(error, &mut parts.headers);
+    Response::from_parts(parts, Body::new(body))
+}
+
+/// What the status asks for besides a body: when to come back, how to say who one is, what to
+/// speak instead.
+fn add_headers(error: &Error, headers: &mut HeaderMap) {
+    if let Some(wait) = error.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+    }
+    match error.code {
+        Code::InvalidToken => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        Code::UpgradeRequired => {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        _ => {}
+    }
+}
+
+fn details(failure: &Failure, language: Language) -> Option<BTreeMap<String, String>> {
+    let problems = failure.error.problems.iter();
+    let problems = problems.map(|(field, p)| (field.to_string(), i18n::problem(*p, language)));
+    let outages = failure.outages.iter();
+    let outages = outages.map(|o| (o.component().into(), i18n::outage(*o, language).into()));
+    let details: BTreeMap<_, _> = problems.chain(outages).collect();
+    (!details.is_empty()).then_some(details)
+}
+
+fn language(headers: &HeaderMap) -> Language {
+    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    accepted.map(Language::from_accept).unwrap_or_default()
+}
+
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+fn status(code: Code) -> StatusCode {
+    StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// `Retry-After` counts in whole seconds; less than one would mean at once.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "says when this node answered; nothing is decided by it"
+)]
+fn timestamp() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    message::timestamp(now.as_millis().try_into().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, middleware, routing::get};
+    use serde_json::Value;
+    use tower::ServiceExt;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+    use crate::problem::Problem;
+
+    fn router() -> Router {
+        Router::new()
+            .route("/found", get(async || Reply::Found("it")))
+            .route("/panic", get(async || -> StatusCode { panic!("as wished") }))
+            .route("/wait", get(async || Error::rate_limited(Duration::from_millis(1_001))))
+            .route("/field", get(async || Error::invalid("name", Problem::NameEmpty)))
+            .route("/teapot", get(async || (StatusCode::IM_A_TEAPOT, "no envelope")))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(middleware::from_fn(render))
+    }
+
+    async fn call(method: &str, path: &str, language: &str) -> (StatusCode, HeaderMap, Value) {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("accept-language", language).body(Body::empty()).unwrap();
+        let response = router().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        (parts.status, parts.headers, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[tokio::test]
+    async fn success_has_data_and_nothing_else() {
+        let (status, _, body) = call("GET", "/found", "ko").await;
+        assert_eq!(
+            (status, &body["success"], &body["data"]),
+            (StatusCode::OK, &true.into(), &"it".into())
+        );
+        assert!(body["error"].is_null() && body["message"].is_null());
+        assert!(body["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[tokio::test]
+    async fn what_the_framework_turns_away_has_the_envelope() {
+        let cases = [
+            ("GET", "/nowhere", Code::NotFound),
+            ("POST", "/found", Code::MethodNotAllowed),
+            ("GET", "/panic", Code::Internal),
+            ("GET", "/teapot", Code::ValidationFailed),
+        ];
+        for (method, path, code) in cases {
+            let (status, headers, body) = call(method, path, "").await;
+            assert_eq!(status.as_u16(), code.status(), "{path}");
+            assert_eq!(body["error"]["code"], code.as_str(), "{path}");
+            assert!(body["success"] == false && body["data"].is_null(), "{path}");
+            assert_eq!(headers[header::CONTENT_TYPE], "application/json", "{path}");
+        }
+        let (_, headers, _) = call("POST", "/found", "").await;
+        assert_eq!(headers[header::ALLOW], "GET,HEAD");
+    }
+
+    #[tokio::test]
+    async fn details_and_message_speak_the_readers_language() {
+        for (header, language) in [("en", Language::En), ("ko-KR", Language::Ko)] {
+            let (_, _, body) = call("GET", "/field", header).await;
+            let sentence = i18n::problem(Problem::NameEmpty, language);
+            assert_eq!(body["error"]["details"]["name"], sentence);
+            assert_eq!(body["error"]["message"], i18n::message(Code::ValidationFailed, language));
+        }
+    }
+
+    #[tokio::test]
+    async fn retry_after_is_rounded_up() {
+        let (status, headers, body) = call("GET", "/wait", "").await;
+        assert_eq!((status.as_u16(), &headers[header::RETRY_AFTER]), (429, &HeaderValue::from(2)));
+        assert!(body["error"]["details"].is_null());
+        assert_eq!(whole_seconds(Duration::ZERO), 1);
+    }
+}

@@ -1,0 +1,85 @@
+//! What orchestrators ask: does the process live, should it get traffic, what does it count.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, header},
+    response::IntoResponse,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    envelope::{Envelope, Failure, Reply},
+    openapi::NotReady,
+};
+use crate::{
+    app::App,
+    error::{Code, Error},
+    i18n::Outage,
+};
+
+const OPENMETRICS: &str = "application/openmetrics-text";
+
+/// The state of the node.
+#[derive(Serialize, ToSchema)]
+pub struct NodeState {
+    /// `live` or `ready`.
+    #[schema(value_type = String, example = "ready")]
+    status: &'static str,
+}
+
+/// Does the process live?
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "getHealth",
+    tag = "node",
+    responses((status = 200, description = "It does", body = Envelope<NodeState>))
+)]
+pub async fn live() -> Reply<NodeState> {
+    Reply::Found(NodeState { status: "live" })
+}
+
+/// Should the node get traffic?
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "getReadiness",
+    tag = "node",
+    responses((status = 200, description = "It should", body = Envelope<NodeState>), NotReady)
+)]
+pub async fn ready(State(app): State<App>) -> Result<Reply<NodeState>, Failure> {
+    let down = [(app.drain.is_cancelled(), Outage::Node), (!app.redis.is_up(), Outage::Redis)];
+    let outages: Vec<_> =
+        down.into_iter().filter_map(|(is, outage)| is.then_some(outage)).collect();
+    match outages.is_empty() {
+        true => Ok(Reply::Found(NodeState { status: "ready" })),
+        false => Err(Failure { error: Code::ServiceUnavailable.into(), outages }),
+    }
+}
+
+/// What the node counts
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "getMetrics",
+    tag = "node",
+    responses((status = 200, description = "Prometheus text", body = String, content_type = "text/plain"))
+)]
+pub async fn metrics(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Error> {
+    let text = app.metrics.encode().map_err(|error| Error::internal(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, text_format(&headers))], text))
+}
+
+/// The text is OpenMetrics, and is called so for those who know it. Others read it as the older
+/// format, of which it uses nothing that means something else there.
+fn text_format(headers: &HeaderMap) -> &'static str {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    match accepted.is_some_and(|kinds| kinds.contains(OPENMETRICS)) {
+        true => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        false => "text/plain; version=0.0.4; charset=utf-8",
+    }
+}

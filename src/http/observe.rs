@@ -1,0 +1,89 @@
+//! One log line and one count for each request, and the headers that every answer carries.
+//!
+//! Lines name the route's pattern, never the path, the query, an address or anything said.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, Method, header},
+    middleware::Next,
+    response::Response,
+};
+
+use super::envelope::Failure;
+use crate::app::App;
+
+/// Names the request in the answer and in the log, so that the two can be brought together.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_LENGTH: usize = 12;
+
+/// Middleware, outermost of all: counts, logs, and adds what every answer carries.
+pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+    let method = method_label(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let begun = Instant::now();
+    let mut response = next.run(request).await;
+
+    let id = nanoid::nanoid!(REQUEST_ID_LENGTH);
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let failure = response.extensions_mut().remove::<Arc<Failure>>();
+    app.metrics.http_request(method, route, response.status().as_u16());
+    if let Some(failure) = &failure {
+        app.metrics.error(failure.error.code);
+    }
+    let line = Line { id: &id, method, route, begun, status: response.status().as_u16() };
+    line.write(failure.as_deref());
+    add_headers(&mut response, &id);
+    response
+}
+
+struct Line<'a> {
+    id: &'a str,
+    method: &'static str,
+    route: &'a str,
+    begun: Instant,
+    status: u16,
+}
+
+impl Line<'_> {
+    fn write(&self, failure: Option<&Failure>) {
+        let Line { id, method, route, status, .. } = *self;
+        let took_ms = self.begun.elapsed().as_millis() as u64;
+        // A probe that hears "not ready" got the answer it asked for: no fault of ours.
+        let at_fault = failure.filter(|f| status >= 500 && f.outages.is_empty());
+        match at_fault {
+            Some(failure) => {
+                let cause = failure.error.to_string();
+                tracing::error!(request_id = id, method, route, status, took_ms, cause, "failed");
+            }
+            None => tracing::debug!(request_id = id, method, route, status, took_ms, "answered"),
+        }
+    }
+}
+
+/// What every answer carries. Handlers may have said something better about caching.
+fn add_headers(response: &mut Response, id: &str) {
+    let headers = response.headers_mut();
+    let no_store = HeaderValue::from_static("no-store");
+    headers.entry(header::CACHE_CONTROL).or_insert(no_store);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, id);
+    }
+}
+
+/// Clients may make up methods; a metric's labels may not.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}

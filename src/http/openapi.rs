@@ -1,0 +1,138 @@
+//! What `/openapi.json` says besides the handlers' own descriptions: the title, the token, the
+//! WebSocket, and the failures that several rows share, from the one table of codes.
+
+use std::collections::BTreeMap;
+
+use utoipa::{
+    IntoResponses, Modify, OpenApi,
+    openapi::{
+        Components, Content, ObjectBuilder, Ref, RefOr, Schema, Type,
+        path::{HttpMethod, OperationBuilder},
+        response::{Response, ResponseBuilder, ResponsesBuilder},
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use super::envelope::{Envelope, Nothing};
+use crate::{
+    error::Code,
+    i18n::{self, Language},
+};
+
+/// The frame of the description, into which the routes are put.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "linkroom",
+        description = "Rooms with a link. Every answer has one shape, the envelope; unknown paths \
+                       (NOT_FOUND) and wrong methods (METHOD_NOT_ALLOWED) too.",
+    ),
+    components(schemas(Envelope<Nothing>)),
+    modifiers(&Token, &Socket, &Itself)
+)]
+pub struct Description;
+
+/// How one says who one is.
+struct Token;
+
+impl Modify for Token {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let description = "The secret that room creation, a session or a join hands out";
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        let scheme = SecurityScheme::Http(scheme.description(Some(description)).build());
+        openapi.components.get_or_insert_with(Components::new).add_security_scheme("token", scheme);
+    }
+}
+
+/// The WebSocket: OpenAPI can say where it is, not what it speaks.
+struct Socket;
+
+impl Modify for Socket {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let upgraded = ResponseBuilder::new().description("The connection is a WebSocket now");
+        let responses = ResponsesBuilder::new()
+            .response("101", upgraded)
+            .responses_from_iter(failures(&[Code::UpgradeRequired, Code::RateLimited]))
+            .responses_from_iter(failures(&[Code::ServiceUnavailable]));
+        let operation = OperationBuilder::new()
+            .tag("messages")
+            .operation_id(Some("connect"))
+            .summary(Some("Talk"))
+            .description(Some(
+                "One JSON object a text frame. The client sends join, msg, ping and leave; it \
+                 gets joined, msg, user_joined, user_left, presence, read, members, pong and error.",
+            ))
+            .responses(responses);
+        openapi.paths.add_path_operation("/ws", vec![HttpMethod::Get], operation);
+    }
+}
+
+/// This description.
+struct Itself;
+
+impl Modify for Itself {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let description = ResponseBuilder::new()
+            .description("OpenAPI 3.1")
+            .content("application/json", Content::default());
+        let operation = OperationBuilder::new()
+            .tag("node")
+            .operation_id(Some("getDescription"))
+            .summary(Some("This description"))
+            .response("200", description);
+        openapi.paths.add_path_operation("/openapi.json", vec![HttpMethod::Get], operation);
+    }
+}
+
+/// The schema of an error's code: one of the table.
+pub fn codes() -> Schema {
+    let names = Code::ALL.map(Code::as_str);
+    let schema = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+    schema.description(Some("A code of the contract")).build().into()
+}
+
+/// Answers of these codes, by status. Codes that share a status share an entry.
+fn failures(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
+    let mut sentences = BTreeMap::<String, Vec<String>>::new();
+    for code in codes {
+        let sentence = format!("`{}`: {}", code.as_str(), i18n::message(*code, Language::En));
+        sentences.entry(code.status().to_string()).or_default().push(sentence);
+    }
+    let content = || Content::new(Some(Ref::from_schema_name("Envelope_Nothing")));
+    let response = |text: Vec<String>| {
+        let response = ResponseBuilder::new().description(text.join("\n\n"));
+        RefOr::T(response.content("application/json", content()).build())
+    };
+    sentences.into_iter().map(|(status, text)| (status, response(text))).collect()
+}
+
+/// A group of failures that `#[utoipa::path]` takes by its name.
+macro_rules! failure_groups {
+    ($($(#[$doc:meta])* $name:ident: $($code:ident),+;)+) => {$(
+        $(#[$doc])*
+        pub struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                failures(&[$(Code::$code),+])
+            }
+        }
+    )+};
+}
+
+failure_groups! {
+    /// What may happen to every call of the API.
+    Always: RateLimited, Internal, ServiceUnavailable;
+    /// The node does not take traffic.
+    NotReady: ServiceUnavailable;
+    /// The body is not what it should be.
+    BadBody: ValidationFailed, PayloadTooLarge, UnsupportedMediaType;
+    /// The query is not what it should be.
+    BadQuery: ValidationFailed;
+    /// The room is not there.
+    NoSuchRoom: RoomNotFound;
+    /// The name is somebody else's.
+    NameTaken: NameTaken;
+    /// The token proves nothing.
+    Unproven: InvalidToken;
+}

@@ -1,0 +1,278 @@
+//! Rooms over HTTP: make one, look at it, see its members, get a session without a socket.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, Uri, header},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use validator::Validate;
+
+use super::{
+    envelope::{Envelope, Reply},
+    extract::{Checked, Room, check_name},
+    openapi::{Always, BadBody, NameTaken, NoSuchRoom},
+};
+use crate::{
+    app::App,
+    error::Error,
+    message::timestamp,
+    names::{MessageId, RoomId, Status},
+    room::{Member, RoomState},
+    settings::Settings,
+};
+
+/// A wish for a new room.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[validate(context = Settings)]
+pub struct NewRoom {
+    /// The creator's name in the room: 1 to 32 code points.
+    #[validate(required, custom(function = check_name, use_context))]
+    #[schema(value_type = String, required = true, example = "홍길동")]
+    creator_name: Option<String>,
+    /// Whether texts are encrypted from end to end.
+    #[serde(default)]
+    e2e: bool,
+}
+
+/// A room that was made.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CreatedRoom {
+    /// Names the room; whoever knows it may enter.
+    #[schema(value_type = String, example = "k7M2x9Q4tW8b")]
+    room_id: RoomId,
+    /// The creator's secret.
+    #[schema(example = "lr_7ZmN6ri464-Z.V1StGXR8_Z5jdHi6B-myT")]
+    token: String,
+    /// The link to share.
+    #[schema(example = "https://rooms.example/r/k7M2x9Q4tW8b")]
+    link: String,
+}
+
+/// Whether somebody is in a room.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Activity {
+    /// It has members.
+    Active,
+    /// It has none.
+    Idle,
+}
+
+/// A room as it is now.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoomData {
+    /// Names the room.
+    #[schema(value_type = String, example = "k7M2x9Q4tW8b")]
+    room_id: RoomId,
+    /// Whether somebody is in it.
+    status: Activity,
+    /// How many are in it.
+    member_count: usize,
+    /// The names of those who are in it.
+    members: Vec<String>,
+    /// When it was made: RFC 3339, UTC, milliseconds.
+    created_at: String,
+    /// Present and true when texts are encrypted from end to end.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    e2e: bool,
+}
+
+impl RoomData {
+    fn new(room_id: RoomId, state: RoomState) -> Self {
+        let members: Vec<_> = state.members.into_iter().map(|member| member.user).collect();
+        Self {
+            room_id,
+            status: if members.is_empty() { Activity::Idle } else { Activity::Active },
+            member_count: members.len(),
+            members,
+            created_at: timestamp(state.created_at_ms),
+            e2e: state.e2e,
+        }
+    }
+}
+
+/// A user who is in a room now.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberData {
+    /// The user's name in the room.
+    #[schema(example = "홍길동")]
+    user_id: String,
+    /// Whether the user is looking.
+    status: Status,
+    /// When the user joined: RFC 3339, UTC, milliseconds.
+    joined_at: String,
+    /// The last message that the user has read; null when it has read none.
+    #[schema(value_type = Option<String>, required = true, example = "1763683200123-0")]
+    read: Option<MessageId>,
+}
+
+impl From<Member> for MemberData {
+    fn from(member: Member) -> Self {
+        Self {
+            user_id: member.user,
+            status: member.status,
+            joined_at: timestamp(member.joined_at_ms),
+            read: member.read,
+        }
+    }
+}
+
+/// A wish for a session without a socket.
+#[derive(Deserialize, Validate, ToSchema)]
+#[validate(context = Settings)]
+pub struct NewSession {
+    /// The name in the room: 1 to 32 code points.
+    #[validate(required, custom(function = check_name, use_context))]
+    #[schema(value_type = String, required = true, example = "deploy-bot")]
+    name: Option<String>,
+}
+
+/// A session that was made.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CreatedSession {
+    /// The name as it is kept: trimmed and NFC.
+    #[schema(example = "deploy-bot")]
+    user_id: String,
+    /// The user's secret.
+    #[schema(example = "lr_ZGVwbG95LWJvdA.V1StGXR8_Z5jdHi6B-myT")]
+    token: String,
+}
+
+/// Make a room
+///
+/// The creator is a member, online for one presence TTL, until it connects.
+#[utoipa::path(
+    post,
+    path = "/api/rooms",
+    operation_id = "createRoom",
+    tag = "rooms",
+    request_body = NewRoom,
+    responses((status = 201, description = "The room", body = Envelope<CreatedRoom>), BadBody, Always)
+)]
+pub async fn create(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+    Checked(wish): Checked<NewRoom>,
+) -> Result<Reply<CreatedRoom>, Error> {
+    let creator = app.rooms.name("creatorName", &wish.creator_name.unwrap_or_default())?;
+    let made = app.rooms.create(creator, wish.e2e).await?;
+    Ok(Reply::Created(CreatedRoom {
+        link: format!("{}/r/{}", base_url(&app.settings, &uri, &headers), made.room),
+        token: made.token.secret().to_owned(),
+        room_id: made.room,
+    }))
+}
+
+/// Look at a room
+#[utoipa::path(
+    get,
+    path = "/api/rooms/{id}",
+    operation_id = "getRoom",
+    tag = "rooms",
+    params(("id" = String, Path, description = "The room")),
+    responses((status = 200, description = "The room", body = Envelope<RoomData>), NoSuchRoom, Always)
+)]
+pub async fn look(State(app): State<App>, Room(room): Room) -> Result<Reply<RoomData>, Error> {
+    let state = app.rooms.look(&room).await?;
+    Ok(Reply::Found(RoomData::new(room, state)))
+}
+
+/// See who is in a room
+#[utoipa::path(
+    get,
+    path = "/api/rooms/{id}/members",
+    operation_id = "getMembers",
+    tag = "rooms",
+    params(("id" = String, Path, description = "The room")),
+    responses(
+        (status = 200, description = "Its members", body = Envelope<Vec<MemberData>>),
+        NoSuchRoom,
+        Always
+    )
+)]
+pub async fn members(
+    State(app): State<App>,
+    Room(room): Room,
+) -> Result<Reply<Vec<MemberData>>, Error> {
+    let room = app.rooms.look(&room).await?;
+    Ok(Reply::Found(room.members.into_iter().map(MemberData::from).collect()))
+}
+
+/// Get a session without a socket
+///
+/// For bots and scripts: a guest that may post messages, and is no member until it joins.
+#[utoipa::path(
+    post,
+    path = "/api/rooms/{id}/sessions",
+    operation_id = "createSession",
+    tag = "rooms",
+    params(("id" = String, Path, description = "The room")),
+    request_body = NewSession,
+    responses(
+        (status = 201, description = "The session", body = Envelope<CreatedSession>),
+        BadBody,
+        NoSuchRoom,
+        NameTaken,
+        Always
+    )
+)]
+pub async fn add_session(
+    State(app): State<App>,
+    Room(room): Room,
+    Checked(wish): Checked<NewSession>,
+) -> Result<Reply<CreatedSession>, Error> {
+    let name = app.rooms.name("name", &wish.name.unwrap_or_default())?;
+    let guest = app.rooms.add_session(&room, name).await?;
+    Ok(Reply::Created(CreatedSession {
+        user_id: guest.user.as_str().to_owned(),
+        token: guest.token.secret().to_owned(),
+    }))
+}
+
+/// What links begin with: as the operator says, or else the way the request came.
+fn base_url(settings: &Settings, uri: &Uri, headers: &HeaderMap) -> String {
+    if let Some(url) = &settings.public_url {
+        return url.clone();
+    }
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let secure =
+        header("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+    let scheme = if secure { "https" } else { "http" };
+    let host = uri.authority().map(|authority| authority.as_str());
+    match host.or_else(|| header(header::HOST.as_str())) {
+        Some(host) => format!("{scheme}://{host}"),
+        None => format!("{scheme}://{}", settings.listen_addr),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn links_lead_where_the_request_came_to() {
+        let link = |arguments: &[&str], headers: &[(&'static str, &'static str)]| {
+            let words = std::iter::once("linkroom").chain(arguments.iter().copied());
+            let settings = Settings::read(words.map(Into::into)).unwrap();
+            let headers = headers.iter().map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            });
+            base_url(&settings, &Uri::from_static("/api/rooms"), &headers.collect())
+        };
+        let host = ("host", "10.0.0.5:8080");
+        assert_eq!(link(&[], &[host]), "http://10.0.0.5:8080");
+        assert_eq!(link(&[], &[host, ("x-forwarded-proto", "https")]), "https://10.0.0.5:8080");
+        assert_eq!(link(&["--public-url=https://r.example/"], &[host]), "https://r.example");
+        assert_eq!(link(&["--listen-addr=127.0.0.1:9"], &[]), "http://127.0.0.1:9");
+    }
+}
