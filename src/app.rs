@@ -1,0 +1,37 @@
+//! The one handle that every request and every connection gets. It holds no fact about a room.
+
+use std::sync::Arc;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    fanout::Fanout, heartbeat::Heartbeat, limits::Limits, metrics::Metrics, redis::Redis,
+    room::Rooms, settings::Settings, ws::registry::Registry,
+};
+
+/// Everything that a node shares; cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// Every setting.
+    pub settings: Arc<Settings>,
+    /// The room service.
+    pub rooms: Rooms,
+    /// The connections to Redis.
+    pub redis: Redis,
+    /// Who on this node hears which room.
+    pub fanout: Fanout,
+    /// What keeps this node's members alive.
+    pub heartbeat: Heartbeat,
+    /// The WebSocket connections of this node.
+    pub registry: Arc<Registry>,
+    /// Limits for an address and a connection.
+    pub limits: Arc<Limits>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Cancelled when the node begins to leave: no new connections.
+    pub drain: CancellationToken,
+    /// Cancelled when the node is about to end: background work stops.
+    pub stop: CancellationToken,
+    /// Every task that must end before the process does.
+    pub tasks: TaskTracker,
+}

@@ -1,0 +1,30 @@
+//! linkroom: rooms with a link. A Redis-first, stateless room service.
+//!
+//! Every fact about a room lives in Redis and changes only inside a Lua script; a node holds
+//! connection handles. Data flows one way:
+//!
+//! ```text
+//! socket → ws::protocol → room → redis::scripts → Lua → Redis
+//!                                                        │ PUBLISH
+//! socket ← ws::handle ← fanout::feed ← fanout::subscriber ┘
+//! ```
+
+pub mod app;
+pub mod chain;
+pub mod error;
+pub mod fanout;
+pub mod heartbeat;
+pub mod http;
+pub mod i18n;
+pub mod limits;
+pub mod message;
+pub mod metrics;
+pub mod names;
+pub mod node;
+pub mod problem;
+pub mod redis;
+pub mod room;
+pub mod server;
+pub mod settings;
+pub mod telemetry;
+pub mod ws;

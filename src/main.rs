@@ -1,0 +1,83 @@
+//! Reads the settings, starts the logs and, where there is none, a Redis; then runs one node.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use linkroom::{
+    node::{Leave, Node},
+    redis::child,
+    settings::{Refusal, Settings},
+    telemetry,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tracing::info;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    if args.nth(1).is_some_and(|first| first == child::ARGUMENT) {
+        eprintln!("error: {:#}", child::become_redis_server(args));
+        return ExitCode::FAILURE;
+    }
+    let settings = match Settings::read(std::env::args_os()) {
+        Ok(settings) => settings,
+        Err(Refusal::Wanted(text)) => {
+            println!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(Refusal::Bad(line)) => return refuse(&line),
+    };
+    match run(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&format!("error: {error:#}")),
+    }
+}
+
+fn refuse(line: &str) -> ExitCode {
+    eprintln!("{line}");
+    ExitCode::FAILURE
+}
+
+#[tokio::main]
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    telemetry::init(&settings)?;
+    let address = settings.listen_addr;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("LISTEN_ADDR {address} cannot be listened on"))?;
+    let redis = own_redis(&settings).await?;
+    let node = Node::new(settings)?;
+    let leave = told_to_leave()?;
+    println!("linkroom: open http://{}", listener.local_addr()?);
+    node.run(listener, leave).await;
+    if let Some(redis) = redis {
+        child::stop(redis).await;
+    }
+    Ok(())
+}
+
+/// Where no Redis is named: the one that listens here already, else a child of our own.
+async fn own_redis(settings: &Settings) -> anyhow::Result<Option<tokio::process::Child>> {
+    if settings.redis_url.is_some() {
+        return Ok(None);
+    }
+    if child::something_listens().await {
+        info!("no REDIS_URL: using the redis on 127.0.0.1:6379");
+        return Ok(None);
+    }
+    child::start(&settings.data_dir).await.map(Some)
+}
+
+/// Resolves at SIGTERM or SIGINT.
+fn told_to_leave() -> anyhow::Result<impl Future<Output = Leave>> {
+    let mut politely = signal(SignalKind::terminate())?;
+    let mut quickly = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = politely.recv() => Leave::Politely,
+            _ = quickly.recv() => Leave::Quickly,
+        }
+    })
+}

@@ -1,0 +1,125 @@
+//! One node from start to end: puts the parts together, serves, and leaves politely.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use tokio::{net::TcpListener, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+
+use crate::{
+    app::App,
+    fanout::Fanout,
+    heartbeat::Heartbeat,
+    http,
+    limits::Limits,
+    metrics::Metrics,
+    redis::{Redis, scripts::Scripts},
+    room::Rooms,
+    server,
+    settings::Settings,
+    ws::registry::Registry,
+};
+
+/// The Redis that is used where no other is named.
+const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
+/// The part of the drain time over which sockets are closed; the rest is for what they cause.
+const SPREAD_PERCENT: u32 = 80;
+/// How long background work may take to end.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
+/// How a node is told to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// With the drain time of the settings: SIGTERM.
+    Politely,
+    /// At once, as somebody waits at the keyboard: SIGINT.
+    Quickly,
+}
+
+/// One node, ready to serve.
+pub struct Node {
+    app: App,
+}
+
+impl Node {
+    /// Puts a node together and begins to connect to Redis.
+    ///
+    /// # Errors
+    /// The Redis URL is none.
+    pub fn new(settings: Settings) -> anyhow::Result<Self> {
+        Ok(Self { app: build(settings)? })
+    }
+
+    /// Serves on `listener` until `leave` resolves and everything is put away.
+    pub async fn run(self, listener: TcpListener, leave: impl Future<Output = Leave>) {
+        let app = self.app;
+        let closed = CancellationToken::new();
+        let server = tokio::spawn(server::serve(
+            listener,
+            http::router(app.clone()),
+            app.settings.header_timeout,
+            closed.clone(),
+        ));
+        let how = leave.await;
+        info!(connections = app.metrics.connections.get(), "leaving");
+        if timeout(app.settings.drain_timeout, drain(&app, how)).await.is_err() {
+            warn!("not everything ended in time");
+        }
+        closed.cancel();
+        let _ = timeout(LAST_WORK, server).await;
+        app.stop.cancel();
+        app.tasks.close();
+        let _ = timeout(LAST_WORK, app.tasks.wait()).await;
+        app.redis.quit().await;
+        info!("left");
+    }
+}
+
+fn build(settings: Settings) -> anyhow::Result<App> {
+    let settings = Arc::new(settings);
+    let metrics = Arc::new(Metrics::new());
+    let node = nanoid::nanoid!(8);
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let url = settings.redis_url.as_deref().unwrap_or(DEFAULT_REDIS_URL);
+    let redis = Redis::start(url, &node, &settings, metrics.clone())
+        .context("REDIS_URL is not the address of a Redis")?;
+    redis.watch(&tasks, stop.clone());
+    let scripts = Scripts::new(redis.clone(), settings.clone());
+    let fanout = Fanout::start(
+        redis.clone(),
+        scripts.clone(),
+        &settings,
+        metrics.clone(),
+        tasks.clone(),
+        stop.clone(),
+    );
+    let heartbeat = Heartbeat::new(fanout.clone(), scripts.clone(), settings.clone());
+    heartbeat.start(&redis, &tasks, stop.clone());
+    let registry = Arc::new(Registry::new(node, metrics.clone()));
+    tasks.spawn(registry.clone().close_silent(settings.idle_timeout, stop.clone()));
+    Ok(App {
+        rooms: Rooms::new(scripts, settings.clone()),
+        limits: Arc::new(Limits::new(&settings)),
+        drain: CancellationToken::new(),
+        settings,
+        redis,
+        fanout,
+        heartbeat,
+        registry,
+        metrics,
+        stop,
+        tasks,
+    })
+}
+
+/// Not ready, no new connections, then every socket closed in its turn.
+async fn drain(app: &App, how: Leave) {
+    app.drain.cancel();
+    let spread = match how {
+        Leave::Politely => app.settings.drain_timeout * SPREAD_PERCENT / 100,
+        Leave::Quickly => Duration::ZERO,
+    };
+    app.registry.close_all(spread).await;
+    app.registry.emptied().await;
+}

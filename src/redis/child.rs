@@ -1,0 +1,176 @@
+//! A redis-server of our own, for the machine where none runs: started where the default address
+//! is free, with an append-only file, and stopped together with us.
+//!
+//! It must not outlive us even when we are killed. Only the kernel can see to that (the
+//! parent-death signal), and it must be asked in the child itself, before redis-server runs. So
+//! the child is this program again, with a first argument that leads to
+//! [`become_redis_server`], which asks and then turns into redis-server.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    io,
+    os::unix::process::{CommandExt, parent_id},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context, bail, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
+
+/// The first argument that makes this program a redis-server.
+pub const ARGUMENT: &str = "__redis-server";
+
+const SERVER: &str = "redis-server";
+const HOST: &str = "127.0.0.1";
+const PORT: u16 = 6379;
+const LOG_FILE: &str = "redis-server.log";
+/// Reading a long append-only file takes its time.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const BETWEEN_PINGS: Duration = Duration::from_millis(50);
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Whether anything listens where the child would.
+pub async fn something_listens() -> bool {
+    let connected = timeout(PING_TIMEOUT, TcpStream::connect((HOST, PORT))).await;
+    matches!(connected, Ok(Ok(_)))
+}
+
+/// Starts the child and waits until it serves.
+///
+/// To be called on the main thread: the parent-death signal comes when the *thread* that started
+/// the child ends, and the runtime's other threads may end before the program does.
+///
+/// # Errors
+/// redis-server is not installed, its folder cannot be made, or it does not come up.
+pub async fn start(data_dir: &Path) -> anyhow::Result<Child> {
+    let Some(server) = find_server(env::var_os("PATH").as_deref()) else {
+        bail!(
+            "nothing listens on {HOST}:{PORT}, and redis-server is not installed: install it (on \
+             Debian and Ubuntu: apt-get install redis-server) or set REDIS_URL"
+        );
+    };
+    let folder = std::fs::create_dir_all(data_dir).and_then(|()| data_dir.canonicalize());
+    let folder = folder.with_context(|| format!("cannot make {}", data_dir.display()))?;
+    spawn(&server, &folder).await
+}
+
+/// Where redis-server is.
+fn find_server(path: Option<&OsStr>) -> Option<PathBuf> {
+    env::split_paths(path?).map(|folder| folder.join(SERVER)).find(|file| file.is_file())
+}
+
+async fn spawn(server: &Path, folder: &Path) -> anyhow::Result<Child> {
+    let log = folder.join(LOG_FILE);
+    let mut child = Command::new(env::current_exe()?)
+        .arg(ARGUMENT)
+        .arg(std::process::id().to_string())
+        .arg(server)
+        .args(["--bind", HOST, "--port", &PORT.to_string()])
+        .args(["--appendonly", "yes", "--save", ""])
+        .args([OsStr::new("--dir"), folder.as_os_str()])
+        .args([OsStr::new("--logfile"), log.as_os_str()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        // Ctrl-C goes to the whole group of the terminal; the child is needed until we are done.
+        .process_group(0)
+        .spawn()
+        .context("redis-server cannot be started")?;
+    match timeout(START_TIMEOUT, until_it_serves(&mut child, &log)).await {
+        Ok(served) => served?,
+        Err(_) => bail!("redis-server does not answer; see {}", log.display()),
+    }
+    tracing::info!(data_dir = %folder.display(), "started a redis-server child on {HOST}:{PORT}");
+    Ok(child)
+}
+
+async fn until_it_serves(child: &mut Child, log: &Path) -> anyhow::Result<()> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            bail!("redis-server stopped at once ({status}); see {}", log.display());
+        }
+        if matches!(timeout(PING_TIMEOUT, ping()).await, Ok(Ok(true))) {
+            return Ok(());
+        }
+        sleep(BETWEEN_PINGS).await;
+    }
+}
+
+/// Whether Redis answers as one that serves, and not as one that still loads its file.
+async fn ping() -> io::Result<bool> {
+    const PONG: &[u8] = b"+PONG\r\n";
+    let mut stream = TcpStream::connect((HOST, PORT)).await?;
+    stream.write_all(b"PING\r\n").await?;
+    let mut answer = [0; PONG.len()];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer == PONG)
+}
+
+/// Stops the child and waits until its file is written.
+pub async fn stop(mut child: Child) {
+    let pid = child.id().and_then(|id| i32::try_from(id).ok());
+    let asked = pid.is_some_and(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok());
+    if asked && timeout(STOP_TIMEOUT, child.wait()).await.is_ok() {
+        tracing::info!("stopped the redis-server child");
+    } else if let Err(error) = child.kill().await {
+        tracing::warn!(%error, "cannot stop the redis-server child");
+    }
+}
+
+/// Turns this process into redis-server. `args`: the parent's process id, the server's path, and
+/// the server's own arguments.
+///
+/// Returns only if that fails, with the reason.
+pub fn become_redis_server(args: impl IntoIterator<Item = OsString>) -> anyhow::Error {
+    match exec(args.into_iter()) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+fn exec(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<std::convert::Infallible> {
+    let parent = args.next().context("the parent's process id is missing")?;
+    let server = args.next().context("the path of redis-server is missing")?;
+    die_with_parent()?;
+    // The parent may have died before the kernel was asked.
+    ensure!(parent == OsStr::new(&parent_id().to_string()), "the parent is gone");
+    let error = std::process::Command::new(&server).args(args).exec();
+    Err(error).with_context(|| format!("cannot run {}", Path::new(&server).display()))
+}
+
+#[cfg(target_os = "linux")]
+fn die_with_parent() -> anyhow::Result<()> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).context("no parent-death signal")
+}
+
+/// Elsewhere the child is stopped by us alone, and outlives us when we are killed.
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent() -> anyhow::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redis_server_is_looked_for_on_the_path() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(find_server(Some(folder.path().as_os_str())), None);
+        std::fs::write(folder.path().join(SERVER), "").unwrap();
+        let path = env::join_paths([Path::new("/nowhere"), folder.path()]).unwrap();
+        assert_eq!(find_server(Some(&path)), Some(folder.path().join(SERVER)));
+        assert_eq!(find_server(None), None);
+    }
+}
