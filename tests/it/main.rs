@@ -1,0 +1,24 @@
+//! Tests from outside: real processes, a real Redis, a real browser. One module for each promise
+//! or area; what they share is in `support`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+mod browser;
+mod drain;
+mod floods;
+mod http_envelope;
+mod http_messages;
+mod http_rooms;
+mod nobody_is_someone_else;
+mod once_in_order;
+mod one_join_one_leave;
+mod redis_away;
+mod redis_keys;
+mod retry_is_not_a_repeat;
+mod scripts;
+mod settings;
+mod slow_reader;
+mod stored_then_told;
+mod ws_protocol;

@@ -1,0 +1,187 @@
+//! What someone with redis-cli finds: names, types and TTLs of every key, by plain commands.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::support::{DEADLINE, Stage, eventually, is_instant};
+
+/// Milliseconds that the key still lives; at most `max`, and near it.
+fn expect_ttl(stage: &Stage, key: &str, max: i64) {
+    let left = stage.redis.cmd(["PTTL", key]).int();
+    assert!((max * 8 / 10..=max).contains(&left), "{key} lives {left} ms, wanted {max}");
+}
+
+#[tokio::test]
+async fn a_room_in_use_has_the_keys_of_the_contract() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("테스터").await;
+    let mut creator = stage.member(0, &room, &room.token).await;
+    let user2 = stage.member(0, &room, "user2").await;
+    creator.say_once(&room.id, "hello", "k").await;
+    user2.send(json!({ "t": "ping", "status": "away" })).await;
+    creator.wait_for_kind("presence").await;
+
+    let (id, day) = (&room.id, 24 * 3_600_000);
+    let kinds = [
+        (format!("room:{id}"), "hash", day),
+        (format!("room:{id}:members"), "set", 30_000),
+        (format!("room:{id}:deadlines"), "zset", 30_000),
+        (format!("room:{id}:messages"), "stream", day),
+        (format!("user:{id}:테스터:presence"), "string", 30_000),
+        (format!("user:{id}:user2:presence"), "string", 30_000),
+        (format!("user:{id}:테스터:session"), "hash", 600_000),
+        (format!("user:{id}:user2:session"), "hash", 600_000),
+    ];
+    for (key, kind, ttl) in &kinds {
+        assert_eq!(stage.redis.cmd(["TYPE", key]).text(), *kind, "{key}");
+        expect_ttl(&stage, key, *ttl);
+    }
+    assert_eq!(stage.redis.texts(["SMEMBERS", &kinds[1].0]), ["user2", "테스터"]);
+    assert_eq!(stage.redis.texts(["ZRANGE", &kinds[2].0, "0", "-1"]), ["user2", "테스터"]);
+    assert_eq!(stage.redis.cmd(["GET", &kinds[4].0]).text(), "online");
+    assert_eq!(stage.redis.cmd(["GET", &kinds[5].0]).text(), "away");
+    assert_eq!(stage.redis.cmd(["HGET", &kinds[0].0, "creator"]).text(), "테스터");
+    assert_eq!(stage.redis.cmd(["XLEN", &kinds[3].0]).int(), 1);
+    let seconds = stage.redis.cmd(["TTL", &kinds[4].0]).int();
+    assert!((1..=30).contains(&seconds));
+}
+
+#[tokio::test]
+async fn the_hashes_hold_what_the_contract_says() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("alice").await;
+    let hash = |key: &str| {
+        let reply = stage.redis.cmd(["HGETALL", key]);
+        let texts: Vec<_> = reply.list().iter().map(|item| item.text().to_owned()).collect();
+        texts.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect::<BTreeMap<_, _>>()
+    };
+    let session = format!("user:{}:alice:session", room.id);
+    assert_eq!(hash(&format!("room:{}", room.id))["creator"], "alice");
+    assert!(hash(&format!("room:{}", room.id)).contains_key("createdAt"));
+    let before = hash(&session);
+    assert!(before.contains_key("joinedAt"), "{before:?}");
+
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let said = alice.say(&room.id, "hello").await;
+    alice.send(json!({ "t": "ping", "read": said["id"] })).await;
+    eventually(DEADLINE, "the read position", async || {
+        let fields = hash(&session);
+        (fields.get("read").map(String::as_str) == said["id"].as_str()).then_some(())
+    })
+    .await;
+    let one = hash(&session).len();
+    let second = stage.member(0, &room, &room.token).await;
+    let two = hash(&session).len();
+    assert_eq!(two, one + 1, "one field for each connection: {:?}", hash(&session));
+    second.send(json!({ "t": "leave", "roomId": room.id })).await;
+    eventually(DEADLINE, "the connection's field is gone", async || {
+        (hash(&session).len() == one).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn deadlines_are_on_rediss_clock() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("alice").await;
+    let time = stage.redis.cmd(["TIME"]);
+    let now = time.list()[0].text().parse::<f64>().unwrap() * 1000.0;
+    let deadlines = format!("room:{}:deadlines", room.id);
+    let score: f64 = stage.redis.cmd(["ZSCORE", &deadlines, "alice"]).text().parse().unwrap();
+    assert!((now + 25_000.0..now + 32_000.0).contains(&score), "{score} is about 30 s from {now}");
+    let created = stage.http().get(&format!("/api/rooms/{}", room.id)).await.data(200);
+    assert!(is_instant(&created["createdAt"]));
+}
+
+#[tokio::test]
+async fn every_key_has_a_ttl_and_names_its_room() {
+    let stage = Stage::new(1, &[("LEAVE_GRACE", "100ms")]).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let bob = stage.member(0, &room, "bob").await;
+    stage.guest(&room, "bot").await;
+    alice.say_once(&room.id, "hello", "k").await;
+    alice.say(&room.id, "without a key of its own").await;
+    alice.send(json!({ "t": "ping", "status": "away" })).await;
+    bob.close().await;
+    alice.wait_for_kind("user_left").await;
+    for key in stage.redis.texts(["KEYS", "*"]) {
+        let left = stage.redis.cmd(["PTTL", &key]).int();
+        assert!(left > 0 || left == -2, "{key} stays for ever");
+        assert!(key.contains(&room.id), "{key} is of no room");
+    }
+}
+
+#[tokio::test]
+async fn an_abandoned_room_leaves_nothing_behind() {
+    let settings = [
+        ("PRESENCE_TTL", "500ms"),
+        ("SESSION_TTL", "800ms"),
+        ("ROOM_TTL", "1s"),
+        ("IDEMPOTENCY_TTL", "800ms"),
+        ("LEAVE_GRACE", "100ms"),
+    ];
+    let stage = Stage::new(1, &settings).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    alice.say_once(&room.id, "hello", "k").await;
+    stage.guest(&room, "bot").await;
+    drop(alice);
+    eventually(DEADLINE, "an empty Redis", async || {
+        (stage.redis.cmd(["DBSIZE"]).int() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn heartbeats_slide_every_ttl() {
+    let settings = [
+        ("PRESENCE_TTL", "1500ms"),
+        ("HEARTBEAT_INTERVAL", "300ms"),
+        ("SESSION_TTL", "2s"),
+        ("ROOM_TTL", "2500ms"),
+    ];
+    let stage = Stage::new(1, &settings).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    alice.keep_alive(std::time::Duration::from_millis(300));
+    let first = stage.redis.cmd(["TIME"]).list()[0].text().parse::<u64>().unwrap();
+    eventually(DEADLINE, "twice the longest TTL", async || {
+        let now = stage.redis.cmd(["TIME"]).list()[0].text().parse::<u64>().unwrap();
+        assert_eq!(stage.members_in_redis(&room), ["alice"]);
+        (now > first + 5).then_some(())
+    })
+    .await;
+    stage.http().get(&format!("/api/rooms/{}", room.id)).await.data(200);
+    alice.say(&room.id, "still here").await;
+}
+
+#[tokio::test]
+async fn heartbeats_are_not_one_call_to_redis_each() {
+    let settings = [("HEARTBEAT_INTERVAL", "500ms"), ("FRAMES_PER_SECOND", "1000")];
+    let stage = Stage::new(1, &settings).await;
+    let room = stage.room("owner").await;
+    let mut clients = Vec::new();
+    for number in 0..50 {
+        clients.push(stage.member(0, &room, &format!("client {number}")).await);
+    }
+    let calls = || {
+        let info = stage.redis.cmd(["INFO", "commandstats"]).text().to_owned();
+        let scripts = info.lines().filter(|line| line.starts_with("cmdstat_evalsha:"));
+        scripts
+            .map(|line| line.split(['=', ',']).nth(1).unwrap().parse::<u64>().unwrap())
+            .sum::<u64>()
+    };
+    let before = calls();
+    for _ in 0..4 {
+        for client in &clients {
+            client.send(json!({ "t": "ping" })).await;
+        }
+        for client in &mut clients {
+            client.wait_for_kind("pong").await;
+        }
+    }
+    let made = calls() - before;
+    assert!(made <= 100, "200 heartbeats made {made} calls");
+}

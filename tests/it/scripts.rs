@@ -1,0 +1,397 @@
+//! The Lua scripts, called directly: what each refuses, what holds when many call at once, and a
+//! model that random sequences of calls are compared with.
+
+mod model;
+
+use std::{ffi::OsString, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use linkroom::{
+    error::{Code, Error},
+    metrics::Metrics,
+    names::{MessageId, RoomId, Status, Token, UserId},
+    redis::{
+        Redis,
+        scripts::{Beat, Departure, Heard, Join, Page, Published, Scripts, Sender, Snapshot},
+    },
+    settings::Settings,
+};
+use serde_json::{Value, json};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::support::{DEADLINE, RedisServer, TestEnv, eventually};
+
+/// The scripts on a private Redis.
+struct Bench {
+    scripts: Scripts,
+    stop: CancellationToken,
+    redis: RedisServer,
+    _env: TestEnv,
+}
+
+/// Arguments that keep the flood limit out of the way.
+const NO_FLOOD_LIMIT: &str = "--messages-per-second=100000";
+
+impl Bench {
+    async fn new(arguments: &[&str]) -> Self {
+        let env = TestEnv::new();
+        let redis = RedisServer::start(&env);
+        let words = ["linkroom"].iter().chain(arguments).map(OsString::from);
+        let settings = Arc::new(Settings::read(words).unwrap());
+        let client =
+            Redis::start(&redis.url(), "node", &settings, Arc::new(Metrics::new())).unwrap();
+        let stop = CancellationToken::new();
+        client.watch(&TaskTracker::new(), stop.clone());
+        eventually(DEADLINE, "a connection", async || client.is_up().then_some(())).await;
+        Self { scripts: Scripts::new(client, settings), stop, redis, _env: env }
+    }
+
+    /// A room of `owner`, who has not joined yet.
+    async fn room(&self) -> (RoomId, Token) {
+        let (room, owner) = (RoomId::random(), UserId::stored("owner"));
+        let token = Token::random(&owner);
+        assert!(self.scripts.create_room(&room, &owner, &token, false).await.unwrap());
+        (room, token)
+    }
+
+    async fn join(
+        &self,
+        room: &RoomId,
+        name: &str,
+        token: &Token,
+        guest: bool,
+        connection: &str,
+    ) -> Result<Snapshot, Error> {
+        let join = Join {
+            user: &UserId::stored(name),
+            token,
+            guest,
+            connection,
+            status: Status::Online,
+            since: None,
+        };
+        self.scripts.join(room, join).await
+    }
+
+    /// A new guest with one connection, `name` with `-1`.
+    async fn guest(&self, room: &RoomId, name: &str) -> Result<Snapshot, Error> {
+        let token = Token::random(&UserId::stored(name));
+        self.join(room, name, &token, true, &format!("{name}-1")).await
+    }
+
+    async fn say(
+        &self,
+        room: &RoomId,
+        name: &str,
+        text: &str,
+        key: Option<&str>,
+    ) -> Result<Published, Error> {
+        let (user, connection) = (UserId::stored(name), format!("{name}-1"));
+        self.scripts.publish(room, &user, Sender::Connection(&connection), text, key).await
+    }
+
+    async fn beat(&self, room: &RoomId, beats: &[Beat]) -> Result<Vec<UserId>, Error> {
+        self.scripts.heartbeat(room, "@1", beats).await
+    }
+
+    /// Makes a member lapse now: what its connections and the room say of it is set to the past.
+    fn lapse(&self, room: &RoomId, name: &str) {
+        let session = format!("user:{room}:{name}:session");
+        for field in self.redis.cmd(["HKEYS", &session]).list() {
+            if field.text().starts_with("conn:") {
+                self.redis.cmd(["HSET", &session, field.text(), "1 online"]);
+            }
+        }
+        self.redis.cmd(["ZADD", &format!("room:{room}:deadlines"), "XX", "1", name]);
+    }
+
+    fn members(&self, room: &RoomId) -> Vec<String> {
+        self.redis.texts(["SMEMBERS", &format!("room:{room}:members")])
+    }
+
+    fn events(&self, room: &RoomId) -> Events<'_> {
+        let channel = format!("chan:{room}");
+        Events { subscription: self.redis.subscribe(&channel), bench: self, channel }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What a room's channel brings.
+struct Events<'a> {
+    bench: &'a Bench,
+    subscription: crate::support::Subscription,
+    channel: String,
+}
+
+impl Events<'_> {
+    /// Everything published since the last call.
+    fn take(&mut self) -> Vec<Value> {
+        let marker = json!({ "t": "marker" });
+        self.bench.redis.cmd(["PUBLISH", &self.channel, &marker.to_string()]);
+        let mut events = Vec::new();
+        loop {
+            match self.subscription.next() {
+                event if event == marker => return events,
+                event => events.push(event),
+            }
+        }
+    }
+
+    /// How many of this kind were published since the last call.
+    fn count(&mut self, t: &str) -> usize {
+        self.take().iter().filter(|event| event["t"] == t).count()
+    }
+}
+
+fn code<T>(result: Result<T, Error>) -> Option<Code> {
+    result.err().map(|error| error.code)
+}
+
+fn stored(published: Result<Published, Error>) -> MessageId {
+    match published {
+        Ok(Published::Stored(id)) => id,
+        other => panic!("not stored: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_room_is_made_once() {
+    let bench = Bench::new(&[]).await;
+    let (room, owner) = (RoomId::random(), UserId::stored("owner"));
+    let token = Token::random(&owner);
+    let made = (0..30).map(|_| bench.scripts.create_room(&room, &owner, &token, false));
+    let made = join_all(made).await;
+    assert_eq!(made.into_iter().filter(|made| *made.as_ref().unwrap()).count(), 1);
+    let kinds = [
+        (format!("room:{room}"), "hash", 86_400_000),
+        (format!("room:{room}:members"), "set", 30_000),
+        (format!("room:{room}:deadlines"), "zset", 30_000),
+        (format!("user:{room}:owner:presence"), "string", 30_000),
+        (format!("user:{room}:owner:session"), "hash", 600_000),
+    ];
+    for (key, kind, ttl) in kinds {
+        assert_eq!(bench.redis.cmd(["TYPE", &key]).text(), kind, "{key}");
+        let left = bench.redis.cmd(["PTTL", &key]).int();
+        assert!((ttl - 5_000..=ttl).contains(&left), "{key} lives {left} ms");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_refused() {
+    let bench = Bench::new(&[]).await;
+    let (nowhere, user) = (RoomId::random(), UserId::stored("owner"));
+    let (scripts, token) = (&bench.scripts, Token::random(&user));
+    let refused = Some(Code::RoomNotFound);
+    assert_eq!(code(bench.guest(&nowhere, "guest").await), refused);
+    assert_eq!(code(bench.join(&nowhere, "owner", &token, false, "c").await), refused);
+    assert_eq!(code(scripts.add_session(&nowhere, &user, &token).await), refused);
+    assert_eq!(code(bench.say(&nowhere, "owner", "hi", None).await), refused);
+    assert_eq!(code(scripts.read_room(&nowhere).await), refused);
+    assert_eq!(code(scripts.read_messages(&nowhere, Page::Before(None), 10).await), refused);
+    assert_eq!(code(scripts.leave(&nowhere, &user, "c", Duration::ZERO).await), refused);
+    assert_eq!(bench.redis.cmd(["DBSIZE"]).int(), 0, "nothing was written");
+
+    let (room, _) = bench.room().await;
+    assert_eq!(
+        code(bench.join(&room, "owner", &token, false, "c").await),
+        Some(Code::InvalidToken)
+    );
+    assert_eq!(code(bench.guest(&room, "owner").await), Some(Code::NameTaken));
+    assert_eq!(code(scripts.add_session(&room, &user, &token).await), Some(Code::NameTaken));
+    assert_eq!(code(bench.say(&room, "owner", "hi", None).await), Some(Code::NotInRoom));
+    let forged = scripts.publish(&room, &user, Sender::Session(&token), "hi", None).await;
+    assert_eq!(code(forged), Some(Code::InvalidToken));
+    let left = scripts.leave(&room, &user, "never joined", Duration::ZERO).await;
+    assert_eq!(left.unwrap(), Departure::Stays);
+    assert_eq!(bench.members(&room), ["owner"]);
+}
+
+#[tokio::test]
+async fn one_of_many_gets_the_name() {
+    let bench = Bench::new(&[]).await;
+    let (room, _) = bench.room().await;
+    let mut events = bench.events(&room);
+    let results = join_all((0..60).map(|_| bench.guest(&room, "wanted"))).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    let refused = results.into_iter().filter_map(code);
+    assert!(refused.into_iter().all(|code| code == Code::NameTaken));
+    assert_eq!(events.count("user_joined"), 1);
+}
+
+#[tokio::test]
+async fn a_room_never_holds_more_than_it_may() {
+    let bench = Bench::new(&["--room-max-members=10"]).await;
+    let (room, _) = bench.room().await;
+    let names: Vec<_> = (0..60).map(|number| format!("guest {number}")).collect();
+    let results = join_all(names.iter().map(|name| bench.guest(&room, name))).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 9, "and the owner");
+    assert!(results.into_iter().filter_map(code).all(|code| code == Code::RoomFull));
+    assert_eq!(bench.members(&room).len(), 10);
+
+    bench.lapse(&room, "owner");
+    bench.guest(&room, "late").await.expect("a lapsed member takes no place");
+}
+
+#[tokio::test]
+async fn a_key_is_one_message_however_many_send_it() {
+    let bench = Bench::new(&[NO_FLOOD_LIMIT]).await;
+    let (room, _) = bench.room().await;
+    bench.guest(&room, "writer").await.unwrap();
+    let mut events = bench.events(&room);
+    let results = join_all((0..80).map(|_| bench.say(&room, "writer", "hi", Some("k")))).await;
+    let ids = results.iter().map(|result| match result {
+        Ok(Published::Stored(id) | Published::Repeat { id, .. }) => *id,
+        Err(error) => panic!("{error}"),
+    });
+    let ids: std::collections::BTreeSet<_> = ids.collect();
+    assert_eq!(ids.len(), 1);
+    assert_eq!(events.count("msg"), 1);
+    assert_eq!(bench.redis.stream_ids(room.as_str()).len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_told_is_the_stream_in_its_order() {
+    let bench = Bench::new(&[NO_FLOOD_LIMIT]).await;
+    let (room, _) = bench.room().await;
+    for number in 0..8 {
+        bench.guest(&room, &format!("writer {number}")).await.unwrap();
+    }
+    let mut events = bench.events(&room);
+    let names: Vec<_> = (0..8).map(|number| format!("writer {number}")).collect();
+    let all = names.iter().map(async |name| {
+        for number in 0..50 {
+            stored(bench.say(&room, name, &format!("{number}"), None).await);
+        }
+    });
+    join_all(all).await;
+    let told: Vec<_> =
+        events.take().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(told, bench.redis.stream_ids(room.as_str()));
+    let parsed: Vec<MessageId> = told.iter().map(|id| id.parse().unwrap()).collect();
+    assert!(parsed.is_sorted_by(|a, b| a < b) && parsed.len() == 400);
+    assert!(parsed.iter().all(|id| id.seq < 1 << 53), "browsers keep ids exactly");
+}
+
+#[tokio::test]
+async fn a_user_may_say_so_much_a_second_and_no_more() {
+    let bench = Bench::new(&["--messages-per-second=10"]).await;
+    let (room, _) = bench.room().await;
+    bench.guest(&room, "loud").await.unwrap();
+    bench.guest(&room, "calm").await.unwrap();
+    let results = join_all((0..100).map(|_| bench.say(&room, "loud", "x", None))).await;
+    let taken = results.iter().filter(|result| result.is_ok()).count();
+    assert!((10..=12).contains(&taken), "{taken} of 100 at once were taken");
+    for error in results.into_iter().filter_map(Result::err) {
+        assert_eq!(error.code, Code::RateLimited);
+        let wait = error.retry_after.unwrap();
+        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
+    }
+    stored(bench.say(&room, "calm", "x", None).await);
+}
+
+#[tokio::test]
+async fn a_lapsed_member_leaves_once_whoever_looks() {
+    let bench = Bench::new(&[]).await;
+    let (room, token) = bench.room().await;
+    for number in 0..5 {
+        bench.guest(&room, &format!("guest {number}")).await.unwrap();
+    }
+    let mut events = bench.events(&room);
+    for number in 0..5 {
+        bench.lapse(&room, &format!("guest {number}"));
+    }
+    let look = (0..40).map(async |number| match number % 4 {
+        0 => drop(bench.scripts.read_room(&room).await.unwrap()),
+        1 => drop(bench.guest(&room, &format!("new {number}")).await.unwrap()),
+        2 => drop(bench.join(&room, "owner", &token, false, &format!("c{number}")).await.unwrap()),
+        _ => drop(
+            bench.scripts.leave(&room, &UserId::stored("x"), "x", Duration::ZERO).await.unwrap(),
+        ),
+    });
+    join_all(look).await;
+    assert_eq!(events.count("user_left"), 5);
+    assert!(bench.members(&room).iter().all(|name| !name.starts_with("guest")));
+}
+
+#[tokio::test]
+async fn connections_that_come_and_go_at_once_never_show_a_user_twice() {
+    let bench = Bench::new(&[]).await;
+    let (room, token) = bench.room().await;
+    let mut events = bench.events(&room);
+    let owner = UserId::stored("owner");
+    let turns = (0..40).map(async |number| {
+        let connection = format!("c{number}");
+        bench.join(&room, "owner", &token, false, &connection).await.unwrap();
+        bench.scripts.leave(&room, &owner, &connection, Duration::ZERO).await.unwrap();
+    });
+    join_all(turns).await;
+    let kinds: Vec<_> =
+        events.take().iter().map(|event| event["t"].as_str().unwrap().to_owned()).collect();
+    // The owner was a member from the start, so leaving comes first, and both take turns.
+    for (index, kind) in kinds.iter().enumerate() {
+        assert_eq!(kind, ["user_left", "user_joined"][index % 2], "{kinds:?}");
+    }
+    assert_eq!(kinds.len() % 2, 1, "in the end the owner is gone: {kinds:?}");
+    assert!(bench.members(&room).is_empty());
+}
+
+#[tokio::test]
+async fn a_heartbeat_names_whom_redis_does_not_know() {
+    let bench = Bench::new(&[]).await;
+    let (room, _) = bench.room().await;
+    bench.guest(&room, "known").await.unwrap();
+    let heard =
+        |id: &str| Heard { connection: id.into(), age: Duration::ZERO, status: Status::Online };
+    let beat = |name: &str| Beat {
+        user: UserId::stored(name),
+        read: None,
+        connections: vec![heard(&format!("{name}-1"))],
+    };
+    let beats = [beat("known"), beat("unknown")];
+    let unknown = bench.beat(&room, &beats).await;
+    assert_eq!(unknown.unwrap(), [UserId::stored("unknown")]);
+    assert_eq!(bench.members(&room), ["known", "owner"]);
+}
+
+#[tokio::test]
+async fn scripts_come_back_after_redis_forgot_them() {
+    let bench = Bench::new(&[NO_FLOOD_LIMIT]).await;
+    let (room, _) = bench.room().await;
+    bench.guest(&room, "writer").await.unwrap();
+    for round in 0..10 {
+        bench.redis.cmd(["SCRIPT", "FLUSH"]);
+        let talk = (0..10).map(async |number| {
+            let key = format!("{round}: {number}");
+            stored(bench.say(&room, "writer", &key, Some(&key)).await);
+            bench.scripts.read_room(&room).await.unwrap();
+        });
+        join_all(talk).await;
+    }
+    assert_eq!(bench.redis.stream_ids(room.as_str()).len(), 100);
+}
+
+#[tokio::test]
+async fn texts_and_names_pass_unchanged() {
+    let bench = Bench::new(&[NO_FLOOD_LIMIT]).await;
+    let (room, _) = bench.room().await;
+    let name = "\"'\\/<홍>길동{}*:%s\n";
+    bench.guest(&room, name).await.unwrap();
+    let mut events = bench.events(&room);
+    let texts =
+        ["", "/", "\\", "\"", "\u{0}", "\u{1f}", "\u{7f}", "\u{2028}", "🎉", "%d %%", "a\r\nb"];
+    for (number, text) in texts.into_iter().enumerate() {
+        let key = format!("{number}: \"é\"");
+        stored(bench.say(&room, name, text, Some(&key)).await);
+        let told = events.take().remove(0);
+        assert_eq!((&told["text"], &told["from"]), (&json!(text), &json!(name)));
+        assert_eq!(told["key"], key);
+        let page = bench.scripts.read_messages(&room, Page::Before(None), 1).await.unwrap();
+        assert_eq!(page.messages.len(), 1);
+        assert_eq!(serde_json::to_value(&page.messages[0]).unwrap()["text"], text);
+    }
+}

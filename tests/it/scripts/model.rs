@@ -1,0 +1,293 @@
+//! Random sequences of joins, messages, heartbeats, lapses and leaves, against a model that is
+//! small enough to be obviously right.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use linkroom::{
+    error::Code,
+    names::{MessageId, RoomId, Status, Token, UserId},
+    redis::scripts::{Beat, Departure, Heard, Join, Published, Sender},
+};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+use serde_json::{Value, json};
+
+use super::{Bench, Events, NO_FLOOD_LIMIT};
+
+const NAMES: [&str; 3] = ["owner", "밥", "c:d"];
+const CONNECTIONS: [&str; 3] = ["tab", "phone", "elsewhere"];
+const GRACE: Duration = Duration::from_secs(60);
+
+/// One thing that happens to a room. Users and connections are indices.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Join { user: usize, connection: usize, away: bool },
+    Message { user: usize, connection: usize, key: Option<u8> },
+    Heartbeat { user: usize, away: bool, read: Option<usize> },
+    Lapse { user: usize },
+    Leave { user: usize, connection: usize, grace: bool },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (user, connection) = (0..NAMES.len(), 0..CONNECTIONS.len());
+    let step = prop_oneof![
+        3 => (user.clone(), connection.clone(), any::<bool>())
+            .prop_map(|(user, connection, away)| Step::Join { user, connection, away }),
+        3 => (user.clone(), connection.clone(), proptest::option::of(0..2u8))
+            .prop_map(|(user, connection, key)| Step::Message { user, connection, key }),
+        3 => (user.clone(), any::<bool>(), proptest::option::of(0..5usize))
+            .prop_map(|(user, away, read)| Step::Heartbeat { user, away, read }),
+        1 => user.clone().prop_map(|user| Step::Lapse { user }),
+        2 => (user, connection, any::<bool>())
+            .prop_map(|(user, connection, grace)| Step::Leave { user, connection, grace }),
+    ];
+    proptest::collection::vec(step, 1..50)
+}
+
+/// One user as the contract sees it.
+#[derive(Default)]
+struct User {
+    token: Option<Token>,
+    /// what the node believes: connections that joined and did not close
+    open: BTreeMap<usize, bool>,
+    /// those of them that the room counts, with whether they are away
+    live: BTreeMap<usize, bool>,
+    member: bool,
+    away: bool,
+    read: Option<MessageId>,
+}
+
+/// The room as the contract sees it, and what must have been told.
+struct Model {
+    users: [User; NAMES.len()],
+    stream: Vec<MessageId>,
+    keys: BTreeMap<(usize, u8), MessageId>,
+    told: Vec<Value>,
+    room: RoomId,
+}
+
+impl Model {
+    fn new(room: RoomId, owner: Token) -> Self {
+        let mut users: [User; NAMES.len()] = Default::default();
+        users[0].token = Some(owner);
+        users[0].member = true;
+        Self { users, stream: Vec::new(), keys: BTreeMap::new(), told: Vec::new(), room }
+    }
+
+    fn tell(&mut self, t: &str, user: usize, more: Value) {
+        let mut event = json!({ "t": t, "roomId": self.room.as_str(), "userId": NAMES[user] });
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.told.push(event);
+    }
+
+    /// Connections came or changed: the user is a member, and away only when all of them are.
+    fn settle(&mut self, index: usize) {
+        let user = &mut self.users[index];
+        let away = user.live.values().all(|away| *away);
+        let (joins, turns) = (!user.member, user.away != away);
+        (user.member, user.away) = (true, away);
+        if joins {
+            self.tell("user_joined", index, json!({}));
+        }
+        if turns {
+            let status = if away { "away" } else { "online" };
+            self.tell("presence", index, json!({ "status": status }));
+        }
+    }
+
+    fn depart(&mut self, index: usize) {
+        let user = &mut self.users[index];
+        user.live.clear();
+        user.away = false;
+        if std::mem::take(&mut user.member) {
+            self.tell("user_left", index, json!({}));
+        }
+    }
+}
+
+/// A model and the real room side by side.
+struct Pair<'a> {
+    bench: &'a Bench,
+    model: Model,
+    events: Events<'a>,
+}
+
+impl Pair<'_> {
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Join { user, connection, away } => self.join(user, connection, away).await,
+            Step::Message { user, connection, key } => self.message(user, connection, key).await,
+            Step::Heartbeat { user, away, read } => self.heartbeat(user, away, read).await,
+            Step::Lapse { user } => self.lapse(user).await,
+            Step::Leave { user, connection, grace } => self.leave(user, connection, grace).await,
+        }
+        self.compare().await;
+    }
+
+    async fn join(&mut self, index: usize, connection: usize, away: bool) {
+        let name = UserId::stored(NAMES[index]);
+        let user = &mut self.model.users[index];
+        let guest = user.token.is_none();
+        let token = user.token.get_or_insert_with(|| Token::random(&name)).clone();
+        user.open.insert(connection, away);
+        user.live.insert(connection, away);
+        self.model.settle(index);
+        let join = Join {
+            user: &name,
+            token: &token,
+            guest,
+            connection: &connection_id(index, connection),
+            status: status(away),
+            since: None,
+        };
+        let snapshot = self.bench.scripts.join(&self.model.room, join).await.unwrap();
+        assert_eq!(snapshot.tip, self.model.stream.last().copied().unwrap_or_default());
+        assert_eq!(snapshot.messages.len(), self.model.stream.len().min(50));
+        let members: Vec<String> = serde_json::from_str(&snapshot.members).unwrap();
+        assert!(members.contains(&NAMES[index].to_owned()));
+    }
+
+    async fn message(&mut self, index: usize, connection: usize, key: Option<u8>) {
+        let (name, id) = (UserId::stored(NAMES[index]), connection_id(index, connection));
+        let text = format!("text {}", self.model.stream.len());
+        let key_text = key.map(|key| format!("key {key}"));
+        let published = self
+            .bench
+            .scripts
+            .publish(&self.model.room, &name, Sender::Connection(&id), &text, key_text.as_deref())
+            .await;
+        let may = self.model.users[index].live.contains_key(&connection);
+        let before = key.and_then(|key| self.model.keys.get(&(index, key)).copied());
+        match (published, may, before) {
+            (Err(error), false, _) => assert_eq!(error.code, Code::NotInRoom),
+            (Ok(Published::Repeat { id, .. }), true, Some(first)) => assert_eq!(id, first),
+            (Ok(Published::Stored(id)), true, None) => {
+                self.stored(index, id, &text, key.zip(key_text));
+            }
+            (published, ..) => panic!("{published:?}, may: {may}, key used: {before:?}"),
+        }
+    }
+
+    fn stored(&mut self, index: usize, id: MessageId, text: &str, key: Option<(u8, String)>) {
+        assert!(self.model.stream.last().is_none_or(|last| *last < id));
+        self.model.stream.push(id);
+        let mut event = json!({
+            "t": "msg", "roomId": self.model.room.as_str(), "id": id.to_string(),
+            "from": NAMES[index], "text": text,
+        });
+        if let Some((key, text)) = key {
+            self.model.keys.insert((index, key), id);
+            event["key"] = text.into();
+        }
+        self.model.told.push(event);
+    }
+
+    async fn heartbeat(&mut self, index: usize, away: bool, read: Option<usize>) {
+        let user = &mut self.model.users[index];
+        let Some(last) = user.open.keys().last().copied() else { return };
+        user.open.insert(last, away);
+        user.live = user.open.clone();
+        let read = read.and_then(|read| self.model.stream.get(read).copied());
+        let heard = user.open.iter().map(|(connection, away)| Heard {
+            connection: connection_id(index, *connection).into(),
+            age: Duration::ZERO,
+            status: status(*away),
+        });
+        let beat = Beat { user: UserId::stored(NAMES[index]), read, connections: heard.collect() };
+        self.model.settle(index);
+        if read > self.model.users[index].read {
+            self.model.users[index].read = read;
+            self.model.tell("read", index, json!({ "id": read.unwrap().to_string() }));
+        }
+        assert_eq!(self.bench.beat(&self.model.room, &[beat]).await.unwrap(), []);
+    }
+
+    /// The user's time is over, be it its presence or its grace; somebody looks at the room.
+    async fn lapse(&mut self, index: usize) {
+        self.bench.lapse(&self.model.room, NAMES[index]);
+        self.bench.scripts.read_room(&self.model.room).await.unwrap();
+        self.model.depart(index);
+    }
+
+    async fn leave(&mut self, index: usize, connection: usize, grace: bool) {
+        let user = &mut self.model.users[index];
+        user.open.remove(&connection);
+        let was_here = user.live.remove(&connection).is_some();
+        let expected = match (was_here, user.live.is_empty(), grace) {
+            (false, ..) => Departure::Stays,
+            (true, false, _) => {
+                self.model.settle(index);
+                Departure::Stays
+            }
+            (true, true, true) => Departure::Grace,
+            (true, true, false) => {
+                self.model.depart(index);
+                Departure::Left
+            }
+        };
+        let (name, id) = (UserId::stored(NAMES[index]), connection_id(index, connection));
+        let grace = if grace { GRACE } else { Duration::ZERO };
+        let departure = self.bench.scripts.leave(&self.model.room, &name, &id, grace).await;
+        assert_eq!(departure.unwrap(), expected);
+    }
+
+    /// Everything that can be seen from outside.
+    async fn compare(&mut self) {
+        let mut told = self.events.take();
+        for event in &mut told {
+            event.as_object_mut().unwrap().remove("timestamp");
+        }
+        assert_eq!(told, std::mem::take(&mut self.model.told));
+
+        let state = self.bench.scripts.read_room(&self.model.room).await.unwrap();
+        let seen =
+            state.members.iter().map(|member| (member.user.as_str(), member.status, member.read));
+        let mut wanted: Vec<_> = NAMES
+            .iter()
+            .zip(&self.model.users)
+            .filter(|(_, user)| user.member)
+            .map(|(name, user)| (*name, status(user.away), user.read))
+            .collect();
+        wanted.sort_by_key(|(name, ..)| *name);
+        assert_eq!(seen.collect::<Vec<_>>(), wanted);
+        let names: Vec<_> = wanted.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(self.bench.members(&self.model.room), names);
+        let ids: Vec<_> = self.model.stream.iter().map(MessageId::to_string).collect();
+        assert_eq!(self.bench.redis.stream_ids(self.model.room.as_str()), ids);
+        for (name, user) in NAMES.iter().zip(&self.model.users) {
+            let key = format!("user:{}:{name}:presence", self.model.room);
+            assert_eq!(self.bench.redis.cmd(["EXISTS", &key]).int() == 1, user.member, "{key}");
+        }
+    }
+}
+
+fn status(away: bool) -> Status {
+    if away { Status::Away } else { Status::Online }
+}
+
+fn connection_id(user: usize, connection: usize) -> String {
+    format!("{}{user}", CONNECTIONS[connection])
+}
+
+#[test]
+fn any_sequence_does_what_the_model_does() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let bench = runtime.block_on(Bench::new(&[NO_FLOOD_LIMIT]));
+    let config = Config { cases: 60, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&steps(), |steps| {
+        runtime.block_on(async {
+            let (room, token) = bench.room().await;
+            let events = bench.events(&room);
+            let mut pair = Pair { bench: &bench, model: Model::new(room, token), events };
+            for step in steps {
+                pair.take(step).await;
+            }
+        });
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}

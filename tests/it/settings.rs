@@ -1,0 +1,156 @@
+//! Settings: listed, checked, and what happens without REDIS_URL.
+
+use std::{
+    net::SocketAddr,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+
+use crate::support::{DEADLINE, Node, PROGRAM, Reply, TestEnv, eventually, redis_command};
+
+fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.args(arguments).env_clear().envs(settings.iter().copied()).output().unwrap()
+}
+
+#[test]
+fn help_lists_every_setting_with_its_default() {
+    let output = run(&["--help"], &[]);
+    assert!(output.status.success());
+    let help = String::from_utf8(output.stdout).unwrap();
+    let settings = [
+        ("REDIS_URL", ""),
+        ("LISTEN_ADDR", "127.0.0.1:8080"),
+        ("PUBLIC_URL", ""),
+        ("ALLOWED_ORIGINS", ""),
+        ("PRESENCE_TTL", "30s"),
+        ("HEARTBEAT_INTERVAL", ""),
+        ("SESSION_TTL", "10m"),
+        ("ROOM_TTL", "24h"),
+        ("LEAVE_GRACE", "5s"),
+        ("HISTORY_MAX", "1000"),
+        ("ROOM_MAX_MEMBERS", "1000"),
+        ("MESSAGES_PER_SECOND", "10"),
+        ("IDEMPOTENCY_TTL", "10m"),
+        ("JOIN_HISTORY", "50"),
+        ("RESUME_MAX", "1000"),
+        ("PAGE_MAX", "1000"),
+        ("MAX_BODY_BYTES", "65536"),
+        ("BAD_FRAMES_MAX", "10"),
+        ("OUTBOX_FRAMES", "1024"),
+        ("OUTBOX_BYTES", "1048576"),
+        ("SLOW_CLOSE_TIMEOUT", "1s"),
+        ("IDLE_TIMEOUT", "5m"),
+        ("ROOMS_PER_CONNECTION", "50"),
+        ("FRAMES_PER_SECOND", ""),
+        ("REQUESTS_PER_SECOND", "500"),
+        ("CONNECTIONS_PER_IP", "20000"),
+        ("DRAIN_TIMEOUT", "30s"),
+        ("REDIS_TIMEOUT", "1s"),
+        ("DATA_DIR", "./data"),
+        ("LOG_FORMAT", "text"),
+        ("LOG_LEVEL", "info"),
+    ];
+    for (name, default) in settings {
+        let at = help.find(&format!("{name}=")).or_else(|| help.find(&format!("{name}]")));
+        let at = at.unwrap_or_else(|| panic!("{name} is not in the help"));
+        let rest = &help[at..help.len().min(at + 200)];
+        assert!(rest.contains(default), "{name} has the default {default}: {rest}");
+    }
+}
+
+#[test]
+fn a_bad_value_stops_the_start_with_one_clear_line() {
+    let bad = [
+        ("PRESENCE_TTL", "soon"),
+        ("PRESENCE_TTL", "-5s"),
+        ("PRESENCE_TTL", ""),
+        ("PRESENCE_TTL", "0"),
+        ("LISTEN_ADDR", "nowhere"),
+        ("LISTEN_ADDR", "127.0.0.1:99999"),
+        ("HISTORY_MAX", "many"),
+        ("HISTORY_MAX", "-1"),
+        ("MESSAGES_PER_SECOND", "0"),
+        ("LOG_FORMAT", "xml"),
+        ("REDIS_URL", "http://example"),
+        ("REDIS_URL", "nonsense"),
+        ("PUBLIC_URL", "nonsense"),
+        ("HEARTBEAT_INTERVAL", "1h"),
+        ("DRAIN_TIMEOUT", "1 parsec"),
+        ("LEAVE_GRACE", "5x"),
+    ];
+    for (name, value) in bad {
+        let output = run(&[], &[("LISTEN_ADDR", "127.0.0.1:0"), (name, value)]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{name}={value} is accepted");
+        assert_eq!(said.trim_end().lines().count(), 1, "{name}={value}: {said}");
+        let flag = format!("--{}", name.to_lowercase().replace('_', "-"));
+        assert!(said.contains(name) || said.contains(&flag), "{name}={value}: {said}");
+        assert!(output.stdout.is_empty(), "{name}={value}");
+    }
+}
+
+#[test]
+fn an_address_in_use_stops_the_start_with_one_clear_line() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let output = run(&[], &[("LISTEN_ADDR", &addr), ("REDIS_URL", "redis://127.0.0.1:1")]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(said.contains(&addr), "{said}");
+}
+
+#[tokio::test]
+async fn durations_take_units_and_plain_seconds() {
+    for (value, heartbeat) in [("6", 2.0), ("6s", 2.0), ("6000ms", 2.0), ("1m", 20.0)] {
+        let stage = crate::support::Stage::new(1, &[("PRESENCE_TTL", value)]).await;
+        let room = stage.room("a").await;
+        let joined = stage.client().await.join(&room.id, &room.token).await;
+        assert_eq!(joined["heartbeat"].as_f64(), Some(heartbeat), "PRESENCE_TTL={value}");
+    }
+}
+
+/// Where linkroom looks for a Redis when it is told of none.
+const USUAL_REDIS: ([u8; 4], u16) = ([127, 0, 0, 1], 6379);
+
+fn usual_redis_answers() -> bool {
+    let pong = redis_command(SocketAddr::from(USUAL_REDIS), &["PING"]);
+    matches!(pong, Ok(Reply::Text(_) | Reply::Error(_)))
+}
+
+/// The one test that needs a fixed port. Where a Redis listens there already, it is somebody's, so
+/// the test only sees that it is used.
+#[tokio::test]
+async fn without_a_redis_url_the_usual_one_is_used_or_a_child_started() {
+    let env = TestEnv::new();
+    if usual_redis_answers() {
+        let node = Node::start_unready(&env, &[]).await;
+        node.wait_until_ready().await;
+        assert!(node.log().contains("6379"), "{}", node.log());
+        return;
+    }
+    for end in [Signal::SIGTERM, Signal::SIGKILL] {
+        let mut node = Node::start_unready(&env, &[]).await;
+        node.wait_until_ready().await;
+        assert!(node.log().contains("redis-server"), "it says so: {}", node.log());
+        node.http().post("/api/rooms", json!({ "creatorName": "a" })).await.data(201);
+        let persistence = redis_command(USUAL_REDIS.into(), &["INFO", "persistence"]).unwrap();
+        assert!(persistence.text().contains("aof_enabled:1"));
+        assert!(env.path().join("data").read_dir().unwrap().next().is_some(), "a file in DATA_DIR");
+        node.signal(end);
+        assert_eq!(node.exit_status().await.success(), end == Signal::SIGTERM);
+        eventually(Duration::from_secs(30), "the child is gone", async || {
+            (!usual_redis_answers()).then_some(())
+        })
+        .await;
+    }
+    let node = Node::start_unready(&env, &[]).await;
+    eventually(DEADLINE, "both rooms are still there", async || {
+        let rooms = redis_command(USUAL_REDIS.into(), &["DBSIZE"]).ok()?;
+        (node.http().get("/readyz").await.status == 200 && rooms.int() >= 2).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,27 @@
+//! What the tests are built from: processes that die with the test, clients that assert, and a
+//! proxy that breaks the network.
+
+mod browser;
+mod client;
+mod env;
+mod http;
+mod node;
+mod process;
+mod proxy;
+mod redis_server;
+mod resp;
+mod shape;
+mod stage;
+mod time;
+
+pub use browser::{Browser, ChromeDriver};
+pub use client::Client;
+pub use env::TestEnv;
+pub use http::{Answer, Http, fields_of};
+pub use node::{Node, PROGRAM};
+pub use proxy::Proxy;
+pub use redis_server::RedisServer;
+pub use resp::{Reply, Subscription, command as redis_command};
+pub use shape::{ids_of, is_instant};
+pub use stage::{Room, Stage};
+pub use time::{DEADLINE, eventually, within};

@@ -1,0 +1,178 @@
+//! A private redis-server.
+
+use std::{
+    fs,
+    io::Write,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use rand::Rng;
+
+use super::{
+    TestEnv,
+    process::{guarded, signal},
+    resp::{self, Reply, Subscription},
+    time::DEADLINE,
+};
+
+/// Below the ports that the kernel gives to outgoing connections, so that none of those can sit on
+/// the port while Redis is down.
+const PORTS: std::ops::Range<u16> = 12_000..30_000;
+
+/// One Redis process with a port and a folder of its own; dies with the test.
+pub struct RedisServer {
+    child: Child,
+    addr: SocketAddr,
+    folder: PathBuf,
+    append_only: bool,
+}
+
+impl RedisServer {
+    /// Starts a Redis that keeps nothing on disk.
+    pub fn start(env: &TestEnv) -> Self {
+        Self::start_with(env, false)
+    }
+
+    /// Starts a Redis that keeps an append-only file, so that a restart finds everything.
+    pub fn start_append_only(env: &TestEnv) -> Self {
+        Self::start_with(env, true)
+    }
+
+    fn start_with(env: &TestEnv, append_only: bool) -> Self {
+        let folder = env.fresh_path("redis");
+        fs::create_dir(&folder).unwrap();
+        for _ in 0..20 {
+            let addr = free_addr();
+            let child = spawn(addr, &folder, append_only);
+            let mut server = Self { child, addr, folder: folder.clone(), append_only };
+            if server.wait_until_ready() {
+                return server;
+            }
+        }
+        panic!("redis-server does not start; its log is {}", folder.join("redis.log").display());
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.addr)
+    }
+
+    /// One command; an error answer panics.
+    pub fn cmd<const N: usize>(&self, words: [&str; N]) -> Reply {
+        match resp::command(self.addr, &words) {
+            Ok(Reply::Error(error)) => panic!("{words:?}: {error}"),
+            Ok(reply) => reply,
+            Err(error) => panic!("{words:?}: {error}"),
+        }
+    }
+
+    /// The texts of a list answer, sorted.
+    pub fn texts<const N: usize>(&self, words: [&str; N]) -> Vec<String> {
+        self.cmd(words).texts()
+    }
+
+    /// The ids in a room's stream, oldest first.
+    pub fn stream_ids(&self, room: &str) -> Vec<String> {
+        let entries = self.cmd(["XRANGE", &format!("room:{room}:messages"), "-", "+"]);
+        entries.list().iter().map(|entry| entry.list()[0].text().to_owned()).collect()
+    }
+
+    pub fn subscribe(&self, channel: &str) -> Subscription {
+        Subscription::open(self.addr, channel)
+    }
+
+    /// Stops answering, keeps every connection (SIGSTOP).
+    pub fn freeze(&self) {
+        signal(self.child.id(), Signal::SIGSTOP);
+    }
+
+    /// Goes on after [`freeze`](Self::freeze).
+    pub fn thaw(&self) {
+        signal(self.child.id(), Signal::SIGCONT);
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts again on the same port, with what the append-only file holds (without one: empty).
+    pub fn restart(&mut self) {
+        self.child = spawn(self.addr, &self.folder, self.append_only);
+        assert!(self.wait_until_ready(), "redis-server does not start again");
+    }
+
+    /// Whether it answers before its process ends.
+    fn wait_until_ready(&mut self) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < DEADLINE {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            match resp::command(self.addr, &["PING"]) {
+                Ok(Reply::Text(pong)) if pong == "PONG" => return true,
+                _ => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        false
+    }
+
+    /// Writes what each key holds to the test's folder.
+    fn dump(&self) -> std::io::Result<()> {
+        let mut file = fs::File::create(self.folder.join("keys.txt"))?;
+        for key in resp::command(self.addr, &["KEYS", "*"])?.texts() {
+            let kind = resp::command(self.addr, &["TYPE", &key])?;
+            let ttl = resp::command(self.addr, &["PTTL", &key])?.int();
+            let value = match kind.text() {
+                "string" => resp::command(self.addr, &["GET", &key])?,
+                "hash" => resp::command(self.addr, &["HGETALL", &key])?,
+                "set" => resp::command(self.addr, &["SMEMBERS", &key])?,
+                "zset" => resp::command(self.addr, &["ZRANGE", &key, "0", "-1", "WITHSCORES"])?,
+                _ => resp::command(self.addr, &["XRANGE", &key, "-", "+"])?,
+            };
+            writeln!(file, "{key} ({}, {ttl} ms left): {value:?}", kind.text())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.thaw();
+        if std::thread::panicking() && self.dump().is_err() {
+            eprintln!("Redis is away, so its keys are not dumped");
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_addr() -> SocketAddr {
+    loop {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::rng().random_range(PORTS)));
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
+}
+
+fn spawn(addr: SocketAddr, folder: &std::path::Path, append_only: bool) -> Child {
+    guarded("redis-server")
+        .args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
+        .args(["--port", &addr.port().to_string()])
+        .args(["--appendonly", if append_only { "yes" } else { "no" }])
+        .arg("--dir")
+        .arg(folder)
+        .arg("--logfile")
+        .arg(folder.join("redis.log"))
+        .spawn()
+        .expect("redis-server starts")
+}
