@@ -1,17 +1,19 @@
 -- Reads what a node missed of a room: the messages after the last one it delivered.
--- KEYS 1: 1 messages
+-- KEYS 2: 1 room, 2 messages
 -- ARGV 2: 1 last message id delivered, 2 messages wanted at most
 -- RETURNS {'OK', '1' if messages in between are no longer kept else '0', messages oldest first, as
 --          XRANGE gives them}
 -- PROMISE 2: a message that the subscription lost is found in the stream.
-local messages, after, wanted = KEYS[1], ARGV[1], ARGV[2]
+local room, messages, after, wanted = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 
 local found = redis.call('XRANGE', messages, '(' .. after, '+', 'COUNT', wanted)
-local trimmed = false
+local trimmed = #found == 0 and redis.call('EXISTS', messages) == 1
+  and newer(newest(messages), after)
 if #found > 0 then
   local kept = redis.call('XREVRANGE', messages, after, '-', 'COUNT', 1)
   local first = found[1][1]
   -- A stream's very first message follows nothing: history began anew, none is missing.
-  trimmed = #kept == 0 and not follows(after, first) and not follows('0-0', first)
+  local secret = redis.call('HGET', room, 'secret') or ''
+  trimmed = #kept == 0 and not follows(secret, after, first) and not follows(secret, '0-0', first)
 end
 return {'OK', trimmed and '1' or '0', found}

@@ -10,7 +10,7 @@
 --          14 messages wanted without it, 15 messages given with it at most,
 --          16 this node's channel
 -- RETURNS {'OK', members (JSON), away (JSON), creator, createdAt (ms), '1' if encrypted else '0',
---          joinedAt (ms), last message id, events counted, '1' if there are more messages else '0',
+--          the room's secret, joinedAt (ms), last message id, events counted, '1' if there are more messages else '0',
 --          messages oldest first, as XRANGE gives them},
 --          {'ROOM_NOT_FOUND'}, {'NAME_TAKEN'}, {'INVALID_TOKEN'} or {'ROOM_FULL'}
 -- PUBLISHES user_joined, once per user; presence; user_left of lapsed members; a fence to the node
@@ -25,7 +25,7 @@ local most_members, since = tonumber(ARGV[12]), ARGV[13]
 local latest, most, node = tonumber(ARGV[14]), tonumber(ARGV[15]), ARGV[16]
 local now_ms = math.floor(clock() / 1000)
 
-local facts = redis.call('HMGET', room.hash, 'creator', 'createdAt', 'e2e')
+local facts = redis.call('HMGET', room.hash, 'creator', 'createdAt', 'e2e', 'secret')
 if not facts[2] then return {'ROOM_NOT_FOUND'} end
 local known = redis.call('HGET', session, 'token')
 if mode == 'guest' and known and known ~= token_hash then return {'NAME_TAKEN'} end
@@ -46,8 +46,9 @@ sweep(room, now_ms)
 keep(room, presence_ttl, room_ttl)
 
 local members, away = roster(room)
-local messages, more = history(room.messages, since, latest, most)
+local secret = facts[4] or ''
+local messages, more = history(secret, room.messages, since, latest, most)
 local at = tip(room.messages)
 local events = fence(room, node, connection, at)
-return {'OK', members, away, facts[1], facts[2], facts[3] and '1' or '0',
+return {'OK', members, away, facts[1], facts[2], facts[3] and '1' or '0', secret,
   redis.call('HGET', session, 'joinedAt'), at, events, more, messages}

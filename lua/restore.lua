@@ -1,25 +1,28 @@
 -- Puts a room back that Redis lost, and in it the users whose connections a node holds.
 -- KEYS 4: 1 room, 2 members, 3 deadlines, 4 messages
 -- DERIVED from ARGV 3: session and presence of the users named
--- ARGV 11 and on: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms),
+-- ARGV 12 and on: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms),
 --          5 session TTL (ms), 6 room TTL (ms), 7 creator, 8 createdAt (ms), 9 '1' if encrypted
---          else '0', 10 this node's channel, 11 the fence's tag; then for each user: name, token
+--          else '0', 10 this node's channel, 11 the fence's tag, 12 the room's secret; then for each user: name, token
 --          hash, joinedAt (ms), last message id read or '', number of connections, and for each of
 --          these: connection id, age of its last heartbeat (ms), 'online' or 'away'
 -- RETURNS {'OK', users whose name somebody else took meanwhile …}
 -- PUBLISHES members, a fence to the node; no user_joined: nobody has noticed that they were gone
 -- PROMISE 5: Redis away, users stay.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
-  id = ARGV[1], chan = ARGV[2], users = ARGV[3]}
+  id = ARGV[1], chan = ARGV[2], users = ARGV[3], returning = true}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local now_ms = math.floor(clock() / 1000)
 
 redis.call('HSETNX', room.hash, 'createdAt', ARGV[8])
 redis.call('HSETNX', room.hash, 'creator', ARGV[7])
+redis.call('HSETNX', room.hash, 'secret', ARGV[12])
+-- Not from 0: a node that was cut off must not find its own count again by chance.
+redis.call('HSETNX', room.hash, 'events', string.format('%.0f', now_ms))
 if ARGV[9] == '1' then redis.call('HSET', room.hash, 'e2e', 1) end
 
 local reply = {'OK'}
-local next_arg = 12
+local next_arg = 13
 while next_arg <= #ARGV do
   local user, token_hash, joined, read = ARGV[next_arg], ARGV[next_arg + 1], ARGV[next_arg + 2], ARGV[next_arg + 3]
   local count = tonumber(ARGV[next_arg + 4])
@@ -38,13 +41,11 @@ while next_arg <= #ARGV do
         string.format('%.0f %s', now_ms + presence_ttl - ARGV[i + 1], ARGV[i + 2]))
     end
     redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
-    redis.call('SADD', room.members, user)
     settle(room, user, now_ms)
   end
   next_arg = next_arg + 3 * count
 end
 keep(room, presence_ttl, room_ttl)
-local members, away = roster(room)
-announce(room, 'members', '"members":' .. members .. ',"away":' .. away)
+tell_all(room)
 fence(room, ARGV[10], ARGV[11], tip(room.messages))
 return reply

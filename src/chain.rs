@@ -3,20 +3,22 @@
 //! The low 32 bits of an id's sequence number are a digest of the previous message's id and the
 //! id's own milliseconds (`lua/lib/digest.lua` writes it). A node that delivered the previous
 //! message therefore sees in the next one, without asking Redis, that none is missing in between,
-//! and that the frame is not one that somebody published by hand under an invented id.
+//! and that the frame is not one that somebody published by hand under an invented id: the digest
+//! begins with a secret of the room.
 
 use sha1::{Digest, Sha1};
 
 use crate::names::MessageId;
 
-/// Whether `id` was written right after `previous`.
-pub fn follows(previous: MessageId, id: MessageId) -> bool {
-    id > previous && id.seq % (1 << 32) == u64::from(digest(previous, id.ms))
+/// Whether `id` was written right after `previous`, in the room with this secret.
+pub fn follows(secret: &str, previous: MessageId, id: MessageId) -> bool {
+    id > previous && id.seq % (1 << 32) == u64::from(digest(secret, previous, id.ms))
 }
 
-/// The first 32 bits of SHA-1 over `previous`, a space and the milliseconds in decimal.
-fn digest(previous: MessageId, ms: u64) -> u32 {
-    let hash = Sha1::digest(format!("{previous} {ms}"));
+/// The first 32 bits of SHA-1 over the secret, `previous` and the milliseconds in decimal, with
+/// spaces between them.
+fn digest(secret: &str, previous: MessageId, ms: u64) -> u32 {
+    let hash = Sha1::digest(format!("{secret} {previous} {ms}"));
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
 }
 
@@ -26,10 +28,11 @@ mod tests {
 
     #[test]
     fn only_the_right_predecessor_fits() {
-        let first = MessageId { ms: 5, seq: u64::from(digest(MessageId::ZERO, 5)) };
-        let second = MessageId { ms: 5, seq: (1 << 32) + u64::from(digest(first, 5)) };
-        assert!(follows(MessageId::ZERO, first) && follows(first, second));
-        assert!(!follows(MessageId::ZERO, second) && !follows(second, first));
-        assert!(!follows(first, first));
+        let first = MessageId { ms: 5, seq: u64::from(digest("s", MessageId::ZERO, 5)) };
+        let second = MessageId { ms: 5, seq: (1 << 32) + u64::from(digest("s", first, 5)) };
+        assert!(follows("s", MessageId::ZERO, first) && follows("s", first, second));
+        assert!(!follows("s", MessageId::ZERO, second) && !follows("s", second, first));
+        assert!(!follows("s", first, first));
+        assert!(!follows("t", first, second), "another room's secret");
     }
 }

@@ -50,6 +50,8 @@ pub struct Fanout(Arc<Inner>);
 
 struct Inner {
     rooms: RwLock<HashMap<RoomId, Arc<LocalRoom>>>,
+    /// Counted for all rooms together, so that no two fences of a room are ever alike.
+    heartbeats: Arc<AtomicU64>,
     changes: mpsc::Sender<Change>,
     redis: Redis,
     scripts: Scripts,
@@ -72,6 +74,8 @@ pub struct LocalRoom {
     subscribed: watch::Sender<bool>,
     /// The number of the latest heartbeat sent.
     heartbeat: AtomicU64,
+    /// The node's count of heartbeats.
+    heartbeats: Arc<AtomicU64>,
 }
 
 /// One connection in one room.
@@ -136,6 +140,7 @@ impl Fanout {
         let (changes, wanted) = mpsc::channel(CHANGES);
         let fanout = Self(Arc::new(Inner {
             rooms: RwLock::default(),
+            heartbeats: Arc::default(),
             changes,
             redis,
             scripts,
@@ -153,6 +158,13 @@ impl Fanout {
     /// The rooms that somebody on this node hears.
     pub fn rooms(&self) -> Vec<Arc<LocalRoom>> {
         self.0.rooms.read().values().cloned().collect()
+    }
+
+    /// The subscription was interrupted: every room may have missed something.
+    fn doubt(&self) {
+        for room in self.rooms() {
+            room.feed.lock().doubt();
+        }
     }
 
     /// Waits until every room has to be asked how far it has come.
@@ -184,10 +196,21 @@ impl Fanout {
         Ok(local)
     }
 
+    /// Undoes [`Fanout::enter`] after a join was refused. Returns whether the connection was in the
+    /// room before, and so still is.
+    pub fn refused(&self, room: &RoomId, connection: &str) -> bool {
+        let Some(local) = self.find(room) else { return false };
+        let mut feed = local.feed.lock();
+        let stays = feed.refused(connection);
+        if feed.is_empty() {
+            self.release(room);
+        }
+        stays
+    }
+
     /// Takes a connection out of a room.
     pub fn leave(&self, room: &RoomId, connection: &str) {
-        let local = self.0.rooms.read().get(room).cloned();
-        let Some(local) = local else { return };
+        let Some(local) = self.find(room) else { return };
         let mut feed = local.feed.lock();
         feed.leave(connection);
         if feed.is_empty() {
@@ -296,7 +319,10 @@ impl Fanout {
     /// removed under the same lock, so that nobody sits in a room that is gone.
     fn seat(&self, seat: Seat) -> Arc<LocalRoom> {
         let mut rooms = self.0.rooms.write();
-        let local = rooms.entry(seat.room.clone()).or_insert_with_key(LocalRoom::new).clone();
+        let local = rooms
+            .entry(seat.room.clone())
+            .or_insert_with_key(|id| LocalRoom::new(id, self.0.heartbeats.clone()))
+            .clone();
         local.feed.lock().enter(seat);
         self.0.metrics.rooms.set(i64::try_from(rooms.len()).unwrap_or(i64::MAX));
         local
@@ -304,23 +330,25 @@ impl Fanout {
 }
 
 impl LocalRoom {
-    fn new(id: &RoomId) -> Arc<Self> {
+    fn new(id: &RoomId, heartbeats: Arc<AtomicU64>) -> Arc<Self> {
         Arc::new(Self {
             id: id.clone(),
             feed: Mutex::default(),
             facts: Mutex::default(),
             subscribed: watch::Sender::new(false),
-            heartbeat: AtomicU64::new(0),
+            heartbeat: AtomicU64::new(heartbeats.load(Ordering::Relaxed)),
+            heartbeats,
         })
     }
 
     /// Sends the answer to a connection's join, then what came in since. `false` where the
     /// connection is no longer in the room.
     pub fn answered(&self, connection: &str, joined: Utf8Bytes, snapshot: Snapshot) -> bool {
+        let secret = snapshot.facts.secret.clone();
         *self.facts.lock() = Some(snapshot.facts);
         let heartbeat = self.heartbeat.load(Ordering::Relaxed);
         let (tip, events) = (snapshot.tip, snapshot.events);
-        self.feed.lock().answered(connection, Answer { joined, tip, events, heartbeat })
+        self.feed.lock().answered(connection, Answer { joined, tip, events, secret, heartbeat })
     }
 
     /// Sends a connection the message that its retry repeats, unless it is about to get it anyway.
@@ -353,7 +381,9 @@ impl LocalRoom {
 
     /// The number of the next heartbeat.
     pub fn next_heartbeat(&self) -> u64 {
-        self.heartbeat.fetch_add(1, Ordering::Relaxed) + 1
+        let number = self.heartbeats.fetch_add(1, Ordering::Relaxed) + 1;
+        self.heartbeat.fetch_max(number, Ordering::Relaxed);
+        number
     }
 }
 

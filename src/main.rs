@@ -51,11 +51,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let node = Node::new(settings)?;
     let leave = told_to_leave()?;
     println!("linkroom: open http://{}", listener.local_addr()?);
-    node.run(listener, leave).await;
+    let served = node.run(listener, leave).await;
     if let Some(redis) = redis {
         child::stop(redis).await;
     }
-    Ok(())
+    served
 }
 
 /// Where no Redis is named: the one that listens here already, else a child of our own.

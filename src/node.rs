@@ -23,8 +23,10 @@ use crate::{
 
 /// The Redis that is used where no other is named.
 const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
-/// The part of the drain time over which sockets are closed; the rest is for what they cause.
-const SPREAD_PERCENT: u32 = 80;
+/// The part of the drain time over which sockets are told to close.
+const SPREAD_PERCENT: u32 = 70;
+/// The part of the drain time after which sockets are no longer waited for.
+const SOCKETS_PERCENT: u32 = 90;
 /// How long background work may take to end.
 const LAST_WORK: Duration = Duration::from_secs(1);
 
@@ -52,7 +54,14 @@ impl Node {
     }
 
     /// Serves on `listener` until `leave` resolves and everything is put away.
-    pub async fn run(self, listener: TcpListener, leave: impl Future<Output = Leave>) {
+    ///
+    /// # Errors
+    /// The Redis that was found cannot serve.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        leave: impl Future<Output = Leave>,
+    ) -> anyhow::Result<()> {
         let app = self.app;
         let closed = CancellationToken::new();
         let server = tokio::spawn(server::serve(
@@ -61,18 +70,34 @@ impl Node {
             app.settings.header_timeout,
             closed.clone(),
         ));
-        let how = leave.await;
+        let redis = app.redis.clone();
+        let checked = async move {
+            match redis.check().await {
+                Ok(()) => std::future::pending().await,
+                Err(error) => error,
+            }
+        };
+        let how = tokio::select! {
+            how = leave => how,
+            error = checked => return Err(error),
+        };
         info!(connections = app.metrics.connections.get(), "leaving");
-        if timeout(app.settings.drain_timeout, drain(&app, how)).await.is_err() {
-            warn!("not everything ended in time");
+        let leaving = async {
+            let sockets = app.settings.drain_timeout * SOCKETS_PERCENT / 100;
+            let drained = timeout(sockets, drain(&app, how)).await;
+            closed.cancel();
+            let answered = timeout(LAST_WORK, server).await;
+            app.stop.cancel();
+            app.tasks.close();
+            let ended = timeout(LAST_WORK, app.tasks.wait()).await;
+            app.redis.quit().await;
+            drained.is_ok() && answered.is_ok() && ended.is_ok()
+        };
+        match timeout(app.settings.drain_timeout, leaving).await {
+            Ok(true) => info!("left"),
+            _ => warn!("left before everything had ended"),
         }
-        closed.cancel();
-        let _ = timeout(LAST_WORK, server).await;
-        app.stop.cancel();
-        app.tasks.close();
-        let _ = timeout(LAST_WORK, app.tasks.wait()).await;
-        app.redis.quit().await;
-        info!("left");
+        Ok(())
     }
 }
 
@@ -82,9 +107,8 @@ fn build(settings: Settings) -> anyhow::Result<App> {
     let node = nanoid::nanoid!(8);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let url = settings.redis_url.as_deref().unwrap_or(DEFAULT_REDIS_URL);
-    let redis = Redis::start(url, &node, &settings, metrics.clone())
+    let redis = Redis::start(url, &node, &settings, metrics.clone(), &tasks, &stop)
         .context("REDIS_URL is not the address of a Redis")?;
-    redis.watch(&tasks, stop.clone());
     let scripts = Scripts::new(redis.clone(), settings.clone());
     let fanout = Fanout::start(
         redis.clone(),

@@ -4,6 +4,7 @@
 //! subscription is `fanout`'s.
 
 pub mod child;
+mod durable;
 pub mod keys;
 pub mod scripts;
 
@@ -21,6 +22,7 @@ use fred::{
     interfaces::{ClientLike, EventInterface},
     prelude::{FredResult, PubsubInterface, Value},
     types::{
+        InfoKind,
         config::{
             Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig,
             UnresponsiveConfig,
@@ -32,9 +34,18 @@ use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
-use crate::{metrics::Metrics, settings::Settings};
+use crate::{
+    error::Error,
+    metrics::Metrics,
+    settings::{Durability, Settings},
+};
+use durable::Durable;
 use keys::KeyStyle;
 
+/// How a Redis refuses that became a replica: the connections have to find the new primary.
+const DEMOTED: &str = "READONLY";
+/// Older ones lack what the scripts use.
+const LEAST_MAJOR_VERSION: u32 = 7;
 /// Connections for commands. More than a few lose throughput: pipelines get shorter.
 const COMMAND_CLIENTS: usize = 2;
 /// Between two looks at a Redis that answers.
@@ -60,12 +71,29 @@ struct Inner {
     commands: Vec<Client>,
     next: AtomicUsize,
     subscriber: Client,
+    keeper: Option<Keeper>,
     up: watch::Sender<bool>,
     suspicion: Notify,
+    demoted: Notify,
     node_channel: String,
     key_style: KeyStyle,
     timeout: Duration,
     metrics: Arc<Metrics>,
+}
+
+/// What keeps messages before they are told; only where the operator wants it.
+struct Keeper {
+    durability: Durability,
+    client: Client,
+    queue: Durable,
+}
+
+/// What a Redis says when it is asked whether it is there; the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Answer {
+    Pong,
+    Error,
+    Silence,
 }
 
 impl Redis {
@@ -78,31 +106,75 @@ impl Redis {
         node: &str,
         settings: &Settings,
         metrics: Arc<Metrics>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
     ) -> Result<Self, RedisError> {
         let mut config = Config::from_url(url)?;
         config.fail_fast = false;
         let key_style =
             if config.server.is_clustered() { KeyStyle::HashTag } else { KeyStyle::Plain };
         let client = || connect(config.clone(), settings.redis_timeout);
-        Ok(Self(Arc::new(Inner {
+        let redis = Self(Arc::new(Inner {
             commands: (0..COMMAND_CLIENTS).map(|_| client()).collect(),
             next: AtomicUsize::new(0),
             subscriber: client(),
+            keeper: (settings.durability != Durability::Memory)
+                .then(|| Keeper::start(client(), settings, tasks, stop)),
             up: watch::Sender::new(false),
             suspicion: Notify::new(),
+            demoted: Notify::new(),
             node_channel: keys::node_channel(node),
             key_style,
             timeout: settings.redis_timeout,
             metrics,
-        })))
+        }));
+        for client in &redis.0.commands {
+            tasks.spawn(mark_down_on_errors(redis.clone(), client.clone(), stop.clone()));
+        }
+        tasks.spawn(probe(redis.clone(), stop.clone()));
+        tasks.spawn(leave_demoted(redis.clone(), stop.clone()));
+        Ok(redis)
     }
 
-    /// Watches over the connections until `stop`.
-    pub fn watch(&self, tasks: &TaskTracker, stop: CancellationToken) {
-        for client in &self.0.commands {
-            tasks.spawn(mark_down_on_errors(self.clone(), client.clone(), stop.clone()));
+    /// Waits until Redis answers, then says why this Redis cannot serve, if it cannot.
+    ///
+    /// # Errors
+    /// It is too old, or cannot keep messages as the settings want.
+    pub async fn check(&self) -> anyhow::Result<()> {
+        let mut up = self.ups_and_downs();
+        loop {
+            // The sender lives as long as `self`.
+            let _ = up.wait_for(|up| *up).await;
+            match self.version().await {
+                Ok(version) => return self.check_version(&version).await,
+                Err(_) => tokio::time::sleep(PROBE_WHILE_DOWN).await,
+            }
         }
-        tasks.spawn(probe(self.clone(), stop));
+    }
+
+    async fn version(&self) -> FredResult<String> {
+        let info: String = self.client().info(Some(InfoKind::Server)).await?;
+        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
+        Ok(version.unwrap_or_default().trim().to_owned())
+    }
+
+    async fn check_version(&self, version: &str) -> anyhow::Result<()> {
+        let major: u32 = version.split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+        anyhow::ensure!(
+            major >= LEAST_MAJOR_VERSION,
+            "linkroom needs Redis {LEAST_MAJOR_VERSION} or newer, this is {version}"
+        );
+        let Some(keeper) = &self.0.keeper else { return Ok(()) };
+        match durable::confirm(&keeper.client, keeper.durability, self.0.timeout).await {
+            Err(error) if keeper.durability == Durability::Local => anyhow::bail!(
+                "DURABILITY=local needs Redis 7.2 or newer with `appendonly yes`; this is \
+                 {version}, and says: {}",
+                error.details()
+            ),
+            Ok(false) => warn!("messages are not kept as DURABILITY wants; none is acknowledged"),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Whether Redis answered when last asked. While it did not, commands fail at once.
@@ -161,12 +233,50 @@ impl Redis {
         reply
     }
 
+    /// Runs the script that stores a message. Where the operator wants messages kept, the script
+    /// leaves telling the room to us, and we wait before we do.
+    ///
+    /// # Errors
+    /// As [`Redis::evalsha`], and where the message was not kept in time.
+    pub async fn publish_message(
+        &self,
+        name: &'static str,
+        script: &Script,
+        keys: Vec<String>,
+        args: Vec<Value>,
+        channel: String,
+    ) -> Result<Vec<Value>, Error> {
+        let Some(keeper) = &self.0.keeper else {
+            return Ok(self.evalsha(name, script, keys, args).await?);
+        };
+        self.refuse_while_down()?;
+        let begun = Instant::now();
+        let reply = keeper.queue.publish(script, keys, args, channel).await;
+        self.0.metrics.observe_script(name, begun.elapsed());
+        reply
+    }
+
     /// Closes the connections.
     pub async fn quit(&self) {
-        for client in self.0.commands.iter().chain([&self.0.subscriber]) {
-            // Fails where the connection is gone already, which is what is wanted.
-            let _ = tokio::time::timeout(self.0.timeout, client.quit()).await;
-        }
+        // Fails where the connection is gone already, which is what is wanted.
+        let quits =
+            self.clients().map(|client| tokio::time::timeout(self.0.timeout, client.quit()));
+        futures_util::future::join_all(quits).await;
+    }
+
+    fn clients(&self) -> impl Iterator<Item = &Client> {
+        let keeper = self.0.keeper.iter().map(|keeper| &keeper.client);
+        self.0.commands.iter().chain([&self.0.subscriber]).chain(keeper)
+    }
+
+    /// Drops the connections of the clients chosen, which then look for Redis again. Nothing is
+    /// done about one that fails: it is tried again as long as Redis is away.
+    async fn connect_anew(&self, chosen: impl Fn(&Client) -> bool) {
+        let dropped = self
+            .clients()
+            .filter(|client| chosen(client))
+            .map(|client| tokio::time::timeout(self.0.timeout, client.force_reconnection()));
+        futures_util::future::join_all(dropped).await;
     }
 
     fn client(&self) -> &Client {
@@ -189,6 +299,10 @@ impl Redis {
                 self.0.suspicion.notify_one();
             }
             ErrorKind::Timeout => self.0.suspicion.notify_one(),
+            _ if error.details().starts_with(DEMOTED) => {
+                warn!("this redis became a replica; connecting anew");
+                self.0.demoted.notify_one();
+            }
             _ => {}
         }
     }
@@ -201,12 +315,30 @@ impl Redis {
         }
     }
 
-    async fn answers(&self) -> bool {
-        let pings = self.0.commands.iter().map(|client| {
-            let ping = client.ping::<()>(None);
-            async move { matches!(tokio::time::timeout(self.0.timeout, ping).await, Ok(Ok(()))) }
+    async fn ask(&self) -> Answer {
+        let pings = self.0.commands.iter().map(|client| async {
+            match tokio::time::timeout(self.0.timeout, client.ping::<()>(None)).await {
+                Ok(Ok(())) => Answer::Pong,
+                Ok(Err(error)) if *error.kind() != ErrorKind::Timeout => Answer::Error,
+                _ => Answer::Silence,
+            }
         });
-        futures_util::future::join_all(pings).await.into_iter().all(|answered| answered)
+        let answers = futures_util::future::join_all(pings).await;
+        answers.into_iter().max().unwrap_or(Answer::Silence)
+    }
+}
+
+impl Keeper {
+    fn start(
+        client: Client,
+        settings: &Settings,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
+        let (durability, timeout) = (settings.durability, settings.redis_timeout);
+        let (queue, worker) = Durable::new(client.clone(), durability, timeout, stop.clone());
+        tasks.spawn(worker);
+        Self { durability, client, queue }
     }
 }
 
@@ -257,13 +389,29 @@ async fn mark_down_on_errors(redis: Redis, client: Client, stop: CancellationTok
 
 async fn probe(redis: Redis, stop: CancellationToken) {
     loop {
-        let up = redis.answers().await;
+        let answer = redis.ask().await;
+        let up = answer == Answer::Pong;
         redis.set_up(up);
+        if answer == Answer::Silence {
+            // A frozen Redis keeps its connections open, and a Sentinel may name another by now.
+            redis.connect_anew(|client| client.is_connected()).await;
+        }
         let pause = tokio::time::sleep(if up { PROBE_EVERY } else { PROBE_WHILE_DOWN });
         tokio::select! {
             () = stop.cancelled() => return,
             () = pause => {}
             () = redis.0.suspicion.notified(), if up => {}
         }
+    }
+}
+
+/// Connects anew when the Redis that we are connected to turns out to be a replica.
+async fn leave_demoted(redis: Redis, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = redis.0.demoted.notified() => {}
+        }
+        redis.connect_anew(|_| true).await;
     }
 }

@@ -16,6 +16,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where Redis must have a message before it is told to anybody, its sender included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Durability {
+    /// In its memory.
+    Memory,
+    /// In its append-only file, fsynced.
+    Local,
+    /// In the memory of a replica as well.
+    Replicated,
+}
+
 /// A room service: make a room, share its link, talk. Every fact lives in Redis.
 ///
 /// All settings are environment variables, and options of the same name. Durations are written
@@ -152,6 +163,11 @@ pub struct Settings {
     /// How long a node may take to leave after SIGTERM
     #[arg(long, env, default_value = "30s", value_parser = duration)]
     pub drain_timeout: Duration,
+
+    /// Where Redis must have a message before it is acknowledged: in memory, in the append-only
+    /// file (needs Redis 7.2 and `appendonly yes`), or in a replica too
+    #[arg(long, env, value_enum, default_value = "memory")]
+    pub durability: Durability,
 
     /// How long one command may wait for Redis
     #[arg(long, env, default_value = "1s", value_parser = duration)]

@@ -1,7 +1,7 @@
--- follows(previous, id) -> whether the entry `id` was written right after `previous`.
+-- follows(secret, previous, id) -> whether the entry `id` was written right after `previous`.
 -- Needs: digest.
-local function follows(previous, id)
+local function follows(secret, previous, id)
   local ms, sequence = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(sequence) % 4294967296 == digest(previous, ms)
+  return tonumber(sequence) % 4294967296 == digest(secret, previous, ms)
 end
 

@@ -1,8 +1,14 @@
--- history(stream, since, latest, most) -> messages oldest first, and '1' where there are more.
+-- history(secret, stream, since, latest, most) -> messages oldest first, and '1' where there are more.
 -- Without `since` ('') the `latest`, and more are older ones. With it the newest `most` after it,
 -- and more are those between, be it that they did not fit or that they are no longer kept.
--- Needs: follows, newer.
-local function history(stream, since, latest, most)
+-- Needs: follows, newer, newest.
+local history
+function history(secret, stream, since, latest, most)
+  if since ~= '' and redis.call('EXISTS', stream) == 1 and newer(since, newest(stream)) then
+    -- Not an id of this stream: Redis lost that message, or somebody made it up.
+    local messages = history(secret, stream, '', latest, most)
+    return messages, #messages > 0 and '1' or '0'
+  end
   local wanted = since == '' and latest or most
   local found = redis.call('XREVRANGE', stream, '+', since == '' and '-' or '(' .. since, 'COUNT', wanted + 1)
   local more = #found > wanted
@@ -11,14 +17,11 @@ local function history(stream, since, latest, most)
     local kept = redis.call('XREVRANGE', stream, since, '-', 'COUNT', 1)
     local first = found[#found][1]
     -- A stream's very first message follows nothing: history began anew, none is missing.
-    more = #kept == 0 and not follows(since, first) and not follows('0-0', first)
+    more = #kept == 0 and not follows(secret, since, first)
+      and not follows(secret, '0-0', first)
   end
   if since ~= '' and #found == 0 and redis.call('EXISTS', stream) == 1 then
-    -- Nothing is kept: the stream still knows the last id that it ever had.
-    local facts = redis.call('XINFO', 'STREAM', stream)
-    for i = 1, #facts, 2 do
-      if facts[i] == 'last-generated-id' then more = newer(facts[i + 1], since) end
-    end
+    more = newer(newest(stream), since)
   end
   local messages = {}
   for i = #found, 1, -1 do messages[#messages + 1] = found[i] end

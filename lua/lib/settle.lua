@@ -1,6 +1,7 @@
 -- settle(room, user, now_ms) -> whether the user has a live connection. If so, brings what the
 -- room shows of the user in line with its connections: a member, online unless all of them are
--- away, until the last of their deadlines. Says what changed, and only that.
+-- away, until the last of their deadlines. Says what changed, and only that. A user who comes back
+-- to a room that is `returning` was never said to have left: it sets room.returned instead.
 -- Needs: announce.
 local function settle(room, user, now_ms)
   local session = room.users .. user .. ':session'
@@ -26,7 +27,11 @@ local function settle(room, user, now_ms)
   redis.call('SET', presence, status, 'PX', string.format('%.0f', deadline - now_ms))
   if redis.call('SADD', room.members, user) == 1 then
     before = 'online'
-    announce(room, 'user_joined', '"userId":' .. cjson.encode(user))
+    if room.returning then
+      room.returned = true
+    else
+      announce(room, 'user_joined', '"userId":' .. cjson.encode(user))
+    end
   end
   if before ~= status then
     announce(room, 'presence', '"userId":' .. cjson.encode(user) .. ',"status":"' .. status .. '"')

@@ -64,10 +64,13 @@ pub struct Answer {
     pub tip: MessageId,
     /// The number of events that it accounts for.
     pub events: u64,
+    /// What the ids of the room's messages are made with.
+    pub secret: String,
     /// The number of the room's latest heartbeat when it came.
     pub heartbeat: u64,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Seat<S> {
     sink: S,
     /// The last message that the connection's snapshot accounts for.
@@ -75,9 +78,10 @@ struct Seat<S> {
     stage: Stage,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Stage {
     /// The join has not been answered. Messages wait; events too once the fence has passed.
-    Joining { fenced: bool, early: Vec<Frame> },
+    Joining { from: Origin, fenced: bool, early: Vec<Frame> },
     /// The join was answered when this was the number of the latest heartbeat; its fence has not
     /// passed, so events may still be old.
     Answered { heartbeat: u64 },
@@ -85,6 +89,30 @@ enum Stage {
     Live,
 }
 
+/// Where a connection was that joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Not in the room.
+    Outside,
+    /// In it, and nothing was missing.
+    Inside,
+    /// In it, before a hole that only a join can tell it of.
+    Hole,
+}
+
+/// What the connections know of the room's members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Members {
+    /// All that happened.
+    Known,
+    /// The subscription was interrupted: a fence will show whether anything happened.
+    Doubted,
+    /// Something happened that they were not told. Events would not fit what they know, so these
+    /// wait for the whole truth.
+    Unknown,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Waiting {
     Frame(Frame),
     Fence(Fence),
@@ -92,6 +120,7 @@ enum Waiting {
 }
 
 /// What waits while the stream is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct CatchUp {
     backlog: VecDeque<Waiting>,
     /// How many of these were here before the latest reading began: it accounts for them.
@@ -99,18 +128,30 @@ struct CatchUp {
 }
 
 /// The order of one room on one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feed<S> {
     seats: Vec<Seat<S>>,
+    /// What the ids of the room's messages are made with; empty until a first join is answered.
+    secret: String,
     /// The last message that went out; unknown until a first join is answered or fenced.
     last: Option<MessageId>,
     /// The events counted.
     events: u64,
+    /// Whether what the connections know of the members can be trusted.
+    members: Members,
     catch_up: Option<CatchUp>,
 }
 
 impl<S> Default for Feed<S> {
     fn default() -> Self {
-        Self { seats: Vec::new(), last: None, events: 0, catch_up: None }
+        Self {
+            seats: Vec::new(),
+            secret: String::new(),
+            last: None,
+            events: 0,
+            members: Members::Known,
+            catch_up: None,
+        }
     }
 }
 
@@ -125,10 +166,17 @@ impl<S: Sink> Feed<S> {
         self.seats.iter().map(|seat| &seat.sink)
     }
 
-    /// Seats a connection before its join is sent. Seated already, it begins anew.
+    /// Seats a connection before its join is sent. One that is seated already stays as it is until
+    /// the fence of its new join.
     pub fn enter(&mut self, sink: S) {
-        self.leave(sink.connection());
-        let stage = Stage::Joining { fenced: false, early: Vec::new() };
+        if self.seats.iter().any(|seat| seat.sink.connection() == sink.connection()) {
+            return;
+        }
+        if self.seats.is_empty() {
+            // Whatever was under way was for those who are gone.
+            *self = Self::default();
+        }
+        let stage = Stage::joining(Origin::Outside);
         self.seats.push(Seat { sink, cutoff: MessageId::ZERO, stage });
     }
 
@@ -143,10 +191,11 @@ impl<S: Sink> Feed<S> {
     pub fn answered(&mut self, connection: &str, answer: Answer) -> bool {
         let seat = self.seats.iter_mut().find(|seat| seat.sink.connection() == connection);
         let Some(seat) = seat else { return false };
+        self.secret = answer.secret;
         seat.cutoff = answer.tip;
         seat.sink.push(answer.joined);
         let answered = Stage::Answered { heartbeat: answer.heartbeat };
-        if let Stage::Joining { fenced, early } = std::mem::replace(&mut seat.stage, answered) {
+        if let Stage::Joining { fenced, early, .. } = std::mem::replace(&mut seat.stage, answered) {
             for frame in early.into_iter().filter(|frame| frame.is_after(answer.tip)) {
                 seat.sink.push(frame.text);
             }
@@ -160,10 +209,45 @@ impl<S: Sink> Feed<S> {
         true
     }
 
+    /// A join was refused. Returns whether the connection is still in the room, as one that was
+    /// in it before is; it gets what waited for the answer.
+    pub fn refused(&mut self, connection: &str) -> bool {
+        let Some(at) = self.seats.iter().position(|seat| seat.sink.connection() == connection)
+        else {
+            return false;
+        };
+        let seat = &mut self.seats[at];
+        match std::mem::replace(&mut seat.stage, Stage::Live) {
+            Stage::Joining { from: Origin::Outside, .. } => {
+                self.seats.swap_remove(at);
+                false
+            }
+            Stage::Joining { from: Origin::Inside, early, .. } => {
+                early.into_iter().for_each(|frame| seat.sink.push(frame.text));
+                true
+            }
+            Stage::Joining { from: Origin::Hole, .. } => {
+                seat.stage = Stage::joining(Origin::Hole);
+                true
+            }
+            stage => {
+                seat.stage = stage;
+                true
+            }
+        }
+    }
+
     /// Whether this message went out to everybody here before, so that an answer to its retry has
     /// to be sent by itself.
     pub fn has_delivered(&self, id: MessageId) -> bool {
         self.last.is_some_and(|last| id <= last)
+    }
+
+    /// The subscription was interrupted: events may have been lost.
+    pub fn doubt(&mut self) {
+        if self.members == Members::Known {
+            self.members = Members::Doubted;
+        }
     }
 
     /// A frame of the room's channel.
@@ -226,7 +310,7 @@ impl<S: Sink> Feed<S> {
         for seat in &mut self.seats {
             if !matches!(seat.stage, Stage::Joining { .. }) {
                 seat.sink.rejoin(last.unwrap_or_default().max(seat.cutoff));
-                seat.stage = Stage::Joining { fenced: false, early: Vec::new() };
+                seat.stage = Stage::joining(Origin::Hole);
             }
         }
         self.release_backlog()
@@ -234,11 +318,10 @@ impl<S: Sink> Feed<S> {
 
     fn take_frame(&mut self, frame: Frame, covered: bool) -> (Outcome, Todo) {
         let Kind::Message(id) = frame.kind else {
-            self.events += u64::from(frame.kind == Kind::Event);
-            return (Outcome::Delivered(self.deliver(&frame)), Todo::default());
+            return (self.take_event(&frame), Todo::default());
         };
         match self.last {
-            Some(last) if chain::follows(last, id) => {
+            Some(last) if chain::follows(&self.secret, last, id) => {
                 self.last = Some(id);
                 (Outcome::Delivered(self.deliver(&frame)), Todo::default())
             }
@@ -254,6 +337,23 @@ impl<S: Sink> Feed<S> {
         }
     }
 
+    fn take_event(&mut self, frame: &Frame) -> Outcome {
+        match frame.kind {
+            Kind::Event if self.members != Members::Known => {
+                self.events += 1;
+                self.members = Members::Unknown;
+                return Outcome::Delivered(0);
+            }
+            Kind::Event => self.events += 1,
+            Kind::Members => {
+                self.events += 1;
+                self.members = Members::Known;
+            }
+            Kind::Message(_) | Kind::Other => {}
+        }
+        Outcome::Delivered(self.deliver(frame))
+    }
+
     fn take_fence(&mut self, fence: Fence, covered: bool) -> Todo {
         if self.last.is_some_and(|last| fence.tip > last) && !covered {
             return self.begin_catch_up(Waiting::Fence(fence));
@@ -262,8 +362,14 @@ impl<S: Sink> Feed<S> {
         // fence was under way, or Redis lost what went out, which the next message will show.
         self.last = self.last.max(Some(fence.tip));
         let heard = self.seats.iter().any(|seat| matches!(seat.stage, Stage::Live));
-        let mut tell_members = heard && fence.events != self.events;
+        if heard && fence.events != self.events {
+            self.members = Members::Unknown;
+        }
+        if !heard || self.members == Members::Doubted {
+            self.members = Members::Known;
+        }
         self.events = fence.events;
+        let mut tell_members = self.members == Members::Unknown;
         for seat in &mut self.seats {
             tell_members |= seat.pass(&fence);
         }
@@ -272,7 +378,8 @@ impl<S: Sink> Feed<S> {
 
     fn take_members(&mut self, events: u64, text: Utf8Bytes) {
         self.events = events;
-        self.deliver(&Frame { kind: Kind::Event, text });
+        self.members = Members::Known;
+        self.deliver(&Frame { kind: Kind::Members, text });
     }
 
     fn begin_catch_up(&mut self, first: Waiting) -> Todo {
@@ -313,6 +420,12 @@ impl<S: Sink> Feed<S> {
     }
 }
 
+impl Stage {
+    fn joining(from: Origin) -> Self {
+        Stage::Joining { from, fenced: false, early: Vec::new() }
+    }
+}
+
 impl<S: Sink> Seat<S> {
     fn offer(&mut self, frame: &Frame) -> bool {
         let is_message = matches!(frame.kind, Kind::Message(_));
@@ -321,7 +434,7 @@ impl<S: Sink> Seat<S> {
             Stage::Answered { .. } if is_message && frame.is_after(self.cutoff) => {
                 self.sink.push(frame.text.clone());
             }
-            Stage::Joining { fenced, early } if *fenced || is_message => {
+            Stage::Joining { fenced, early, .. } if *fenced || is_message => {
                 if early.len() < EARLY_MAX {
                     early.push(frame.clone());
                 } else {
@@ -342,6 +455,11 @@ impl<S: Sink> Seat<S> {
             }
             (Stage::Answered { .. }, Tag::Join(id)) if id == self.sink.connection() => {
                 self.stage = Stage::Live;
+            }
+            // It joins again: what comes from here on is for after the answer.
+            (Stage::Live, Tag::Join(id)) if id == self.sink.connection() => {
+                self.stage =
+                    Stage::Joining { from: Origin::Inside, fenced: true, early: Vec::new() };
             }
             // Its own fence was lost: this heartbeat was sent after the answer came.
             (Stage::Answered { heartbeat }, Tag::Heartbeat(number)) if number > heartbeat => {

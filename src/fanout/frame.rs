@@ -26,6 +26,8 @@ pub enum Kind {
     Message(MessageId),
     /// One of the room's own events, which scripts count.
     Event,
+    /// The whole truth about the members, which scripts count as an event.
+    Members,
     /// Anything else; passed on, never history.
     Other,
 }
@@ -47,11 +49,12 @@ impl Frame {
                 let id: Cow<'_, str> = serde_json::from_str(id.get()).ok()?;
                 Kind::Message(id.parse().ok()?)
             }
-            ("user_joined" | "user_left" | "presence" | "read" | "members", _) => Kind::Event,
+            ("user_joined" | "user_left" | "presence" | "read", _) => Kind::Event,
+            ("members", _) => Kind::Members,
             _ => Kind::Other,
         };
         // Only the list of all members may be larger than a frame that somebody sends.
-        let fits = payload.len() <= max || head.t == "members";
+        let fits = payload.len() <= max || kind == Kind::Members;
         fits.then(|| Self { kind, text: payload.into() })
     }
 }

@@ -73,6 +73,7 @@ async fn read(
             }
             Err(RecvError::Lagged(lost)) => {
                 warn!(lost, "subscription read too slowly; asking every room how far it has come");
+                fanout.doubt();
                 fanout.0.resync.notify_one();
             }
             Err(RecvError::Closed) => return,
@@ -107,6 +108,7 @@ async fn keep_subscribed(
                 Err(RecvError::Closed) => return,
                 _ => {
                     fanout.0.metrics.subscriber_reconnects.inc();
+                    fanout.doubt();
                     subscribe_all(&fanout).await;
                 }
             },

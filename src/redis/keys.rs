@@ -58,6 +58,11 @@ impl RoomKeys {
         format!("room:{}:messages", self.tag)
     }
 
+    /// STRING: that the members come back after Redis was away, so nobody joins.
+    pub fn returning(&self) -> String {
+        format!("room:{}:returning", self.tag)
+    }
+
     /// The channel of the room's events.
     pub fn channel(&self) -> String {
         format!("chan:{}", self.tag)

@@ -13,7 +13,7 @@ use crate::{
     error::{Code, Error},
     message::Message,
     names::{MessageId, RoomId, Status, Token, UserId},
-    settings::Settings,
+    settings::{Durability, Settings},
 };
 
 /// Joins an entry script to the fragments that it calls, in the order in which they need each
@@ -105,6 +105,8 @@ pub struct RoomFacts {
     pub created_at_ms: u64,
     /// Whether its texts are sealed end to end.
     pub e2e: bool,
+    /// What the ids of its messages are made with.
+    pub secret: String,
 }
 
 /// Who sends a message.
@@ -239,6 +241,7 @@ impl Scripts {
                 "digest",
                 "follows",
                 "newer",
+                "newest",
                 "tip",
                 "history",
                 "announce",
@@ -253,6 +256,7 @@ impl Scripts {
             heartbeat: script!(
                 "heartbeat",
                 "clock",
+                "json_list",
                 "newer",
                 "tip",
                 "announce",
@@ -260,13 +264,15 @@ impl Scripts {
                 "depart",
                 "sweep",
                 "settle",
-                "keep"
+                "keep",
+                "roster",
+                "tell_all"
             ),
             leave: script!("leave", "clock", "announce", "depart", "sweep", "settle"),
             sweep_room: script!("sweep_room", "clock", "announce", "depart", "sweep"),
             read_room: script!("read_room", "clock", "announce", "depart", "sweep"),
             read_messages: script!("read_messages"),
-            catch_up: script!("catch_up", "digest", "follows"),
+            catch_up: script!("catch_up", "digest", "follows", "newer", "newest"),
             tell_members: script!("tell_members", "json_list", "roster"),
             restore: script!(
                 "restore",
@@ -277,7 +283,8 @@ impl Scripts {
                 "fence",
                 "settle",
                 "keep",
-                "roster"
+                "roster",
+                "tell_all"
             ),
         }))
     }
@@ -321,6 +328,7 @@ impl Scripts {
                     ms(settings.session_ttl.max(settings.presence_ttl)),
                     ms(settings.room_ttl),
                     flag(e2e),
+                    nanoid::nanoid!().into(),
                 ],
             )
             .await?;
@@ -383,6 +391,7 @@ impl Scripts {
                 creator: reply.text()?,
                 created_at_ms: reply.number()?,
                 e2e: reply.flag()?,
+                secret: reply.text()?,
             },
             joined_at_ms: reply.number()?,
             tip: reply.id()?,
@@ -426,8 +435,13 @@ impl Scripts {
             ms(settings.room_ttl),
             ms(settings.session_ttl),
             ms(settings.idempotency_ttl),
+            flag(settings.durability != Durability::Memory),
         ];
-        let mut reply = self.run(&self.0.publish, names, args).await?;
+        let named = &self.0.publish;
+        let channel = keys.channel();
+        let answer =
+            self.0.redis.publish_message(named.name, &named.script, names, args, channel).await?;
+        let mut reply = Reply::new(answer)?;
         match reply.status.as_str() {
             "REPEAT" => Ok(Published::Repeat { id: reply.id()?, text: reply.text()? }),
             "RATE_LIMITED" => Err(Error::rate_limited(Duration::from_millis(reply.number()?))),
@@ -455,7 +469,8 @@ impl Scripts {
             args.push(optional(beat.read));
             push_connections(&mut args, beat);
         }
-        let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.messages()];
+        let names =
+            vec![keys.room(), keys.members(), keys.deadlines(), keys.messages(), keys.returning()];
         self.run(&self.0.heartbeat, names, args).await?.ok()?.users()
     }
 
@@ -551,7 +566,8 @@ impl Scripts {
         after: MessageId,
         limit: usize,
     ) -> Result<Missed, Error> {
-        let names = vec![self.keys(room).messages()];
+        let keys = self.keys(room);
+        let names = vec![keys.room(), keys.messages()];
         let args = vec![after.to_string().into(), number(limit)];
         let mut reply = self.run(&self.0.catch_up, names, args).await?.ok()?;
         Ok(Missed { trimmed: reply.flag()?, messages: reply.messages(room)? })
@@ -591,6 +607,7 @@ impl Scripts {
             flag(facts.e2e),
             self.0.redis.node_channel().into(),
             tag.into(),
+            facts.secret.as_str().into(),
         ]);
         for user in users {
             args.push(user.beat.user.as_str().into());

@@ -40,6 +40,10 @@ const PENDING_MAX: usize = 64;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a connection may take to have its last frames answered when the node leaves.
 const FINISH_PATIENCE: Duration = Duration::from_secs(1);
+/// How long what is under way may take when the connection has ended.
+const END_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two attempts to join again while Redis is away.
+const REJOIN_RETRY: Duration = Duration::from_millis(200);
 /// Between two looks whether what was said has come back.
 const DELIVERY_LOOK: Duration = Duration::from_millis(2);
 /// How much longer than the grace the room is looked at again: clocks do not run alike.
@@ -286,6 +290,9 @@ impl Client {
             ClientFrame::Ping { room_id, read, .. } => self.report(room_id.as_deref(), read).await,
             ClientFrame::Leave { room_id } => {
                 let joined = self.joined(room_id.as_deref())?;
+                let patience = self.app.settings.redis_timeout;
+                // What was said before is acknowledged before the connection is out.
+                let _ = tokio::time::timeout(patience, joined.said_is_delivered()).await;
                 self.leave(&joined, Duration::ZERO).await;
                 Ok(())
             }
@@ -382,8 +389,9 @@ impl Client {
     }
 
     fn not_entered(&self, room: &RoomId, identity: &Identity, error: &Error) {
-        self.app.fanout.leave(room, self.handle.id());
-        self.rooms.lock().retain(|joined| joined.local.id != *room);
+        if !self.app.fanout.refused(room, self.handle.id()) {
+            self.rooms.lock().retain(|joined| joined.local.id != *room);
+        }
         let may_have_happened = identity.guest && error.code == Code::ServiceUnavailable;
         *self.unanswered.lock() = may_have_happened.then(|| (room.clone(), identity.clone()));
     }
@@ -418,12 +426,16 @@ impl Client {
         let Ok(joined) = self.joined(Some(room.as_str())) else { return Ok(()) };
         let (user, token) = (joined.who.user.clone(), joined.who.token.clone());
         let identity = Identity { user, token, guest: false };
-        match self.enter(room, &identity, Some(since)).await {
-            Err(error) if matches!(error.code, Code::RoomNotFound | Code::InvalidToken) => {
-                self.app.heartbeat.beat(&joined.local).await;
-                self.enter(room, &identity, Some(since)).await
+        loop {
+            match self.enter(room, &identity, Some(since)).await {
+                Err(error) if error.code == Code::ServiceUnavailable => {}
+                Err(error) if matches!(error.code, Code::RoomNotFound | Code::InvalidToken) => {
+                    self.app.heartbeat.beat(&joined.local).await;
+                    return self.enter(room, &identity, Some(since)).await;
+                }
+                done => return done,
             }
-            done => done,
+            tokio::time::sleep(REJOIN_RETRY).await;
         }
     }
 
@@ -452,10 +464,7 @@ impl Client {
     async fn said_is_delivered(&self) {
         let rooms = self.rooms.lock().clone();
         for joined in rooms {
-            let said = *joined.who.said.lock();
-            while said.is_some_and(|id| !joined.local.has_delivered(id)) {
-                tokio::time::sleep(DELIVERY_LOOK).await;
-            }
+            joined.said_is_delivered().await;
         }
     }
 
@@ -509,7 +518,7 @@ impl Client {
     /// first, or nobody would know that it ended.
     async fn end(&self, operation: Option<Operation>) {
         if let Some(operation) = operation {
-            operation.await;
+            let _ = tokio::time::timeout(END_PATIENCE, operation).await;
         }
         let rooms = self.rooms.lock().clone();
         let grace = self.app.settings.leave_grace;
@@ -547,6 +556,16 @@ impl Client {
         let (room_id, key) = (echo.room_id.as_deref(), echo.key.as_deref());
         let frame = ServerFrame::error(error, self.handle.language(), room_id, key);
         self.handle.push(frame.to_text());
+    }
+}
+
+impl Joined {
+    /// Waits until what the connection said in this room has come back to it.
+    async fn said_is_delivered(&self) {
+        let said = *self.who.said.lock();
+        while said.is_some_and(|id| !self.local.has_delivered(id)) {
+            tokio::time::sleep(DELIVERY_LOOK).await;
+        }
     }
 }
 

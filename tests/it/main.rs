@@ -7,6 +7,8 @@ mod support;
 
 mod browser;
 mod drain;
+mod durability;
+mod failover;
 mod floods;
 mod http_envelope;
 mod http_messages;

@@ -193,6 +193,35 @@ async fn no_foreign_frame_makes_a_message_go_missing() {
     }
 }
 
+/// The id that a message of that time would have if it followed `last`: the way ids are made is no
+/// secret, so somebody may copy it.
+fn forged_id(last: &str, ms: u64) -> String {
+    use sha1::{Digest, Sha1};
+    let hash = Sha1::digest(format!("{last} {ms}"));
+    format!("{ms}-{}", u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]))
+}
+
+#[tokio::test]
+async fn not_even_a_forged_id_makes_a_message_go_missing() {
+    let stage = Stage::new(1, &[("HEARTBEAT_INTERVAL", "1s")]).await;
+    let room = stage.room("alice").await;
+    let mut bob = stage.member(0, &room, "bob").await;
+    let http = stage.http();
+    let first = http.say(&room.id, &room.token, json!({ "text": "first" })).await.data(201);
+    let forged = forged_id(first["id"].as_str().unwrap(), 9_999_999_999_999);
+    let frame = json!({ "t": "msg", "roomId": room.id, "id": forged, "from": "op", "text": "forged",
+                        "timestamp": "2286-11-20T17:46:39.999Z" });
+    stage.redis.cmd(["PUBLISH", &format!("chan:{}", room.id), &frame.to_string()]);
+    for text in ["second", "third"] {
+        let said = http.say(&room.id, &room.token, json!({ "text": text })).await.data(201);
+        bob.wait_for(text, |frame| frame["id"] == said["id"]).await;
+    }
+    let mut late = stage.client().await;
+    late.join(&room.id, "late").await;
+    let said = http.say(&room.id, &room.token, json!({ "text": "last" })).await.data(201);
+    late.wait_for("the last", |frame| frame["id"] == said["id"]).await;
+}
+
 #[tokio::test]
 async fn dropped_foreign_frames_are_counted() {
     let stage = Stage::new(1, &[]).await;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, DEADLINE, Room, Stage, eventually};
+use crate::support::{Client, DEADLINE, Proxy, Room, Stage, eventually};
 
 /// A room whose owner watches it from the first node.
 async fn watched_room(stage: &Stage) -> (Room, Client) {
@@ -183,6 +183,51 @@ async fn heartbeats_keep_members_and_silence_lets_them_lapse() {
     silent.keep_alive(Duration::from_millis(400));
     watcher.wait_for_kind("user_joined").await;
     assert_eq!(stage.members_in_redis(&room), ["silent", "watcher"]);
+}
+
+/// Waits until Redis's clock has gone on for so many seconds.
+async fn redis_seconds(stage: &Stage, seconds: u64) {
+    let now = || stage.redis.cmd(["TIME"]).list()[0].text().parse::<u64>().unwrap();
+    let start = now();
+    eventually(DEADLINE, "time", async || (now() > start + seconds).then_some(())).await;
+}
+
+#[tokio::test]
+async fn whoever_pings_as_asked_never_lapses() {
+    let stage = Stage::new(2, &[("PRESENCE_TTL", "3s")]).await;
+    let (room, mut watcher) = watched_room(&stage).await;
+    let (mut tab, token) = newcomer(&stage, 1, &room, "steady").await;
+    let mut phone = stage.member(0, &room, &token).await;
+    let asked = watcher.seen[0]["heartbeat"].as_f64().unwrap();
+    for client in [&mut watcher, &mut tab, &mut phone] {
+        client.keep_alive(Duration::from_secs_f64(asked));
+    }
+    redis_seconds(&stage, 9).await;
+    assert_eq!(stage.members_in_redis(&room), ["steady", "watcher"]);
+    watcher.say(&room.id, "and now?").await;
+    assert_eq!(watcher.comings_and_goings(), [joined("steady")]);
+}
+
+#[tokio::test]
+async fn a_connection_that_died_unnoticed_is_forgotten_in_silence() {
+    let settings =
+        [("PRESENCE_TTL", "2s"), ("LEAVE_GRACE", "200ms"), ("HEARTBEAT_INTERVAL", "500ms")];
+    let stage = Stage::new(2, &settings).await;
+    let (room, mut watcher) = watched_room(&stage).await;
+    watcher.keep_alive(Duration::from_millis(500));
+    let proxy = Proxy::to(stage.nodes[1].addr()).await;
+    let mut train = Client::connect(proxy.addr()).await;
+    let token = train.join(&room.id, "phone").await["token"].as_str().unwrap().to_owned();
+    proxy.freeze();
+    let mut again = stage.member(0, &room, &token).await;
+    again.keep_alive(Duration::from_millis(500));
+    redis_seconds(&stage, 4).await;
+    watcher.say(&room.id, "and now?").await;
+    assert_eq!(watcher.comings_and_goings(), [joined("phone")]);
+
+    again.close().await;
+    until_left(&mut watcher, "phone").await;
+    assert_eq!(watcher.comings_and_goings(), [joined("phone"), left("phone")]);
 }
 
 #[tokio::test]

@@ -256,3 +256,17 @@ async fn a_redis_that_was_emptied_by_hand_is_filled_again() {
     bob.wait_for("the message", |frame| frame["id"] == said["id"]).await;
     assert_eq!(bob.comings_and_goings(), []);
 }
+
+#[tokio::test]
+async fn a_join_that_failed_takes_nobody_out() {
+    let mut stage = Stage::durable(2, &[]).await;
+    let (room, mut alice, mut bob) = two_members(&stage).await;
+    stage.redis.kill();
+    let again = json!({ "t": "join", "roomId": room.id, "token": room.token });
+    assert_eq!(alice.try_join(again).await["code"], "SERVICE_UNAVAILABLE");
+    stage.redis.restart();
+    expect_back(&stage, &room, &mut alice, &mut bob).await;
+    let said = bob.say(&room.id, "do you hear me?").await;
+    alice.wait_for("the message", |frame| frame["id"] == said["id"]).await;
+    assert_eq!(bob.comings_and_goings(), []);
+}

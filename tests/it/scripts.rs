@@ -38,10 +38,9 @@ impl Bench {
         let redis = RedisServer::start(&env);
         let words = ["linkroom"].iter().chain(arguments).map(OsString::from);
         let settings = Arc::new(Settings::read(words).unwrap());
-        let client =
-            Redis::start(&redis.url(), "node", &settings, Arc::new(Metrics::new())).unwrap();
+        let (metrics, tasks) = (Arc::new(Metrics::new()), TaskTracker::new());
         let stop = CancellationToken::new();
-        client.watch(&TaskTracker::new(), stop.clone());
+        let client = Redis::start(&redis.url(), "node", &settings, metrics, &tasks, &stop).unwrap();
         eventually(DEADLINE, "a connection", async || client.is_up().then_some(())).await;
         Self { scripts: Scripts::new(client, settings), stop, redis, _env: env }
     }

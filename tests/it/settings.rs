@@ -1,19 +1,36 @@
 //! Settings: listed, checked, and what happens without REDIS_URL.
 
 use std::{
+    fs::File,
     net::SocketAddr,
-    process::{Command, Output},
-    time::Duration,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, Node, PROGRAM, Reply, TestEnv, eventually, redis_command};
+use crate::support::{DEADLINE, Node, PROGRAM, Reply, Stage, TestEnv, eventually, redis_command};
 
+/// Runs linkroom to its end, which must come by itself.
 fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(PROGRAM);
-    command.args(arguments).env_clear().envs(settings.iter().copied()).output().unwrap()
+    let mut child = Command::new(PROGRAM)
+        .args(arguments)
+        .env_clear()
+        .envs(settings.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > DEADLINE {
+            child.kill().unwrap();
+            panic!("linkroom runs with {settings:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap()
 }
 
 #[test]
@@ -106,10 +123,52 @@ fn an_address_in_use_stops_the_start_with_one_clear_line() {
 #[tokio::test]
 async fn durations_take_units_and_plain_seconds() {
     for (value, heartbeat) in [("6", 2.0), ("6s", 2.0), ("6000ms", 2.0), ("1m", 20.0)] {
-        let stage = crate::support::Stage::new(1, &[("PRESENCE_TTL", value)]).await;
+        let stage = Stage::new(1, &[("PRESENCE_TTL", value)]).await;
         let room = stage.room("a").await;
         let joined = stage.client().await.join(&room.id, &room.token).await;
         assert_eq!(joined["heartbeat"].as_f64(), Some(heartbeat), "PRESENCE_TTL={value}");
+    }
+}
+
+#[tokio::test]
+async fn limits_are_settings() {
+    let settings = [
+        ("BAD_FRAMES_MAX", "2"),
+        ("MAX_BODY_BYTES", "500"),
+        ("NAME_MAX", "5"),
+        ("TEXT_MAX", "4"),
+        ("KEY_MAX", "3"),
+    ];
+    let stage = Stage::new(1, &settings).await;
+    let room = stage.room("alice").await;
+    let http = stage.http();
+    let say = async |body: Value| http.say(&room.id, &room.token, body).await;
+    say(json!({ "text": "1234", "key": "123" })).await.data(201);
+    say(json!({ "text": "12345" })).await.invalid("text");
+    say(json!({ "text": "1", "key": "1234" })).await.invalid("key");
+    say(json!({ "text": "a".repeat(600) })).await.error(413, "PAYLOAD_TOO_LARGE");
+    http.post("/api/rooms", json!({ "creatorName": "123456" })).await.invalid("creatorName");
+
+    let mut client = stage.client().await;
+    for _ in 0..2 {
+        client.send(json!({ "t": "dance" })).await;
+    }
+    client.expect_closed(1008).await;
+    let mut client = stage.client().await;
+    client.send(json!({ "t": "ping", "x": "y".repeat(500) })).await;
+    client.expect_closed(1009).await;
+}
+
+#[tokio::test]
+async fn a_json_log_is_one_object_a_line() {
+    let stage = Stage::new(1, &[("LOG_FORMAT", "json"), ("LOG_LEVEL", "linkroom=trace")]).await;
+    let room = stage.room("alice").await;
+    stage.member(0, &room, &room.token).await.say(&room.id, "hello").await;
+    let log = stage.nodes[0].log();
+    assert!(!log.is_empty());
+    for line in log.lines() {
+        let parsed: Value = serde_json::from_str(line).expect(line);
+        assert!(parsed.is_object(), "{line}");
     }
 }
 
@@ -121,10 +180,12 @@ fn usual_redis_answers() -> bool {
     matches!(pong, Ok(Reply::Text(_) | Reply::Error(_)))
 }
 
-/// The one test that needs a fixed port. Where a Redis listens there already, it is somebody's, so
-/// the test only sees that it is used.
+/// The one test that needs a fixed port, so that of several test runs one after the other has it.
+/// Where a Redis listens there already, it is somebody's, and the test only sees that it is used.
 #[tokio::test]
 async fn without_a_redis_url_the_usual_one_is_used_or_a_child_started() {
+    let turn = File::create(std::env::temp_dir().join("linkroom-test-6379.lock")).unwrap();
+    turn.lock().unwrap();
     let env = TestEnv::new();
     if usual_redis_answers() {
         let node = Node::start_unready(&env, &[]).await;

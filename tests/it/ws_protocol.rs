@@ -330,6 +330,25 @@ async fn more_is_true_when_what_was_missed_is_no_longer_kept() {
 }
 
 #[tokio::test]
+async fn frames_are_obeyed_in_the_order_they_are_sent() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("alice").await;
+    for turn in 0..5 {
+        let mut client = stage.client().await;
+        let msg = |key: &str| json!({ "t": "msg", "text": "hi", "key": key });
+        client
+            .send(json!({ "t": "join", "roomId": room.id, "token": format!("bot {turn}") }))
+            .await;
+        client.send(msg("in")).await;
+        client.send(json!({ "t": "leave", "roomId": room.id })).await;
+        client.send(msg("out")).await;
+        client.expect("joined").await;
+        assert_eq!(client.expect("msg").await["key"], "in", "what was said before is acknowledged");
+        assert_eq!(client.expect_error("NOT_IN_ROOM").await["key"], "out");
+    }
+}
+
+#[tokio::test]
 async fn a_second_join_on_the_same_connection_is_answered_again() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("alice").await;

@@ -22,6 +22,10 @@ use super::{
     time::{DEADLINE, within},
 };
 
+/// Frames that may wait for the test to look at them: more than any test sends, so that a client is
+/// never a slow reader by accident.
+const UNREAD_MAX: usize = 1 << 16;
+
 type Sink = SplitSink<WebSocketStream<TcpStream>, Message>;
 
 /// What comes out of the socket.
@@ -34,7 +38,7 @@ enum Incoming {
 /// One connection. Dropping it cuts the connection without a close frame, as a crash would.
 pub struct Client {
     sink: Arc<Mutex<Sink>>,
-    incoming: mpsc::UnboundedReceiver<Incoming>,
+    incoming: mpsc::Receiver<Incoming>,
     tasks: JoinSet<()>,
     checks_shape: bool,
     /// every frame so far, oldest first
@@ -59,7 +63,7 @@ impl Client {
         stream.set_nodelay(true)?;
         let upgrade = within(DEADLINE, "the upgrade", client_async(request, stream));
         let (sink, stream) = upgrade.await?.0.split();
-        let (sender, incoming) = mpsc::unbounded_channel();
+        let (sender, incoming) = mpsc::channel(UNREAD_MAX);
         let mut tasks = JoinSet::new();
         tasks.spawn(read(stream, sender));
         let sink = Arc::new(Mutex::new(sink));
@@ -179,7 +183,8 @@ impl Client {
         answer
     }
 
-    /// Everything that came before the answer to a ping sent now.
+    /// Everything that came before the answer to a ping sent now. Not with
+    /// [`keep_alive`](Self::keep_alive), whose pongs look the same.
     pub async fn until_pong(&mut self) -> Vec<Value> {
         let before = self.seen.len();
         self.send(json!({ "t": "ping" })).await;
@@ -261,20 +266,17 @@ impl Client {
 }
 
 /// Hands on what arrives until the connection ends.
-async fn read(
-    mut stream: SplitStream<WebSocketStream<TcpStream>>,
-    sender: mpsc::UnboundedSender<Incoming>,
-) {
+async fn read(mut stream: SplitStream<WebSocketStream<TcpStream>>, sender: mpsc::Sender<Incoming>) {
     let mut code = None;
     while let Some(Ok(message)) = stream.next().await {
         match message {
             Message::Text(text) => {
                 let frame = serde_json::from_str(&text).expect("frames are JSON");
-                let _ = sender.send(Incoming::Frame(frame));
+                let _ = sender.send(Incoming::Frame(frame)).await;
             }
             Message::Close(close) => code = close.map(|close| close.code.into()),
             other => assert!(other.is_ping() || other.is_pong(), "only text is sent: {other:?}"),
         }
     }
-    let _ = sender.send(Incoming::Closed(code));
+    let _ = sender.send(Incoming::Closed(code)).await;
 }

@@ -155,7 +155,8 @@ impl Drop for RedisServer {
     }
 }
 
-fn free_addr() -> SocketAddr {
+/// An address that nobody listens on.
+pub fn free_addr() -> SocketAddr {
     loop {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::rng().random_range(PORTS)));
         if TcpListener::bind(addr).is_ok() {
@@ -169,6 +170,8 @@ fn spawn(addr: SocketAddr, folder: &std::path::Path, append_only: bool) -> Child
         .args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
         .args(["--port", &addr.port().to_string()])
         .args(["--appendonly", if append_only { "yes" } else { "no" }])
+        // What was answered is on disk, however busy the disk is.
+        .args(["--appendfsync", "always"])
         .arg("--dir")
         .arg(folder)
         .arg("--logfile")
