@@ -1,0 +1,53 @@
+// @ts-check
+// The HTTP calls of the client, and the one error they throw.
+
+const TIMEOUT = 15_000; // ms
+
+export class ApiError extends Error {
+  /** @param {string} code @param {Record<string, string>} [details] field -> sentence */
+  constructor(code, details) {
+    super(code);
+    this.code = code;
+    this.details = details ?? {};
+  }
+}
+
+/** @param {string} path @param {object} [body] @returns {Promise<any>} */
+async function call(path, body) {
+  const request = body
+    ? { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+    : {};
+  let answer;
+  try {
+    const response = await fetch(path, { ...request, signal: AbortSignal.timeout(TIMEOUT) });
+    answer = await response.json();
+  } catch {
+    throw new ApiError('UNREACHABLE');
+  }
+  if (!answer.success) throw new ApiError(answer.error?.code ?? 'INTERNAL', answer.error?.details);
+  return answer.data;
+}
+
+/**
+ * @param {string} creatorName
+ * @param {boolean} e2e
+ * @returns {Promise<{roomId: string, token: string}>}
+ */
+export const createRoom = (creatorName, e2e) => call('/api/rooms', e2e ? { creatorName, e2e } : { creatorName });
+
+/** @param {string} roomId @returns {Promise<{memberCount: number, members: string[], e2e?: boolean}>} */
+export const getRoom = (roomId) => call(`/api/rooms/${encodeURIComponent(roomId)}`);
+
+/** @param {string} roomId @returns {Promise<{userId: string, read?: string | null}[]>} */
+export const getMembers = (roomId) => call(`/api/rooms/${encodeURIComponent(roomId)}/members`);
+
+/**
+ * @param {string} roomId
+ * @param {string | null} before null: the newest page
+ * @param {number} limit
+ * @returns {Promise<{messages: import('./protocol.js').WireMessage[], hasMore: boolean}>}
+ */
+export function getMessages(roomId, before, limit) {
+  const query = new URLSearchParams({ limit: String(limit), ...(before && { before }) });
+  return call(`/api/rooms/${encodeURIComponent(roomId)}/messages?${query}`);
+}

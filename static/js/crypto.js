@@ -1,0 +1,95 @@
+// @ts-check
+// End-to-end encryption of message texts. docs/encryption.md describes the format; the test vector
+// there is checked against this file.
+
+const PREFIX = 'e2e1.';
+const IV_BYTES = 12;
+const TAG_BYTES = 16;
+const KEY = /^[A-Za-z0-9_-]{43}$/; // 32 bytes in base64url
+const ENVELOPE = /^e2e1\.[A-Za-z0-9_-]+$/;
+
+/** WebCrypto exists only on https and localhost. */
+export const canEncrypt = () => globalThis.crypto?.subtle !== undefined;
+
+/** A fresh room key, as it stands in the link. */
+export const newRoomKey = () => toBase64Url(crypto.getRandomValues(new Uint8Array(32)));
+
+/** The room key in a link's fragment (`#k=…`). @param {string} link */
+export function keyInLink(link) {
+  const hash = link.includes('#') ? link.slice(link.indexOf('#') + 1) : '';
+  const key = new URLSearchParams(hash).get('k');
+  return key && KEY.test(key) ? key : null;
+}
+
+export class Cipher {
+  #key;
+  #roomId;
+
+  /** @param {CryptoKey} key @param {string} roomId */
+  constructor(key, roomId) {
+    this.#key = key;
+    this.#roomId = roomId;
+  }
+
+  /** @param {string} roomKey base64url @param {string} roomId */
+  static async forRoom(roomKey, roomId) {
+    const key = await crypto.subtle.importKey('raw', fromBase64Url(roomKey), 'AES-GCM', false, ['encrypt', 'decrypt']);
+    return new Cipher(key, roomId);
+  }
+
+  /**
+   * @param {string} text
+   * @param {string} from the sender's userId
+   * @param {Uint8Array<ArrayBuffer>} [iv] only a test vector sets it: no two messages may share one
+   * @returns {Promise<string>}
+   */
+  async seal(text, from, iv = crypto.getRandomValues(new Uint8Array(IV_BYTES))) {
+    const sealed = await crypto.subtle.encrypt(this.#bound(iv, from), this.#key, new TextEncoder().encode(text));
+    const envelope = new Uint8Array(IV_BYTES + sealed.byteLength);
+    envelope.set(iv);
+    envelope.set(new Uint8Array(sealed), IV_BYTES);
+    return PREFIX + toBase64Url(envelope);
+  }
+
+  /**
+   * @param {string} text what stands in the message
+   * @param {string} from
+   * @returns {Promise<{text: string, problem?: import('./store.js').Problem}>}
+   */
+  async open(text, from) {
+    if (!ENVELOPE.test(text)) return { text: '', problem: 'unencrypted' };
+    try {
+      const envelope = fromBase64Url(text.slice(PREFIX.length));
+      const algorithm = this.#bound(envelope.subarray(0, IV_BYTES), from);
+      const opened = await crypto.subtle.decrypt(algorithm, this.#key, envelope.subarray(IV_BYTES));
+      return { text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(opened) };
+    } catch {
+      return { text: '', problem: 'undecryptable' };
+    }
+  }
+
+  /** @param {Uint8Array<ArrayBuffer>} iv @param {string} from */
+  #bound(iv, from) {
+    const additionalData = new TextEncoder().encode(`linkroom-e2e-1\n${this.#roomId}\n${from}`);
+    return { name: 'AES-GCM', iv, additionalData, tagLength: TAG_BYTES * 8 };
+  }
+}
+
+/** Length of the envelope of a text, in characters. @param {string} text */
+export function sealedLength(text) {
+  const bytes = IV_BYTES + new TextEncoder().encode(text).length + TAG_BYTES;
+  return PREFIX.length + Math.ceil((bytes * 4) / 3);
+}
+
+/** @param {Uint8Array} bytes */
+function toBase64Url(bytes) {
+  let binary = '';
+  for (const byte of bytes) binary += String.fromCharCode(byte);
+  return btoa(binary).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+}
+
+/** @param {string} text @returns {Uint8Array<ArrayBuffer>} */
+function fromBase64Url(text) {
+  const binary = atob(text.replaceAll('-', '+').replaceAll('_', '/'));
+  return Uint8Array.from(binary, (letter) => letter.charCodeAt(0));
+}

@@ -1,0 +1,274 @@
+// @ts-check
+// Every sentence of the client, in Korean and English, and how dates are written.
+
+/** @typedef {string | {one: string, other: string}} Text `{name}` is replaced; one/other by `n` */
+
+const en = {
+  appTitle: 'linkroom',
+  tagline: 'A room, one link away',
+  pitch: 'Make a room, share its link, talk. No account, no app.',
+  factLink: 'The link is the key. Whoever has it is in.',
+  factName: 'Bring a name, nothing else.',
+  factGone: 'Left alone for a day, a room forgets everything.',
+  yourName: 'Your name',
+  namePlaceholder: 'What should people call you?',
+  e2eLabel: 'End-to-end encrypted',
+  e2eHint: 'Only people with the full link can read along. The server cannot.',
+  e2eUnavailable: 'Needs https in this browser.',
+  create: 'Make a room',
+  creating: 'Making your room…',
+  enterTitle: 'Come in',
+  insideNow: { one: '{n} person inside', other: '{n} people inside' },
+  insideNobody: 'Nobody is inside right now.',
+  andMore: { one: 'and {n} more', other: 'and {n} more' },
+  enter: 'Enter',
+  entering: 'Entering…',
+  useName: 'Enter as {name}',
+  loading: 'One moment…',
+  nameEmpty: 'Please enter a name.',
+  nameLong: 'A name has at most 32 characters.',
+  nameReserved: 'A name cannot begin with “lr_”.',
+  goneTitle: 'This room is gone',
+  goneText: 'It was closed after a day without anyone, or the link is not quite right.',
+  newRoom: 'Make a new room',
+  unreachableTitle: 'No connection to the server',
+  unreachableText: 'We keep trying. Your room will open as soon as it answers.',
+  keyTitle: 'This room is encrypted',
+  keyText: 'The link you opened lacks its last part, the key behind “#”. Paste the complete link here.',
+  keyInsecure: 'Encrypted rooms need https. Open the link with https:// to enter.',
+  keyLabel: 'Complete link',
+  keyApply: 'Open',
+  keyWrong: 'There is no key in that.',
+  leftTitle: 'You left the room',
+  leftText: 'Your name is kept for a few minutes, in case you want back in.',
+  rejoin: 'Back to the room',
+  me: 'you',
+  justYou: 'Just you',
+  peopleCount: { one: '{n} person', other: '{n} people' },
+  people: 'People',
+  showPeople: 'Show people',
+  online: 'online',
+  away: 'away',
+  left: 'left',
+  copyLink: 'Copy link',
+  copied: 'Link copied',
+  copyFailed: 'Copying did not work. Mark the link and copy it yourself.',
+  share: 'Share',
+  shareTitle: 'Invite people',
+  shareText: 'Whoever has this link can enter.',
+  shareTextE2e: 'Whoever has this link can enter and read everything.',
+  shareLink: 'Link to this room',
+  shareNative: 'Share with…',
+  shareMessage: 'Come talk:',
+  qrLabel: 'QR code of the link',
+  close: 'Close',
+  notifyOn: 'Notify me of new messages',
+  notifyDenied: 'Notifications are blocked in your browser.',
+  leave: 'Leave room',
+  encrypted: 'End-to-end encrypted',
+  messages: 'Messages',
+  composer: 'Message',
+  composerHint: 'Write a message',
+  send: 'Send',
+  tooLong: { one: '{n} character too long', other: '{n} characters too long' },
+  tooLongSealed: 'Too long for an encrypted message. Send it in parts.',
+  sending: 'Sending…',
+  waiting: 'Waiting…',
+  notSent: 'Not sent',
+  uncertain: 'Perhaps not sent',
+  retry: 'Try again',
+  discard: 'Delete',
+  readBy: 'Read by {names}',
+  undecryptable: 'This message does not fit the key of your link.',
+  unencrypted: 'This message was not encrypted, so it is not shown.',
+  unread: 'New messages',
+  newCount: { one: '{n} new', other: '{n} new' },
+  toBottom: 'To the newest message',
+  historyStart: 'This is where it begins.',
+  loadingOlder: 'Loading older messages…',
+  olderFailed: 'Older messages did not load. Try again',
+  hole: 'Messages are missing here. Load them',
+  emptyTitle: 'It is quiet here',
+  emptyText: 'Send the link to someone, then say hello.',
+  emptyTextCompany: 'Say hello.',
+  today: 'Today',
+  yesterday: 'Yesterday',
+  cameIn: '{name} came in',
+  wentOut: '{name} left',
+  connecting: 'Connecting…',
+  offline: 'No connection',
+  retryIn: { one: 'Next try in {n} second', other: 'Next try in {n} seconds' },
+  tryNow: 'Try now',
+  stopped: 'The server ended this connection.',
+  back: 'Connected again',
+  NAME_TAKEN: 'Someone here already has that name.',
+  ROOM_FULL: 'This room is full.',
+  ROOM_NOT_FOUND: 'This room is gone.',
+  RATE_LIMITED: 'That was a bit fast. Try again in a moment.',
+  SERVICE_UNAVAILABLE: 'The server is not ready. Try again in a moment.',
+  UNREACHABLE: 'No connection to the server. Try again in a moment.',
+  VALIDATION_FAILED: 'The server did not accept that.',
+  INTERNAL: 'Something went wrong on the server.',
+};
+
+/** @type {{[K in keyof typeof en]: Text}} */
+const ko = {
+  appTitle: 'linkroom',
+  tagline: '링크 하나로 열리는 대화방',
+  pitch: '방을 만들고, 링크를 보내고, 이야기하세요. 가입도 설치도 없습니다.',
+  factLink: '링크가 곧 열쇠입니다. 링크가 있으면 들어올 수 있어요.',
+  factName: '이름만 정하면 됩니다.',
+  factGone: '하루 동안 아무도 없으면 방은 모든 것을 잊습니다.',
+  yourName: '이름',
+  namePlaceholder: '어떻게 불러 드릴까요?',
+  e2eLabel: '종단간 암호화',
+  e2eHint: '전체 링크를 가진 사람만 읽을 수 있습니다. 서버도 읽지 못해요.',
+  e2eUnavailable: '이 브라우저에서는 https가 필요합니다.',
+  create: '방 만들기',
+  creating: '방을 만드는 중…',
+  enterTitle: '들어오세요',
+  insideNow: '지금 {n}명이 있어요',
+  insideNobody: '지금은 아무도 없어요.',
+  andMore: '외 {n}명',
+  enter: '들어가기',
+  entering: '들어가는 중…',
+  useName: '“{name}” 이름으로 들어가기',
+  loading: '잠시만요…',
+  nameEmpty: '이름을 입력해 주세요.',
+  nameLong: '이름은 32자까지 쓸 수 있어요.',
+  nameReserved: '이름은 “lr_”로 시작할 수 없어요.',
+  goneTitle: '사라진 방이에요',
+  goneText: '하루 동안 아무도 없어 닫혔거나, 링크가 올바르지 않습니다.',
+  newRoom: '새 방 만들기',
+  unreachableTitle: '서버에 연결할 수 없어요',
+  unreachableText: '계속 시도하고 있어요. 응답이 오면 바로 방이 열립니다.',
+  keyTitle: '암호화된 방이에요',
+  keyText: '열어 본 링크에 “#” 뒤의 열쇠 부분이 빠졌습니다. 전체 링크를 여기에 붙여 넣어 주세요.',
+  keyInsecure: '암호화된 방에는 https가 필요합니다. https:// 주소로 열어 주세요.',
+  keyLabel: '전체 링크',
+  keyApply: '열기',
+  keyWrong: '열쇠가 들어 있지 않아요.',
+  leftTitle: '방에서 나왔어요',
+  leftText: '다시 들어올 수 있도록 이름을 몇 분 동안 맡아 둡니다.',
+  rejoin: '방으로 돌아가기',
+  me: '나',
+  justYou: '혼자예요',
+  peopleCount: '{n}명',
+  people: '사람들',
+  showPeople: '사람들 보기',
+  online: '접속 중',
+  away: '자리 비움',
+  left: '나감',
+  copyLink: '링크 복사',
+  copied: '링크를 복사했어요',
+  copyFailed: '복사하지 못했어요. 링크를 선택해서 직접 복사해 주세요.',
+  share: '공유',
+  shareTitle: '초대하기',
+  shareText: '이 링크가 있으면 누구나 들어올 수 있어요.',
+  shareTextE2e: '이 링크가 있으면 누구나 들어와 모두 읽을 수 있어요.',
+  shareLink: '이 방의 링크',
+  shareNative: '다른 앱으로 공유…',
+  shareMessage: '이야기해요:',
+  qrLabel: '링크의 QR 코드',
+  close: '닫기',
+  notifyOn: '새 메시지 알림 받기',
+  notifyDenied: '브라우저에서 알림이 차단되어 있어요.',
+  leave: '방 나가기',
+  encrypted: '종단간 암호화',
+  messages: '메시지',
+  composer: '메시지',
+  composerHint: '메시지를 입력하세요',
+  send: '보내기',
+  tooLong: '{n}자를 줄여 주세요',
+  tooLongSealed: '암호화 메시지로는 너무 깁니다. 나누어 보내 주세요.',
+  sending: '보내는 중…',
+  waiting: '기다리는 중…',
+  notSent: '보내지 못함',
+  uncertain: '보내지 못했을 수 있어요',
+  retry: '다시 보내기',
+  discard: '삭제',
+  readBy: '읽은 사람: {names}',
+  undecryptable: '이 링크의 열쇠로 열 수 없는 메시지입니다.',
+  unencrypted: '암호화되지 않은 메시지라서 표시하지 않습니다.',
+  unread: '새 메시지',
+  newCount: '새 메시지 {n}개',
+  toBottom: '최신 메시지로',
+  historyStart: '대화의 시작입니다.',
+  loadingOlder: '이전 메시지를 불러오는 중…',
+  olderFailed: '이전 메시지를 불러오지 못했어요. 다시 시도',
+  hole: '빠진 메시지가 있어요. 불러오기',
+  emptyTitle: '아직 조용하네요',
+  emptyText: '링크를 보내고 첫인사를 건네 보세요.',
+  emptyTextCompany: '첫인사를 건네 보세요.',
+  today: '오늘',
+  yesterday: '어제',
+  cameIn: '{name} 님이 들어왔어요',
+  wentOut: '{name} 님이 나갔어요',
+  connecting: '연결하는 중…',
+  offline: '연결이 끊겼어요',
+  retryIn: '{n}초 뒤에 다시 시도합니다',
+  tryNow: '지금 시도',
+  stopped: '서버가 연결을 종료했어요.',
+  back: '다시 연결됐어요',
+  NAME_TAKEN: '이미 쓰고 있는 이름이에요.',
+  ROOM_FULL: '방이 가득 찼어요.',
+  ROOM_NOT_FOUND: '사라진 방이에요.',
+  RATE_LIMITED: '조금 빨랐어요. 잠시 뒤에 다시 시도해 주세요.',
+  SERVICE_UNAVAILABLE: '서버가 준비되지 않았어요. 잠시 뒤에 다시 시도해 주세요.',
+  UNREACHABLE: '서버에 연결할 수 없어요. 잠시 뒤에 다시 시도해 주세요.',
+  VALIDATION_FAILED: '서버가 받아들이지 않았어요.',
+  INTERNAL: '서버에 문제가 생겼어요.',
+};
+
+export const TEXTS = { en, ko };
+
+/** @param {readonly string[]} wanted the browser's languages, best first @returns {'ko' | 'en'} */
+export function pickLanguage(wanted) {
+  for (const language of wanted) {
+    const base = language.toLowerCase().split('-')[0];
+    if (base === 'ko' || base === 'en') return base;
+  }
+  return 'en';
+}
+
+const wanted = globalThis.navigator?.languages ?? [];
+export const language = pickLanguage(wanted);
+/** Dates follow the browser's own variant of the language ('en-GB' writes 24 hours). */
+const locale = wanted.find((tag) => tag.toLowerCase().startsWith(language)) ?? language;
+
+/** @param {keyof typeof en} key @param {Record<string, string | number>} [values] */
+export function t(key, values = {}) {
+  const text = /** @type {Text} */ (TEXTS[language][key]);
+  const form = typeof text === 'string' ? text : text[values.n === 1 ? 'one' : 'other'];
+  return form.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+}
+
+/** The sentence for an error code. @param {string} code */
+export function errorText(code) {
+  return t(code in en ? /** @type {keyof typeof en} */ (code) : 'INTERNAL');
+}
+
+const timeFormat = new Intl.DateTimeFormat(locale, { hour: 'numeric', minute: '2-digit' });
+const dayFormat = new Intl.DateTimeFormat(locale, { weekday: 'long', month: 'long', day: 'numeric' });
+const fullFormat = new Intl.DateTimeFormat(locale, { dateStyle: 'full', timeStyle: 'short' });
+const listFormat = new Intl.ListFormat(locale, { type: 'unit', style: 'short' });
+export const collator = new Intl.Collator(locale, { numeric: true });
+
+/** @param {string} timestamp */
+export const timeText = (timestamp) => timeFormat.format(new Date(timestamp));
+
+/** @param {string} timestamp */
+export const fullTimeText = (timestamp) => fullFormat.format(new Date(timestamp));
+
+/** @param {readonly string[]} names */
+export const listText = (names) => listFormat.format(names);
+
+/** @param {string} timestamp @param {Date} [now] */
+export function dayText(timestamp, now = new Date()) {
+  const day = new Date(timestamp);
+  const yesterday = new Date(now);
+  yesterday.setDate(now.getDate() - 1);
+  if (day.toDateString() === now.toDateString()) return t('today');
+  if (day.toDateString() === yesterday.toDateString()) return t('yesterday');
+  return dayFormat.format(day);
+}

@@ -1,0 +1,52 @@
+// @ts-check
+// What a name may be, as far as it helps to say so before the server does.
+
+export const NAME_MAX = 32; // code points
+export const TEXT_MAX = 4000; // code points
+
+/** @param {string} name */
+export const cleanName = (name) => name.trim().normalize('NFC');
+
+/** @param {string} text */
+export const codePoints = (text) => [...text].length;
+
+/** @param {string} name @returns {'nameEmpty' | 'nameLong' | 'nameReserved' | null} key of the sentence that says what is wrong */
+export function checkName(name) {
+  const clean = cleanName(name);
+  if (clean === '') return 'nameEmpty';
+  if (codePoints(clean) > NAME_MAX) return 'nameLong';
+  if (clean.startsWith('lr_')) return 'nameReserved';
+  return null;
+}
+
+/**
+ * A name like `name` that nobody in `taken` has.
+ * @param {string} name
+ * @param {Iterable<string>} taken
+ */
+export function freeName(name, taken) {
+  const names = new Set(taken);
+  const [, stem, digits] = /** @type {RegExpMatchArray} */ (cleanName(name).match(/^(.*?)(\d{0,3})$/su));
+  for (let n = Number(digits || 1) + 1; ; n++) {
+    const room = NAME_MAX - String(n).length;
+    const candidate = [...stem].slice(0, room).join('').trimEnd() + n;
+    if (!names.has(candidate)) return candidate;
+  }
+}
+
+/** A stable number from 0 to 7: the colour of a name. @param {string} name */
+export function hueOf(name) {
+  let hash = 0;
+  for (const letter of name) hash = (hash * 31 + /** @type {number} */ (letter.codePointAt(0))) >>> 0;
+  return hash % 8;
+}
+
+/** @type {Intl.Segmenter | undefined} */
+let segmenter;
+
+/** The first letter as people see it (one emoji, one syllable). @param {string} name */
+export function initialOf(name) {
+  segmenter ??= typeof Intl.Segmenter === 'function' ? new Intl.Segmenter() : undefined;
+  const [first] = segmenter ? Array.from(segmenter.segment(name), (part) => part.segment) : [...name];
+  return (first ?? '').toLocaleUpperCase();
+}

@@ -1,0 +1,75 @@
+// @ts-check
+// `/r/ID` before entering: who is inside, and by which name you come in.
+
+import { h, icon } from '../dom.js';
+import { errorText, t } from '../i18n.js';
+import { rememberedName } from '../identity.js';
+import { cleanName, freeName, hueOf, initialOf } from '../names.js';
+import { brand, nameForm } from './parts.js';
+
+const SHOWN = 8; // names before 'and n more'
+
+/**
+ * @param {object} options
+ * @param {{members: string[], memberCount: number}} options.room
+ * @param {string} [options.name] to begin with
+ * @param {boolean} options.encrypted
+ * @param {(name: string) => Promise<import('../session.js').Refusal | null>} options.enter resolves to null when inside
+ */
+export function entryPage({ room, name, encrypted, enter }) {
+  document.title = `${t('enterTitle')} · linkroom`;
+  /** Names that were refused: not all are in the list of those inside. */
+  const taken = new Set(room.members);
+  const button = h('button', { class: 'button primary', testid: 'enter' }, t('enter'));
+  const { form, input, complain } = nameForm({
+    testid: 'nickname', name: name ?? rememberedName(), button, busyText: t('entering'), submit,
+  });
+
+  /** @param {string} wanted */
+  async function submit(wanted) {
+    const refusal = await enter(cleanName(wanted));
+    if (refusal) refuse(refusal);
+  }
+
+  /** @param {import('../session.js').Refusal} refusal */
+  function refuse({ code, message }) {
+    // The socket puts the name of the field in front.
+    if (code === 'VALIDATION_FAILED' && message) return complain(message.replace(/^token: /, ''));
+    if (code !== 'NAME_TAKEN') return complain(errorText(code));
+    taken.add(cleanName(input.value));
+    complain(errorText(code), suggestion(freeName(input.value, taken)));
+  }
+
+  /** @param {string} free */
+  function suggestion(free) {
+    const accept = () => {
+      input.value = free;
+      form.requestSubmit();
+    };
+    return h('button', { type: 'button', class: 'button', testid: 'suggest-name', data: { name: free }, onclick: accept },
+      t('useName', { name: free }));
+  }
+
+  const element = h('main', { class: 'page', testid: 'entry' },
+    brand(),
+    h('div', { class: 'card' },
+      h('h1', {}, t('enterTitle')),
+      encrypted && h('p', { class: 'badge', testid: 'e2e-badge' }, icon('lock'), t('encrypted')),
+      inside(room),
+      form));
+  return { element, input, refuse };
+}
+
+/** @param {{members: string[], memberCount: number}} room */
+function inside({ members, memberCount }) {
+  if (memberCount === 0) return h('p', { class: 'inside-text' }, t('insideNobody'));
+  const more = memberCount - Math.min(members.length, SHOWN);
+  return h('section', { class: 'inside' },
+    h('p', { class: 'inside-text', id: 'inside' }, t('insideNow', { n: memberCount })),
+    h('ul', { class: 'inside-list', testid: 'entry-members', 'aria-labelledby': 'inside' },
+      ...members.slice(0, SHOWN).map((name) =>
+        h('li', { testid: 'entry-member' },
+          h('span', { class: `avatar small hue-${hueOf(name)}`, 'aria-hidden': 'true' }, initialOf(name)),
+          h('bdi', {}, name))),
+      more > 0 && h('li', { class: 'inside-more' }, t('andMore', { n: more }))));
+}

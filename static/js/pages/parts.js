@@ -1,0 +1,90 @@
+// @ts-check
+// What the pages outside a room are made of: the mark, a form that asks for a name, a page that says
+// one thing.
+
+import { h } from '../dom.js';
+import { t } from '../i18n.js';
+import { checkName, NAME_MAX } from '../names.js';
+
+/** The mark and the name. */
+export function brand() {
+  return h('a', { class: 'brand', href: '/' },
+    h('img', { src: '/static/icon.svg', width: '28', height: '28', alt: '' }), 'linkroom');
+}
+
+/**
+ * A page that says one thing and offers one way on.
+ * @param {string} testid
+ * @param {string} title
+ * @param {string} text
+ * @param {...Node} actions
+ */
+export function noticePage(testid, title, text, ...actions) {
+  document.title = `${title} · linkroom`;
+  return h('main', { class: 'page', testid },
+    brand(),
+    h('div', { class: 'card' }, h('h1', {}, title), h('p', {}, text), ...actions));
+}
+
+/**
+ * A form with a name, a button and a place for what went wrong.
+ * @param {object} options
+ * @param {string} options.testid of the input
+ * @param {string} options.name to begin with
+ * @param {HTMLButtonElement} options.button
+ * @param {string} options.busyText on the button while `submit` runs
+ * @param {Node[]} [options.extra] between the input and the button
+ * @param {(name: string) => Promise<void>} options.submit
+ */
+export function nameForm({ testid, name, button, busyText, extra = [], submit }) {
+  const idleText = button.textContent;
+  const input = h('input', {
+    testid, id: testid, class: 'field', value: name, maxlength: NAME_MAX * 2, dir: 'auto', required: true,
+    autocomplete: 'nickname', placeholder: t('namePlaceholder'), enterkeyhint: 'go', 'aria-describedby': 'form-error',
+  });
+  const error = h('div', { id: 'form-error', role: 'alert' });
+  const form = h('form', { class: 'form', novalidate: true },
+    h('label', { class: 'label', for: testid }, t('yourName')), input, error, ...extra, button);
+
+  /** @param {string | null} text @param {...Node} more */
+  function complain(text, ...more) {
+    error.replaceChildren(...(text ? [h('p', { class: 'form-error', testid: 'form-error' }, text), ...more] : []));
+    input.setAttribute('aria-invalid', String(text !== null));
+  }
+
+  /** @param {boolean} busy */
+  function setBusy(busy) {
+    button.disabled = busy;
+    button.textContent = busy ? busyText : idleText;
+  }
+
+  for (const sign of ['input', 'pointerdown', 'submit']) form.addEventListener(sign, preloadRoom);
+  form.addEventListener('submit', async (/** @type {Event} */ event) => {
+    event.preventDefault();
+    if (button.disabled) return;
+    const wrong = checkName(input.value);
+    complain(wrong && t(wrong));
+    if (wrong) {
+      input.focus();
+      return;
+    }
+    setBusy(true);
+    await submit(input.value);
+    setBusy(false);
+  });
+  return { form, input, complain };
+}
+
+/**
+ * Fetches the room itself, which is most of the program, all files side by side: a first page is
+ * light, and whoever begins to type a name finds the room loaded when done.
+ */
+export function preloadRoom() {
+  const modules = /** @type {HTMLTemplateElement} */ (document.getElementById('room-modules'));
+  document.head.append(modules.content);
+}
+
+/** Puts the cursor there, except where that would pull up a keyboard unasked. @param {HTMLElement} element */
+export function focusGently(element) {
+  if (matchMedia('(pointer: fine)').matches) element.focus();
+}

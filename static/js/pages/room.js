@@ -1,0 +1,201 @@
+// @ts-check
+// `/r/ID`: finds out whether this browser is in the room already, asks for what is missing (a name,
+// the key), and hands over to the room itself.
+
+import { getRoom } from '../api.js';
+import { canEncrypt, Cipher, keyInLink } from '../crypto.js';
+import { h, show } from '../dom.js';
+import { t } from '../i18n.js';
+import { loadIdentity, onIdentity } from '../identity.js';
+import { entryPage } from './entry.js';
+import { focusGently, noticePage, preloadRoom } from './parts.js';
+
+/** @typedef {import('../session.js').Refusal} Refusal */
+
+/** Answers to a join after which the same form may be tried again. */
+const FORM_CODES = new Set(['NAME_TAKEN', 'ROOM_FULL', 'VALIDATION_FAILED']);
+
+const AGAIN = 3_000; // ms, about, between attempts to reach the server
+
+/**
+ * @param {HTMLElement} app
+ * @param {string} roomId
+ * @param {(address: string) => void} go
+ * @returns {() => void} ends the page
+ */
+export function roomPage(app, roomId, go) {
+  const page = new RoomPage(app, roomId, go);
+  page.open();
+  return () => page.end();
+}
+
+class RoomPage {
+  #app;
+  #roomId;
+  #go;
+  #key = keyInLink(location.href);
+  /** @type {Cipher | null} */
+  #cipher = null;
+  /** @type {ReturnType<typeof entryPage> | undefined} */
+  #entry;
+  /** @type {import('../session.js').Session | null} */
+  #session = null;
+  #ended = new AbortController();
+  /** @type {AbortController | undefined} */
+  #waiting;
+
+  /** @param {HTMLElement} app @param {string} roomId @param {(address: string) => void} go */
+  constructor(app, roomId, go) {
+    this.#app = app;
+    this.#roomId = roomId;
+    this.#go = go;
+  }
+
+  end() {
+    this.#ended.abort();
+    this.#waiting?.abort();
+    this.#session?.stop();
+  }
+
+  async open() {
+    if (this.#key && !canEncrypt()) return this.#show(noticePage('key-missing', t('keyTitle'), t('keyInsecure')));
+    if (this.#key) this.#cipher = await Cipher.forRoom(this.#key, this.#roomId);
+    const identity = loadIdentity(this.#roomId);
+    if (identity?.token) await this.#resume(identity.name);
+    else await this.#askForName(identity?.name);
+  }
+
+  /** This browser has a token: straight into the room. @param {string} name */
+  async #resume(name) {
+    const { session, view, shown } = await this.#room(name, (refusal) => this.#onRefused(refusal, name));
+    this.#show(view);
+    shown();
+    session.start();
+  }
+
+  /** @param {string} [name] @param {Refusal} [refusal] why the name has to be asked for again */
+  async #askForName(name, refusal) {
+    this.#show(h('main', { class: 'page loading', 'aria-busy': 'true' }, h('p', {}, t('loading'))));
+    try {
+      const room = await getRoom(this.#roomId);
+      if (this.#ended.signal.aborted) return;
+      if (room.e2e && !this.#key) this.#onRefused({ code: 'KEY_MISSING' }, '');
+      else this.#showEntry(room, name, refusal);
+    } catch (error) {
+      const reason = /** @type {import('../api.js').ApiError} */ (error).code;
+      if (reason === 'UNREACHABLE' || reason === 'SERVICE_UNAVAILABLE' || reason === 'RATE_LIMITED') {
+        this.#showUnreachable(() => this.#askForName(name, refusal));
+      } else {
+        this.#onRefused({ code: 'ROOM_NOT_FOUND' }, '');
+      }
+    }
+  }
+
+  /**
+   * @param {{members: string[], memberCount: number}} room
+   * @param {string | undefined} name
+   * @param {Refusal | undefined} refusal
+   */
+  #showEntry(room, name, refusal) {
+    const entry = entryPage({ room, name, encrypted: this.#cipher !== null, enter: (wanted) => this.#enter(wanted) });
+    this.#entry = entry;
+    this.#waiting = new AbortController();
+    onIdentity(this.#roomId, (identity) => {
+      this.#waiting?.abort();
+      this.#session?.stop();
+      this.#resume(identity.name);
+    }, this.#waiting.signal);
+    this.#show(entry.element);
+    if (refusal) entry.refuse(refusal);
+    focusGently(entry.input);
+  }
+
+  /** @param {string} name @returns {Promise<Refusal | null>} */
+  #enter(name) {
+    return new Promise(async (resolve) => {
+      const { session, view, shown } = await this.#room(name, (refusal) => {
+        if (FORM_CODES.has(refusal.code) && !view.isConnected) resolve(refusal);
+        else this.#onRefused(refusal, name);
+      });
+      session.subscribe(({ connection }) => {
+        if (connection.phase === 'offline') this.#entry?.refuse({ code: 'UNREACHABLE' });
+        if (connection.phase !== 'online' || view.isConnected) return;
+        this.#waiting?.abort();
+        this.#show(view);
+        shown();
+        resolve(null);
+      });
+      session.start();
+    });
+  }
+
+  /**
+   * A session for `name`, and its view.
+   * @param {string} name
+   * @param {(refusal: Refusal) => void} onRefused
+   */
+  async #room(name, onRefused) {
+    preloadRoom();
+    const { openRoom } = await import('../room/view.js');
+    this.#session?.stop();
+    const onLeave = () => {
+      room.session.leave();
+      this.#showLeft();
+    };
+    const room = openRoom({ roomId: this.#roomId, name, cipher: this.#cipher, onRefused, onLeave });
+    if (this.#ended.signal.aborted) room.session.stop();
+    this.#session = room.session;
+    return room;
+  }
+
+  /** @param {Refusal} refusal @param {string} name */
+  #onRefused(refusal, name) {
+    if (refusal.code === 'KEY_MISSING') this.#showKeyMissing();
+    else if (FORM_CODES.has(refusal.code)) this.#askForName(name, refusal);
+    else this.#showGone();
+  }
+
+  #showGone() {
+    this.#show(noticePage('room-gone', t('goneTitle'), t('goneText'),
+      h('button', { class: 'button primary', testid: 'new-room', onclick: () => this.#go('/') }, t('newRoom'))));
+  }
+
+  #showLeft() {
+    this.#show(noticePage('left', t('leftTitle'), t('leftText'),
+      h('button', { class: 'button primary', testid: 'rejoin', onclick: () => this.open() }, t('rejoin')),
+      h('button', { class: 'button', testid: 'new-room', onclick: () => this.#go('/') }, t('newRoom'))));
+  }
+
+  /** @param {() => void} again */
+  #showUnreachable(again) {
+    const timer = setTimeout(again, AGAIN * (0.5 + Math.random()));
+    this.#ended.signal.addEventListener('abort', () => clearTimeout(timer));
+    const now = () => {
+      clearTimeout(timer);
+      again();
+    };
+    this.#show(noticePage('unreachable', t('unreachableTitle'), t('unreachableText'),
+      h('button', { class: 'button', testid: 'try-now', onclick: now }, t('tryNow'))));
+  }
+
+  #showKeyMissing() {
+    const input = h('input', { class: 'field', id: 'key', testid: 'key-input', autocomplete: 'off', spellcheck: 'false', 'aria-describedby': 'key-error' });
+    const error = h('p', { class: 'form-error', role: 'alert', id: 'key-error' });
+    const apply = (/** @type {Event} */ event) => {
+      event.preventDefault();
+      const key = keyInLink(input.value.trim());
+      if (key) this.#go(`/r/${this.#roomId}#k=${key}`);
+      else error.textContent = t('keyWrong');
+    };
+    this.#show(noticePage('key-missing', t('keyTitle'), t('keyText'),
+      h('form', { class: 'form', onsubmit: apply },
+        h('label', { class: 'label', for: 'key' }, t('keyLabel')), input, error,
+        h('button', { class: 'button primary', testid: 'key-apply' }, t('keyApply')))));
+    focusGently(input);
+  }
+
+  /** @param {HTMLElement} element */
+  #show(element) {
+    if (!this.#ended.signal.aborted) show(this.#app, element);
+  }
+}

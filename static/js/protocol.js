@@ -1,0 +1,116 @@
+// @ts-check
+// The frames of the WebSocket, as the server writes and reads them, and the ids in them. No logic
+// beyond their shape and order.
+
+/**
+ * @typedef {'online' | 'away'} Status
+ * @typedef {{roomId: string, id: string, from: string, text: string, timestamp: string, key?: string}} WireMessage
+ *
+ * @typedef {{t: 'joined', roomId: string, me: string, token: string, members: string[], away: string[],
+ *   messages: WireMessage[], more: boolean, heartbeat: number, e2e?: boolean}} Joined
+ * @typedef {{t: 'msg'} & WireMessage} Msg
+ * @typedef {{t: 'user_joined' | 'user_left', roomId: string, userId: string}} Came
+ * @typedef {{t: 'presence', roomId: string, userId: string, status: Status}} Presence
+ * @typedef {{t: 'read', roomId: string, userId: string, id: string}} Read
+ * @typedef {{t: 'members', roomId: string, members: string[], away: string[]}} Members
+ * @typedef {{t: 'pong'}} Pong
+ * @typedef {{t: 'error', code: string, message: string, roomId?: string, key?: string}} ErrorFrame
+ * @typedef {Joined | Msg | Came | Presence | Read | Members | Pong | ErrorFrame} ServerFrame
+ */
+
+/** @param {string} roomId @param {string} token A nickname or a secret. @param {string | null} since */
+export const join = (roomId, token, since) =>
+  since ? { t: 'join', roomId, token, since } : { t: 'join', roomId, token };
+
+/** @param {string} roomId @param {string} text @param {string} key */
+export const msg = (roomId, text, key) => ({ t: 'msg', roomId, text, key });
+
+/** @param {string} roomId @param {Status} status @param {string | null} read */
+export const ping = (roomId, status, read) =>
+  read ? { t: 'ping', roomId, status, read } : { t: 'ping', status };
+
+/** @param {string} roomId */
+export const leave = (roomId) => ({ t: 'leave', roomId });
+
+/**
+ * What a frame must carry to be one of ours; anybody with redis-cli can publish something else.
+ * @type {Record<string, (frame: any) => boolean>}
+ */
+const SHAPES = {
+  joined: (f) => isText(f.me) && isText(f.token) && isTexts(f.members) && isTexts(f.away) && Array.isArray(f.messages),
+  msg: isMessage,
+  user_joined: (f) => isText(f.userId),
+  user_left: (f) => isText(f.userId),
+  presence: (f) => isText(f.userId) && (f.status === 'online' || f.status === 'away'),
+  read: (f) => isText(f.userId) && isId(f.id),
+  members: (f) => isTexts(f.members) && isTexts(f.away),
+  pong: () => true,
+  error: (f) => isText(f.code),
+};
+
+/** @param {any} m @returns {m is WireMessage} */
+export function isMessage(m) {
+  return isId(m?.id) && isText(m.from) && isText(m.text);
+}
+
+/** @param {unknown} data @returns {ServerFrame | null} */
+export function parseFrame(data) {
+  try {
+    const frame = JSON.parse(String(data));
+    const fits = Object.hasOwn(SHAPES, frame?.t) && SHAPES[frame.t](frame);
+    return fits ? frame : null;
+  } catch {
+    return null;
+  }
+}
+
+/** @param {unknown} value */
+function isText(value) {
+  return typeof value === 'string';
+}
+
+/** @param {unknown} value */
+function isTexts(value) {
+  return Array.isArray(value) && value.every(isText);
+}
+
+// Message ids are `ms-seq`, ordered by ms, then seq, as numbers (both below 2^53).
+
+/** @param {unknown} id @returns {id is string} */
+export function isId(id) {
+  return typeof id === 'string' && /^\d{1,16}-\d{1,16}$/.test(id);
+}
+
+/**
+ * Negative when `a` came before `b`, zero when they are the same message.
+ * @param {string} a
+ * @param {string} b
+ */
+export function compareIds(a, b) {
+  if (a === b) return 0;
+  const [aMs, aSeq] = a.split('-');
+  const [bMs, bSeq] = b.split('-');
+  return Number(aMs) - Number(bMs) || Number(aSeq) - Number(bSeq);
+}
+
+/**
+ * Index of the first entry of a sorted list that is not before `id`.
+ * @param {readonly {id: string}[]} list
+ * @param {string} id
+ */
+export function lowerBound(list, id) {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compareIds(list[middle].id, id) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** A fresh idempotency key. Works where `crypto.randomUUID` does not (plain http). */
+export function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

@@ -1,0 +1,91 @@
+// @ts-check
+// Whether the person is here, and what reaches them when they look elsewhere: a count in the title
+// and, when wanted, a notification.
+
+import { h, icon } from '../dom.js';
+import { t } from '../i18n.js';
+
+const IDLE = 2 * 60_000; // ms without a sign of the person
+const SIGNS = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart', 'focus'];
+
+const WANTED = 'linkroom:notify';
+const NAMED = 3; // people in the name of a room
+const TEXT_SHOWN = 120; // characters
+
+/**
+ * @param {(status: import('../protocol.js').Status) => void} onStatus called at once, and when it changes
+ * @param {AbortSignal} signal
+ */
+export function watchActivity(onStatus, signal) {
+  /** @type {import('../protocol.js').Status | undefined} */
+  let status;
+  let lastSign = Date.now();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+
+  function update() {
+    const idle = Date.now() - lastSign;
+    const next = document.hidden || idle >= IDLE ? 'away' : 'online';
+    clearTimeout(timer);
+    if (next === 'online') timer = setTimeout(update, IDLE - idle);
+    if (next === status) return;
+    status = next;
+    onStatus(next);
+  }
+
+  function onSign() {
+    lastSign = Date.now();
+    if (status === 'away') update();
+  }
+
+  for (const sign of SIGNS) addEventListener(sign, onSign, { signal, passive: true });
+  document.addEventListener('visibilitychange', () => {
+    lastSign = Date.now();
+    update();
+  }, { signal });
+  signal.addEventListener('abort', () => clearTimeout(timer));
+  update();
+}
+
+/** Who is in the room, besides me. @param {import('../store.js').State} state */
+export function roomName({ members, me }) {
+  const others = [...members.keys()].filter((userId) => userId !== me);
+  return others.length > 0 ? others.slice(0, NAMED).join(', ') + (others.length > NAMED ? ` +${others.length - NAMED}` : '') : t('justYou');
+}
+
+/** @param {import('../store.js').State} state @param {number} unread */
+export function titleOf(state, unread) {
+  return `${unread > 0 ? `(${unread}) ` : ''}${roomName(state)} · linkroom`;
+}
+
+/** The switch for notifications; absent where there are none. @param {(text: string) => void} notice */
+export function notifyButton(notice) {
+  if (!('Notification' in globalThis)) return null;
+  const button = h('button', { class: 'icon-button', testid: 'notify', 'aria-label': t('notifyOn'), title: t('notifyOn'), onclick: toggle },
+    icon('bell'), icon('bellOff'));
+  const show = () => button.setAttribute('aria-pressed', String(isOn()));
+
+  async function toggle() {
+    if (isOn()) localStorage.removeItem(WANTED);
+    else if ((await Notification.requestPermission()) === 'granted') localStorage.setItem(WANTED, '1');
+    else notice(t('notifyDenied'));
+    show();
+  }
+  show();
+  return button;
+}
+
+function isOn() {
+  return Notification.permission === 'granted' && localStorage.getItem(WANTED) !== null;
+}
+
+/** @param {import('../store.js').Message} message */
+export async function notifyOf({ from, text, problem, roomId }) {
+  if (!document.hidden || !('Notification' in globalThis) || !isOn()) return;
+  const body = problem ? t(problem) : text.slice(0, TEXT_SHOWN);
+  const options = { body, tag: `linkroom-${roomId}`, icon: '/static/icon-192.png', data: { url: location.href } };
+  // Phones only know notifications of a service worker.
+  const registration = await navigator.serviceWorker?.getRegistration();
+  if (registration) registration.showNotification(from, options).catch(() => {});
+  else new Notification(from, options).onclick = () => focus();
+}

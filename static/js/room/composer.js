@@ -1,0 +1,66 @@
+// @ts-check
+// Where a message is written. Enter sends, Shift+Enter makes a line; on touch screens Enter makes a
+// line and the button sends.
+
+import { sealedLength } from '../crypto.js';
+import { h, icon } from '../dom.js';
+import { t } from '../i18n.js';
+import { codePoints, TEXT_MAX } from '../names.js';
+
+const DRAFT = 'linkroom:draft:'; // in sessionStorage: a reload does not lose half a sentence
+
+/**
+ * @param {object} options
+ * @param {string} options.roomId
+ * @param {boolean} options.encrypted a draft would lie on the disk in the clear, so none is kept
+ * @param {(text: string) => void} options.send
+ */
+export function composer({ roomId, encrypted, send }) {
+  const problem = h('div', { class: 'too-long-slot', id: 'too-long', role: 'alert' });
+  const input = h('textarea', {
+    testid: 'composer', class: 'composer-input', rows: '1', dir: 'auto', 'aria-label': t('composer'), placeholder: t('composerHint'),
+    'aria-describedby': 'too-long', enterkeyhint: matchMedia('(pointer: coarse)').matches ? 'enter' : 'send', autocomplete: 'off',
+  });
+  const button = h('button', { class: 'send', testid: 'send', 'aria-label': t('send'), title: t('send') }, icon('send'));
+  const form = h('form', { class: 'composer' }, problem, h('div', { class: 'composer-box' }, input, button));
+
+  function update() {
+    const text = input.value.trim();
+    const complaint = tooLong(text, encrypted);
+    problem.replaceChildren(...(complaint ? [h('p', { class: 'form-error', testid: 'too-long' }, complaint)] : []));
+    button.disabled = text === '' || complaint !== null;
+    input.style.height = 'auto';
+    input.style.height = `${input.scrollHeight}px`;
+    if (encrypted) return;
+    if (text === '') sessionStorage.removeItem(DRAFT + roomId);
+    else sessionStorage.setItem(DRAFT + roomId, input.value);
+  }
+
+  form.addEventListener('submit', (/** @type {Event} */ event) => {
+    event.preventDefault();
+    if (button.disabled) return;
+    const text = input.value.trim();
+    input.value = '';
+    update();
+    input.focus();
+    send(text);
+  });
+  input.addEventListener('input', update);
+  input.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
+    // While a syllable is being composed, Enter belongs to the input method (229 where isComposing is late).
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    if (matchMedia('(pointer: coarse)').matches) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
+  input.value = encrypted ? '' : sessionStorage.getItem(DRAFT + roomId) ?? '';
+  requestAnimationFrame(update);
+  return { element: form, input };
+}
+
+/** @param {string} text @param {boolean} encrypted @returns {string | null} */
+function tooLong(text, encrypted) {
+  if (encrypted) return sealedLength(text) > TEXT_MAX ? t('tooLongSealed') : null;
+  const over = codePoints(text) - TEXT_MAX;
+  return over > 0 ? t('tooLong', { n: over }) : null;
+}

@@ -1,0 +1,64 @@
+// @ts-check
+// The head of the room: who is here, and what can be done.
+
+import { h, icon } from '../dom.js';
+import { t } from '../i18n.js';
+import { notifyButton, roomName } from './attention.js';
+import { copyButton } from './invite.js';
+
+/**
+ * @param {object} options
+ * @param {boolean} options.isEncrypted
+ * @param {() => void} options.leave
+ * @param {() => void} options.share
+ * @param {(text: string) => void} options.say
+ * @param {HTMLElement} options.members
+ */
+export function header({ isEncrypted, leave, share, say, members }) {
+  const name = h('bdi');
+  const count = h('span', {});
+  const toggle = h('button', {
+    class: 'icon-button members-toggle', testid: 'members-toggle', 'aria-label': t('showPeople'), title: t('showPeople'),
+    'aria-controls': 'people', 'aria-expanded': 'false', onclick: () => setOpen(!isOpen()),
+  }, icon('people'));
+  const close = h('button', { class: 'icon-button', testid: 'members-close', 'aria-label': t('close'), onclick: () => setOpen(false) }, icon('close'));
+  /** Beside the talk; on narrow screens a sheet over it. @type {HTMLElement} */
+  const people = h('aside', { class: 'people', id: 'people', 'aria-label': t('people') },
+    h('div', { class: 'people-sheet' }, h('div', { class: 'people-head' }, t('people'), close), members));
+  const isOpen = () => toggle.getAttribute('aria-expanded') === 'true';
+
+  /** @param {boolean} open */
+  function setOpen(open) {
+    toggle.setAttribute('aria-expanded', String(open));
+    people.classList.toggle('open', open);
+    (open ? close : toggle).focus();
+  }
+
+  people.addEventListener('click', (event) => {
+    if (event.target === people) setOpen(false);
+  });
+  people.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape' && isOpen()) setOpen(false);
+  });
+
+  const element = h('header', { class: 'room-head' },
+    h('a', { class: 'home', href: '/', 'aria-label': t('appTitle') }, h('img', { src: '/static/icon.svg', width: '32', height: '32', alt: '' })),
+    h('div', { class: 'room-title' },
+      h('h1', { class: 'room-name' }, name),
+      h('p', { class: 'room-sub' }, count,
+        isEncrypted && h('span', { class: 'badge', testid: 'e2e-badge' }, icon('lock'), h('span', {}, t('encrypted'))))),
+    copyButton('copy-link', 'button copy', say),
+    h('button', { class: 'icon-button', testid: 'share', 'aria-label': t('share'), title: t('share'), 'aria-haspopup': 'dialog', onclick: share }, icon('share')),
+    notifyButton(say),
+    toggle,
+    h('button', { class: 'icon-button', testid: 'leave', 'aria-label': t('leave'), title: t('leave'), onclick: leave }, icon('leave')));
+
+  /** @param {import('../store.js').State} state */
+  function render(state) {
+    const words = state.members.size > 0 ? roomName(state) : t('appTitle');
+    if (name.textContent !== words) name.textContent = words;
+    const size = state.members.size > 0 ? t('peopleCount', { n: state.members.size }) : '';
+    if (count.textContent !== size) count.textContent = size;
+  }
+  return { element, people, render };
+}

@@ -1,0 +1,415 @@
+// @ts-check
+// The messages: draws what changed between two states, and minds the scroll position.
+//
+// Messages stand in chunks that the browser skips while they are out of sight, so that thousands of
+// them cost no more than a screenful.
+
+import { h, icon } from '../dom.js';
+import { dayText, t } from '../i18n.js';
+import { lowerBound } from '../protocol.js';
+import { countUnread } from '../store.js';
+import { liesBetween, placeOf } from '../timeline.js';
+import { markPending, markReaders, markStored, messageElement, pendingElement } from './message.js';
+
+const CHUNK = 120; // messages
+const NEAR = 48; // px from the bottom that still count as being there
+const MANY = 20; // messages at once that nobody wants read out
+const QUIET = 1000; // ms without announcements around a page of history
+
+/**
+ * @typedef {import('../store.js').State} State
+ * @typedef {import('../store.js').Message} Message
+ * @typedef {import('../timeline.js').Entry & {key?: string}} Entry
+ */
+
+export class Log {
+  #session;
+  #onRead;
+  /** @type {State | null} */
+  #shown = null;
+  /** @type {Map<string, HTMLLIElement>} by message id */
+  #elements = new Map();
+  /** @type {Map<string, HTMLLIElement>} by key */
+  #pendingElements = new Map();
+  /** @type {WeakMap<Element, HTMLElement[]>} the lines in front of a message */
+  #lines = new WeakMap();
+  /** @type {Map<string, {read: string, at: string}>} userId -> what was read, and the message that shows it */
+  #marks = new Map();
+  /** @type {Map<string, Set<string>>} message id -> who is shown there */
+  #readers = new Map();
+
+  /** Whether the newest message is to stay in sight. */
+  #stuck = true;
+  /** @type {{element: Element, top: number} | null} what is held in its place while not stuck */
+  #anchor = null;
+  #lastTop = 0; // px
+  #reading = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #quiet;
+
+  #older = h('div', { class: 'older', testid: 'older' });
+  #pending = h('ol', { class: 'chunk pending', 'aria-live': 'off' });
+  #empty = h('div', { class: 'empty-slot' });
+  #inner = h('div', { class: 'log-inner' }, this.#older, this.#empty, this.#pending);
+  /** @type {HTMLElement} */
+  #scroller = h('div', { class: 'log', testid: 'log', role: 'log', 'aria-live': 'polite', 'aria-relevant': 'additions', 'aria-label': t('messages'), tabindex: '0' }, this.#inner);
+  #pillText = h('span');
+  /** @type {HTMLButtonElement} */
+  #pill = h('button', { class: 'pill', testid: 'new-messages', hidden: true, onclick: () => this.toBottom() }, icon('down'), this.#pillText);
+
+  element = h('div', { class: 'log-area' }, this.#scroller, this.#pill);
+
+  /**
+   * @param {import('../session.js').Session} session
+   * @param {HTMLElement} empty what stands in an empty room
+   * @param {() => void} onRead the person has read on by scrolling
+   */
+  constructor(session, empty, onRead) {
+    this.#session = session;
+    this.#onRead = onRead;
+    this.#empty.append(empty);
+    this.#scroller.addEventListener('scroll', () => this.#onScroll(), { passive: true });
+    const observer = new ResizeObserver(() => this.#follow());
+    observer.observe(this.#inner);
+    observer.observe(this.#scroller);
+    session.signal.addEventListener('abort', () => observer.disconnect());
+  }
+
+  /** Shows the newest message, and keeps showing what comes. */
+  toBottom() {
+    this.#stuck = true;
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+  }
+
+  /**
+   * @param {State} state
+   * @param {boolean} reading whether the person is looking: only then is anything read
+   */
+  render(state, reading) {
+    const before = this.#shown;
+    this.#shown = state;
+    if (before !== state) this.#draw(before, state);
+    if (reading && !this.#reading && this.#stuck) {
+      this.#stuck = this.#isAtBottom();
+      this.#saveAnchor();
+    }
+    this.#reading = reading;
+    this.#readOn();
+  }
+
+  /** @param {State | null} before @param {State} state */
+  #draw(before, state) {
+    const dirty = new Set([...this.#drawMessages(before, state), ...this.#changedLines(before, state)]);
+    this.#drawPending(state);
+    for (const index of dirty) this.#place(state, index);
+    this.#drawReaders(before, state);
+    this.#drawOlder(state);
+    this.#empty.hidden = state.messages.length + state.pending.length > 0 || state.older !== 'end';
+    this.#follow();
+    this.#fill();
+  }
+
+  // Messages
+
+  /**
+   * Draws what is in `state` and was not in `before`; both are in order, so it is what is left between
+   * the common head and the common tail.
+   * @param {State | null} before
+   * @param {State} state
+   * @returns {number[]} indexes whose neighbours changed
+   */
+  #drawMessages(before, state) {
+    const old = before?.messages ?? [];
+    const now = state.messages;
+    if (old === now) return before && before.pending !== state.pending ? [now.length - 1] : [];
+    let head = 0;
+    while (head < old.length && old[head] === now[head]) head++;
+    let tail = 0;
+    while (tail < old.length - head && old[old.length - 1 - tail] === now[now.length - 1 - tail]) tail++;
+    const end = now.length - tail;
+    const added = end - head;
+    if (tail > 0 || added > MANY || (old.length === 0 && added > 1)) this.#hush();
+    for (let i = head; i < end; i++) this.#insert(now[i], now[i - 1], i === head ? now[end] : undefined);
+    return range(head - 1, end + 1);
+  }
+
+  /**
+   * @param {Message} message
+   * @param {Message | undefined} previous
+   * @param {Message | undefined} next only where it begins a run that stands in front of something
+   */
+  #insert(message, previous, next) {
+    const element = this.#adopt(message) ?? messageElement(message, /** @type {State} */ (this.#shown).me);
+    this.#elements.set(message.id, element);
+    const above = previous && this.#elements.get(previous.id);
+    const below = next && this.#elements.get(next.id);
+    const chunk = above?.parentElement;
+    if (above && chunk && (chunk.childElementCount < CHUNK || chunk.lastElementChild !== above)) above.after(element);
+    else if (above && chunk) chunk.after(newChunk(element));
+    else if (below) below.parentElement?.before(newChunk(element));
+    else this.#pending.before(newChunk(element));
+  }
+
+  /** The element of an own message that waited, when this is what became of it. @param {Message} message */
+  #adopt(message) {
+    const element = message.key && message.from === this.#shown?.me && this.#pendingElements.get(message.key);
+    if (!element) return undefined;
+    this.#pendingElements.delete(/** @type {string} */ (message.key));
+    this.#setLines(element, []);
+    markStored(element, message);
+    return element;
+  }
+
+  /** @param {State} state */
+  #drawPending(state) {
+    const keys = new Set(state.pending.map(({ key }) => key));
+    for (const [key, element] of this.#pendingElements) {
+      if (keys.has(key)) continue;
+      this.#setLines(element, []);
+      element.remove();
+      this.#pendingElements.delete(key);
+    }
+    for (const entry of state.pending) {
+      let element = this.#pendingElements.get(entry.key);
+      if (!element) {
+        element = pendingElement(entry, state.me);
+        this.#pendingElements.set(entry.key, element);
+        this.#pending.append(element);
+      }
+      markPending(element, entry, state.connection.phase === 'online', this.#session);
+    }
+    for (let i = 0; i < state.pending.length; i++) this.#place(state, state.messages.length + i);
+  }
+
+  // How messages stand together, and the lines between them
+
+  /** @param {State} state @param {number} index @returns {Entry | undefined} stored messages first, then pending ones */
+  #entry({ messages, pending, me }, index) {
+    if (index < messages.length) return messages[index];
+    const waiting = pending[index - messages.length];
+    return waiting && { from: me, timestamp: new Date(waiting.at).toISOString(), key: waiting.key };
+  }
+
+  /** @param {State} state @param {number} index */
+  #place(state, index) {
+    const entry = this.#entry(state, index);
+    if (!entry) return;
+    const element = entry.id ? this.#elements.get(entry.id) : this.#pendingElements.get(entry.key ?? '');
+    if (!element) return;
+    const previous = this.#entry(state, index - 1);
+    const isCut = (/** @type {Entry} */ a, /** @type {Entry} */ b) =>
+      liesBetween(state.unreadAfter, a, b) || state.holes.some((hole) => hole.before === b.id);
+    const { day, first, last } = placeOf(previous, entry, this.#entry(state, index + 1), isCut);
+    element.classList.toggle('first', first);
+    element.classList.toggle('last', last);
+    const hole = entry.id && state.holes.find(({ before }) => before === entry.id);
+    this.#setLines(element, [
+      ...(hole ? [this.#holeLine(hole)] : []),
+      ...(day ? [h('li', { class: 'line day', testid: 'day' }, h('time', { datetime: entry.timestamp.slice(0, 10) }, dayText(entry.timestamp)))] : []),
+      ...(previous && liesBetween(state.unreadAfter, previous, entry) ? [h('li', { class: 'line unread', testid: 'unread-line' }, t('unread'))] : []),
+    ]);
+  }
+
+  /** @param {HTMLLIElement} element @param {HTMLElement[]} lines */
+  #setLines(element, lines) {
+    const old = this.#lines.get(element) ?? [];
+    const same = old.length === lines.length && old.every((line, i) => line.isEqualNode(lines[i]));
+    if (same) return;
+    for (const line of old) line.remove();
+    element.before(...lines);
+    this.#lines.set(element, lines);
+  }
+
+  /** @param {import('../store.js').Hole} hole */
+  #holeLine(hole) {
+    return h('li', { class: 'line hole' },
+      h('button', { class: 'text-button', testid: 'hole', disabled: hole.busy, onclick: () => this.#session.loadHole(hole) },
+        t(hole.busy ? 'loadingOlder' : 'hole')));
+  }
+
+  /** @param {State | null} before @param {State} state @returns {number[]} indexes next to lines that moved */
+  #changedLines(before, state) {
+    if (before?.unreadAfter === state.unreadAfter && before?.holes === state.holes) return [];
+    const { messages } = state;
+    const boundaries = [before?.unreadAfter, state.unreadAfter].flatMap((id) => {
+      if (!id) return [];
+      const at = lowerBound(messages, id);
+      return [at - 1, at, at + 1];
+    });
+    const holes = [...(before?.holes ?? []), ...state.holes].flatMap((hole) => {
+      const at = lowerBound(messages, hole.before);
+      return [at - 1, at];
+    });
+    return [...boundaries, ...holes];
+  }
+
+  // Who has read how far
+
+  /** @param {State | null} before @param {State} state */
+  #drawReaders(before, state) {
+    const same = before?.reads === state.reads && before?.members === state.members;
+    if (same && before?.messages === state.messages) return;
+    /** @type {Set<string>} */
+    const changed = new Set();
+    const shown = new Set([...state.members.keys()].filter((userId) => userId !== state.me && state.reads.has(userId)));
+    for (const [userId, mark] of this.#marks) if (!shown.has(userId)) this.#unmark(userId, mark.at, changed);
+    for (const userId of shown) this.#mark(state, userId, /** @type {string} */ (state.reads.get(userId)), changed);
+    for (const id of changed) {
+      const element = this.#elements.get(id);
+      if (element) markReaders(element, [...(this.#readers.get(id) ?? [])]);
+    }
+  }
+
+  /** @param {State} state @param {string} userId @param {string} read @param {Set<string>} changed */
+  #mark(state, userId, read, changed) {
+    const old = this.#marks.get(userId);
+    if (old?.read === read && old.at === read) return;
+    const message = this.#readMessage(state, read);
+    if (old && message?.id === old.at) return;
+    if (old) this.#unmark(userId, old.at, changed);
+    if (!message || message.from === userId) return;
+    this.#marks.set(userId, { read, at: message.id });
+    this.#readers.set(message.id, (this.#readers.get(message.id) ?? new Set()).add(userId));
+    changed.add(message.id);
+  }
+
+  /** The message itself, or the last one before it. @param {State} state @param {string} read @returns {Message | undefined} */
+  #readMessage({ messages }, read) {
+    const at = lowerBound(messages, read);
+    return messages[at]?.id === read ? messages[at] : messages[at - 1];
+  }
+
+  /** @param {string} userId @param {string} at @param {Set<string>} changed */
+  #unmark(userId, at, changed) {
+    this.#marks.delete(userId);
+    this.#readers.get(at)?.delete(userId);
+    changed.add(at);
+  }
+
+  // The top
+
+  /** @param {State} state */
+  #drawOlder({ older, messages }) {
+    const look = older === 'end' && messages.length === 0 ? 'none' : older;
+    if (this.#older.dataset.look === look) return;
+    this.#older.dataset.look = look;
+    this.#older.dataset.state = older;
+    if (look === 'loading') this.#older.textContent = t('loadingOlder');
+    else if (look === 'end') this.#older.textContent = t('historyStart');
+    else if (look === 'failed') this.#older.replaceChildren(h('button', { class: 'text-button', onclick: () => this.#session.loadOlder() }, t('olderFailed')));
+    else this.#older.textContent = '';
+  }
+
+  /** Loads history when its end comes near. */
+  #fill() {
+    if (this.#shown?.older !== 'more' || this.#shown.connection.phase !== 'online') return;
+    if (this.#scroller.scrollTop < this.#scroller.clientHeight) this.#session.loadOlder();
+  }
+
+  // Scrolling
+
+  #onScroll() {
+    if (this.#reading) this.#stuck = this.#isAtBottom();
+    if (!this.#stuck) this.#saveAnchor();
+    this.#readOn();
+    this.#onRead();
+    this.#fill();
+  }
+
+  #isAtBottom() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    return scrollHeight - clientHeight - scrollTop < NEAR;
+  }
+
+  /** Keeps the newest message in sight; while nobody looks, no further than the unread line. */
+  #follow() {
+    if (!this.#stuck) return this.#holdAnchor();
+    const { scrollHeight, clientHeight } = this.#scroller;
+    const line = this.#reading ? null : this.#inner.querySelector('.unread');
+    const limit = line ? line.offsetTop - NEAR : Infinity;
+    this.#scroller.scrollTop = Math.min(scrollHeight - clientHeight, limit);
+  }
+
+  /**
+   * Remembers a message in sight and where it stands, so that it can be held there: the one at the
+   * edge that is left behind, because it has surely been drawn.
+   */
+  #saveAnchor() {
+    const { top, bottom } = this.#scroller.getBoundingClientRect();
+    const upwards = this.#scroller.scrollTop < this.#lastTop;
+    this.#lastTop = this.#scroller.scrollTop;
+    const edge = upwards ? bottom - 1 : top;
+    const chunk = firstBelow(this.#inner.querySelectorAll('.chunk'), edge);
+    const element = chunk && firstBelow(chunk.children, edge);
+    this.#anchor = element ? { element, top: element.getBoundingClientRect().top - top } : null;
+  }
+
+  /**
+   * What grows above does not move what is being read: history that comes in, and chunks whose
+   * height was only a guess until they were drawn. (Browsers' own anchoring is off: not all have it,
+   * and none at the very top.)
+   */
+  #holdAnchor() {
+    if (!this.#anchor?.element.isConnected) return;
+    const { element, top } = this.#anchor;
+    const moved = element.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top - top;
+    if (Math.abs(moved) >= 1) this.#scroller.scrollTop += moved;
+  }
+
+  /** Tells the session how far the person has read, and shows how much is left. */
+  #readOn() {
+    const state = /** @type {State} */ (this.#shown);
+    const seen = this.#reading ? this.#lastInSight(state) : null;
+    if (seen) this.#session.markRead(seen);
+    const { me, messages, reads, knowsReads } = this.#session.state;
+    const count = knowsReads ? countUnread(this.#session.state, reads.get(me) ?? null) : 0;
+    this.#drawPill(count, this.#stuck || messages.length === 0);
+  }
+
+  /** @param {number} count @param {boolean} hidden */
+  #drawPill(count, hidden) {
+    if (this.#pill.hidden !== hidden) this.#pill.hidden = hidden;
+    if (this.#pill.dataset.count === String(count)) return;
+    const words = count > 0 ? t('newCount', { n: count }) : '';
+    this.#pill.dataset.count = String(count);
+    this.#pillText.textContent = words;
+    this.#pill.setAttribute('aria-label', words || t('toBottom'));
+  }
+
+  /** @param {State} state @returns {string | null} id of the lowest message in sight */
+  #lastInSight({ messages }) {
+    if (this.#stuck) return messages.at(-1)?.id ?? null;
+    const { left, bottom, width } = this.#scroller.getBoundingClientRect();
+    const element = document.elementFromPoint(left + width / 2, bottom - NEAR)?.closest('.message');
+    return element instanceof HTMLElement && element.dataset.id ? element.dataset.id : null;
+  }
+
+  /** History that is loaded is not news to a screen reader. */
+  #hush() {
+    this.#scroller.setAttribute('aria-live', 'off');
+    clearTimeout(this.#quiet);
+    this.#quiet = setTimeout(() => this.#scroller.setAttribute('aria-live', 'polite'), QUIET);
+  }
+}
+
+/** @param {HTMLLIElement} first */
+function newChunk(first) {
+  return h('ol', { class: 'chunk' }, first);
+}
+
+/** The first element that reaches below `y`; they stand in order. @param {ArrayLike<Element>} elements @param {number} y */
+function firstBelow(elements, y) {
+  let low = 0;
+  let high = elements.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (elements[middle].getBoundingClientRect().bottom <= y) low = middle + 1;
+    else high = middle;
+  }
+  return elements[low];
+}
+
+/** @param {number} from @param {number} to */
+function range(from, to) {
+  return Array.from({ length: to - from }, (_, i) => from + i);
+}

@@ -1,0 +1,91 @@
+// @ts-check
+// One message as an element.
+
+import { h, icon } from '../dom.js';
+import { fullTimeText, listText, t, timeText } from '../i18n.js';
+import { linkify } from '../linkify.js';
+import { hueOf, initialOf } from '../names.js';
+
+const READERS = 4; // faces under a message before '+n'
+
+/** @param {import('../store.js').Message} message @param {string} me @returns {HTMLLIElement} */
+export function messageElement(message, me) {
+  const li = element(message.from, message.timestamp, message.problem
+    ? h('div', { class: 'bubble problem', testid: 'message-text' }, icon('lock'), t(message.problem))
+    : bubble(message.text), message.from === me);
+  if (message.problem) li.dataset.problem = message.problem;
+  if (message.key) li.dataset.key = message.key;
+  markStored(li, message);
+  return li;
+}
+
+/** @param {import('../store.js').Pending} pending @param {string} me @returns {HTMLLIElement} */
+export function pendingElement(pending, me) {
+  const li = element(me, new Date(pending.at).toISOString(), bubble(pending.text), true);
+  li.dataset.key = pending.key;
+  li.dataset.id = '';
+  return li;
+}
+
+/** A pending message became a stored one. @param {HTMLLIElement} li @param {import('../store.js').Message} message */
+export function markStored(li, message) {
+  li.dataset.id = message.id;
+  li.dataset.state = 'sent';
+  li.querySelector('.delivery')?.remove();
+  const time = /** @type {HTMLTimeElement} */ (li.querySelector('time'));
+  time.dateTime = message.timestamp;
+  time.title = fullTimeText(message.timestamp);
+  time.textContent = timeText(message.timestamp);
+}
+
+/**
+ * Shows how far an own message has come.
+ * @param {HTMLLIElement} li
+ * @param {import('../store.js').Pending} pending
+ * @param {boolean} online
+ * @param {{retry(key: string): void, discard(key: string): void}} actions
+ */
+export function markPending(li, { key, failed }, online, actions) {
+  const look = failed ?? (online ? 'sending' : 'waiting');
+  if (li.dataset.look === look) return;
+  li.dataset.look = look;
+  li.dataset.state = failed ? 'failed' : 'sending';
+  li.querySelector('.delivery')?.remove();
+  li.append(failed ? failure(key, failed, actions) : h('div', { class: 'delivery' }, t(online ? 'sending' : 'waiting')));
+}
+
+/** @param {string} key @param {string} code @param {{retry(key: string): void, discard(key: string): void}} actions */
+function failure(key, code, actions) {
+  return h('div', { class: 'delivery failed' },
+    h('span', {}, t(code === 'UNCERTAIN' ? 'uncertain' : 'notSent')),
+    h('button', { class: 'text-button', testid: 'retry', onclick: () => actions.retry(key) }, t('retry')),
+    h('button', { class: 'text-button', testid: 'discard', onclick: () => actions.discard(key) }, t('discard')));
+}
+
+/**
+ * Who has read up to this message.
+ * @param {HTMLLIElement} li
+ * @param {readonly string[]} names
+ */
+export function markReaders(li, names) {
+  li.querySelector('.read-by')?.remove();
+  if (names.length === 0) return;
+  const label = t('readBy', { names: listText(names) });
+  li.append(h('div', { class: 'read-by', testid: 'read-by', role: 'img', 'aria-label': label, 'aria-live': 'off', title: label, data: { names: names.join(',') } },
+    ...names.slice(0, READERS).map((name) => h('span', { class: `avatar tiny hue-${hueOf(name)}` }, initialOf(name))),
+    names.length > READERS && h('span', { class: 'read-more' }, `+${names.length - READERS}`)));
+}
+
+/** @param {string} from @param {string} timestamp @param {HTMLElement} content @param {boolean} mine @returns {HTMLLIElement} */
+function element(from, timestamp, content, mine) {
+  return h('li', { class: `message hue-${hueOf(from)}${mine ? ' mine' : ''}`, testid: 'message', data: { from, initial: initialOf(from) } },
+    h('bdi', { class: 'author' }, from),
+    content,
+    h('time', { datetime: timestamp, title: fullTimeText(timestamp) }, timeText(timestamp)));
+}
+
+/** @param {string} text */
+function bubble(text) {
+  return h('div', { class: 'bubble', testid: 'message-text', dir: 'auto' }, ...linkify(text).map(({ text: piece, href }) =>
+    href ? h('a', { href, target: '_blank', rel: 'noopener noreferrer nofollow' }, piece) : document.createTextNode(piece)));
+}

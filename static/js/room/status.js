@@ -1,0 +1,80 @@
+// @ts-check
+// What the room says about itself: the state of the connection, and one line about what just happened.
+
+import { h } from '../dom.js';
+import { t } from '../i18n.js';
+
+const TICK = 500; // ms between looks at the countdown
+const NOTICE = 4_000; // ms that a notice stays
+
+/** The state of the connection in words, with a countdown while there is none. */
+export class ConnectionBar {
+  #session;
+  #say;
+  /** Whether a loss was shown, so that its end is worth saying. */
+  #wasLost = false;
+  /** @type {import('../socket.js').Connection | null} */
+  #shown = null;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #timer;
+
+  #words = h('span', { class: 'connection-words', role: 'status' });
+  #countdown = h('span', { class: 'countdown', 'aria-hidden': 'true' });
+  #button = h('button', { class: 'text-button', testid: 'try-now', hidden: true, onclick: () => this.#session.tryNow() }, t('tryNow'));
+
+  element = h('div', { class: 'connection', testid: 'connection', data: { state: 'connecting' } }, this.#words, this.#countdown, this.#button);
+
+  /** @param {import('../session.js').Session} session @param {(text: string) => void} say */
+  constructor(session, say) {
+    this.#session = session;
+    this.#say = say;
+    session.signal.addEventListener('abort', () => clearInterval(this.#timer));
+  }
+
+  /** @param {import('../store.js').State} state */
+  render({ connection }) {
+    if (connection === this.#shown) return;
+    this.#shown = connection;
+    clearInterval(this.#timer);
+    const { phase } = connection;
+    this.element.dataset.state = phase === 'stopped' ? 'offline' : phase;
+    this.element.dataset.reason = 'code' in connection ? String(connection.code) : '';
+    this.#button.hidden = phase === 'online' || phase === 'connecting';
+    this.#show(phase);
+    this.#count();
+    if (phase === 'offline') this.#timer = setInterval(() => this.#count(), TICK);
+  }
+
+  /** @param {import('../socket.js').Connection['phase']} phase */
+  #show(phase) {
+    if (phase === 'offline') this.#wasLost = true;
+    if (phase === 'online' && this.#wasLost) {
+      this.#wasLost = false;
+      this.#say(t('back'));
+    }
+    const words = { online: '', connecting: t('connecting'), offline: t('offline'), stopped: t('stopped') }[phase];
+    if (this.#words.textContent !== words) this.#words.textContent = words;
+  }
+
+  #count() {
+    const connection = this.#shown;
+    this.#countdown.textContent = connection?.phase === 'offline'
+      ? t('retryIn', { n: Math.max(0, Math.ceil((connection.retryAt - Date.now()) / 1000)) })
+      : '';
+  }
+}
+
+/** One line above the composer that says what just happened, and goes away. */
+export function notices() {
+  const element = h('div', { class: 'notice', testid: 'notice', role: 'status' });
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+
+  /** @param {string} text */
+  function say(text) {
+    clearTimeout(timer);
+    element.textContent = text;
+    timer = setTimeout(() => (element.textContent = ''), NOTICE);
+  }
+  return { element, say };
+}

@@ -1,0 +1,131 @@
+// @ts-check
+// The room: header, messages, composer, people. Puts the parts together and redraws them.
+
+import { h } from '../dom.js';
+import { t } from '../i18n.js';
+import { focusGently } from '../pages/parts.js';
+import { Session } from '../session.js';
+import { countUnread, unreadBoundary } from '../store.js';
+import { notifyOf, titleOf, watchActivity } from './attention.js';
+import { composer } from './composer.js';
+import { header } from './header.js';
+import { emptyRoom, shareDialog } from './invite.js';
+import { Log } from './log.js';
+import { MemberList } from './members.js';
+import { ConnectionBar, notices } from './status.js';
+
+const HIDDEN = 250; // ms after which a page is drawn that gets no animation frames, as hidden ones
+
+/**
+ * @param {object} options
+ * @param {string} options.roomId
+ * @param {string} options.name
+ * @param {import('../crypto.js').Cipher | null} options.cipher
+ * @param {(refusal: import('../session.js').Refusal) => void} options.onRefused
+ * @param {() => void} options.onLeave
+ * @returns {{session: Session, view: HTMLElement, shown(): void}} a session that has yet to be started, what
+ *   shows it, and what to call once that is on the page
+ */
+export function openRoom({ onRefused, onLeave, ...options }) {
+  const session = new Session(options, onRefused);
+  return { session, ...roomView(session, onLeave) };
+}
+
+/** @param {Session} session @param {() => void} leave */
+function roomView(session, leave) {
+  const { signal, isEncrypted } = session;
+  const notice = notices();
+  const share = shareDialog(isEncrypted, notice.say);
+  const members = new MemberList(signal);
+  const connection = new ConnectionBar(session, notice.say);
+  const empty = emptyRoom(notice.say);
+  const log = new Log(session, empty.element, onRead);
+  const head = header({ isEncrypted, leave, say: notice.say, share: share.open, members: members.element });
+  const writing = composer({ roomId: session.state.roomId, encrypted: isEncrypted, send });
+  /** @type {HTMLElement} */
+  const view = h('main', { class: 'room', testid: 'room', data: { room: session.state.roomId } },
+    head.element,
+    h('div', { class: 'talk' }, connection.element, log.element, notice.element, writing.element),
+    head.people,
+    share.element);
+
+  /** @param {string} text */
+  function send(text) {
+    session.send(text);
+    log.toBottom();
+  }
+
+  /** @type {import('../protocol.js').Status} */
+  let status = 'away';
+  let unread = 0;
+  /** The messages that the log shows. */
+  let drawn = session.state.messages;
+
+  function draw() {
+    if (!view.isConnected) return;
+    const { state } = session;
+    if (state.connection.phase === 'online') view.dataset.me = state.me;
+    connection.render(state);
+    members.render(state);
+    head.render(state);
+    empty.render(state);
+    log.render(state, status === 'online' && state.knowsReads);
+    drawn = state.messages;
+    drawUnread();
+  }
+
+  /** Scrolling has read on. What came in since the last drawing is not unread, only not drawn yet. */
+  function onRead() {
+    if (session.state.messages === drawn) drawUnread();
+  }
+
+  /** The count in the title; the line goes where the first message was not read at once. */
+  function drawUnread() {
+    const { state } = session;
+    const before = unread;
+    unread = state.knowsReads ? countUnread(state, state.reads.get(state.me) ?? null) : 0;
+    if (unread > 0 && before === 0) session.setUnreadAfter(unreadBoundary(state));
+    const title = titleOf(state, unread);
+    if (document.title !== title) document.title = title;
+  }
+
+  const redraw = scheduler(draw, signal);
+  session.subscribe(redraw);
+  session.onMessage = notifyOf;
+  session.onCame = (userId, came) => notice.say(t(came ? 'cameIn' : 'wentOut', { name: userId }));
+  watchActivity((next) => {
+    status = next;
+    session.setStatus(next);
+    if (next === 'online') session.wake();
+    else if (unread === 0) session.setUnreadAfter(null);
+    redraw();
+  }, signal);
+
+  function shown() {
+    draw();
+    focusGently(writing.input);
+  }
+  return { view, shown };
+}
+
+/**
+ * Many changes, one drawing.
+ * @param {() => void} draw
+ * @param {AbortSignal} signal
+ * @returns {() => void} asks for a drawing soon
+ */
+function scheduler(draw, signal) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const run = () => {
+    if (timer === undefined) return;
+    clearTimeout(timer);
+    timer = undefined;
+    if (!signal.aborted) draw();
+  };
+  return () => {
+    if (timer !== undefined) return;
+    timer = setTimeout(run, HIDDEN);
+    requestAnimationFrame(run);
+  };
+}

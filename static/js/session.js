@@ -1,0 +1,515 @@
+// @ts-check
+// One browser tab in one room: joins, resumes, keeps the heartbeat, sends what waits in the outbox.
+// Holds the state and tells its listeners; draws nothing.
+
+import { getMembers, getMessages } from './api.js';
+import { loadIdentity, saveIdentity, withIdentityLock } from './identity.js';
+import { Outbox } from './outbox.js';
+import * as frames from './protocol.js';
+import { compareIds, newKey } from './protocol.js';
+import { Socket } from './socket.js';
+import * as store from './store.js';
+
+const PAGE = 100; // messages in one page of history
+const ACK_TIMEOUT = 15_000; // ms; a lost acknowledgement comes within a heartbeat
+const RATE_PAUSE = 1_000; // ms after which a message may be sent again
+const RETRY_LIMIT = 15_000; // ms between attempts while the server cannot store
+const REJOIN = 2_000; // ms, at most, before a join that could not be served is tried again
+const READ_DELAY = 400; // ms in which several read positions become one frame
+const KEYS_LIVE = 9 * 60_000; // ms in which the server surely knows a key again
+const BEGINNING = '0-0'; // the id before all others
+
+/** Errors of a message that a new join answers, one way or the other. */
+const REJOINED = new Set(['NOT_IN_ROOM', 'ROOM_NOT_FOUND', 'INVALID_TOKEN']);
+
+/** Errors that go away by themselves; the message keeps its place and is tried again. */
+const PASSING = new Set(['SERVICE_UNAVAILABLE', 'INTERNAL', 'TIMEOUT']);
+
+/** @typedef {{code: string, message?: string}} Refusal `message` in the reader's language, where the server sent one */
+
+export class Session {
+  /** Somebody else said something just now. @type {(message: store.Message) => void} */
+  onMessage = () => {};
+  /** Somebody came in or left. @type {(userId: string, came: boolean) => void} */
+  onCame = () => {};
+
+  #roomId;
+  #name;
+  #cipher;
+  #onRefused;
+  #socket;
+  #outbox;
+  /** @type {Set<(state: store.State) => void>} */
+  #listeners = new Set();
+  /** @type {store.State} */
+  #state;
+  #ended = new AbortController();
+
+  #token = '';
+  #joined = false;
+  #joinTurn = 0;
+  /** @type {() => void} resolves the question that a join is */
+  #answered = () => {};
+  #asking = false;
+  /** Frames are handled one after the other, also when decrypting takes a moment. */
+  #work = Promise.resolve();
+
+  /** @type {string | null} key of the message that waits for its acknowledgement */
+  #inFlight = null;
+  #failures = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #sendTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #joinTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #readTimer;
+
+  /** @type {store.Status} */
+  #status = 'online';
+  #heartbeat = 10_000; // ms, until the server says
+  #ticker = new Worker(new URL('./heartbeat.js', import.meta.url));
+  #started = false;
+
+  /**
+   * @param {object} options
+   * @param {string} options.roomId
+   * @param {string} options.name whom to be where no token is kept
+   * @param {import('./crypto.js').Cipher | null} options.cipher
+   * @param {(refusal: Refusal) => void} onRefused the room cannot be entered (any more)
+   */
+  constructor({ roomId, name, cipher }, onRefused) {
+    this.#roomId = roomId;
+    this.#name = name;
+    this.#cipher = cipher;
+    this.#onRefused = onRefused;
+    this.#state = store.initialState(roomId, name);
+    this.#outbox = new Outbox(roomId, cipher);
+    this.#socket = new Socket(socketUrl(), {
+      onOpen: () => this.#join(),
+      onFrame: (frame) => this.#queue(frame),
+      onConnection: (connection) => this.#onConnection(connection),
+    });
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  get isEncrypted() {
+    return this.#cipher !== null;
+  }
+
+  /** Ends together with the session. */
+  get signal() {
+    return this.#ended.signal;
+  }
+
+  /** @param {(state: store.State) => void} listener */
+  subscribe(listener) {
+    this.#listeners.add(listener);
+  }
+
+  async start() {
+    const { signal } = this.#ended;
+    const waiting = await this.#outbox.load();
+    if (signal.aborted) return;
+    this.#set(store.setPending(this.#state, waiting));
+    this.#set({ ...this.#state, cursor: earliestAttempt(waiting) });
+    this.#outbox.onRemoved((key) => this.#forget(key), signal);
+    this.#ticker.onmessage = () => this.#beat();
+    addEventListener('online', () => this.#comeBack(), { signal });
+    addEventListener('offline', () => this.#socket.lose(), { signal });
+    this.#started = true;
+    this.#socket.connect();
+  }
+
+  /** Stops without leaving: the name stays a member for the grace, as in a reload. */
+  stop() {
+    this.#ended.abort();
+    this.#answered();
+    clearTimeout(this.#sendTimer);
+    clearTimeout(this.#joinTimer);
+    clearTimeout(this.#readTimer);
+    this.#ticker.terminate();
+    this.#socket.close();
+  }
+
+  leave() {
+    this.#socket.send(frames.leave(this.#roomId));
+    this.stop();
+  }
+
+  /** Connects at once instead of waiting for the back-off. */
+  tryNow() {
+    if (this.#started && this.#state.connection.phase !== 'online') this.#socket.connect();
+  }
+
+  /** As `tryNow`, but not against the server's will. */
+  #comeBack() {
+    if (this.#state.connection.phase === 'offline') this.tryNow();
+  }
+
+  /** The page is looked at again: is the connection still what it seems to be? */
+  wake() {
+    this.#comeBack();
+    if (this.#socket.silence > this.#heartbeat / 2) this.#socket.probe(this.#pingFrame());
+  }
+
+  /** @param {store.Status} status */
+  setStatus(status) {
+    if (status === this.#status) return;
+    this.#status = status;
+    this.#ping();
+  }
+
+  // Sending
+
+  /** @param {string} text */
+  async send(text) {
+    const { pending, me } = this.#state;
+    const at = Math.max(Date.now(), (pending.at(-1)?.at ?? 0) + 1);
+    const entry = { key: newKey(), text, at, from: me };
+    this.#set(store.setUnreadAfter(store.setPending(this.#state, [...pending, entry]), null));
+    await this.#outbox.put(entry);
+    this.#flush();
+  }
+
+  /** @param {string} key */
+  retry(key) {
+    this.#change(key, { failed: undefined });
+    clearTimeout(this.#sendTimer);
+    this.#inFlight = null;
+    this.#flush();
+  }
+
+  /** @param {string} key */
+  discard(key) {
+    this.#outbox.remove(key);
+    this.#forget(key);
+    this.#flush();
+  }
+
+  /**
+   * Sends the oldest waiting message; the next goes out when it is stored. One at a time keeps the
+   * order whatever happens, and never runs into the rate limit by more than one message.
+   */
+  #flush() {
+    if (!this.#joined || this.#inFlight !== null) return;
+    const entry = this.#state.pending.find(({ failed }) => !failed || PASSING.has(failed));
+    if (!entry) return;
+    this.#inFlight = entry.key;
+    this.#sendTimer = setTimeout(() => this.#refused(entry.key, 'TIMEOUT'), ACK_TIMEOUT);
+    this.#transmit(entry);
+  }
+
+  /** @param {store.Pending} entry */
+  async #transmit(entry) {
+    const { me, cursor } = this.#state;
+    const after = entry.after ?? cursor ?? BEGINNING;
+    if (entry.after === undefined || entry.from !== me) {
+      this.#change(entry.key, { after, from: me });
+      await this.#outbox.put({ ...entry, after, from: me });
+    }
+    const text = this.#cipher ? await this.#cipher.seal(entry.text, me) : entry.text;
+    if (this.#inFlight === entry.key) this.#socket.send(frames.msg(this.#roomId, text, entry.key));
+  }
+
+  /** @param {string} key @param {string} code */
+  #refused(key, code) {
+    if (this.#inFlight === key) this.#inFlight = null;
+    if (REJOINED.has(code)) {
+      this.#joined = false;
+      this.#join();
+      return;
+    }
+    if (code !== 'RATE_LIMITED') this.#change(key, { failed: code });
+    clearTimeout(this.#sendTimer);
+    this.#sendTimer = setTimeout(() => this.#flush(), this.#pause(code) * (0.5 + Math.random() / 2));
+  }
+
+  /** How long to wait, at most, before the next message goes out after this error. @param {string} code */
+  #pause(code) {
+    if (code === 'RATE_LIMITED') return RATE_PAUSE;
+    return PASSING.has(code) ? Math.min(RETRY_LIMIT, RATE_PAUSE * 2 ** this.#failures++) : 0;
+  }
+
+  /**
+   * Takes what the server has stored out of the outbox, and lets the next one go. What another tab
+   * sent is that tab's to take out.
+   * @param {readonly store.Message[]} messages
+   */
+  #settle(messages) {
+    const { me, pending } = this.#state;
+    for (const { from, key } of messages) {
+      if (!key || from !== me || !pending.some((entry) => entry.key === key)) continue;
+      this.#outbox.remove(key);
+      if (key !== this.#inFlight) continue;
+      this.#inFlight = null;
+      this.#failures = 0;
+      clearTimeout(this.#sendTimer);
+    }
+  }
+
+  /** @param {string} key @param {Partial<store.Pending>} change */
+  #change(key, change) {
+    const pending = this.#state.pending.map((entry) => (entry.key === key ? { ...entry, ...change } : entry));
+    this.#set(store.setPending(this.#state, pending));
+  }
+
+  /** @param {string} key */
+  #forget(key) {
+    if (this.#inFlight === key) {
+      this.#inFlight = null;
+      clearTimeout(this.#sendTimer);
+    }
+    this.#set(store.setPending(this.#state, this.#state.pending.filter((entry) => entry.key !== key)));
+  }
+
+  // Reading
+
+  /** The view says so itself, so listeners are not told. @param {string} id the newest message seen */
+  markRead(id) {
+    const { me, reads } = this.#state;
+    const before = reads.get(me);
+    if (before && compareIds(before, id) >= 0) return;
+    this.#state = { ...this.#state, reads: new Map(reads).set(me, id) };
+    clearTimeout(this.#readTimer);
+    this.#readTimer = setTimeout(() => this.#ping(), READ_DELAY);
+  }
+
+  /** @param {string | null} id */
+  setUnreadAfter(id) {
+    if (id !== this.#state.unreadAfter) this.#set(store.setUnreadAfter(this.#state, id));
+  }
+
+  async loadOlder() {
+    const { older, messages } = this.#state;
+    if (older !== 'more' && older !== 'failed') return;
+    this.#set(store.setOlder(this.#state, 'loading'));
+    const before = messages[0]?.id ?? null;
+    const page = await this.#page(before);
+    this.#set(page ? store.receivePage(this.#state, before, page) : store.setOlder(this.#state, 'failed'));
+  }
+
+  /** @param {store.Hole} hole */
+  async loadHole(hole) {
+    if (hole.busy) return;
+    this.#set(store.setHoleBusy(this.#state, hole.before, true));
+    const page = await this.#page(hole.before);
+    this.#set(page
+      ? store.receivePage(this.#state, hole.before, page)
+      : store.setHoleBusy(this.#state, hole.before, false));
+  }
+
+  /** @param {string | null} before */
+  async #page(before) {
+    try {
+      const page = await getMessages(this.#roomId, before, PAGE);
+      return { ...page, messages: await this.#openAll(page.messages.filter(frames.isMessage)) };
+    } catch {
+      return null;
+    }
+  }
+
+  async #loadReads() {
+    try {
+      const list = await getMembers(this.#roomId);
+      this.#set(store.receiveReads(this.#state, list));
+    } catch {
+      // Positions come with the next `read` events then.
+    }
+    if (!this.#state.knowsReads) this.#set(store.beginReading(this.#state));
+  }
+
+  // The connection
+
+  /** @param {import('./socket.js').Connection} connection */
+  #onConnection(connection) {
+    if (connection.phase !== 'online') {
+      this.#joined = false;
+      this.#inFlight = null;
+      clearTimeout(this.#sendTimer);
+      clearTimeout(this.#joinTimer);
+      this.#joinTurn++;
+      this.#answered();
+    }
+    this.#set(store.setConnection(this.#state, connection));
+  }
+
+  /** Joins with the token of this browser, or by name while no other tab does. */
+  async #join() {
+    const turn = ++this.#joinTurn;
+    const known = loadIdentity(this.#roomId)?.token;
+    if (known) return this.#ask(known);
+    await withIdentityLock(this.#roomId, async () => {
+      if (turn !== this.#joinTurn) return;
+      await this.#ask(loadIdentity(this.#roomId)?.token ?? this.#name);
+    });
+  }
+
+  /** @param {string} token @returns {Promise<void>} settled by the answer, or by the loss of the connection */
+  #ask(token) {
+    if (!this.#socket.send(frames.join(this.#roomId, token, this.#state.cursor))) return Promise.resolve();
+    this.#token = token;
+    this.#asking = true;
+    return new Promise((resolve) => {
+      this.#answered = () => {
+        this.#asking = false;
+        resolve();
+      };
+    });
+  }
+
+  /** @param {frames.ErrorFrame} frame */
+  #onError({ code, message, key }) {
+    if (key) this.#refused(key, code);
+    else if (this.#asking) this.#onJoinRefused({ code, message });
+  }
+
+  /** @param {Refusal} refusal */
+  #onJoinRefused(refusal) {
+    const { code } = refusal;
+    this.#answered();
+    if (code === 'INVALID_TOKEN') {
+      const known = loadIdentity(this.#roomId);
+      // Another tab may have a newer token already. Otherwise the session is over: the name may be free.
+      if (known?.token === this.#token) saveIdentity(this.#roomId, this.#name, null);
+      this.#join();
+    } else if (PASSING.has(code) || code === 'RATE_LIMITED') {
+      this.#joinTimer = setTimeout(() => this.#join(), REJOIN * (0.25 + Math.random() * 0.75));
+    } else {
+      this.#end(refusal);
+    }
+  }
+
+  /** @param {Refusal} refusal */
+  #end(refusal) {
+    this.stop();
+    this.#onRefused(refusal);
+  }
+
+  // Frames
+
+  /** @param {frames.ServerFrame} frame */
+  #queue(frame) {
+    if (!this.#cipher) {
+      this.#handle(frame);
+      return;
+    }
+    this.#work = this.#work.then(async () => this.#handle(await this.#opened(frame))).catch(reportError);
+  }
+
+  /** @param {frames.ServerFrame} frame */
+  #handle(frame) {
+    if (this.#ended.signal.aborted) return;
+    if (frame.t === 'error') this.#onError(frame);
+    else if (frame.t === 'joined') this.#onJoined(frame);
+    else if (frame.t === 'msg') this.#onMessage(frame);
+    else this.#onOther(frame);
+  }
+
+  /** Comes after a join, and also by itself when events may have been missed. @param {frames.Joined} frame */
+  #onJoined(frame) {
+    if (frame.e2e && !this.#cipher) {
+      this.#end({ code: 'KEY_MISSING' });
+      return;
+    }
+    const messages = frame.messages.filter(frames.isMessage);
+    saveIdentity(this.#roomId, frame.me, frame.token);
+    this.#name = frame.me;
+    this.#answered();
+    const fresh = !this.#joined;
+    this.#joined = true;
+    this.#settle(messages);
+    this.#set(store.receive(this.#state, { ...frame, messages }));
+    if (frame.more) this.#doubtOld();
+    if (frame.heartbeat > 0) this.#heartbeat = frame.heartbeat * 1000;
+    this.#ticker.postMessage(this.#heartbeat);
+    this.#socket.settled();
+    if (!fresh) return;
+    this.#ping();
+    this.#flush();
+    this.#loadReads();
+  }
+
+  /** @param {frames.Msg} frame */
+  #onMessage(frame) {
+    const known = this.#state.messages;
+    this.#settle([frame]);
+    this.#set(store.receive(this.#state, frame));
+    this.#flush();
+    if (this.#state.messages !== known && frame.from !== this.#state.me) this.onMessage(frame);
+  }
+
+  /** @param {frames.Came | frames.Presence | frames.Read | frames.Members | frames.Pong} frame */
+  #onOther(frame) {
+    const known = frame.t === 'user_joined' && this.#state.members.has(frame.userId);
+    this.#set(store.receive(this.#state, frame));
+    const came = frame.t === 'user_joined';
+    if ((came || frame.t === 'user_left') && !known && frame.userId !== this.#state.me) {
+      this.onCame(frame.userId, came);
+    }
+  }
+
+  /**
+   * The answer has a gap and the server no longer knows keys that old: whether such a message was
+   * stored cannot be known, so the person decides.
+   */
+  #doubtOld() {
+    for (const { key, at, after } of this.#state.pending) {
+      if (after !== undefined && Date.now() - at > KEYS_LIVE) this.#change(key, { failed: 'UNCERTAIN' });
+    }
+  }
+
+  /** @param {frames.ServerFrame} frame @returns {Promise<frames.ServerFrame>} */
+  async #opened(frame) {
+    if (frame.t === 'msg') return { ...frame, ...(await this.#openOne(frame)) };
+    if (frame.t === 'joined') return { ...frame, messages: await this.#openAll(frame.messages.filter(frames.isMessage)) };
+    return frame;
+  }
+
+  /** @param {readonly frames.WireMessage[]} messages */
+  #openAll(messages) {
+    return Promise.all(messages.map((message) => this.#openOne(message)));
+  }
+
+  /** @param {frames.WireMessage} message @returns {Promise<store.Message>} */
+  async #openOne(message) {
+    return this.#cipher ? { ...message, ...(await this.#cipher.open(message.text, message.from)) } : message;
+  }
+
+  // Heartbeat
+
+  #beat() {
+    if (!this.#joined) return;
+    if (this.#socket.silence > this.#heartbeat * 2.5) this.#socket.lose();
+    else this.#socket.probe(this.#pingFrame());
+  }
+
+  #ping() {
+    if (this.#joined) this.#socket.send(this.#pingFrame());
+  }
+
+  #pingFrame() {
+    return frames.ping(this.#roomId, this.#status, this.#state.reads.get(this.#state.me) ?? null);
+  }
+
+  /** @param {store.State} next */
+  #set(next) {
+    if (next === this.#state || this.#ended.signal.aborted) return;
+    this.#state = next;
+    for (const listener of this.#listeners) listener(next);
+  }
+}
+
+/** Where to resume so that an attempt of an earlier page is surely seen. @param {readonly store.Pending[]} waiting */
+function earliestAttempt(waiting) {
+  const tried = waiting.flatMap(({ after }) => (after === undefined ? [] : [after]));
+  return tried.length > 0 ? tried.reduce((a, b) => (compareIds(a, b) < 0 ? a : b)) : null;
+}
+
+function socketUrl() {
+  const url = new URL('/ws', location.href);
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+  return url.href;
+}

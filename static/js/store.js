@@ -1,0 +1,232 @@
+// @ts-check
+// What the page knows about its room: pure functions from (state, event) to the next state. States
+// and everything in them are never changed in place, so the view compares by identity.
+
+import { compareIds, lowerBound } from './protocol.js';
+
+/**
+ * @typedef {import('./protocol.js').Status} Status
+ * @typedef {'undecryptable' | 'unencrypted'} Problem
+ * @typedef {import('./protocol.js').WireMessage & {problem?: Problem}} Message
+ * @typedef {{key: string, text: string, at: number, from: string, after?: string, failed?: string}} Pending
+ * @typedef {{after: string, before: string, busy?: boolean}} Hole Messages between these two ids are missing here.
+ * @typedef {'unknown' | 'more' | 'loading' | 'failed' | 'end'} Older
+ *
+ * @typedef {object} State
+ * @property {string} roomId
+ * @property {string} me
+ * @property {import('./socket.js').Connection} connection
+ * @property {ReadonlyMap<string, Status>} members
+ * @property {ReadonlyMap<string, string>} reads userId -> id of the last message read
+ * @property {boolean} knowsReads whether the positions of an earlier visit are known, so that reading on may begin
+ * @property {readonly Message[]} messages by id
+ * @property {readonly Hole[]} holes
+ * @property {Older} older what lies above the first message
+ * @property {readonly Pending[]} pending own messages not stored yet, oldest first
+ * @property {string | null} cursor id of the message delivered last; where to resume
+ * @property {string | null} unreadAfter the unread line stands behind this message
+ */
+
+/** @param {string} roomId @param {string} me @returns {State} */
+export function initialState(roomId, me) {
+  return {
+    roomId,
+    me,
+    connection: { phase: 'connecting' },
+    members: new Map(),
+    reads: new Map(),
+    knowsReads: false,
+    messages: [],
+    holes: [],
+    older: 'unknown',
+    pending: [],
+    cursor: null,
+    unreadAfter: null,
+  };
+}
+
+/**
+ * What each frame does. The messages in them are already decrypted.
+ * @type {{[T in 'joined' | 'msg' | 'user_joined' | 'user_left' | 'presence' | 'read' | 'members']:
+ *   (state: State, frame: any) => State}}
+ */
+const FRAMES = {
+  joined(state, /** @type {import('./protocol.js').Joined} */ frame) {
+    const last = state.messages.at(-1)?.id;
+    const first = frame.messages[0]?.id;
+    const next = addMessages({ ...state, me: frame.me }, frame.messages);
+    return {
+      ...next,
+      members: toMembers(frame.members, frame.away),
+      cursor: frame.messages.at(-1)?.id ?? state.cursor,
+      holes: frame.more && last && first && compareIds(last, first) < 0
+        ? [...next.holes, { after: last, before: first }]
+        : next.holes,
+      older: next.older === 'unknown' ? olderAtFirst(state, frame) : next.older,
+    };
+  },
+
+  msg(state, /** @type {import('./protocol.js').Msg} */ frame) {
+    return { ...addMessages(state, [frame]), cursor: frame.id };
+  },
+
+  user_joined(state, /** @type {import('./protocol.js').Came} */ { userId }) {
+    return { ...state, members: new Map(state.members).set(userId, 'online') };
+  },
+
+  user_left(state, /** @type {import('./protocol.js').Came} */ { userId }) {
+    const members = new Map(state.members);
+    members.delete(userId);
+    return { ...state, members };
+  },
+
+  presence(state, /** @type {import('./protocol.js').Presence} */ { userId, status }) {
+    return { ...state, members: new Map(state.members).set(userId, status) };
+  },
+
+  read(state, /** @type {import('./protocol.js').Read} */ { userId, id }) {
+    const before = state.reads.get(userId);
+    if (before && compareIds(before, id) >= 0) return state;
+    return { ...state, reads: new Map(state.reads).set(userId, id) };
+  },
+
+  members(state, /** @type {import('./protocol.js').Members} */ frame) {
+    return { ...state, members: toMembers(frame.members, frame.away) };
+  },
+};
+
+/** @param {State} state @param {import('./protocol.js').ServerFrame} frame @returns {State} */
+export function receive(state, frame) {
+  return frame.t === 'pong' || frame.t === 'error' ? state : FRAMES[frame.t](state, frame);
+}
+
+/**
+ * A page of history from before `before` came in by HTTP: it fills the top or a hole.
+ * @param {State} state
+ * @param {string | null} before
+ * @param {{messages: readonly Message[], hasMore: boolean}} page
+ * @returns {State}
+ */
+export function receivePage(state, before, page) {
+  const first = page.messages[0]?.id;
+  const next = addMessages(state, page.messages);
+  if (!state.holes.some((hole) => hole.before === before)) {
+    return { ...next, older: page.hasMore && first ? 'more' : 'end' };
+  }
+  const holes = state.holes.flatMap((hole) => {
+    if (hole.before !== before) return [hole];
+    const closed = !page.hasMore || !first || compareIds(first, hole.after) <= 0;
+    return closed ? [] : [{ after: hole.after, before: first }];
+  });
+  return { ...next, holes };
+}
+
+/** @param {State} state @param {Older} older @returns {State} */
+export const setOlder = (state, older) => ({ ...state, older });
+
+/** @param {State} state @param {string} before @param {boolean} busy @returns {State} */
+export const setHoleBusy = (state, before, busy) => ({
+  ...state,
+  holes: state.holes.map((hole) => (hole.before === before ? { ...hole, busy } : hole)),
+});
+
+/** @param {State} state @param {import('./socket.js').Connection} connection @returns {State} */
+export const setConnection = (state, connection) => ({ ...state, connection });
+
+/** @param {State} state @param {readonly Pending[]} pending @returns {State} */
+export const setPending = (state, pending) => ({ ...state, pending });
+
+/** @param {State} state @param {string | null} unreadAfter @returns {State} */
+export const setUnreadAfter = (state, unreadAfter) => ({ ...state, unreadAfter });
+
+/**
+ * Where everybody has read to, from the member list by HTTP.
+ * @param {State} state
+ * @param {readonly {userId: string, read?: string | null}[]} list
+ * @returns {State}
+ */
+export function receiveReads(state, list) {
+  return list.reduce(
+    (next, { userId, read }) => (read ? FRAMES.read(next, { userId, id: read }) : next),
+    state,
+  );
+}
+
+/**
+ * The positions of an earlier visit are in: what came since is unread.
+ * @param {State} state
+ * @returns {State}
+ */
+export function beginReading(state) {
+  return { ...state, knowsReads: true, unreadAfter: unreadBoundary(state) };
+}
+
+/**
+ * The message in front of the first unread one, where there is such.
+ * @param {State} state
+ * @returns {string | null}
+ */
+export function unreadBoundary({ messages, reads, me }) {
+  const read = reads.get(me);
+  if (!read) return null;
+  for (let i = lowerBound(messages, read); i < messages.length; i++) {
+    const isUnread = messages[i].from !== me && compareIds(messages[i].id, read) > 0;
+    if (isUnread) return messages[i - 1]?.id ?? read;
+  }
+  return null;
+}
+
+/** Messages of others behind `id`. @param {State} state @param {string | null} id */
+export function countUnread(state, id) {
+  if (!id) return 0;
+  let count = 0;
+  for (let i = state.messages.length - 1; i >= 0 && compareIds(state.messages[i].id, id) > 0; i--) {
+    if (state.messages[i].from !== state.me) count++;
+  }
+  return count;
+}
+
+/**
+ * Merges messages by id; what is already there stays the same object. Own pending messages that
+ * turn out to be stored are pending no more.
+ * @param {State} state
+ * @param {readonly Message[]} added
+ * @returns {State}
+ */
+function addMessages(state, added) {
+  const stored = new Set(added.filter((m) => m.from === state.me && m.key).map((m) => m.key));
+  const pending = state.pending.some((p) => stored.has(p.key))
+    ? state.pending.filter((p) => !stored.has(p.key))
+    : state.pending;
+  return { ...state, pending, messages: merge(state.messages, added) };
+}
+
+/** @param {readonly Message[]} list @param {readonly Message[]} added */
+function merge(list, added) {
+  const fresh = added.filter((message) => {
+    const at = lowerBound(list, message.id);
+    return list[at]?.id !== message.id;
+  });
+  if (fresh.length === 0) return list;
+  const last = list.at(-1);
+  const inOrder = !last || compareIds(last.id, fresh[0].id) < 0;
+  const all = [...list, ...fresh];
+  return inOrder ? all : all.sort((a, b) => compareIds(a.id, b.id));
+}
+
+/** @param {readonly string[]} members @param {readonly string[]} away @returns {Map<string, Status>} */
+function toMembers(members, away) {
+  const gone = new Set(away);
+  return new Map(members.map((userId) => [userId, gone.has(userId) ? 'away' : 'online']));
+}
+
+/**
+ * Whether there is history above what the first join brought. One that resumed from a message
+ * (for the outbox of an earlier page) always has that message above it.
+ * @param {State} state
+ * @param {import('./protocol.js').Joined} frame
+ * @returns {Older}
+ */
+function olderAtFirst(state, frame) {
+  return frame.more || state.cursor ? 'more' : 'end';
+}

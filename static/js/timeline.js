@@ -1,0 +1,51 @@
+// @ts-check
+// How messages stand together: which begins a day, which begins and ends a run of one author.
+
+import { compareIds } from './protocol.js';
+
+const RUN = 5 * 60_000; // ms of silence after which an author is named again
+
+/**
+ * @typedef {{from: string, timestamp: string, id?: string}} Entry
+ * @typedef {{day: boolean, first: boolean, last: boolean}} Place
+ */
+
+/** @param {string} a @param {string} b RFC 3339 */
+function sameDay(a, b) {
+  return new Date(a).toDateString() === new Date(b).toDateString();
+}
+
+/** @param {Entry | undefined} a @param {Entry | undefined} b @param {(a: Entry, b: Entry) => boolean} isCut */
+function together(a, b, isCut) {
+  return (
+    a !== undefined && b !== undefined && a.from === b.from &&
+    Date.parse(b.timestamp) - Date.parse(a.timestamp) < RUN &&
+    sameDay(a.timestamp, b.timestamp) && !isCut(a, b)
+  );
+}
+
+/**
+ * @param {Entry | undefined} previous
+ * @param {Entry} entry
+ * @param {Entry | undefined} next
+ * @param {(a: Entry, b: Entry) => boolean} isCut whether a line stands between two neighbours
+ * @returns {Place}
+ */
+export function placeOf(previous, entry, next, isCut) {
+  return {
+    day: !previous || !sameDay(previous.timestamp, entry.timestamp),
+    first: !together(previous, entry, isCut),
+    last: !together(entry, next, isCut),
+  };
+}
+
+/**
+ * Whether an id that is a boundary (unread line, hole) lies between two neighbours.
+ * @param {string | null} boundary
+ * @param {Entry} a
+ * @param {Entry} b
+ */
+export function liesBetween(boundary, a, b) {
+  if (!boundary || !a.id) return false;
+  return compareIds(a.id, boundary) <= 0 && (!b.id || compareIds(boundary, b.id) < 0);
+}

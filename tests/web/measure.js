@@ -1,0 +1,178 @@
+// Measures what the client promises: the weight of a first load, when it is usable on a slow network,
+// and what a message costs with 5,000 messages on the page. Starts a private Redis and linkroom.
+//
+//   LINKROOM=path/to/linkroom CHROMIUM=path/to/chromium node measure.js
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+const LINKROOM = process.env.LINKROOM ?? new URL('../../target/release/linkroom', import.meta.url).pathname;
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+
+const MESSAGES = 5000;
+const ARRIVING = 100; // messages that are measured
+const RUNS = 5; // of each page load; the middle one counts
+const LIMITS = { firstLoadBytes: 60_000, usableMs: 1000, messageMs: 4, frameMs: 50 };
+/** 'Fast 3G' as WebPageTest has it: 1.6 Mbit/s down, 768 kbit/s up, 150 ms. */
+const FAST_3G = { offline: false, latency: 150, downloadThroughput: 1.6e6 / 8, uploadThroughput: 768e3 / 8 };
+
+const dir = mkdtempSync(join(tmpdir(), 'linkroom-measure-'));
+const children = [];
+const failures = [];
+
+function report(what, value, limit, unit) {
+  const text = `${what}: ${Math.round(value * 100) / 100} ${unit}${limit ? ` (limit ${limit})` : ''}`;
+  console.log(text);
+  if (limit && value > limit) failures.push(text);
+}
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  return port;
+}
+
+async function startServer() {
+  const redis = await freePort();
+  children.push(spawn('redis-server', ['--port', redis, '--bind', '127.0.0.1', '--save', '', '--dir', dir], { stdio: 'ignore' }));
+  const env = {
+    ...process.env, REDIS_URL: `redis://127.0.0.1:${redis}`, LISTEN_ADDR: '127.0.0.1:0', DATA_DIR: dir,
+    HISTORY_MAX: '8000', MESSAGES_PER_SECOND: '10000', REQUESTS_PER_SECOND: '10000', LOG_LEVEL: 'error',
+  };
+  const linkroom = spawn(LINKROOM, { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  children.push(linkroom);
+  const [line] = await once(linkroom.stdout, 'data');
+  const base = /http:\S+/.exec(line)[0];
+  while (!(await fetch(`${base}/readyz`)).ok) await sleep(50);
+  return base;
+}
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const middle = (numbers) => numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
+
+async function post(url, body, token) {
+  const headers = { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) };
+  const answer = await (await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) })).json();
+  if (!answer.success) throw new Error(JSON.stringify(answer.error));
+  return answer.data;
+}
+
+/** A page in a browser profile of its own; `network` throttles it. */
+async function newPage(browser, network) {
+  const context = await browser.newContext({ locale: 'en-US', viewport: { width: 1200, height: 800 } });
+  const page = await context.newPage();
+  const devtools = await context.newCDPSession(page);
+  await devtools.send('Network.enable');
+  if (network) await devtools.send('Network.emulateNetworkConditions', network);
+  return { context, page, devtools };
+}
+
+/** Bytes over the wire, headers included, until the network is quiet, and time until `testid` can be used. */
+async function load(browser, url, testid, network) {
+  const { context, page, devtools } = await newPage(browser, network);
+  let bytes = 0;
+  devtools.on('Network.loadingFinished', ({ encodedDataLength }) => (bytes += encodedDataLength));
+  const start = performance.now();
+  await page.goto(url, { waitUntil: 'commit' });
+  await page.locator(`[data-testid="${testid}"]`).waitFor();
+  const usable = performance.now() - start;
+  await page.waitForLoadState('networkidle');
+  await context.close();
+  return { bytes, usable };
+}
+
+async function measureLoads(browser, base) {
+  const { roomId } = await post(`${base}/api/rooms`, { creatorName: 'Ann' });
+  for (const [name, url, testid] of [['landing page', base, 'name'], ['link to a room', `${base}/r/${roomId}`, 'nickname']]) {
+    const { bytes } = await load(browser, url, testid);
+    const usable = [];
+    for (let run = 0; run < RUNS; run++) usable.push((await load(browser, url, testid, FAST_3G)).usable);
+    report(`${name}, first load`, bytes, LIMITS.firstLoadBytes, 'bytes');
+    report(`${name}, usable on Fast 3G`, middle(usable), LIMITS.usableMs, 'ms');
+  }
+}
+
+/** Scrolls up until the whole history is on the page. */
+async function loadHistory(page) {
+  const older = page.locator('[data-testid="older"]');
+  while ((await older.getAttribute('data-state')) !== 'end') {
+    await page.evaluate(() => (document.querySelector('[data-testid="log"]').scrollTop = 0));
+    await sleep(50);
+  }
+}
+
+/** Longest gap between two frames while the log is scrolled through, in ms. */
+function longestFrame() {
+  return new Promise((resolve) => {
+    const log = document.querySelector('[data-testid="log"]');
+    log.scrollTop = log.scrollHeight;
+    const gaps = [];
+    let last = performance.now();
+    const step = (now) => {
+      gaps.push(now - last);
+      last = now;
+      log.scrollTop -= 120;
+      if (gaps.length < 300) requestAnimationFrame(step);
+      else resolve(gaps.slice(2).sort((a, b) => a - b));
+    };
+    requestAnimationFrame(step);
+  });
+}
+
+async function measureRoom(browser, base) {
+  const { roomId, token } = await post(`${base}/api/rooms`, { creatorName: 'Ann' });
+  const say = (n) => post(`${base}/api/rooms/${roomId}/messages`, { text: `message ${n}, with some words in it` }, token);
+  for (let n = 0; n < MESSAGES; n += 50) await Promise.all(Array.from({ length: 50 }, (_, i) => say(n + i)));
+
+  const { page, devtools } = await newPage(browser);
+  await page.goto(`${base}/r/${roomId}`);
+  await page.locator('[data-testid="nickname"]').fill('Ben');
+  await page.keyboard.press('Enter');
+  await page.locator('[data-testid="message"]').first().waitFor();
+  await loadHistory(page);
+  const count = await page.locator('[data-testid="message"]').count();
+  if (count < MESSAGES) throw new Error(`only ${count} messages on the page`);
+
+  const gaps = await page.evaluate(longestFrame);
+  report('scrolling, typical frame', gaps[Math.floor(gaps.length / 2)], undefined, 'ms');
+  report('scrolling, 99 of 100 frames', gaps[Math.floor(gaps.length * 0.99)], LIMITS.frameMs, 'ms');
+
+  await page.evaluate(() => (document.querySelector('[data-testid="log"]').scrollTop = 1e9));
+  await sleep(1000);
+  // Time of the thread itself: what other programs take from it does not count.
+  await devtools.send('Performance.enable', { timeDomain: 'threadTicks' });
+  const busy = async () => {
+    const { metrics } = await devtools.send('Performance.getMetrics');
+    return metrics.find(({ name }) => name === 'TaskDuration').value * 1000;
+  };
+  const idleFrom = await busy();
+  await sleep(ARRIVING * 40);
+  const idle = (await busy()) - idleFrom;
+  const from = await busy();
+  for (let n = 0; n < ARRIVING; n++) {
+    await say(`new ${n}`);
+    await sleep(40);
+  }
+  report('a message arrives, main thread', ((await busy()) - from - idle) / ARRIVING, LIMITS.messageMs, 'ms');
+}
+
+try {
+  const base = await startServer();
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
+  await measureLoads(browser, base);
+  await measureRoom(browser, base);
+  await browser.close();
+} finally {
+  for (const child of children.reverse()) child.kill();
+  rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
+}
+for (const failure of failures) console.error(`over the limit: ${failure}`);
+process.exit(failures.length > 0 ? 1 : 0);

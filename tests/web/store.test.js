@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import * as store from '../../static/js/store.js';
+
+const message = (id, from = 'Ann', more = {}) => ({ roomId: 'r', id, from, text: `text of ${id}`, timestamp: new Date(Number(id.split('-')[0])).toISOString(), ...more });
+const joined = (messages = [], more = {}) => ({
+  t: 'joined', roomId: 'r', me: 'Me', token: 'lr_x', members: ['Me', 'Ann'], away: ['Ann'], messages, more: false, heartbeat: 10, ...more,
+});
+const msg = (id, from, more) => ({ t: 'msg', ...message(id, from, more) });
+const start = () => store.initialState('r', 'Me');
+const play = (state, ...frames) => frames.reduce(store.receive, state);
+const ids = (state) => state.messages.map(({ id }) => id);
+
+describe('members', () => {
+  test('come with the join, and with every frame that tells the whole truth', () => {
+    const state = play(start(), joined());
+    assert.deepEqual([...state.members], [['Me', 'online'], ['Ann', 'away']]);
+    const again = play(state, { t: 'members', roomId: 'r', members: ['Ben'], away: [] });
+    assert.deepEqual([...again.members], [['Ben', 'online']]);
+  });
+
+  test('come, change and go', () => {
+    const state = play(start(), joined(),
+      { t: 'user_joined', roomId: 'r', userId: 'Ben' },
+      { t: 'presence', roomId: 'r', userId: 'Ben', status: 'away' },
+      { t: 'user_left', roomId: 'r', userId: 'Ann' });
+    assert.deepEqual([...state.members], [['Me', 'online'], ['Ben', 'away']]);
+  });
+});
+
+describe('messages', () => {
+  test('stand in the order of their ids, each once', () => {
+    const state = play(start(), joined([message('5-1'), message('5-9')]), msg('5-10', 'Ann'), msg('5-9', 'Ann'), msg('5-2', 'Ann'), msg('10-0', 'Ann'));
+    assert.deepEqual(ids(state), ['5-1', '5-2', '5-9', '5-10', '10-0']);
+  });
+
+  test('that are known stay the same objects', () => {
+    const before = play(start(), joined([message('1-1')]));
+    const after = play(before, joined([message('1-1'), message('2-1')]));
+    assert.equal(after.messages[0], before.messages[0]);
+    assert.equal(play(after, msg('2-1', 'Ann')).messages, after.messages);
+  });
+
+  test('resume behind the one that was delivered last', () => {
+    assert.equal(play(start(), joined([message('1-1')]), msg('7-3', 'Ann')).cursor, '7-3');
+    assert.equal(play(start(), joined()).cursor, null);
+  });
+
+  test('of one’s own take the place of what was waiting', () => {
+    const waiting = store.setPending(play(start(), joined()), [
+      { key: 'a', text: 'x', at: 1, from: 'Me' },
+      { key: 'b', text: 'y', at: 2, from: 'Me' },
+    ]);
+    assert.deepEqual(play(waiting, msg('3-1', 'Me', { key: 'a' })).pending.map(({ key }) => key), ['b']);
+    assert.equal(play(waiting, msg('3-1', 'Mallory', { key: 'a' })).pending.length, 2);
+    assert.deepEqual(play(waiting, joined([message('3-1', 'Me', { key: 'b' })])).pending.map(({ key }) => key), ['a']);
+  });
+});
+
+describe('history', () => {
+  test('begins where the first join says so', () => {
+    assert.equal(play(start(), joined([message('1-1')])).older, 'end');
+    assert.equal(play(start(), joined([message('1-1')], { more: true })).older, 'more');
+    assert.equal(play({ ...start(), cursor: '0-5' }, joined([message('1-1')])).older, 'more');
+  });
+
+  test('fills the top page by page', () => {
+    const state = play(start(), joined([message('9-1')], { more: true }));
+    const next = store.receivePage(state, '9-1', { messages: [message('7-1'), message('8-1')], hasMore: true });
+    assert.deepEqual(ids(next), ['7-1', '8-1', '9-1']);
+    assert.equal(next.older, 'more');
+    assert.equal(store.receivePage(next, '7-1', { messages: [], hasMore: false }).older, 'end');
+  });
+
+  test('that is missing between two messages is a hole', () => {
+    const state = play(start(), joined([message('1-1')]), joined([message('9-1')], { more: true }));
+    assert.deepEqual(state.holes, [{ after: '1-1', before: '9-1' }]);
+    assert.equal(state.older, 'end');
+  });
+
+  test('is no hole when the resync overlaps', () => {
+    const state = play(start(), joined([message('1-1'), message('2-1')]), joined([message('2-1'), message('3-1')], { more: true }));
+    assert.deepEqual(state.holes, []);
+  });
+
+  test('fills a hole until it meets what is known', () => {
+    const hole = play(start(), joined([message('1-1'), message('2-1')]), joined([message('9-1')], { more: true }));
+    const smaller = store.receivePage(hole, '9-1', { messages: [message('7-1'), message('8-1')], hasMore: true });
+    assert.deepEqual(smaller.holes, [{ after: '2-1', before: '7-1' }]);
+    const closed = store.receivePage(smaller, '7-1', { messages: [message('2-1'), message('3-1')], hasMore: true });
+    assert.deepEqual(closed.holes, []);
+    assert.deepEqual(ids(closed), ['1-1', '2-1', '3-1', '7-1', '8-1', '9-1']);
+    assert.deepEqual(store.receivePage(smaller, '7-1', { messages: [], hasMore: false }).holes, []);
+  });
+});
+
+describe('reading', () => {
+  const read = (userId, id) => ({ t: 'read', roomId: 'r', userId, id });
+
+  test('never goes back', () => {
+    const state = play(start(), joined(), read('Ann', '5-10'), read('Ann', '5-9'));
+    assert.equal(state.reads.get('Ann'), '5-10');
+  });
+
+  test('counts only what others wrote', () => {
+    const state = play(start(), joined([message('1-1'), message('2-1', 'Me'), message('3-1'), message('4-1')]));
+    assert.equal(store.countUnread(state, '1-1'), 2);
+    assert.equal(store.countUnread(state, '4-1'), 0);
+    assert.equal(store.countUnread(state, null), 0);
+  });
+
+  test('begins where an earlier visit ended, with a line', () => {
+    const state = store.receiveReads(play(start(), joined([message('1-1'), message('2-1')])), [{ userId: 'Me', read: '1-1' }, { userId: 'Ann', read: null }]);
+    assert.equal(store.beginReading(state).unreadAfter, '1-1');
+    assert.equal(store.beginReading(play(start(), joined([message('1-1')]))).unreadAfter, null);
+  });
+});
+
+test('the unread line stands in front of the first message of somebody else', () => {
+  const read = { t: 'read', roomId: 'r', userId: 'Me', id: '1-1' };
+  const state = play(start(), joined([message('1-1'), message('2-1', 'Me'), message('3-1'), message('4-1')]), read);
+  assert.equal(store.unreadBoundary(state), '2-1');
+  assert.equal(store.unreadBoundary(play(state, { ...read, id: '4-1' })), null);
+  assert.equal(store.unreadBoundary(play(start(), joined([message('1-1')]))), null);
+});
+
+test('no frame changes a state in place', () => {
+  const state = Object.freeze(play(start(), joined([message('1-1')])));
+  const copy = structuredClone(state);
+  play(state, msg('2-1', 'Ann'), { t: 'user_left', roomId: 'r', userId: 'Ann' }, { t: 'read', roomId: 'r', userId: 'Ann', id: '1-1' }, joined([], { more: true }));
+  assert.deepEqual(state, copy);
+});
