@@ -68,8 +68,13 @@ fn is_welcome(app: &App, headers: &HeaderMap) -> bool {
     let host = origin.split_once("://").map(|(_, host)| host);
     let settings = &app.settings;
     host == text(header::HOST)
-        || settings.public_url.as_deref().is_some_and(|url| url.starts_with(origin))
+        || settings.public_url.as_deref().is_some_and(|url| is_origin_of(origin, url))
         || settings.allowed_origins.iter().any(|allowed| allowed == "*" || allowed == origin)
+}
+
+/// Whether a page under `url` has this origin: scheme, host and port, and nothing more.
+fn is_origin_of(origin: &str, url: &str) -> bool {
+    url.strip_prefix(origin).is_some_and(|path| path.is_empty() || path.starts_with('/'))
 }
 
 fn accept_language(headers: &HeaderMap) -> Language {
@@ -80,4 +85,20 @@ fn accept_language(headers: &HeaderMap) -> Language {
 fn address(parts: &Parts) -> std::net::IpAddr {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(address)| address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_origin_of;
+
+    #[test]
+    fn an_origin_is_all_of_it() {
+        assert!(is_origin_of("https://rooms.example", "https://rooms.example"));
+        assert!(is_origin_of("https://rooms.example", "https://rooms.example/chat"));
+        for other in
+            ["https://rooms", "https://", "http://rooms.example", "https://rooms.example.x"]
+        {
+            assert!(!is_origin_of(other, "https://rooms.example"), "{other}");
+        }
+    }
 }
