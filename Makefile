@@ -1,0 +1,59 @@
+# Two commands do everything, installing what is missing: `make run` and `make test`.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test setup build fmt lint web compose readme settings-table
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+# Not optimised: the first page is there in a third of the time, the tests use the same build, and a
+# few dozen people notice nothing. For more, `make build` and run target/release/linkroom.
+run: ## Start linkroom on http://127.0.0.1:8080
+	@scripts/setup.sh run
+	@cargo run --locked
+
+# The test runner's own summary comes last.
+test: setup lint compose web readme ## Run every check and test
+	cargo test --locked --lib --bins
+	cargo test --locked --doc
+	cargo test --locked --test '*'
+
+setup: ## Install what the tests need
+	@scripts/setup.sh test
+
+build: ## Build the program for use: target/release/linkroom
+	@scripts/setup.sh run
+	cargo build --locked --release
+
+fmt: ## Format the source
+	cargo fmt
+
+lint: ## Check the source: format, clippy, documentation, scripts
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	for script in scripts/*.sh .ci/run; do sh -n $$script || exit 1; done
+
+# Debian 12 has Node.js 18, where the browser's crypto is still behind a flag.
+node_options = $$(node -p "parseInt(process.versions.node) < 19 ? '--experimental-global-webcrypto' : ''")
+
+web: tests/web/node_modules ## Check and test the web client's modules
+	npm --prefix tests/web run --silent check
+	cd tests/web && NODE_OPTIONS="$(node_options)" npm run --silent test
+
+compose: tests/compose/node_modules ## Check docker-compose.yml against the Compose schema
+	npm --prefix tests/compose test --silent
+
+tests/%/node_modules: tests/%/package-lock.json
+	npm --prefix $(@D) ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+readme: ## Run the README's commands; compare its settings with --help
+	cargo build --locked
+	scripts/settings-table.sh --check
+	scripts/readme-tour.sh
+
+settings-table: ## Write the README's table of settings anew
+	cargo build --locked
+	scripts/settings-table.sh

@@ -1,0 +1,109 @@
+#!/bin/sh
+# Runs the README's tour as a reader would paste it, against a private node and a private Redis,
+# and compares what is printed with what the README shows.
+#
+# Between `<!-- tour -->` and `<!-- /tour -->` every ```sh block is run, all in one shell, and the
+# ```text block after it is what it prints. Ids, tokens, times and counts differ from run to run
+# and are not compared. A ```shell block stays open until Ctrl-C, and is not run.
+set -eu
+cd "$(dirname "$0")/.."
+
+program=${CARGO_TARGET_DIR:-target}/debug/linkroom
+work=$(mktemp -d)
+redis=
+node=
+stop() {
+  for process in $node $redis; do
+    kill "$process" 2>/dev/null || true
+    wait "$process" 2>/dev/null || true
+  done
+  rm -rf "$work"
+}
+trap stop EXIT
+
+fail() {
+  echo "readme-tour: $*" >&2
+  exit 1
+}
+
+# eventually COMMAND...: waits until it succeeds, 10 seconds at most.
+eventually() {
+  tries=0
+  until "$@"; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 200 ] || return 1
+    sleep 0.05
+  done
+}
+
+# A port that another Redis has makes ours exit: the next one is tried.
+start_redis() {
+  redis_port=$((20000 + $$ % 10000))
+  for _ in 1 2 3 4 5; do
+    redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --dir "$work" >"$work/redis.log" &
+    redis=$!
+    eventually grep -Eq 'Ready to accept|Failed listening' "$work/redis.log" || true
+    if grep -q 'Ready to accept' "$work/redis.log"; then return; fi
+    redis_port=$((redis_port + 1))
+  done
+  fail "no private Redis: $(cat "$work/redis.log")"
+}
+
+start_node() {
+  REDIS_URL=redis://127.0.0.1:$redis_port LISTEN_ADDR=127.0.0.1:0 "$program" \
+    >"$work/node.out" 2>"$work/node.log" &
+  node=$!
+  eventually grep -q 'linkroom: open' "$work/node.out" || fail "$(cat "$work/node.log")"
+  node_port=$(sed 's/.*://' "$work/node.out")
+  eventually curl -sf -o "$work/ready" "http://127.0.0.1:$node_port/readyz" || fail "never ready"
+}
+
+# The reader's localhost:8080 is our node, the reader's redis-cli asks our Redis and answers as it
+# does on a terminal.
+curl() { command curl --connect-to "localhost:8080:127.0.0.1:$node_port" "$@"; }
+redis_cli() { command redis-cli -p "$redis_port" --no-raw "$@"; }
+
+# Writes the blocks as NN.sh, and what they print as NN.text.
+cut_blocks() {
+  awk -v work="$work" '
+    /^<!-- tour -->$/ { tour = 1 }
+    /^<!-- \/tour -->$/ { tour = 0 }
+    /^```/ && file != "" { file = ""; next }
+    tour && /^```sh$/ { block++; file = sprintf("%s/%02d.sh", work, block) }
+    tour && /^```text$/ { file = sprintf("%s/%02d.text", work, block) }
+    file != "" && !/^```/ { print > file }' README.md
+}
+
+# What differs from run to run, by its kind.
+leave_out_chance() {
+  sed -E \
+    -e 's/lr_[A-Za-z0-9._-]+/TOKEN/g' \
+    -e 's/[0-9]{13}-[0-9]+/MESSAGE/g' \
+    -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z/TIME/g' \
+    -e 's/\(integer\) [0-9]+/(integer) N/g' \
+    -e 's/"roomId":"[0-9A-Za-z]+"/"roomId":"ROOM"/g' \
+    -e 's|/r/[0-9A-Za-z]+|/r/ROOM|g' |
+    awk 1 # ends the last line
+}
+
+start_redis
+start_node
+cut_blocks
+[ -e "$work/01.sh" ] || fail "README.md has no tour"
+alias redis-cli=redis_cli
+for block in "$work"/??.sh; do
+  # A reader's shell goes on after an error.
+  set +eu
+  # shellcheck disable=SC1090 # the blocks are in README.md
+  . "$block" >"$block.printed" 2>&1
+  set -eu
+  [ -e "${block%.sh}.text" ] || : >"${block%.sh}.text"
+  leave_out_chance <"${block%.sh}.text" >"$block.expected"
+  leave_out_chance <"$block.printed" >"$block.compared"
+  diff -u --label README.md --label printed "$block.expected" "$block.compared" || {
+    echo "--- the block:" >&2
+    cat "$block" >&2
+    fail "this prints something else than README.md shows"
+  }
+done
+echo "readme-tour: $(find "$work" -name '??.sh' | wc -l) blocks print what README.md shows"

@@ -1,0 +1,102 @@
+#!/bin/sh
+# Installs what `make run` or `make test` needs and this machine lacks.
+#
+#   scripts/setup.sh run     a C compiler (Rust's linker) and redis-server
+#   scripts/setup.sh test    also Chromium, fonts, Node.js, and rustfmt and clippy
+#
+# What is there already is left as it is, whatever its version. With nothing missing it says
+# nothing and changes nothing.
+set -eu
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+missing=
+# want COMMAND PACKAGE...: notes the packages if the command is not there.
+want() {
+  have "$1" && return
+  shift
+  missing="$missing $*"
+}
+
+want_for_running() {
+  want cc gcc libc6-dev
+  want redis-server redis-server
+}
+
+want_for_testing() {
+  want_for_running
+  want setpriv util-linux
+  want chromium chromium
+  want chromedriver chromium-driver
+  want node nodejs
+  want npm npm
+  # Without a font for it Chromium draws Korean as empty boxes.
+  has_korean_font || missing="$missing fonts-noto-cjk"
+}
+
+has_korean_font() {
+  have fc-list && fc-list :lang=ko | grep -q .
+}
+
+fail() {
+  echo "setup: $*" >&2
+  exit 1
+}
+
+install_packages() {
+  have apt-get || fail "please install (named here as in Debian):$missing"
+  sudo=
+  if [ "$(id -u)" -ne 0 ]; then
+    sudo=sudo
+    have sudo || fail "root or sudo is needed to install:$missing"
+  fi
+  echo "setup: installing$missing"
+  log=$(mktemp)
+  trap clean_up EXIT
+  forbid_services
+  # shellcheck disable=SC2086 # the packages are words
+  if ! { apt_get update && apt_get install --no-install-recommends $missing; } >"$log" 2>&1; then
+    cat "$log" >&2
+    fail "apt-get could not install:$missing"
+  fi
+  if [ "$policy" ] && have systemctl; then
+    $sudo systemctl --quiet disable redis-server.service 2>/dev/null || true
+  fi
+}
+
+apt_get() {
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 "$@"
+}
+
+# Debian starts the services that it installs, now and at every boot. linkroom starts a
+# redis-server of its own, or uses the one that you run: nobody asked for a third.
+policy=
+forbid_services() {
+  [ -e /usr/sbin/policy-rc.d ] && return
+  policy=/usr/sbin/policy-rc.d
+  printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
+  $sudo chmod 755 "$policy"
+}
+
+clean_up() {
+  rm -f "$log"
+  [ -z "$policy" ] || $sudo rm -f "$policy"
+}
+
+add_rust_component() {
+  cargo "$1" --version >/dev/null 2>&1 && return
+  have rustup || fail "please install cargo-$1"
+  rustup --quiet component add "$2"
+}
+
+have cargo || fail "please install Rust: https://rustup.rs"
+case "${1:-}" in
+  run) want_for_running ;;
+  test)
+    want_for_testing
+    add_rust_component fmt rustfmt
+    add_rust_component clippy clippy
+    ;;
+  *) fail "use: scripts/setup.sh run|test" ;;
+esac
+[ -z "$missing" ] || install_packages

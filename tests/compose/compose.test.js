@@ -1,0 +1,51 @@
+// docker-compose.yml against the Compose schema, and what a schema cannot say.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import Ajv from "ajv";
+import addFormats from "ajv-formats";
+import { parse } from "yaml";
+
+const read = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
+const compose = parse(read("../../docker-compose.yml"), { merge: true });
+const nodes = [compose.services["node-a"], compose.services["node-b"]];
+const seconds = (text) => Number(/^(\d+)s$/.exec(text)[1]);
+
+test("it follows the schema", () => {
+  // ajv knows this draft under its http: name only, and it is the default.
+  const { $schema: _, ...schema } = JSON.parse(read("compose-spec.json"));
+  const ajv = addFormats(new Ajv({ strict: false, allErrors: true }));
+  const follows = ajv.compile(schema);
+  assert.ok(follows(compose), ajv.errorsText(follows.errors, { separator: "\n" }));
+  assert.ok(!follows({ services: { redis: { imago: "redis" } } }), "the schema finds mistakes");
+});
+
+test("only this machine reaches it", () => {
+  for (const [name, { ports = [] }] of Object.entries(compose.services)) {
+    for (const port of ports) assert.match(port, /^127\.0\.0\.1:\d+:\d+$/, name);
+  }
+});
+
+test("every service has a health check, and waits for healthy ones", () => {
+  for (const [name, { healthcheck, depends_on = {} }] of Object.entries(compose.services)) {
+    assert.ok(healthcheck?.test, name);
+    for (const [other, { condition }] of Object.entries(depends_on)) {
+      assert.equal(condition, "service_healthy", `${name} on ${other}`);
+    }
+  }
+});
+
+test("a node has time to drain", () => {
+  for (const { environment, stop_grace_period } of nodes) {
+    assert.ok(seconds(stop_grace_period) > seconds(environment.DRAIN_TIMEOUT));
+  }
+});
+
+test("the balancer knows every node, and the volume is declared", () => {
+  const nginx = read("../../deploy/nginx.conf");
+  const balanced = [...nginx.matchAll(/^ +server ([a-z-]+):8080 /gm)].map(([, name]) => name);
+  assert.deepEqual(balanced, Object.keys(compose.services.balancer.depends_on));
+  assert.deepEqual(Object.keys(compose.volumes), ["redis-data"]);
+});
