@@ -42,7 +42,7 @@ start_redis() {
   for _ in 1 2 3 4 5; do
     redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --dir "$work" >"$work/redis.log" &
     redis=$!
-    eventually grep -Eq 'Ready to accept|Failed listening' "$work/redis.log" || true
+    eventually grep -Eqs 'Ready to accept|Failed listening' "$work/redis.log" || true
     if grep -q 'Ready to accept' "$work/redis.log"; then return; fi
     redis_port=$((redis_port + 1))
   done
@@ -53,7 +53,7 @@ start_node() {
   REDIS_URL=redis://127.0.0.1:$redis_port LISTEN_ADDR=127.0.0.1:0 "$program" \
     >"$work/node.out" 2>"$work/node.log" &
   node=$!
-  eventually grep -q 'linkroom: open' "$work/node.out" || fail "$(cat "$work/node.log")"
+  eventually grep -qs 'linkroom: open' "$work/node.out" || fail "$(cat "$work/node.log")"
   node_port=$(sed 's/.*://' "$work/node.out")
   eventually curl -sf -o "$work/ready" "http://127.0.0.1:$node_port/readyz" || fail "never ready"
 }
