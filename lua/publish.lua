@@ -1,6 +1,6 @@
 -- Stores a message, then tells the room: one call, however many members.
--- KEYS 4: 1 room, 2 messages, 3 user's session, 4 user's rate, and where the sender gave a key
---         5 user's idempotency key
+-- KEYS 5: 1 room, 2 messages, 3 user's session, 4 user's rate, 5 user's idempotency key, left out
+--         where the sender gave none
 -- ARGV 13: 1 roomId, 2 the room's channel, 3 user, 4 the session's field that admits the sender:
 --          'token', or 'conn:' and a connection id, 5 the token hash that the field must hold, or
 --          '' where its presence is enough, 6 text, 7 idempotency key or '', 8 messages a second a

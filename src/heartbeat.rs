@@ -95,7 +95,7 @@ impl Heartbeat {
             return self.fanout.release(&room.id);
         }
         if let Err(error) = self.try_beat(room).await {
-            warn!(room = %room.id, %error, "heartbeat failed");
+            warn!(%error, "a heartbeat failed");
         }
     }
 
@@ -157,7 +157,7 @@ impl Heartbeat {
         }
         let tag = heartbeat_tag(room.next_heartbeat());
         let taken = self.scripts.restore(&room.id, &tag, &facts, &users).await?;
-        info!(room = %room.id, users = users.len(), "restored");
+        info!(users = users.len(), "restored a room");
         for seat in seats.iter().filter(|seat| taken.contains(&seat.who.user)) {
             self.fanout.leave(&room.id, seat.handle.id());
             let error = Error::new(Code::InvalidToken);

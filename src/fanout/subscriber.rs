@@ -4,7 +4,14 @@
 //! after the SUBSCRIBE, and after every reconnect all channels are subscribed again by hand and
 //! every room is asked how far it has come.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use fred::{
     error::Error as RedisError,
@@ -37,22 +44,30 @@ pub(super) enum Change {
 
 /// Starts the subscription's tasks.
 pub(super) fn start(fanout: &Fanout, wanted: mpsc::Receiver<Change>) {
-    let probed = watch::Sender::new(0);
-    let answers = probed.subscribe();
+    let signs = Arc::new(SignsOfLife::default());
     // Listening begins before the first connection is up, so that none is missed.
     let payloads = fanout.0.redis.subscriber().message_rx();
     let reconnects = fanout.0.redis.subscriber().reconnect_rx();
     let tasks = &fanout.0.tasks;
-    tasks.spawn(read(fanout.clone(), payloads, probed));
+    tasks.spawn(read(fanout.clone(), payloads, signs.clone()));
     tasks.spawn(keep_subscribed(fanout.clone(), wanted, reconnects));
-    tasks.spawn(probe(fanout.clone(), answers));
+    tasks.spawn(probe(fanout.clone(), signs));
+}
+
+/// What shows that the subscription lives.
+#[derive(Default)]
+struct SignsOfLife {
+    /// Payloads that came in.
+    payloads: AtomicU64,
+    /// The latest probe that came back.
+    probed: watch::Sender<u64>,
 }
 
 /// Hands on what comes in. Nothing here waits for anything but the subscription.
 async fn read(
     fanout: Fanout,
     mut payloads: tokio::sync::broadcast::Receiver<Payload>,
-    probed: watch::Sender<u64>,
+    signs: Arc<SignsOfLife>,
 ) {
     let style = fanout.0.redis.key_style();
     loop {
@@ -62,13 +77,14 @@ async fn read(
         };
         match payload {
             Ok(payload) => {
+                signs.payloads.fetch_add(1, Ordering::Relaxed);
                 let Some(text) = payload.value.as_str() else {
                     fanout.0.metrics.foreign_frame(false);
                     continue;
                 };
                 match style.room_of_channel(&payload.channel) {
                     Some(room) => fanout.on_frame(&room, &text),
-                    None => on_node_word(&fanout, &text, &probed),
+                    None => on_node_word(&fanout, &text, &signs),
                 }
             }
             Err(RecvError::Lagged(lost)) => {
@@ -81,12 +97,12 @@ async fn read(
     }
 }
 
-fn on_node_word(fanout: &Fanout, text: &str, probed: &watch::Sender<u64>) {
+fn on_node_word(fanout: &Fanout, text: &str, signs: &SignsOfLife) {
     match NodeWord::decode(text) {
         Some(NodeWord::Fence(room, fence)) => fanout.on_fence(&room, fence),
         Some(NodeWord::Members(room, events, frame)) => fanout.on_members(&room, events, frame),
         Some(NodeWord::Probe(number)) => {
-            probed.send_replace(number);
+            signs.probed.send_replace(number);
         }
         None => fanout.0.metrics.foreign_frame(false),
     }
@@ -188,8 +204,8 @@ async fn make(fanout: &Fanout, changes: impl Iterator<Item = Change>) -> Result<
 }
 
 /// Asks over and over whether what is published still comes in: a subscription can die in silence
-/// while its connection looks healthy.
-async fn probe(fanout: Fanout, mut answers: watch::Receiver<u64>) {
+/// while its connection looks healthy. One through which anything came lately is only busy.
+async fn probe(fanout: Fanout, signs: Arc<SignsOfLife>) {
     let mut number = 0;
     loop {
         tokio::select! {
@@ -201,11 +217,28 @@ async fn probe(fanout: Fanout, mut answers: watch::Receiver<u64>) {
         if redis.publish_to_self(&frame::probe(number)).await.is_err() {
             continue;
         }
-        let answer = answers.wait_for(|answered| *answered >= number);
-        if tokio::time::timeout(fanout.0.patience, answer).await.is_err() && redis.is_up() {
+        if !signs.seen(number, fanout.0.patience).await && redis.is_up() {
             warn!("the subscription is dead; connecting anew");
             // Where this fails, the next probe asks for it again.
             let _ = redis.subscriber().force_reconnection().await;
+        }
+    }
+}
+
+impl SignsOfLife {
+    /// Waits until the probe is back, for as long as anything comes in at all. `false` where
+    /// nothing did for `patience`.
+    async fn seen(&self, probe: u64, patience: Duration) -> bool {
+        let mut probed = self.probed.subscribe();
+        loop {
+            let before = self.payloads.load(Ordering::Relaxed);
+            let back = probed.wait_for(|latest| *latest >= probe);
+            if tokio::time::timeout(patience, back).await.is_ok() {
+                return true;
+            }
+            if self.payloads.load(Ordering::Relaxed) == before {
+                return false;
+            }
         }
     }
 }

@@ -1,6 +1,9 @@
 //! One typed function for each Lua script, and the only place that knows their arguments, replies
 //! and status words. What a script does and promises stands at the head of its file.
 
+mod types;
+mod wire;
+
 use std::{sync::Arc, time::Duration};
 
 use fred::{
@@ -8,13 +11,20 @@ use fred::{
     types::scripts::Script,
 };
 
-use super::{Redis, keys::KeyStyle, keys::RoomKeys};
+use super::{
+    Redis,
+    keys::{KeyStyle, RoomKeys},
+};
 use crate::{
-    error::{Code, Error},
-    message::Message,
+    error::Error,
     names::{MessageId, RoomId, Status, Token, UserId},
     settings::{Durability, Settings},
 };
+pub use types::{
+    Beat, Departure, Heard, Join, Member, MessagePage, Missed, Page, Published, Restored,
+    RoomFacts, RoomState, Sender, Snapshot,
+};
+use wire::{Reply, flag, ms, number, optional, push_connections};
 
 /// Joins an entry script to the fragments that it calls, in the order in which they need each
 /// other. The first line makes Redis check before it starts that it may write at all, so that no
@@ -57,173 +67,6 @@ struct Inner {
     catch_up: Named,
     tell_members: Named,
     restore: Named,
-}
-
-/// Who wants to join, and how it proves who it is.
-pub struct Join<'a> {
-    /// The user to be.
-    pub user: &'a UserId,
-    /// Its token: a new one for a guest, else the one that was presented.
-    pub token: &'a Token,
-    /// Whether the name must be free.
-    pub guest: bool,
-    /// The connection that joins.
-    pub connection: &'a str,
-    /// What the connection shows.
-    pub status: Status,
-    /// The last message that it has seen.
-    pub since: Option<MessageId>,
-}
-
-/// A room as it was at one moment.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// The members' names as a JSON array, ready to send.
-    pub members: String,
-    /// Those of them that are away, likewise.
-    pub away: String,
-    /// What is needed to restore the room.
-    pub facts: RoomFacts,
-    /// When the user first joined, milliseconds on Redis's clock.
-    pub joined_at_ms: u64,
-    /// The last message that the snapshot accounts for.
-    pub tip: MessageId,
-    /// How many events the room had seen.
-    pub events: u64,
-    /// Whether there are messages that the snapshot leaves out.
-    pub more: bool,
-    /// Messages, oldest first.
-    pub messages: Vec<Message>,
-}
-
-/// What Redis keeps of a room itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomFacts {
-    /// Who made it.
-    pub creator: String,
-    /// When, milliseconds on Redis's clock.
-    pub created_at_ms: u64,
-    /// Whether its texts are sealed end to end.
-    pub e2e: bool,
-    /// What the ids of its messages are made with.
-    pub secret: String,
-}
-
-/// Who sends a message.
-pub enum Sender<'a> {
-    /// A connection that is in the room.
-    Connection(&'a str),
-    /// Whoever holds the token of a live session.
-    Session(&'a Token),
-}
-
-/// What became of a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Published {
-    /// It was stored under this id, and the room was told.
-    Stored(MessageId),
-    /// A retry: the message was stored before.
-    Repeat {
-        /// its id
-        id: MessageId,
-        /// its text
-        text: String,
-    },
-}
-
-/// What a node says of one user's connections in one room.
-#[derive(Clone, Debug)]
-pub struct Beat {
-    /// The user.
-    pub user: UserId,
-    /// The last message that it has read, if that is news.
-    pub read: Option<MessageId>,
-    /// Its connections.
-    pub connections: Vec<Heard>,
-}
-
-/// One connection's sign of life.
-#[derive(Clone, Debug)]
-pub struct Heard {
-    /// The connection.
-    pub connection: Arc<str>,
-    /// How long ago it was last heard.
-    pub age: Duration,
-    /// What it shows.
-    pub status: Status,
-}
-
-/// A user whose session is to be restored.
-#[derive(Clone, Debug)]
-pub struct Restored {
-    /// Its connections.
-    pub beat: Beat,
-    /// Its token.
-    pub token: Token,
-    /// When it first joined, milliseconds on Redis's clock.
-    pub joined_at_ms: u64,
-}
-
-/// What leaving came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
-    /// Other connections of the user are left, or the connection was not in the room.
-    Stays,
-    /// It was the last one: the grace runs.
-    Grace,
-    /// It was the last one: the user has left.
-    Left,
-}
-
-/// A member as the room shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Its name.
-    pub user: String,
-    /// Whether it is looking.
-    pub status: Status,
-    /// When it first joined, milliseconds on Redis's clock.
-    pub joined_at_ms: u64,
-    /// The last message that it has read.
-    pub read: Option<MessageId>,
-}
-
-/// A room and who is in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomState {
-    /// When it was made, milliseconds on Redis's clock.
-    pub created_at_ms: u64,
-    /// Whether its texts are sealed end to end.
-    pub e2e: bool,
-    /// Its members, by name.
-    pub members: Vec<Member>,
-}
-
-/// Which messages a page holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Page {
-    /// Those before this one; `None` for the newest.
-    Before(Option<MessageId>),
-    /// Those after this one.
-    After(MessageId),
-}
-
-/// One page of messages, oldest first.
-#[derive(Clone, Debug)]
-pub struct MessagePage {
-    /// The messages.
-    pub messages: Vec<Message>,
-    /// Whether there are more that way.
-    pub has_more: bool,
-}
-
-/// What a node missed of a room.
-#[derive(Clone, Debug)]
-pub struct Missed {
-    /// Messages, oldest first.
-    pub messages: Vec<Message>,
-    /// Whether there were others before these that are no longer kept.
-    pub trimmed: bool,
 }
 
 impl Scripts {
@@ -522,8 +365,8 @@ impl Scripts {
         let names = vec![keys.room(), keys.members(), keys.deadlines()];
         let mut reply = self.run(&self.0.read_room, names, self.stem(room, &keys)).await?.ok()?;
         let (created_at_ms, e2e) = (reply.number()?, reply.flag()?);
-        let mut members = Vec::with_capacity(reply.rest.len() / 4);
-        while reply.rest.len() > 0 {
+        let mut members = Vec::new();
+        while !reply.is_empty() {
             members.push(Member {
                 user: reply.text()?,
                 status: if reply.text()? == "away" { Status::Away } else { Status::Online },
@@ -642,99 +485,69 @@ impl Scripts {
     }
 }
 
-fn push_connections(args: &mut Vec<Value>, beat: &Beat) {
-    args.push(number(beat.connections.len()));
-    for heard in &beat.connections {
-        args.push((&*heard.connection).into());
-        args.push(ms(heard.age));
-        args.push(heard.status.as_str().into());
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
 
-fn ms(duration: Duration) -> Value {
-    duration.as_millis().to_string().into()
-}
-
-fn number(number: usize) -> Value {
-    number.to_string().into()
-}
-
-fn flag(flag: bool) -> Value {
-    if flag { "1" } else { "0" }.into()
-}
-
-fn optional(id: Option<MessageId>) -> Value {
-    id.map(|id| id.to_string()).unwrap_or_default().into()
-}
-
-/// A script's answer: a status word and what follows it.
-struct Reply {
-    status: String,
-    rest: std::vec::IntoIter<Value>,
-}
-
-impl Reply {
-    fn new(values: Vec<Value>) -> Result<Self, Error> {
-        let mut rest = values.into_iter();
-        let status = rest.next().and_then(Value::into_string).ok_or_else(odd)?;
-        Ok(Self { status, rest })
+    /// Every entry script with the fragments that its `script!` line names, in order.
+    fn scripts() -> Vec<(String, Vec<String>)> {
+        let source = include_str!("scripts.rs");
+        let lines = source.split("script!(").skip(1);
+        let words = lines.map(|call| {
+            let call = call.split(')').next().unwrap();
+            call.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+        });
+        let named =
+            words.filter(|words| words.first().is_some_and(|w| Path::new(&file(w)).exists()));
+        named.map(|mut words| (words.remove(0), words)).collect()
     }
 
-    /// Turns a status word that is an error code into that error.
-    fn ok(self) -> Result<Self, Error> {
-        if self.status == "OK" {
-            return Ok(self);
-        }
-        Err(Code::from_wire(&self.status).map_or_else(odd, Error::new))
+    fn file(name: &str) -> String {
+        format!("{}/lua/{name}.lua", env!("CARGO_MANIFEST_DIR"))
     }
 
-    fn text(&mut self) -> Result<String, Error> {
-        self.rest.next().and_then(Value::into_string).ok_or_else(odd)
-    }
-
-    fn number(&mut self) -> Result<u64, Error> {
-        self.text()?.parse().map_err(|_| odd())
-    }
-
-    fn flag(&mut self) -> Result<bool, Error> {
-        Ok(self.text()? == "1")
-    }
-
-    fn id(&mut self) -> Result<MessageId, Error> {
-        self.text()?.parse().map_err(|_| odd())
-    }
-
-    fn users(self) -> Result<Vec<UserId>, Error> {
-        let user = |value: Value| value.as_str().map(|name| UserId::stored(&name)).ok_or_else(odd);
-        self.rest.map(user).collect()
-    }
-
-    fn messages(&mut self, room: &RoomId) -> Result<Vec<Message>, Error> {
-        let Some(Value::Array(entries)) = self.rest.next() else { return Ok(Vec::new()) };
-        entries.into_iter().map(|entry| message(room, entry).ok_or_else(odd)).collect()
-    }
-}
-
-/// Decodes one stream entry. Entries that somebody added by hand may lack a field: what is missing
-/// is empty.
-fn message(room: &RoomId, entry: Value) -> Option<Message> {
-    let Value::Array(entry) = entry else { return None };
-    let [id, Value::Array(fields)] = <[Value; 2]>::try_from(entry).ok()? else { return None };
-    let id = id.as_str()?.parse().ok()?;
-    let (mut from, mut text, mut key) = (String::new(), String::new(), None);
-    let mut fields = fields.into_iter();
-    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-        let value = value.as_str_lossy()?.into_owned();
-        match &*name.as_str()? {
-            "from" => from = value,
-            "text" => text = value,
-            "key" => key = Some(value),
-            _ => {}
+    #[test]
+    fn every_script_says_what_it_takes_and_keeps() {
+        let scripts = scripts();
+        let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/lua")).unwrap();
+        let files = files.filter(|f| f.as_ref().unwrap().path().is_file()).count();
+        assert_eq!(
+            scripts.len(),
+            files,
+            "each script has its function, and each function its script"
+        );
+        for (name, _) in scripts {
+            let text = fs::read_to_string(file(&name)).unwrap();
+            let head: String = text.lines().take_while(|line| line.starts_with("--")).collect();
+            let body = &text[text.find("\nlocal").unwrap()..];
+            for part in ["-- KEYS ", "-- ARGV ", "-- RETURNS ", "PROMISE "] {
+                assert!(head.contains(part), "{name}: {part}");
+            }
+            for (what, used) in [("KEYS", "KEYS["), ("ARGV", "ARGV[")] {
+                let said = head.split(&format!("-- {what} ")).nth(1).unwrap();
+                let said: usize =
+                    said.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
+                let indices = body
+                    .split(used)
+                    .skip(1)
+                    .filter_map(|rest| rest.split(']').next()?.parse().ok());
+                assert_eq!(indices.max().unwrap_or(0), said, "{name}: {what}");
+            }
         }
     }
-    Some(Message::new(room, id, from, text, key))
-}
 
-fn odd() -> Error {
-    Error::internal("a script's answer has another shape than its head says")
+    #[test]
+    fn every_fragment_comes_after_those_it_needs() {
+        for (name, fragments) in scripts() {
+            for (at, fragment) in fragments.iter().enumerate() {
+                let text = fs::read_to_string(file(&format!("lib/{fragment}"))).unwrap();
+                let needs = text.split("Needs: ").nth(1).and_then(|rest| rest.split('.').next());
+                for needed in needs.unwrap_or_default().split(", ").filter(|word| !word.is_empty())
+                {
+                    let before = fragments[..at].iter().any(|other| other == needed);
+                    assert!(before, "{name}: {fragment} needs {needed}");
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,175 @@
+//! What the scripts are asked and what they answer, as types.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    message::Message,
+    names::{MessageId, Status, Token, UserId},
+};
+
+/// Who wants to join, and how it proves who it is.
+pub struct Join<'a> {
+    /// The user to be.
+    pub user: &'a UserId,
+    /// Its token: a new one for a guest, else the one that was presented.
+    pub token: &'a Token,
+    /// Whether the name must be free.
+    pub guest: bool,
+    /// The connection that joins.
+    pub connection: &'a str,
+    /// What the connection shows.
+    pub status: Status,
+    /// The last message that it has seen.
+    pub since: Option<MessageId>,
+}
+
+/// A room as it was at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The members' names as a JSON array, ready to send.
+    pub members: String,
+    /// Those of them that are away, likewise.
+    pub away: String,
+    /// What is needed to restore the room.
+    pub facts: RoomFacts,
+    /// When the user first joined, milliseconds on Redis's clock.
+    pub joined_at_ms: u64,
+    /// The last message that the snapshot accounts for.
+    pub tip: MessageId,
+    /// How many events the room had seen.
+    pub events: u64,
+    /// Whether there are messages that the snapshot leaves out.
+    pub more: bool,
+    /// Messages, oldest first.
+    pub messages: Vec<Message>,
+}
+
+/// What Redis keeps of a room itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomFacts {
+    /// Who made it.
+    pub creator: String,
+    /// When, milliseconds on Redis's clock.
+    pub created_at_ms: u64,
+    /// Whether its texts are sealed end to end.
+    pub e2e: bool,
+    /// What the ids of its messages are made with.
+    pub secret: String,
+}
+
+/// Who sends a message.
+pub enum Sender<'a> {
+    /// A connection that is in the room.
+    Connection(&'a str),
+    /// Whoever holds the token of a live session.
+    Session(&'a Token),
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// It was stored under this id, and the room was told.
+    Stored(MessageId),
+    /// A retry: the message was stored before.
+    Repeat {
+        /// its id
+        id: MessageId,
+        /// its text
+        text: String,
+    },
+}
+
+/// What a node says of one user's connections in one room.
+#[derive(Clone, Debug)]
+pub struct Beat {
+    /// The user.
+    pub user: UserId,
+    /// The last message that it has read, if that is news.
+    pub read: Option<MessageId>,
+    /// Its connections.
+    pub connections: Vec<Heard>,
+}
+
+/// One connection's sign of life.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// The connection.
+    pub connection: Arc<str>,
+    /// How long ago it was last heard.
+    pub age: Duration,
+    /// What it shows.
+    pub status: Status,
+}
+
+/// A user whose session is to be restored.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// Its connections.
+    pub beat: Beat,
+    /// Its token.
+    pub token: Token,
+    /// When it first joined, milliseconds on Redis's clock.
+    pub joined_at_ms: u64,
+}
+
+/// What leaving came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// Other connections of the user are left, or the connection was not in the room.
+    Stays,
+    /// It was the last one: the grace runs.
+    Grace,
+    /// It was the last one: the user has left.
+    Left,
+}
+
+/// A member as the room shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub user: String,
+    /// Whether it is looking.
+    pub status: Status,
+    /// When it first joined, milliseconds on Redis's clock.
+    pub joined_at_ms: u64,
+    /// The last message that it has read.
+    pub read: Option<MessageId>,
+}
+
+/// A room and who is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomState {
+    /// When it was made, milliseconds on Redis's clock.
+    pub created_at_ms: u64,
+    /// Whether its texts are sealed end to end.
+    pub e2e: bool,
+    /// Its members, by name.
+    pub members: Vec<Member>,
+}
+
+/// Which messages a page holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// Those before this one; `None` for the newest.
+    Before(Option<MessageId>),
+    /// Those after this one.
+    After(MessageId),
+}
+
+/// One page of messages, oldest first.
+#[derive(Clone, Debug)]
+pub struct MessagePage {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// Whether there are more that way.
+    pub has_more: bool,
+}
+
+/// What a node missed of a room.
+#[derive(Clone, Debug)]
+pub struct Missed {
+    /// Messages, oldest first.
+    pub messages: Vec<Message>,
+    /// Whether there were others before these that are no longer kept.
+    pub trimmed: bool,
+}

@@ -1,0 +1,115 @@
+//! How arguments and answers of scripts are written: words and decimals, so that `redis-cli
+//! MONITOR` stays readable.
+
+use std::time::Duration;
+
+use fred::prelude::Value;
+
+use super::types::Beat;
+use crate::{
+    error::{Code, Error},
+    message::Message,
+    names::{MessageId, RoomId, UserId},
+};
+
+pub(super) fn push_connections(args: &mut Vec<Value>, beat: &Beat) {
+    args.push(number(beat.connections.len()));
+    for heard in &beat.connections {
+        args.push((&*heard.connection).into());
+        args.push(ms(heard.age));
+        args.push(heard.status.as_str().into());
+    }
+}
+
+pub(super) fn ms(duration: Duration) -> Value {
+    duration.as_millis().to_string().into()
+}
+
+pub(super) fn number(number: usize) -> Value {
+    number.to_string().into()
+}
+
+pub(super) fn flag(flag: bool) -> Value {
+    if flag { "1" } else { "0" }.into()
+}
+
+pub(super) fn optional(id: Option<MessageId>) -> Value {
+    id.map(|id| id.to_string()).unwrap_or_default().into()
+}
+
+/// A script's answer: a status word and what follows it.
+pub(super) struct Reply {
+    pub status: String,
+    rest: std::vec::IntoIter<Value>,
+}
+
+impl Reply {
+    pub fn new(values: Vec<Value>) -> Result<Self, Error> {
+        let mut rest = values.into_iter();
+        let status = rest.next().and_then(Value::into_string).ok_or_else(odd)?;
+        Ok(Self { status, rest })
+    }
+
+    /// Turns a status word that is an error code into that error.
+    pub fn ok(self) -> Result<Self, Error> {
+        if self.status == "OK" {
+            return Ok(self);
+        }
+        Err(Code::from_wire(&self.status).map_or_else(odd, Error::new))
+    }
+
+    /// Whether everything was read.
+    pub fn is_empty(&self) -> bool {
+        self.rest.len() == 0
+    }
+
+    pub fn text(&mut self) -> Result<String, Error> {
+        self.rest.next().and_then(Value::into_string).ok_or_else(odd)
+    }
+
+    pub fn number(&mut self) -> Result<u64, Error> {
+        self.text()?.parse().map_err(|_| odd())
+    }
+
+    pub fn flag(&mut self) -> Result<bool, Error> {
+        Ok(self.text()? == "1")
+    }
+
+    pub fn id(&mut self) -> Result<MessageId, Error> {
+        self.text()?.parse().map_err(|_| odd())
+    }
+
+    pub fn users(self) -> Result<Vec<UserId>, Error> {
+        let user = |value: Value| value.as_str().map(|name| UserId::stored(&name)).ok_or_else(odd);
+        self.rest.map(user).collect()
+    }
+
+    pub fn messages(&mut self, room: &RoomId) -> Result<Vec<Message>, Error> {
+        let Some(Value::Array(entries)) = self.rest.next() else { return Ok(Vec::new()) };
+        entries.into_iter().map(|entry| message(room, entry).ok_or_else(odd)).collect()
+    }
+}
+
+/// Decodes one stream entry. Entries that somebody added by hand may lack a field: what is missing
+/// is empty.
+fn message(room: &RoomId, entry: Value) -> Option<Message> {
+    let Value::Array(entry) = entry else { return None };
+    let [id, Value::Array(fields)] = <[Value; 2]>::try_from(entry).ok()? else { return None };
+    let id = id.as_str()?.parse().ok()?;
+    let (mut from, mut text, mut key) = (String::new(), String::new(), None);
+    let mut fields = fields.into_iter();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        let value = value.as_str_lossy()?.into_owned();
+        match &*name.as_str()? {
+            "from" => from = value,
+            "text" => text = value,
+            "key" => key = Some(value),
+            _ => {}
+        }
+    }
+    Some(Message::new(room, id, from, text, key))
+}
+
+fn odd() -> Error {
+    Error::internal("a script's answer has another shape than its head says")
+}
