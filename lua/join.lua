@@ -2,13 +2,13 @@
 -- snapshot that the connection starts from.
 -- KEYS 5: 1 room, 2 members, 3 deadlines, 4 messages, 5 user's session
 -- DERIVED from ARGV 3: session and presence of this user and of members that lapsed
--- ARGV 16: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
+-- ARGV 17: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
 --          5 'guest' (the name must be free, or taken by this very token, as where the answer to
 --          the first try was lost) or 'token' (it must be the user's), 6 token hash,
 --          7 connection id, 8 'online' or 'away', 9 presence TTL (ms), 10 session TTL (ms),
 --          11 room TTL (ms), 12 members a room may have, 13 last message id seen or '',
 --          14 messages wanted without it, 15 messages given with it at most,
---          16 this node's channel
+--          16 this node's channel, 17 the fence's tag
 -- RETURNS {'OK', members (JSON), away (JSON), creator, createdAt (ms), '1' if encrypted else '0',
 --          the room's secret, joinedAt (ms), last message id, events counted, '1' if there are more messages else '0',
 --          messages oldest first, as XRANGE gives them},
@@ -49,6 +49,6 @@ local members, away = roster(room)
 local secret = facts[4] or ''
 local messages, more = history(secret, room.messages, since, latest, most)
 local at = tip(room.messages)
-local events = fence(room, node, connection, at)
+local events = fence(room, node, ARGV[17], at)
 return {'OK', members, away, facts[1], facts[2], facts[3] and '1' or '0', secret,
   redis.call('HGET', session, 'joinedAt'), at, events, more, messages}

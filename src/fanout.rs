@@ -34,7 +34,7 @@ use crate::{
     ws::{handle::Handle, protocol::ServerFrame},
 };
 use feed::{Answer, Feed, Outcome, Sink, Todo};
-use frame::{Fence, Frame};
+use frame::{Fence, Frame, Kind};
 use subscriber::Change;
 
 /// Messages that one reading of the stream takes.
@@ -52,6 +52,8 @@ struct Inner {
     rooms: RwLock<HashMap<RoomId, Arc<LocalRoom>>>,
     /// Counted for all rooms together, so that no two fences of a room are ever alike.
     heartbeats: Arc<AtomicU64>,
+    /// Joins sent, so that each has a fence of its own.
+    joins: AtomicU64,
     changes: mpsc::Sender<Change>,
     redis: Redis,
     scripts: Scripts,
@@ -141,6 +143,7 @@ impl Fanout {
         let fanout = Self(Arc::new(Inner {
             rooms: RwLock::default(),
             heartbeats: Arc::default(),
+            joins: AtomicU64::new(0),
             changes,
             redis,
             scripts,
@@ -182,8 +185,9 @@ impl Fanout {
         room: &RoomId,
         handle: Arc<Handle>,
         who: Arc<Occupant>,
-    ) -> Result<Arc<LocalRoom>, Error> {
-        let local = self.seat(Seat::new(handle, who, room.clone()));
+    ) -> Result<(Arc<LocalRoom>, String), Error> {
+        let tag = format!("{}.{}", handle.id(), self.0.joins.fetch_add(1, Ordering::Relaxed));
+        let local = self.seat(Seat::new(handle, who, room.clone()), tag.clone());
         if !*local.subscribed.borrow() {
             let change = Change::Subscribe(local.clone());
             let asked = self.0.changes.try_send(change).is_ok();
@@ -193,7 +197,7 @@ impl Fanout {
                 return Err(Error::unavailable("the subscription was not confirmed"));
             }
         }
-        Ok(local)
+        Ok((local, tag))
     }
 
     /// Undoes [`Fanout::enter`] after a join was refused. Returns whether the connection was in the
@@ -238,13 +242,23 @@ impl Fanout {
     /// A payload of a room's channel.
     fn on_frame(&self, room: &RoomId, payload: &str) {
         let metrics = &self.0.metrics;
-        let Some(frame) = Frame::decode(payload, self.0.frame_max) else {
+        let Some(mut frame) = Frame::decode(payload, self.0.frame_max) else {
             return metrics.foreign_frame(false);
         };
         let Some(local) = self.find(room) else { return };
+        let mut followed = None;
+        if let Kind::Message(id) = frame.kind {
+            let (text, way) = metrics.deliveries.follow(frame.text, id.ms);
+            (frame.text, followed) = (text, Some(way));
+        }
         let (outcome, todo) = local.feed.lock().frame(frame);
         match outcome {
-            Outcome::Delivered(connections) => metrics.delivered(connections),
+            Outcome::Delivered(connections) => {
+                metrics.delivered(connections);
+                if let Some(followed) = followed {
+                    followed.queued(connections);
+                }
+            }
             Outcome::Stale => metrics.foreign_frame(false),
             Outcome::Foreign => metrics.foreign_frame(true),
         }
@@ -269,9 +283,9 @@ impl Fanout {
 
     /// Does what the room's feed asks for.
     fn act(&self, room: Arc<LocalRoom>, todo: Todo) {
-        if todo.catch_up.is_some() {
+        if let Some(number) = todo.catch_up {
             let (fanout, room) = (self.clone(), room.clone());
-            self.0.tasks.spawn(async move { fanout.catch_up(room).await });
+            self.0.tasks.spawn(async move { fanout.catch_up(room, number).await });
         }
         if todo.tell_members {
             let fanout = self.clone();
@@ -285,10 +299,10 @@ impl Fanout {
     }
 
     /// Reads the stream from where the room's feed stands until there is nothing behind it.
-    async fn catch_up(&self, room: Arc<LocalRoom>) {
+    async fn catch_up(&self, room: Arc<LocalRoom>, mut number: u64) {
         self.0.metrics.catchups.inc();
         loop {
-            let Some(after) = room.feed.lock().reading() else { return };
+            let Some(after) = room.feed.lock().reading(number) else { return };
             let missed = match self.0.scripts.catch_up(&room.id, after, CATCH_UP_PAGE).await {
                 Ok(missed) => missed,
                 Err(_) if room.feed.lock().is_empty() || self.0.stop.is_cancelled() => return,
@@ -301,29 +315,35 @@ impl Fanout {
             self.0.metrics.recovered.inc_by(missed.messages.len() as u64);
             let mut feed = room.feed.lock();
             let todo = if missed.trimmed {
-                feed.hole()
+                feed.hole(number)
             } else {
-                let page = missed.messages.iter().map(|m| (m.id, message_frame(m))).collect();
-                feed.caught_up(page, last_page)
+                let follow = |m: &Message| {
+                    let deliveries = &self.0.metrics.deliveries;
+                    let (frame, way) = deliveries.follow(message_frame(m), m.id.ms);
+                    ((m.id, frame), way)
+                };
+                let (page, ways): (_, Vec<_>) = missed.messages.iter().map(follow).unzip();
+                let listeners = feed.sinks().count();
+                let todo = feed.caught_up(number, page, last_page);
+                ways.into_iter().for_each(|way| way.queued(listeners));
+                todo
             };
             drop(feed);
-            let goes_on = todo.catch_up.is_some();
             self.act(room.clone(), Todo { catch_up: None, ..todo });
-            if !goes_on {
-                return;
-            }
+            let Some(goes_on) = todo.catch_up else { return };
+            number = goes_on;
         }
     }
 
     /// Finds or makes the room, and seats the connection while the map is locked: an empty room is
     /// removed under the same lock, so that nobody sits in a room that is gone.
-    fn seat(&self, seat: Seat) -> Arc<LocalRoom> {
+    fn seat(&self, seat: Seat, tag: String) -> Arc<LocalRoom> {
         let mut rooms = self.0.rooms.write();
         let local = rooms
             .entry(seat.room.clone())
             .or_insert_with_key(|id| LocalRoom::new(id, self.0.heartbeats.clone()))
             .clone();
-        local.feed.lock().enter(seat);
+        local.feed.lock().enter(seat, tag);
         self.0.metrics.rooms.set(i64::try_from(rooms.len()).unwrap_or(i64::MAX));
         local
     }
@@ -347,21 +367,21 @@ impl LocalRoom {
         let secret = snapshot.facts.secret.clone();
         *self.facts.lock() = Some(snapshot.facts);
         let heartbeat = self.heartbeat.load(Ordering::Relaxed);
-        let (tip, events) = (snapshot.tip, snapshot.events);
-        self.feed.lock().answered(connection, Answer { joined, tip, events, secret, heartbeat })
+        let tip = snapshot.tip;
+        self.feed.lock().answered(connection, Answer { joined, tip, secret, heartbeat })
     }
 
     /// Sends a connection the message that its retry repeats, unless it is about to get it anyway.
     pub fn answer_repeat(&self, handle: &Handle, message: &Message) {
         let feed = self.feed.lock();
-        if feed.has_delivered(message.id) {
+        if feed.has_delivered(handle.id(), message.id) {
             handle.push(message_frame(message));
         }
     }
 
-    /// Whether this message went out to everybody here.
-    pub fn has_delivered(&self, id: MessageId) -> bool {
-        self.feed.lock().has_delivered(id)
+    /// Whether a connection was given this message.
+    pub fn has_delivered(&self, connection: &str, id: MessageId) -> bool {
+        self.feed.lock().has_delivered(connection, id)
     }
 
     /// Who is in the room through this node.

@@ -5,6 +5,7 @@
 pub mod envelope;
 
 mod assets;
+pub mod client;
 mod extract;
 mod guard;
 mod health;
@@ -46,12 +47,17 @@ pub fn router(app: App) -> Router {
 
 /// What costs Redis something, and is limited for an address.
 fn api(app: &App) -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+    let create = OpenApiRouter::new()
         .routes(routes!(rooms::create))
+        .layer(from_fn_with_state(app.clone(), guard::limit_rooms));
+    let room = OpenApiRouter::new()
         .routes(routes!(rooms::look))
         .routes(routes!(rooms::members))
         .routes(routes!(rooms::add_session))
         .routes(routes!(messages::page, messages::post))
+        .layer(from_fn_with_state(app.clone(), guard::limit_guesses));
+    create
+        .merge(room)
         .route("/ws", get(crate::ws::upgrade))
         .layer(from_fn_with_state(app.clone(), guard::limit))
         .layer(from_fn(guard::allow_any_origin))

@@ -1,5 +1,6 @@
-//! Floods that a node turns away by itself: requests and connections of one address, frames of
-//! one connection. What a user may send is counted in Redis instead, for all nodes together.
+//! Floods that a node turns away by itself: requests, rooms, guesses and connections of one
+//! address, frames of one connection. What a user may send is counted in Redis instead, for all
+//! nodes together.
 
 use std::{
     collections::HashMap,
@@ -9,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use governor::{
@@ -24,14 +26,70 @@ use crate::{
     settings::Settings,
 };
 
-/// Addresses that have been quiet are forgotten each time this many requests were counted: often
-/// enough to stay small, and rare enough to cost nothing.
+/// Addresses that have been quiet are forgotten each time this many were counted: often enough to
+/// stay small, and rare enough to cost nothing.
 const CHECKS_BETWEEN_CLEANINGS: usize = 4096;
+
+/// Everything that keeps something out, by its name in the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// `REQUESTS_PER_SECOND`
+    Requests,
+    /// `CONNECTIONS_PER_IP`
+    Connections,
+    /// `ROOMS_PER_MINUTE`
+    Rooms,
+    /// `MISSES_PER_MINUTE`
+    Misses,
+    /// `FRAMES_PER_SECOND`
+    Frames,
+    /// `MESSAGES_PER_SECOND`
+    Messages,
+    /// `HEADER_TIMEOUT`
+    HeaderTime,
+    /// `MAX_HEADER_BYTES`
+    HeaderSize,
+    /// `ALLOWED_ORIGINS`
+    Origin,
+}
+
+impl Limit {
+    /// Every limit that is counted.
+    pub const ALL: [Limit; 9] = [
+        Limit::Requests,
+        Limit::Connections,
+        Limit::Rooms,
+        Limit::Misses,
+        Limit::Frames,
+        Limit::Messages,
+        Limit::HeaderTime,
+        Limit::HeaderSize,
+        Limit::Origin,
+    ];
+
+    /// The name in the metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Limit::Requests => "requests",
+            Limit::Connections => "connections",
+            Limit::Rooms => "rooms",
+            Limit::Misses => "misses",
+            Limit::Frames => "frames",
+            Limit::Messages => "messages",
+            Limit::HeaderTime => "header_time",
+            Limit::HeaderSize => "header_size",
+            Limit::Origin => "origin",
+        }
+    }
+}
 
 /// What one node allows one address.
 pub struct Limits {
-    requests: DefaultKeyedRateLimiter<IpAddr>,
-    checks: AtomicUsize,
+    requests: Buckets,
+    rooms: Buckets,
+    misses: Buckets,
+    /// Those that missed too often, and until when they may look for nothing.
+    blocked: Mutex<HashMap<IpAddr, Instant>>,
     connections: Arc<Connections>,
 }
 
@@ -41,8 +99,10 @@ impl Limits {
         let connections =
             Connections { max: settings.connections_per_ip, open: Mutex::new(HashMap::new()) };
         Self {
-            requests: RateLimiter::keyed(per_second(settings.requests_per_second)),
-            checks: AtomicUsize::new(1),
+            requests: Buckets::new(Quota::per_second(count(settings.requests_per_second))),
+            rooms: Buckets::new(Quota::per_minute(count(settings.rooms_per_minute))),
+            misses: Buckets::new(Quota::per_minute(count(settings.misses_per_minute))),
+            blocked: Mutex::default(),
             connections: Arc::new(connections),
         }
     }
@@ -52,12 +112,43 @@ impl Limits {
     /// # Errors
     /// [`Code::RateLimited`], with the wait until the next one is allowed.
     pub fn check_request(&self, ip: IpAddr) -> Result<(), Error> {
-        if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHECKS_BETWEEN_CLEANINGS) {
-            self.requests.retain_recent();
-            self.requests.shrink_to_fit();
+        self.requests.take(ip).map_err(Error::rate_limited)
+    }
+
+    /// Counts one room that an address makes.
+    ///
+    /// # Errors
+    /// [`Code::RateLimited`], with the wait until the next one is allowed.
+    pub fn check_room(&self, ip: IpAddr) -> Result<(), Error> {
+        self.rooms.take(ip).map_err(Error::rate_limited)
+    }
+
+    /// Whether an address may look for a room or show a token. One that guessed too often has to
+    /// wait before it may try again, right or wrong: the wait must tell it nothing.
+    ///
+    /// # Errors
+    /// [`Code::RateLimited`], with the wait.
+    pub fn check_guess(&self, ip: IpAddr) -> Result<(), Error> {
+        let mut blocked = self.blocked.lock();
+        let Some(until) = blocked.get(&holder(ip)) else { return Ok(()) };
+        let wait = until.saturating_duration_since(Instant::now());
+        if wait.is_zero() {
+            blocked.remove(&holder(ip));
+            return Ok(());
         }
-        let now = self.requests.clock().now();
-        self.requests.check_key(&holder(ip)).map_err(|refusal| wait(&refusal, now))
+        Err(Error::rate_limited(wait))
+    }
+
+    /// Counts a room that is not there, or a token that is wrong.
+    pub fn note_miss(&self, ip: IpAddr) {
+        if let Err(wait) = self.misses.take(ip) {
+            let now = Instant::now();
+            let mut blocked = self.blocked.lock();
+            if blocked.len() >= CHECKS_BETWEEN_CLEANINGS {
+                blocked.retain(|_, until| *until > now);
+            }
+            blocked.insert(holder(ip), now + wait);
+        }
     }
 
     /// Takes one of the connections that an address may hold; dropping the permit gives it back.
@@ -74,6 +165,28 @@ impl Limits {
         *count += 1;
         drop(open);
         Ok(ConnectionPermit { connections: Arc::clone(&self.connections), holder })
+    }
+}
+
+/// A token bucket for each address.
+struct Buckets {
+    limiter: DefaultKeyedRateLimiter<IpAddr>,
+    checks: AtomicUsize,
+}
+
+impl Buckets {
+    fn new(quota: Quota) -> Self {
+        Self { limiter: RateLimiter::keyed(quota), checks: AtomicUsize::new(1) }
+    }
+
+    /// Takes a token, or says how long it is until there is one.
+    fn take(&self, ip: IpAddr) -> Result<(), Duration> {
+        if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHECKS_BETWEEN_CLEANINGS) {
+            self.limiter.retain_recent();
+            self.limiter.shrink_to_fit();
+        }
+        let now = self.limiter.clock().now();
+        self.limiter.check_key(&holder(ip)).map_err(|refusal| refusal.wait_time_from(now))
     }
 }
 
@@ -114,7 +227,8 @@ pub struct FrameLimit(
 impl FrameLimit {
     /// A full bucket that holds one second's worth.
     pub fn new(per_second: usize) -> Self {
-        Self(RateLimiter::direct_with_clock(self::per_second(per_second), MonotonicClock))
+        let quota = Quota::per_second(count(per_second));
+        Self(RateLimiter::direct_with_clock(quota, MonotonicClock))
     }
 
     /// Counts one frame.
@@ -127,9 +241,9 @@ impl FrameLimit {
     }
 }
 
-fn per_second(count: usize) -> Quota {
-    let count = u32::try_from(count).unwrap_or(u32::MAX);
-    Quota::per_second(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN))
+fn count(wanted: usize) -> NonZeroU32 {
+    let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+    NonZeroU32::new(wanted).unwrap_or(NonZeroU32::MIN)
 }
 
 fn wait<P: Reference>(refusal: &NotUntil<P>, now: P) -> Error {
@@ -163,8 +277,29 @@ mod tests {
         assert!(limits.check_request(ip(1)).is_ok() && limits.check_request(ip(1)).is_ok());
         let refusal = limits.check_request(ip(1)).unwrap_err();
         assert_eq!(refusal.code, Code::RateLimited);
-        assert!(refusal.retry_after.unwrap() <= std::time::Duration::from_millis(500));
+        assert!(refusal.retry_after.unwrap() <= Duration::from_millis(500));
         assert!(limits.check_request(ip(2)).is_ok());
+    }
+
+    #[test]
+    fn who_guesses_waits_right_or_wrong() {
+        let limits = limits(&["--misses-per-minute=2"]);
+        for _ in 0..2 {
+            limits.note_miss(ip(1));
+            assert!(limits.check_guess(ip(1)).is_ok());
+        }
+        limits.note_miss(ip(1));
+        let refusal = limits.check_guess(ip(1)).unwrap_err();
+        assert_eq!(refusal.code, Code::RateLimited);
+        assert!(refusal.retry_after.unwrap() <= Duration::from_secs(30));
+        assert!(limits.check_guess(ip(2)).is_ok());
+    }
+
+    #[test]
+    fn rooms_are_counted_apart_from_requests() {
+        let limits = limits(&["--rooms-per-minute=1"]);
+        assert!(limits.check_room(ip(1)).is_ok() && limits.check_room(ip(1)).is_err());
+        assert!(limits.check_request(ip(1)).is_ok() && limits.check_room(ip(2)).is_ok());
     }
 
     #[test]

@@ -1,6 +1,14 @@
 //! What a node counts, for Prometheus. Labels take few values: never a room, a user or an address.
+//!
+//! `docs/operations.md` says what each metric means and when to worry; a test holds the two
+//! together.
 
-use std::time::Duration;
+mod clock;
+mod delivery;
+mod event_loop;
+mod process;
+
+use std::{sync::Arc, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
@@ -8,37 +16,75 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::error::Code;
+use crate::{error::Code, limits::Limit};
 
+pub use clock::RedisClock;
+pub use delivery::{Deliveries, Followed};
+pub use event_loop::watch as watch_event_loop;
+
+/// What every name begins with, but for the usual `process_…`.
+const PREFIX: &str = "linkroom";
 /// Upper bounds of the histogram of Redis commands, in seconds.
 const COMMAND_SECONDS: [f64; 11] =
     [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0];
+/// Upper bounds of the histogram of the event loop's lag, in seconds.
+const LAG_SECONDS: [f64; 10] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+/// The codes with which a node closes connections.
+const CLOSE_CODES: [u16; 6] = [1001, 1007, 1008, 1009, 1012, 1013];
 
 /// Every count and level of this node. Counting is an atomic addition.
 pub struct Metrics {
     registry: Registry,
     /// WebSocket connections that are open.
     pub connections: Gauge,
+    /// WebSocket connections that were opened.
+    pub connections_opened: Counter,
     /// Rooms with a connection on this node.
     pub rooms: Gauge,
     /// Joins that succeeded.
     pub joins: Counter,
+    /// Those of them that went on from an earlier message.
+    pub resumes: Counter,
     /// Messages that were accepted from this node's users.
     pub messages: Counter,
+    /// How long messages take to the sockets.
+    pub deliveries: Arc<Deliveries>,
     /// Reads of a stream because something may have been missed.
     pub catchups: Counter,
     /// Messages that such a read found and delivered.
     pub recovered: Counter,
     /// Connections closed because they read too slowly.
     pub slow_consumers: Counter,
+    /// Frames that wait for all connections together.
+    pub outbox_frames: Gauge,
+    /// Bytes that wait for all connections together.
+    pub outbox_bytes: Gauge,
+    /// Frames that wait for the connection that has most of them.
+    pub outbox_deepest: Gauge,
     /// 1 while Redis can be reached, else 0.
     pub redis_up: Gauge,
+    /// Scripts that failed or were not answered in time.
+    pub redis_failures: Counter,
     /// Times that the subscription was set up again.
     pub subscriber_reconnects: Counter,
-    deliveries: Counter,
+    /// Publications that came in and were not looked at yet.
+    pub subscription_queue: Gauge,
+    /// Publications that were dropped, as the node did not read fast enough.
+    pub subscription_lost: Counter,
+    /// How late the event loop runs what is due.
+    pub event_loop_lag: Histogram,
+    /// Threads that run tasks.
+    pub worker_threads: Gauge,
+    /// Tasks that are alive.
+    pub tasks: Gauge,
+    /// 1 while the node leaves, else 0.
+    pub draining: Gauge,
+    delivered: Counter,
     foreign_passed: Counter,
     foreign_dropped: Counter,
     errors: Family<CodeLabel, Counter>,
+    closes: Family<CloseLabel, Counter>,
+    turned_away: Family<LimitLabel, Counter>,
     redis_commands: Family<ScriptLabel, Histogram>,
     http_requests: Family<RequestLabels, Counter>,
 }
@@ -46,6 +92,16 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabel {
     code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CloseLabel {
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -73,63 +129,46 @@ struct BuildLabel {
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("linkroom");
-        let foreign = Family::<OutcomeLabel, Counter>::default();
-        let metrics = Self {
-            connections: level(&mut registry, "connections", "WebSocket connections open"),
-            rooms: level(&mut registry, "rooms", "Rooms with a connection on this node"),
-            joins: count(&mut registry, "joins", "Joins that succeeded"),
-            messages: count(&mut registry, "messages", "Messages accepted by this node"),
-            deliveries: count(&mut registry, "deliveries", "Messages queued to connections"),
-            foreign_passed: with_outcome(&foreign, "passed"),
-            foreign_dropped: with_outcome(&foreign, "dropped"),
-            catchups: count(&mut registry, "catchups", "Reads of a stream after a gap"),
-            recovered: count(
-                &mut registry,
-                "recovered_messages",
-                "Messages found by a read after a gap and delivered",
-            ),
-            slow_consumers: count(
-                &mut registry,
-                "slow_consumers",
-                "Connections closed because they read too slowly",
-            ),
-            redis_up: level(&mut registry, "redis_up", "1 while Redis can be reached"),
-            subscriber_reconnects: count(
-                &mut registry,
-                "subscriber_reconnects",
-                "Times that the subscription was set up again",
-            ),
-            errors: Family::default(),
-            redis_commands: Family::new_with_constructor(|| Histogram::new(COMMAND_SECONDS)),
-            http_requests: Family::default(),
-            registry,
-        };
-        metrics.with_labelled(foreign)
-    }
-
-    /// Registers what has labels. Every code is there from the start, so that the first error
-    /// shows as a rise and not as a new series.
-    fn with_labelled(mut self, foreign: Family<OutcomeLabel, Counter>) -> Self {
-        for code in Code::ALL {
-            self.errors.get_or_create_owned(&CodeLabel { code: code.as_str() });
-        }
+        let mut root = Registry::default();
+        process::register(&mut root);
+        let registry = root.sub_registry_with_prefix(PREFIX);
+        let foreign = family::<OutcomeLabel>(registry, "foreign_frames", FOREIGN_FRAMES);
         let build = Family::<BuildLabel, Gauge>::default();
         build.get_or_create_owned(&BuildLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
-
-        let registry = &mut self.registry;
-        let frames = "Frames of others on a room's channel";
-        registry.register("foreign_frames", frames, foreign);
-        registry.register("errors", "Errors answered, by code", self.errors.clone());
-        registry.register_with_unit(
-            "redis_command",
-            "Time that a script took, as seen from here",
-            Unit::Seconds,
-            self.redis_commands.clone(),
-        );
-        registry.register("http_requests", "HTTP requests answered", self.http_requests.clone());
         registry.register("build_info", "The version that runs", build);
-        self
+        Self {
+            connections: level(registry, "connections", "WebSocket connections open"),
+            connections_opened: count(registry, "connections_opened", "Connections opened"),
+            rooms: level(registry, "rooms", "Rooms with a connection on this node"),
+            joins: count(registry, "joins", "Joins that succeeded"),
+            resumes: count(registry, "resumes", "Joins that went on from an earlier message"),
+            messages: count(registry, "messages", "Messages accepted by this node"),
+            deliveries: Arc::new(Deliveries::new(registry)),
+            delivered: count(registry, "deliveries", "Messages queued to connections"),
+            foreign_passed: with_outcome(&foreign, "passed"),
+            foreign_dropped: with_outcome(&foreign, "dropped"),
+            catchups: count(registry, "catchups", "Reads of a stream after a gap"),
+            recovered: count(registry, "recovered_messages", "Messages that such a read found"),
+            slow_consumers: count(registry, "slow_consumers", "Connections cut as too slow"),
+            outbox_frames: level(registry, "outbox_frames", "Frames that wait to be written"),
+            outbox_bytes: level(registry, "outbox_bytes", "Bytes that wait to be written"),
+            outbox_deepest: level(registry, "outbox_deepest_frames", "Most frames of one outbox"),
+            redis_up: level(registry, "redis_up", "1 while Redis can be reached"),
+            redis_failures: count(registry, "redis_failures", "Scripts that failed"),
+            subscriber_reconnects: count(registry, "subscriber_reconnects", RECONNECTS),
+            subscription_queue: level(registry, "subscription_queue", "Publications that wait"),
+            subscription_lost: count(registry, "subscription_lost", "Publications dropped unread"),
+            event_loop_lag: seconds(registry, "event_loop_lag", EVENT_LOOP_LAG, LAG_SECONDS),
+            worker_threads: level(registry, "worker_threads", "Threads that run tasks"),
+            tasks: level(registry, "tasks", "Tasks alive"),
+            draining: level(registry, "draining", "1 while the node leaves"),
+            errors: errors(registry),
+            closes: closes(registry),
+            turned_away: turned_away(registry),
+            redis_commands: redis_commands(registry),
+            http_requests: family(registry, "http_requests", "HTTP requests answered"),
+            registry: root,
+        }
     }
 
     /// Counts one error answer, in HTTP or WebSocket.
@@ -137,9 +176,19 @@ impl Metrics {
         self.errors.get_or_create(&CodeLabel { code: code.as_str() }).inc();
     }
 
+    /// Counts one connection that this node closed.
+    pub fn closed(&self, code: u16) {
+        self.closes.get_or_create(&CloseLabel { code }).inc();
+    }
+
+    /// Counts one request, connection or frame that a limit kept out.
+    pub fn turned_away(&self, limit: Limit) {
+        self.turned_away.get_or_create(&LimitLabel { limit: limit.name() }).inc();
+    }
+
     /// Counts one message that was queued to so many connections.
     pub fn delivered(&self, connections: usize) {
-        self.deliveries.inc_by(connections as u64);
+        self.delivered.inc_by(connections as u64);
     }
 
     /// Counts one frame of others on a room's channel.
@@ -179,6 +228,10 @@ impl Default for Metrics {
     }
 }
 
+const FOREIGN_FRAMES: &str = "Frames of others on a room's channel";
+const RECONNECTS: &str = "Times that the subscription was set up again";
+const EVENT_LOOP_LAG: &str = "How late what is due runs";
+
 fn count(registry: &mut Registry, name: &str, help: &str) -> Counter {
     let counter = Counter::default();
     registry.register(name, help, counter.clone());
@@ -191,8 +244,62 @@ fn level(registry: &mut Registry, name: &str, help: &str) -> Gauge {
     gauge
 }
 
+fn seconds(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    bounds: impl IntoIterator<Item = f64>,
+) -> Histogram {
+    let histogram = Histogram::new(bounds);
+    registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+    histogram
+}
+
+fn family<L>(registry: &mut Registry, name: &str, help: &str) -> Family<L, Counter>
+where
+    L: EncodeLabelSet + Clone + Eq + std::hash::Hash + std::fmt::Debug + Send + Sync + 'static,
+{
+    let family = Family::default();
+    registry.register(name, help, family.clone());
+    family
+}
+
 fn with_outcome(family: &Family<OutcomeLabel, Counter>, outcome: &'static str) -> Counter {
     family.get_or_create_owned(&OutcomeLabel { outcome })
+}
+
+/// Every code is there from the start, so that the first error shows as a rise and not as a new
+/// series; likewise below.
+fn errors(registry: &mut Registry) -> Family<CodeLabel, Counter> {
+    let errors = family(registry, "errors", "Errors answered, by code");
+    for code in Code::ALL {
+        errors.get_or_create_owned(&CodeLabel { code: code.as_str() });
+    }
+    errors
+}
+
+fn closes(registry: &mut Registry) -> Family<CloseLabel, Counter> {
+    let closes = family(registry, "closes", "Connections that the node closed, by close code");
+    for code in CLOSE_CODES {
+        closes.get_or_create_owned(&CloseLabel { code });
+    }
+    closes
+}
+
+fn turned_away(registry: &mut Registry) -> Family<LimitLabel, Counter> {
+    let turned_away = family(registry, "turned_away", "What a limit kept out");
+    for limit in Limit::ALL {
+        turned_away.get_or_create_owned(&LimitLabel { limit: limit.name() });
+    }
+    turned_away
+}
+
+fn redis_commands(registry: &mut Registry) -> Family<ScriptLabel, Histogram> {
+    let commands: Family<ScriptLabel, Histogram> =
+        Family::new_with_constructor(|| Histogram::new(COMMAND_SECONDS));
+    let help = "Time that a script took, as seen from here";
+    registry.register_with_unit("redis_command", help, Unit::Seconds, commands.clone());
+    commands
 }
 
 #[cfg(test)]
@@ -206,13 +313,19 @@ mod tests {
         metrics.foreign_frame(false);
         metrics.observe_script("publish", Duration::from_millis(2));
         metrics.http_request("GET", "/api/rooms/{id}", 200);
+        metrics.closed(1013);
+        metrics.turned_away(Limit::Rooms);
         let text = metrics.encode().unwrap();
         let lines = [
             "linkroom_connections 0",
+            "linkroom_connections_opened_total 0",
             "linkroom_rooms 0",
             "linkroom_joins_total 0",
+            "linkroom_resumes_total 0",
             "linkroom_messages_total 0",
             "linkroom_deliveries_total 0",
+            "linkroom_fanout_seconds_count 0",
+            "linkroom_end_to_end_seconds_count 0",
             "linkroom_errors_total{code=\"NAME_TAKEN\"} 1",
             "linkroom_errors_total{code=\"INTERNAL\"} 0",
             "linkroom_foreign_frames_total{outcome=\"dropped\"} 1",
@@ -220,14 +333,28 @@ mod tests {
             "linkroom_catchups_total 0",
             "linkroom_recovered_messages_total 0",
             "linkroom_slow_consumers_total 0",
+            "linkroom_closes_total{code=\"1013\"} 1",
+            "linkroom_closes_total{code=\"1012\"} 0",
+            "linkroom_turned_away_total{limit=\"rooms\"} 1",
+            "linkroom_turned_away_total{limit=\"requests\"} 0",
             "linkroom_redis_up 0",
             "linkroom_redis_command_seconds_bucket{le=\"0.0025\",script=\"publish\"} 1",
             "linkroom_subscriber_reconnects_total 0",
+            "linkroom_event_loop_lag_seconds_count 0",
             "linkroom_http_requests_total{method=\"GET\",route=\"/api/rooms/{id}\",status=\"200\"} 1",
             &format!("linkroom_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
         ];
         for line in lines {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_node_on_linux_says_what_it_uses() {
+        let text = Metrics::new().encode().unwrap();
+        for name in ["process_cpu_seconds_total", "process_resident_memory_bytes"] {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+            assert!(line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() >= 0.0, "{line}");
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     heartbeat::Heartbeat,
     http,
     limits::Limits,
-    metrics::Metrics,
+    metrics::{self, Metrics},
     redis::{Redis, scripts::Scripts},
     room::Rooms,
     server,
@@ -67,7 +67,7 @@ impl Node {
         let server = tokio::spawn(server::serve(
             listener,
             http::router(app.clone()),
-            app.settings.header_timeout,
+            app.clone(),
             closed.clone(),
         ));
         let redis = app.redis.clone();
@@ -106,6 +106,7 @@ fn build(settings: Settings) -> anyhow::Result<App> {
     let metrics = Arc::new(Metrics::new());
     let node = nanoid::nanoid!(8);
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    tasks.spawn(metrics::watch_event_loop(metrics.clone(), stop.clone()));
     let url = settings.redis_url.as_deref().unwrap_or(DEFAULT_REDIS_URL);
     let redis = Redis::start(url, &node, &settings, metrics.clone(), &tasks, &stop)
         .context("REDIS_URL is not the address of a Redis")?;

@@ -22,7 +22,7 @@ use fred::{
     interfaces::{ClientLike, EventInterface},
     prelude::{FredResult, PubsubInterface, Value},
     types::{
-        InfoKind,
+        ClusterHash, CustomCommand, InfoKind,
         config::{
             Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig,
             UnresponsiveConfig,
@@ -228,6 +228,7 @@ impl Redis {
         let reply = script.evalsha_with_reload(self.client(), keys, args).await;
         self.0.metrics.observe_script(name, begun.elapsed());
         if let Err(error) = &reply {
+            self.0.metrics.redis_failures.inc();
             self.suspect(error);
         }
         reply
@@ -315,6 +316,23 @@ impl Redis {
         }
     }
 
+    /// Asks Redis what time it is, which costs it nothing: how long that takes is the way there
+    /// and back, and how long Redis is busy with others.
+    async fn read_clock(&self, up: bool) {
+        let clock = &self.0.metrics.deliveries.clock;
+        if !up {
+            return clock.forget();
+        }
+        let begun = Instant::now();
+        let time = CustomCommand::new_static("TIME", ClusterHash::FirstKey, false);
+        let answer: FredResult<(u64, u64)> =
+            self.0.commands[0].custom(time, Vec::<String>::new()).await;
+        if let Ok((seconds, micros)) = answer {
+            clock.read(begun, seconds * 1_000_000 + micros);
+            self.0.metrics.observe_script("time", begun.elapsed());
+        }
+    }
+
     async fn ask(&self) -> Answer {
         let pings = self.0.commands.iter().map(|client| async {
             match tokio::time::timeout(self.0.timeout, client.ping::<()>(None)).await {
@@ -392,6 +410,7 @@ async fn probe(redis: Redis, stop: CancellationToken) {
         let answer = redis.ask().await;
         let up = answer == Answer::Pong;
         redis.set_up(up);
+        redis.read_clock(up).await;
         if answer == Answer::Silence {
             // A frozen Redis keeps its connections open, and a Sentinel may name another by now.
             redis.connect_anew(|client| client.is_connected()).await;

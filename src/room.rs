@@ -103,9 +103,10 @@ impl Rooms {
         connection: &str,
         status: Status,
         since: Option<MessageId>,
+        tag: &str,
     ) -> Result<Snapshot, Error> {
         let (user, token, guest) = (&who.user, &who.token, who.guest);
-        self.scripts.join(room, Join { user, token, guest, connection, status, since }).await
+        self.scripts.join(room, Join { user, token, guest, connection, status, since, tag }).await
     }
 
     /// Stores a message of a connection and tells the room.

@@ -13,19 +13,19 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use crate::{app::App, limits::Limit};
+
 /// After a failed accept (too many open files, usually) it is tried again this much later.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Accepts connections until `stop`, then waits until the requests in hand are answered. WebSocket
 /// connections are not waited for: they are the registry's.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    header_timeout: Duration,
-    stop: CancellationToken,
-) {
+pub async fn serve(listener: TcpListener, router: Router, app: App, stop: CancellationToken) {
     let mut http = Builder::new(TokioExecutor::new()).http1_only();
-    http.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(app.settings.header_timeout)
+        .max_buf_size(app.settings.max_header_bytes);
     let requests = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -39,9 +39,13 @@ pub async fn serve(
                     service_fn(hand_to(router.clone(), peer)),
                 );
                 let connection = requests.watch(connection.into_owned());
+                let metrics = app.metrics.clone();
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
                         debug!(%error, "connection ended badly");
+                        if let Some(limit) = limit_behind(&*error) {
+                            metrics.turned_away(limit);
+                        }
                     }
                 });
             }
@@ -53,6 +57,16 @@ pub async fn serve(
     }
     drop(listener);
     requests.shutdown().await;
+}
+
+/// The limit that ended a connection, if one did.
+fn limit_behind(error: &(dyn std::error::Error + 'static)) -> Option<Limit> {
+    let error = error.downcast_ref::<hyper::Error>()?;
+    match () {
+        () if error.is_timeout() => Some(Limit::HeaderTime),
+        () if error.is_parse_too_large() => Some(Limit::HeaderSize),
+        () => None,
+    }
 }
 
 fn io(stream: TcpStream) -> TokioIo<TcpStream> {

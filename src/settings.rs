@@ -3,9 +3,14 @@
 //! clap reads the environment and writes `--help`, so this file is also the list that operators
 //! see. Relations between timeouts are checked once, at the start.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -156,6 +161,24 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 20_000, value_parser = at_least_one)]
     pub connections_per_ip: usize,
 
+    /// Rooms that one address may make each minute
+    #[arg(long, env, default_value_t = 10_000, value_parser = at_least_one)]
+    pub rooms_per_minute: usize,
+
+    /// Rooms that are not there and wrong tokens that one address may try each minute; over it the
+    /// address has to wait, whatever it asks for
+    #[arg(long, env, default_value_t = 10_000, value_parser = at_least_one)]
+    pub misses_per_minute: usize,
+
+    /// Proxies, comma-separated addresses or networks (10.0.0.0/8), whose X-Forwarded-For says
+    /// whose request it is
+    #[arg(long, env, value_delimiter = ',', value_parser = network)]
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// Bytes of a request's headers, at most
+    #[arg(long, env, default_value_t = 16_384, value_parser = header_bytes)]
+    pub max_header_bytes: usize,
+
     /// How long a client may take to send its request's headers
     #[arg(long, env, default_value = "10s", value_parser = duration)]
     pub header_timeout: Duration,
@@ -275,6 +298,22 @@ fn at_least_one(raw: &str) -> Result<usize, String> {
     }
 }
 
+/// What the HTTP layer can be held to.
+fn header_bytes(raw: &str) -> Result<usize, String> {
+    const LEAST: usize = 8192;
+    match raw.trim().parse() {
+        Ok(bytes) if bytes >= LEAST => Ok(bytes),
+        _ => Err(format!("write a whole number from {LEAST} on")),
+    }
+}
+
+/// A network, or one address.
+fn network(raw: &str) -> Result<IpNet, String> {
+    let raw = raw.trim();
+    let one = || raw.parse::<IpAddr>().map(IpNet::from);
+    raw.parse().or_else(|_| one()).map_err(|_| "write it as 10.0.0.0/8 or 10.0.0.1".to_owned())
+}
+
 /// What the address of a Redis may begin with.
 const REDIS_SCHEMES: [&str; 6] =
     ["redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
@@ -333,6 +372,8 @@ mod tests {
             "--heartbeat-interval=30s",
             "--redis-url=http://host",
             "--log-format=xml",
+            "--trusted-proxies=10.0.0.0/33",
+            "--max-header-bytes=100",
             "--no-such-option",
         ];
         for argument in bad {

@@ -6,18 +6,18 @@ pub mod handle;
 pub mod protocol;
 pub mod registry;
 
-use std::net::SocketAddr;
-
 use axum::{
-    extract::{ConnectInfo, FromRequestParts, Request, State, WebSocketUpgrade},
-    http::{HeaderMap, header, request::Parts},
+    extract::{FromRequestParts, Request, State, WebSocketUpgrade},
+    http::{HeaderMap, header},
     response::Response,
 };
 
 use crate::{
     app::App,
     error::{Code, Error},
+    http::client::Client,
     i18n::Language,
+    limits::Limit,
 };
 use connection::Connection;
 
@@ -41,9 +41,12 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
         return Err(Error::unavailable("the node leaves"));
     }
     if !is_welcome(&app, &parts.headers) {
+        app.metrics.turned_away(Limit::Origin);
         return Err(Error::new(Code::NotFound));
     }
-    let permit = app.limits.open_connection(address(&parts))?;
+    let Client(ip) = Client::of(&app, &parts.extensions, &parts.headers);
+    let full = |_: &Error| app.metrics.turned_away(Limit::Connections);
+    let permit = app.limits.open_connection(ip).inspect_err(full)?;
     let language = accept_language(&parts.headers);
     let max = app.settings.max_body_bytes;
     let upgrade = upgrade
@@ -52,7 +55,7 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
         .max_frame_size(max)
         .max_message_size(max);
     Ok(upgrade.on_upgrade(move |socket| {
-        let connection = Connection::open(&app, language);
+        let connection = Connection::open(&app, language, ip);
         app.tasks.clone().track_future(async move {
             connection.run(socket).await;
             drop(permit);
@@ -80,11 +83,6 @@ fn is_origin_of(origin: &str, url: &str) -> bool {
 fn accept_language(headers: &HeaderMap) -> Language {
     let wanted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     Language::from_accept(wanted.unwrap_or_default())
-}
-
-fn address(parts: &Parts) -> std::net::IpAddr {
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    peer.map_or(std::net::Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(address)| address.ip())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 -- fence(room, channel, tag, at) tells one node, in order with the room's events on its one
 -- subscription, how far the room had come: the last message id and the number of events.
--- `tag` says what the fence is for: the id of a connection that joined, or '@' and the number of
--- the room's heartbeat.
+-- `tag` says what the fence is for: one join of one connection, or '@' and the number of a
+-- heartbeat.
 local function fence(room, channel, tag, at)
   local events = redis.call('HGET', room.hash, 'events') or '0'
   redis.call('PUBLISH', channel, room.id .. ' ' .. tag .. ' ' .. at .. ' ' .. events)

@@ -39,8 +39,8 @@ pub trait Sink {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Todo {
-    /// Read the stream after this message, and report with [`Feed::caught_up`].
-    pub catch_up: Option<MessageId>,
+    /// Read the stream, beginning with [`Feed::reading`] of this number.
+    pub catch_up: Option<u64>,
     /// Have the list of members sent to this node.
     pub tell_members: bool,
 }
@@ -62,8 +62,6 @@ pub struct Answer {
     pub joined: Utf8Bytes,
     /// The last message that it accounts for.
     pub tip: MessageId,
-    /// The number of events that it accounts for.
-    pub events: u64,
     /// What the ids of the room's messages are made with.
     pub secret: String,
     /// The number of the room's latest heartbeat when it came.
@@ -73,6 +71,8 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seat<S> {
     sink: S,
+    /// What the fence of the join is tagged with that has not been answered; else empty.
+    tag: String,
     /// The last message that the connection's snapshot accounts for.
     cutoff: MessageId,
     stage: Stage,
@@ -80,11 +80,12 @@ struct Seat<S> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The join has not been answered. Messages wait; events too once the fence has passed.
-    Joining { from: Origin, fenced: bool, early: Vec<Frame> },
+    /// The join has not been answered. Messages wait, those after `heard_from` where the room was
+    /// not heard before; events too once the fence has passed.
+    Joining { from: Origin, fenced: bool, heard_from: Option<MessageId>, early: Vec<Frame> },
     /// The join was answered when this was the number of the latest heartbeat; its fence has not
     /// passed, so events may still be old.
-    Answered { heartbeat: u64 },
+    Answered { tag: String, heartbeat: u64 },
     /// Everything goes out.
     Live,
 }
@@ -122,6 +123,8 @@ enum Waiting {
 /// What waits while the stream is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct CatchUp {
+    /// Which reading of the stream it waits for.
+    number: u64,
     backlog: VecDeque<Waiting>,
     /// How many of these were here before the latest reading began: it accounts for them.
     covered: usize,
@@ -133,13 +136,16 @@ pub struct Feed<S> {
     seats: Vec<Seat<S>>,
     /// What the ids of the room's messages are made with; empty until a first join is answered.
     secret: String,
-    /// The last message that went out; unknown until a first join is answered or fenced.
+    /// The last message that went out; unknown until a first fence. No answer says it: answers
+    /// overtake what is on the channel.
     last: Option<MessageId>,
     /// The events counted.
     events: u64,
     /// Whether what the connections know of the members can be trusted.
     members: Members,
     catch_up: Option<CatchUp>,
+    /// The number of the latest reading of the stream.
+    readings: u64,
 }
 
 impl<S> Default for Feed<S> {
@@ -151,6 +157,7 @@ impl<S> Default for Feed<S> {
             events: 0,
             members: Members::Known,
             catch_up: None,
+            readings: 0,
         }
     }
 }
@@ -166,18 +173,19 @@ impl<S: Sink> Feed<S> {
         self.seats.iter().map(|seat| &seat.sink)
     }
 
-    /// Seats a connection before its join is sent. One that is seated already stays as it is until
-    /// the fence of its new join.
-    pub fn enter(&mut self, sink: S) {
-        if self.seats.iter().any(|seat| seat.sink.connection() == sink.connection()) {
+    /// Seats a connection before its join is sent, whose fence will have this tag. One that is
+    /// seated already stays as it is until that fence.
+    pub fn enter(&mut self, sink: S, tag: String) {
+        if let Some(seat) = self.seat(sink.connection()) {
+            seat.tag = tag;
             return;
         }
         if self.seats.is_empty() {
             // Whatever was under way was for those who are gone.
-            *self = Self::default();
+            *self = Self { readings: self.readings, ..Self::default() };
         }
         let stage = Stage::joining(Origin::Outside);
-        self.seats.push(Seat { sink, cutoff: MessageId::ZERO, stage });
+        self.seats.push(Seat { sink, tag, cutoff: MessageId::ZERO, stage });
     }
 
     /// Takes a connection out. Returns its sink if it was seated.
@@ -189,13 +197,20 @@ impl<S: Sink> Feed<S> {
     /// Sends the answer to a connection's join, then what came in since. `false` where the
     /// connection is no longer seated.
     pub fn answered(&mut self, connection: &str, answer: Answer) -> bool {
-        let seat = self.seats.iter_mut().find(|seat| seat.sink.connection() == connection);
-        let Some(seat) = seat else { return false };
-        self.secret = answer.secret;
+        let Some(seat) = self.seat(connection) else { return false };
         seat.cutoff = answer.tip;
         seat.sink.push(answer.joined);
-        let answered = Stage::Answered { heartbeat: answer.heartbeat };
-        if let Stage::Joining { fenced, early, .. } = std::mem::replace(&mut seat.stage, answered) {
+        let tag = std::mem::take(&mut seat.tag);
+        let answered = Stage::Answered { tag, heartbeat: answer.heartbeat };
+        if let Stage::Joining { fenced, heard_from, early, .. } =
+            std::mem::replace(&mut seat.stage, answered)
+        {
+            if heard_from > Some(answer.tip) {
+                // What came in between went by before anybody here was sure to hear it.
+                seat.sink.rejoin(answer.tip);
+                seat.stage = Stage::joining(Origin::Hole);
+                return true;
+            }
             for frame in early.into_iter().filter(|frame| frame.is_after(answer.tip)) {
                 seat.sink.push(frame.text);
             }
@@ -203,9 +218,7 @@ impl<S: Sink> Feed<S> {
                 seat.stage = Stage::Live;
             }
         }
-        if self.last.is_none() {
-            (self.last, self.events) = (Some(answer.tip), answer.events);
-        }
+        self.secret = answer.secret;
         true
     }
 
@@ -217,6 +230,8 @@ impl<S: Sink> Feed<S> {
             return false;
         };
         let seat = &mut self.seats[at];
+        // The script may run yet; nobody waits for its fence any more.
+        seat.tag.clear();
         match std::mem::replace(&mut seat.stage, Stage::Live) {
             Stage::Joining { from: Origin::Outside, .. } => {
                 self.seats.swap_remove(at);
@@ -237,10 +252,11 @@ impl<S: Sink> Feed<S> {
         }
     }
 
-    /// Whether this message went out to everybody here before, so that an answer to its retry has
-    /// to be sent by itself.
-    pub fn has_delivered(&self, id: MessageId) -> bool {
-        self.last.is_some_and(|last| id <= last)
+    /// Whether a connection was given this message before, be it with its snapshot, so that an
+    /// answer to its retry has to be sent by itself.
+    pub fn has_delivered(&self, connection: &str, id: MessageId) -> bool {
+        let own = |seat: &Seat<S>| seat.sink.connection() == connection && id <= seat.cutoff;
+        self.last >= Some(id) || self.seats.iter().any(own)
     }
 
     /// The subscription was interrupted: events may have been lost.
@@ -280,16 +296,24 @@ impl<S: Sink> Feed<S> {
         }
     }
 
-    /// The reading of the stream begins, from [`Todo::catch_up`] or from the last page's end.
-    /// Returns where it begins, or `None` where it is no longer wanted.
-    pub fn reading(&mut self) -> Option<MessageId> {
-        let catch_up = self.catch_up.as_mut()?;
+    /// A reading of the stream begins, or goes on behind its last page. Returns after which
+    /// message, or `None` where it is no longer wanted.
+    pub fn reading(&mut self, number: u64) -> Option<MessageId> {
+        let catch_up = self.catch_up.as_mut().filter(|catch_up| catch_up.number == number)?;
         catch_up.covered = catch_up.backlog.len();
         self.last
     }
 
     /// A page of the stream. `last_page` says that there was nothing behind it when it was read.
-    pub fn caught_up(&mut self, page: Vec<(MessageId, Utf8Bytes)>, last_page: bool) -> Todo {
+    pub fn caught_up(
+        &mut self,
+        number: u64,
+        page: Vec<(MessageId, Utf8Bytes)>,
+        last_page: bool,
+    ) -> Todo {
+        if !self.is_reading(number) {
+            return Todo::default();
+        }
         for (id, text) in page {
             if self.last.is_none_or(|last| id > last) {
                 self.deliver(&Frame { kind: Kind::Message(id), text });
@@ -299,21 +323,34 @@ impl<S: Sink> Feed<S> {
         if last_page {
             self.release_backlog()
         } else {
-            Todo { catch_up: self.last, ..Todo::default() }
+            Todo { catch_up: Some(number), ..Todo::default() }
         }
     }
 
     /// The stream no longer holds what came right after the last message that went out: every
     /// connection has to join again, and is told so by the answer.
-    pub fn hole(&mut self) -> Todo {
+    pub fn hole(&mut self, number: u64) -> Todo {
+        if !self.is_reading(number) {
+            return Todo::default();
+        }
         let last = self.last.take();
-        for seat in &mut self.seats {
-            if !matches!(seat.stage, Stage::Joining { .. }) {
-                seat.sink.rejoin(last.unwrap_or_default().max(seat.cutoff));
-                seat.stage = Stage::joining(Origin::Hole);
-            }
+        for seat in self.seats.iter_mut().filter(|seat| !seat.is_joining()) {
+            seat.sink.rejoin(last.unwrap_or_default().max(seat.cutoff));
+            seat.stage = Stage::joining(Origin::Hole);
+        }
+        if let Some(catch_up) = &mut self.catch_up {
+            // Nothing was read, so nothing that waits is accounted for.
+            catch_up.covered = 0;
         }
         self.release_backlog()
+    }
+
+    fn seat(&mut self, connection: &str) -> Option<&mut Seat<S>> {
+        self.seats.iter_mut().find(|seat| seat.sink.connection() == connection)
+    }
+
+    fn is_reading(&self, number: u64) -> bool {
+        self.catch_up.as_ref().is_some_and(|catch_up| catch_up.number == number)
     }
 
     fn take_frame(&mut self, frame: Frame, covered: bool) -> (Outcome, Todo) {
@@ -355,13 +392,16 @@ impl<S: Sink> Feed<S> {
     }
 
     fn take_fence(&mut self, fence: Fence, covered: bool) -> Todo {
+        if self.last.is_none() {
+            self.begin(fence.tip);
+        }
         if self.last.is_some_and(|last| fence.tip > last) && !covered {
             return self.begin_catch_up(Waiting::Fence(fence));
         }
         // Ahead of us still: the entry was deleted since. Behind us: the stream was read while the
         // fence was under way, or Redis lost what went out, which the next message will show.
         self.last = self.last.max(Some(fence.tip));
-        let heard = self.seats.iter().any(|seat| matches!(seat.stage, Stage::Live));
+        let heard = self.seats.iter().any(Seat::hears_events);
         if heard && fence.events != self.events {
             self.members = Members::Unknown;
         }
@@ -369,11 +409,25 @@ impl<S: Sink> Feed<S> {
             self.members = Members::Known;
         }
         self.events = fence.events;
-        let mut tell_members = self.members == Members::Unknown;
         for seat in &mut self.seats {
-            tell_members |= seat.pass(&fence);
+            if seat.pass(&fence) {
+                self.members = Members::Unknown;
+            }
         }
-        Todo { tell_members, ..Todo::default() }
+        Todo { tell_members: self.members == Members::Unknown, ..Todo::default() }
+    }
+
+    /// The first fence says where the room stands. The feed begins there, or earlier where an
+    /// answer was earlier; who is still joining may have to be told of what was before.
+    fn begin(&mut self, tip: MessageId) {
+        let answered = self.seats.iter().filter(|seat| !seat.is_joining()).map(|seat| seat.cutoff);
+        let last = answered.min().map_or(tip, |cutoff| cutoff.min(tip));
+        self.last = Some(last);
+        for seat in &mut self.seats {
+            if let Stage::Joining { heard_from, .. } = &mut seat.stage {
+                *heard_from = Some(last);
+            }
+        }
     }
 
     fn take_members(&mut self, events: u64, text: Utf8Bytes) {
@@ -383,14 +437,16 @@ impl<S: Sink> Feed<S> {
     }
 
     fn begin_catch_up(&mut self, first: Waiting) -> Todo {
-        self.catch_up = Some(CatchUp { backlog: VecDeque::from([first]), covered: 0 });
-        Todo { catch_up: self.last, ..Todo::default() }
+        self.readings += 1;
+        let number = self.readings;
+        self.catch_up = Some(CatchUp { number, backlog: VecDeque::from([first]), covered: 0 });
+        Todo { catch_up: Some(number), ..Todo::default() }
     }
 
     /// Lets out what waited. What the reading does not account for may show the next gap; what is
     /// left then waits on.
     fn release_backlog(&mut self) -> Todo {
-        let Some(CatchUp { mut backlog, mut covered }) = self.catch_up.take() else {
+        let Some(CatchUp { mut backlog, mut covered, .. }) = self.catch_up.take() else {
             return Todo::default();
         };
         let mut all = Todo::default();
@@ -422,11 +478,20 @@ impl<S: Sink> Feed<S> {
 
 impl Stage {
     fn joining(from: Origin) -> Self {
-        Stage::Joining { from, fenced: false, early: Vec::new() }
+        Stage::Joining { from, fenced: false, heard_from: None, early: Vec::new() }
     }
 }
 
 impl<S: Sink> Seat<S> {
+    fn is_joining(&self) -> bool {
+        matches!(self.stage, Stage::Joining { .. })
+    }
+
+    /// Whether it is given events, or will be.
+    fn hears_events(&self) -> bool {
+        matches!(self.stage, Stage::Live | Stage::Joining { fenced: true, .. })
+    }
+
     fn offer(&mut self, frame: &Frame) -> bool {
         let is_message = matches!(frame.kind, Kind::Message(_));
         match &mut self.stage {
@@ -450,19 +515,23 @@ impl<S: Sink> Seat<S> {
     /// A fence passes. Returns whether the connection may have missed events.
     fn pass(&mut self, fence: &Fence) -> bool {
         match (&mut self.stage, &fence.tag) {
-            (Stage::Joining { fenced, .. }, Tag::Join(id)) if id == self.sink.connection() => {
-                *fenced = true;
-            }
-            (Stage::Answered { .. }, Tag::Join(id)) if id == self.sink.connection() => {
+            (Stage::Joining { fenced, .. }, Tag::Join(tag)) if *tag == self.tag => *fenced = true,
+            (Stage::Answered { tag: own, .. }, Tag::Join(tag)) if tag == own => {
                 self.stage = Stage::Live;
             }
             // It joins again: what comes from here on is for after the answer.
-            (Stage::Live, Tag::Join(id)) if id == self.sink.connection() => {
-                self.stage =
-                    Stage::Joining { from: Origin::Inside, fenced: true, early: Vec::new() };
+            (stage, Tag::Join(tag)) if *tag == self.tag => {
+                let may_have_missed = matches!(stage, Stage::Answered { .. });
+                self.stage = Stage::Joining {
+                    from: Origin::Inside,
+                    fenced: true,
+                    heard_from: None,
+                    early: Vec::new(),
+                };
+                return may_have_missed;
             }
             // Its own fence was lost: this heartbeat was sent after the answer came.
-            (Stage::Answered { heartbeat }, Tag::Heartbeat(number)) if number > heartbeat => {
+            (Stage::Answered { heartbeat, .. }, Tag::Heartbeat(number)) if number > heartbeat => {
                 self.stage = Stage::Live;
                 return true;
             }

@@ -84,7 +84,7 @@ pub struct Fence {
 /// What a fence belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tag {
-    /// The join of this connection.
+    /// The join that has this tag, of which there is no other.
     Join(String),
     /// The heartbeat of this number.
     Heartbeat(u64),

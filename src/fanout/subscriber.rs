@@ -75,6 +75,7 @@ async fn read(
             () = fanout.0.stop.cancelled() => return,
             payload = payloads.recv() => payload,
         };
+        fanout.0.metrics.subscription_queue.set(payloads.len() as i64);
         match payload {
             Ok(payload) => {
                 signs.payloads.fetch_add(1, Ordering::Relaxed);
@@ -88,6 +89,7 @@ async fn read(
                 }
             }
             Err(RecvError::Lagged(lost)) => {
+                fanout.0.metrics.subscription_lost.inc_by(lost);
                 warn!(lost, "subscription read too slowly; asking every room how far it has come");
                 fanout.doubt();
                 fanout.0.resync.notify_one();

@@ -1,28 +1,70 @@
-//! Who may ask from where, and how often: cross-origin rules and the limit of an address.
+//! Who may ask from where, and how often: cross-origin rules and the limits of an address.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{Request, State},
     http::{HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
-use crate::app::App;
+use super::{client::Client, envelope::Failure};
+use crate::{app::App, error::Code, limits::Limit};
 
 /// Middleware that turns away an address which asks too often.
-pub async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
-    match app.limits.check_request(address(&request)) {
+pub async fn limit(
+    State(app): State<App>,
+    Client(ip): Client,
+    request: Request,
+    next: Next,
+) -> Response {
+    match app.limits.check_request(ip) {
         Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+        Err(error) => {
+            app.metrics.turned_away(Limit::Requests);
+            error.into_response()
+        }
     }
 }
 
-/// The peer's address. Whoever comes without one shares a single limit.
-fn address(request: &Request) -> IpAddr {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(address)| address.ip())
+/// Middleware that turns away an address which makes too many rooms.
+pub async fn limit_rooms(
+    State(app): State<App>,
+    Client(ip): Client,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.method() == Method::POST
+        && let Err(error) = app.limits.check_room(ip)
+    {
+        app.metrics.turned_away(Limit::Rooms);
+        return error.into_response();
+    }
+    next.run(request).await
+}
+
+/// Middleware that slows down an address which asks for rooms that are not there, or shows tokens
+/// that are wrong.
+pub async fn limit_guesses(
+    State(app): State<App>,
+    Client(ip): Client,
+    request: Request,
+    next: Next,
+) -> Response {
+    if let Err(error) = app.limits.check_guess(ip) {
+        app.metrics.turned_away(Limit::Misses);
+        return error.into_response();
+    }
+    let response = next.run(request).await;
+    let failure = response.extensions().get::<Arc<Failure>>();
+    match failure.map(|failure| failure.error.code) {
+        Some(Code::RoomNotFound | Code::InvalidToken) => app.limits.note_miss(ip),
+        // Nothing behind this has a limit but the messages of a user.
+        Some(Code::RateLimited) => app.metrics.turned_away(Limit::Messages),
+        _ => {}
+    }
+    response
 }
 
 /// Middleware that lets pages of any origin use the API: who one is says the token, and there

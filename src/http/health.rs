@@ -70,8 +70,23 @@ pub async fn metrics(
     State(app): State<App>,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, Error> {
+    measure(&app);
     let text = app.metrics.encode().map_err(|error| Error::internal(error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, text_format(&headers))], text))
+}
+
+/// Levels that nobody needs to know in between.
+fn measure(app: &App) {
+    let metrics = &app.metrics;
+    let level = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let waiting = app.registry.waiting();
+    metrics.outbox_frames.set(level(waiting.frames));
+    metrics.outbox_bytes.set(level(waiting.bytes));
+    metrics.outbox_deepest.set(level(waiting.deepest));
+    let runtime = tokio::runtime::Handle::current().metrics();
+    metrics.tasks.set(level(runtime.num_alive_tasks()));
+    metrics.worker_threads.set(level(runtime.num_workers()));
+    metrics.draining.set(app.drain.is_cancelled().into());
 }
 
 /// The text is OpenMetrics, and is called so for those who know it. Others read it as the older

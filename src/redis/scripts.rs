@@ -225,6 +225,7 @@ impl Scripts {
             number(settings.join_history),
             number(settings.resume_max),
             self.0.redis.node_channel().into(),
+            join.tag.into(),
         ]);
         let mut reply = self.run(&self.0.join, names, args).await?.ok()?;
         Ok(Snapshot {

@@ -6,6 +6,7 @@
 use std::{
     collections::VecDeque,
     future::Future,
+    net::IpAddr,
     pin::Pin,
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
     time::Duration,
@@ -26,7 +27,7 @@ use crate::{
     error::{Code, Error},
     fanout::{LocalRoom, Occupant, Seat},
     i18n::Language,
-    limits::FrameLimit,
+    limits::{FrameLimit, Limit},
     message::Message,
     names::{MessageId, RoomId},
     problem::Problem,
@@ -64,6 +65,8 @@ pub struct Connection {
 struct Client {
     app: App,
     handle: Arc<Handle>,
+    /// Whose guesses its wrong joins are.
+    ip: IpAddr,
     rooms: Mutex<Vec<Joined>>,
     /// The identity of a join that was not answered: a second try is the same guest.
     unanswered: Mutex<Option<(RoomId, Identity)>>,
@@ -91,18 +94,15 @@ struct Echo {
 
 impl Connection {
     /// A connection that was just opened.
-    pub fn open(app: &App, language: Language) -> Self {
+    pub fn open(app: &App, language: Language, ip: IpAddr) -> Self {
         let settings = &app.settings;
         let limits = Limits { frames: settings.outbox_frames, bytes: settings.outbox_bytes };
         let handle = Arc::new(Handle::new(app.registry.next_id(), language, limits));
         let rooms = Mutex::default();
-        let client = Client { app: app.clone(), handle, rooms, unanswered: Mutex::default() };
-        Self {
-            client: Arc::new(client),
-            pending: VecDeque::new(),
-            bad_frames: 0,
-            frame_limit: FrameLimit::new(settings.frames_per_second()),
-        }
+        let (app, unanswered) = (app.clone(), Mutex::default());
+        let frame_limit = FrameLimit::new(settings.frames_per_second());
+        let client = Client { app, handle, ip, rooms, unanswered };
+        Self { client: Arc::new(client), pending: VecDeque::new(), bad_frames: 0, frame_limit }
     }
 
     /// Serves the connection until it ends, then takes it out of its rooms.
@@ -216,6 +216,7 @@ impl Connection {
         };
         self.bad_frames = 0;
         if let Err(error) = self.frame_limit.check() {
+            self.client.app.metrics.turned_away(Limit::Frames);
             return self.client.answer_error(&error, &frame.echo());
         }
         if let ClientFrame::Ping { status, read, .. } = &frame {
@@ -244,6 +245,7 @@ impl Connection {
     /// Sends a close frame and waits for the client's, so that it arrives before the socket ends.
     async fn close(&self, socket: &mut WebSocket, reason: CloseReason) {
         let (code, text) = reason.code();
+        self.client.app.metrics.closed(code);
         let patience = match reason {
             CloseReason::TooSlow => {
                 self.client.app.metrics.slow_consumers.inc();
@@ -282,7 +284,9 @@ impl Client {
 
     async fn obey(self: &Arc<Self>, frame: ClientFrame) -> Result<(), Error> {
         match frame {
-            ClientFrame::Join { room_id, token, since } => self.join(&room_id, &token, since).await,
+            ClientFrame::Join { room_id, token, since } => {
+                self.guess(self.join(&room_id, &token, since)).await
+            }
             ClientFrame::Msg { room_id, text, key } => {
                 let joined = self.joined(room_id.as_deref())?;
                 self.say(&joined, &text, key.as_deref()).await
@@ -292,11 +296,24 @@ impl Client {
                 let joined = self.joined(room_id.as_deref())?;
                 let patience = self.app.settings.redis_timeout;
                 // What was said before is acknowledged before the connection is out.
-                let _ = tokio::time::timeout(patience, joined.said_is_delivered()).await;
+                let _ = tokio::time::timeout(patience, joined.said_is_delivered(self.handle.id()))
+                    .await;
                 self.leave(&joined, Duration::ZERO).await;
                 Ok(())
             }
         }
+    }
+
+    /// A join that may be a guess at a room or a token: whoever is often wrong has to wait.
+    async fn guess(&self, join: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+        let (limits, metrics) = (&self.app.limits, &self.app.metrics);
+        limits.check_guess(self.ip).inspect_err(|_| metrics.turned_away(Limit::Misses))?;
+        let done = join.await;
+        let code = done.as_ref().err().map(|error| error.code);
+        if let Some(Code::RoomNotFound | Code::InvalidToken) = code {
+            limits.note_miss(self.ip);
+        }
+        done
     }
 
     async fn join(
@@ -308,7 +325,11 @@ impl Client {
         let room = RoomId::parse(room_id).ok_or(Code::RoomNotFound)?;
         let identity = self.identity(&room, token).await?;
         self.check_rooms(&room, &identity)?;
-        self.enter(&room, &identity, since).await
+        self.enter(&room, &identity, since).await?;
+        if since.is_some() {
+            self.app.metrics.resumes.inc();
+        }
+        Ok(())
     }
 
     /// Who a join wants to be. A nickname whose first try was not answered gets the same token
@@ -354,9 +375,9 @@ impl Client {
         });
         let entered = self.app.fanout.enter(room, self.handle.clone(), who.clone()).await;
         let answer = match entered {
-            Ok(local) => {
+            Ok((local, tag)) => {
                 let (id, status) = (self.handle.id(), self.handle.status());
-                let snapshot = self.app.rooms.join(room, identity, id, status, since).await;
+                let snapshot = self.app.rooms.join(room, identity, id, status, since, &tag).await;
                 snapshot.map(|snapshot| (local, snapshot))
             }
             Err(error) => Err(error),
@@ -445,10 +466,15 @@ impl Client {
         let said = match self.app.rooms.say(room, user, id, text, key).await {
             Err(error) if matches!(error.code, Code::NotInRoom | Code::RoomNotFound) => {
                 self.app.heartbeat.report(&joined.local, &self.seat(joined), false).await?;
-                self.app.rooms.say(room, user, id, text, key).await?
+                self.app.rooms.say(room, user, id, text, key).await
             }
-            said => said?,
+            said => said,
         };
+        let said = said.inspect_err(|error| {
+            if error.code == Code::RateLimited {
+                self.app.metrics.turned_away(Limit::Messages);
+            }
+        })?;
         self.app.metrics.messages.inc();
         let (Published::Stored(said_id) | Published::Repeat { id: said_id, .. }) = said;
         *joined.who.said.lock() = Some(said_id);
@@ -464,7 +490,7 @@ impl Client {
     async fn said_is_delivered(&self) {
         let rooms = self.rooms.lock().clone();
         for joined in rooms {
-            joined.said_is_delivered().await;
+            joined.said_is_delivered(self.handle.id()).await;
         }
     }
 
@@ -561,9 +587,9 @@ impl Client {
 
 impl Joined {
     /// Waits until what the connection said in this room has come back to it.
-    async fn said_is_delivered(&self) {
+    async fn said_is_delivered(&self, connection: &str) {
         let said = *self.who.said.lock();
-        while said.is_some_and(|id| !self.local.has_delivered(id)) {
+        while said.is_some_and(|id| !self.local.has_delivered(connection, id)) {
             tokio::time::sleep(DELIVERY_LOOK).await;
         }
     }

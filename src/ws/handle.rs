@@ -133,6 +133,12 @@ impl Handle {
         self.wake.notify_one();
     }
 
+    /// Frames and bytes that wait to be written.
+    pub fn waiting(&self) -> (usize, usize) {
+        let outbox = self.outbox.lock();
+        (outbox.frames.len(), outbox.bytes)
+    }
+
     /// Waits until there is something to do.
     pub async fn work(&self) -> Work {
         loop {

@@ -44,6 +44,7 @@ impl Registry {
     pub fn register(self: &Arc<Self>, handle: Arc<Handle>) -> Registered {
         self.handles.lock().insert(handle.id().clone(), handle.clone());
         self.metrics.connections.inc();
+        self.metrics.connections_opened.inc();
         Registered { registry: self.clone(), handle }
     }
 
@@ -85,9 +86,32 @@ impl Registry {
         }
     }
 
+    /// What waits for these connections.
+    pub fn waiting(&self) -> Waiting {
+        let mut waiting = Waiting::default();
+        for handle in self.all() {
+            let (frames, bytes) = handle.waiting();
+            waiting.frames += frames;
+            waiting.bytes += bytes;
+            waiting.deepest = waiting.deepest.max(frames);
+        }
+        waiting
+    }
+
     fn all(&self) -> Vec<Arc<Handle>> {
         self.handles.lock().values().cloned().collect()
     }
+}
+
+/// What waits to be written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waiting {
+    /// Frames, for all connections together.
+    pub frames: usize,
+    /// Bytes, for all connections together.
+    pub bytes: usize,
+    /// Frames, for the connection that has most of them.
+    pub deepest: usize,
 }
 
 /// Keeps a connection in the registry.

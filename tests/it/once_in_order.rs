@@ -264,6 +264,26 @@ async fn messages_lost_with_the_subscription_are_found_in_the_stream() {
     }
 }
 
+#[tokio::test]
+async fn what_was_lost_is_found_as_soon_as_the_subscription_is_back() {
+    // No heartbeat comes to help.
+    let settings = [("PRESENCE_TTL", "10m"), ("HEARTBEAT_INTERVAL", "5m")];
+    let stage = Stage::new(2, &settings).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let mut bob = stage.member(1, &room, "bob").await;
+    for number in 0..5 {
+        stage.redis.cmd(["CLIENT", "KILL", "TYPE", "pubsub"]);
+        let text = json!({ "text": format!("{number}") });
+        let said = stage.http().say(&room.id, &room.token, text).await.data(201);
+        let lost = Instant::now();
+        for client in [&mut alice, &mut bob] {
+            client.wait_for("the message", |frame| frame["id"] == said["id"]).await;
+        }
+        assert!(lost.elapsed() < Duration::from_secs(3), "took {:?}", lost.elapsed());
+    }
+}
+
 /// One node behind a proxy, one beside it, a member on each; heartbeats every second.
 async fn one_node_behind_a_proxy() -> (Stage, Proxy, Room, Client, Client) {
     let settings = [NO_FLOOD_LIMIT, ("HEARTBEAT_INTERVAL", "1s")];

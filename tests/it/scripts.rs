@@ -68,6 +68,7 @@ impl Bench {
             connection,
             status: Status::Online,
             since: None,
+            tag: connection,
         };
         self.scripts.join(room, join).await
     }

@@ -21,6 +21,8 @@ pub struct Join<'a> {
     pub status: Status,
     /// The last message that it has seen.
     pub since: Option<MessageId>,
+    /// What its fence is tagged with.
+    pub tag: &'a str,
 }
 
 /// A room as it was at one moment.

@@ -141,6 +141,7 @@ impl Pair<'_> {
             connection: &connection_id(index, connection),
             status: status(away),
             since: None,
+            tag: "tag",
         };
         let snapshot = self.bench.scripts.join(&self.model.room, join).await.unwrap();
         assert_eq!(snapshot.tip, self.model.stream.last().copied().unwrap_or_default());

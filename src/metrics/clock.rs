@@ -1,0 +1,90 @@
+//! Redis's clock as this node sees it, to tell how old a message is: its id says when it was
+//! stored, on Redis's clock. Nothing is decided by it.
+
+use std::{
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+/// The offset where nothing is known.
+const UNKNOWN: i64 = i64::MIN;
+
+/// Redis's clock, exact to half of the quickest round trip of late.
+pub struct RedisClock {
+    started: Instant,
+    /// Microseconds on Redis's clock when `started` was.
+    offset_us: AtomicI64,
+    /// The round trip of the reading that counts, which ages: quartz drifts.
+    round_trip_us: AtomicU64,
+}
+
+impl RedisClock {
+    /// A clock that was not read yet.
+    pub fn new() -> Self {
+        let (offset_us, round_trip_us) = (AtomicI64::new(UNKNOWN), AtomicU64::new(u64::MAX));
+        Self { started: Instant::now(), offset_us, round_trip_us }
+    }
+
+    /// Redis said `redis_us` at some moment since `begun`. Only a quick answer is exact.
+    pub fn read(&self, begun: Instant, redis_us: u64) {
+        let took = micros(begun.elapsed());
+        let best = self.round_trip_us.load(Ordering::Relaxed);
+        if took <= best {
+            let middle = micros(begun.duration_since(self.started)) + took / 2;
+            let offset = signed(redis_us).saturating_sub(signed(middle));
+            self.offset_us.store(offset, Ordering::Relaxed);
+        }
+        let aged = took.min(best.saturating_add(best / 16 + 1));
+        self.round_trip_us.store(aged, Ordering::Relaxed);
+    }
+
+    /// Redis is gone: another one, with another clock, may come.
+    pub fn forget(&self) {
+        self.offset_us.store(UNKNOWN, Ordering::Relaxed);
+        self.round_trip_us.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// How long ago it was `ms` on Redis's clock; nothing while that is not known.
+    pub fn since(&self, ms: u64) -> Option<Duration> {
+        let offset = self.offset_us.load(Ordering::Relaxed);
+        if offset == UNKNOWN {
+            return None;
+        }
+        let now = offset.saturating_add(signed(micros(self.started.elapsed())));
+        let age = now.saturating_sub(signed(ms.saturating_mul(1000)));
+        Some(Duration::from_micros(age.max(0).unsigned_abs()))
+    }
+}
+
+impl Default for RedisClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn signed(micros: u64) -> i64 {
+    i64::try_from(micros).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quick_reading_counts_and_a_slow_one_does_not() {
+        let clock = RedisClock::new();
+        assert_eq!(clock.since(0), None);
+        clock.read(Instant::now(), 5_000_000);
+        let age = clock.since(4_000).unwrap();
+        assert!(age >= Duration::from_secs(1) && age < Duration::from_millis(1_500), "{age:?}");
+        clock.read(Instant::now() - Duration::from_secs(3), 900_000_000);
+        assert!(clock.since(4_000).unwrap() < Duration::from_secs(2));
+        assert_eq!(clock.since(u64::MAX), Some(Duration::ZERO));
+        clock.forget();
+        assert_eq!(clock.since(0), None);
+    }
+}

@@ -1,0 +1,26 @@
+//! How late the event loop runs what is due: the first number to rise where a node has too much
+//! to do, or something blocks it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Metrics;
+
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Looks how late a timer fires, until `stop`.
+pub async fn watch(metrics: Arc<Metrics>, stop: CancellationToken) {
+    loop {
+        let due = Instant::now() + LOOK_EVERY;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep_until(due.into()) => {}
+        }
+        metrics.event_loop_lag.observe(due.elapsed().as_secs_f64());
+    }
+}

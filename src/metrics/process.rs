@@ -1,0 +1,86 @@
+//! What the process uses, under the names that all Prometheus clients give it. Read from `/proc`
+//! when asked; where there is none, the metrics are left out.
+
+use std::fs;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry,
+};
+
+/// Ticks a second in which Linux tells times, on every machine that we build for.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Adds the process's metrics.
+pub fn register(registry: &mut Registry) {
+    registry.register_collector(Box::new(Process));
+}
+
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut counter = |name, help, value: Option<f64>| match value {
+            Some(value) => ConstCounter::new(value).encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                MetricType::Counter,
+            )?),
+            None => Ok(()),
+        };
+        counter("process_cpu_seconds", "CPU time used", cpu_seconds())?;
+        let mut gauge = |name, help, value: Option<f64>| match value {
+            Some(value) => ConstGauge::new(value).encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                MetricType::Gauge,
+            )?),
+            None => Ok(()),
+        };
+        gauge("process_resident_memory_bytes", "Memory in use", resident_bytes())?;
+        gauge("process_open_fds", "Files and sockets open", open_files())?;
+        gauge("process_max_fds", "Files and sockets that may be open", max_files())?;
+        gauge("process_start_time_seconds", "When it started, since 1970", start_time())
+    }
+}
+
+/// The fields of `/proc/self/stat` from the third on: the second may hold spaces.
+fn stat_field(number: usize) -> Option<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split(' ').nth(number - 3)?.parse().ok()
+}
+
+fn cpu_seconds() -> Option<f64> {
+    let (user, system) = (stat_field(14)?, stat_field(15)?);
+    Some((user + system) / TICKS_PER_SECOND)
+}
+
+fn start_time() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let booted: f64 =
+        stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(booted + stat_field(22)? / TICKS_PER_SECOND)
+}
+
+fn resident_bytes() -> Option<f64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1024.0)
+}
+
+fn open_files() -> Option<f64> {
+    Some(fs::read_dir("/proc/self/fd").ok()?.count() as f64)
+}
+
+fn max_files() -> Option<f64> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}

@@ -1,0 +1,84 @@
+//! What waits in a feed is bounded, and what was dropped for that is found again.
+
+use std::cell::Cell;
+
+use axum::extract::ws::Utf8Bytes;
+use linkroom::{
+    fanout::{
+        feed::{Answer, Feed, Sink},
+        frame::{Fence, Frame, Kind, Tag},
+    },
+    names::MessageId,
+};
+
+/// More than may wait anywhere.
+const MANY: u64 = 20_000;
+/// No more than this may have waited: the larger one of the feed's two bounds.
+const MOST: u64 = 8192;
+
+#[derive(Default)]
+struct Counter {
+    frames: Cell<u64>,
+    overflows: Cell<u64>,
+}
+
+impl Sink for &Counter {
+    fn connection(&self) -> &str {
+        "c"
+    }
+
+    fn push(&self, _: Utf8Bytes) {
+        self.frames.set(self.frames.get() + 1);
+    }
+
+    fn overflow(&self) {
+        self.overflows.set(self.overflows.get() + 1);
+    }
+
+    fn rejoin(&self, _: MessageId) {}
+}
+
+fn event() -> Frame {
+    Frame { kind: Kind::Event, text: "{}".into() }
+}
+
+fn fence(tag: Tag, ms: u64, events: u64) -> Fence {
+    Fence { tag, tip: MessageId { ms, seq: 0 }, events }
+}
+
+fn answer() -> Answer {
+    let tip = MessageId { ms: 1, seq: 0 };
+    Answer { joined: "joined".into(), tip, secret: String::new(), heartbeat: 0 }
+}
+
+#[test]
+fn a_join_that_is_never_answered() {
+    let counter = Counter::default();
+    let mut feed = Feed::default();
+    feed.enter(&counter, "c.1".into());
+    let _ = feed.fence(fence(Tag::Join("c.1".into()), 1, 0));
+    for _ in 0..MANY {
+        let _ = feed.frame(event());
+    }
+    assert!(counter.overflows.get() > 0, "the connection is cut off");
+    feed.answered("c", answer());
+    assert!(counter.frames.get() <= 1 + MOST);
+}
+
+#[test]
+fn a_stream_that_is_never_read() {
+    let counter = Counter::default();
+    let mut feed = Feed::default();
+    feed.enter(&counter, "c.1".into());
+    let _ = feed.fence(fence(Tag::Join("c.1".into()), 1, 0));
+    feed.answered("c", answer());
+    let reading = feed.fence(fence(Tag::Heartbeat(1), 2, 0)).catch_up.unwrap();
+    for _ in 0..MANY {
+        let _ = feed.frame(event());
+    }
+    assert_eq!(feed.reading(reading), Some(MessageId { ms: 1, seq: 0 }));
+    let _ = feed.caught_up(reading, Vec::new(), true);
+    assert!(counter.frames.get() <= 1 + MOST);
+    let todo = feed.fence(fence(Tag::Heartbeat(2), 2, MANY));
+    assert!(todo.tell_members, "what was dropped shows in the count");
+}

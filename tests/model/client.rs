@@ -1,0 +1,107 @@
+//! What one connection has heard, and whether that keeps the promises.
+
+use linkroom::names::MessageId;
+
+use crate::{
+    redis::Stored,
+    words::{Change, Count, Joined, Users, Word},
+};
+
+/// One connection's own view of the room.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Client {
+    /// Whether its latest join was answered.
+    pub joined: bool,
+    /// How much it had when it asked to join.
+    pub asked: usize,
+    /// How much of the history it has, or was told that it is not kept.
+    pub has: usize,
+    /// The last event that it accounts for.
+    pub events: Count,
+    /// The members that it shows.
+    pub members: Users,
+    /// A message whose retry has not been answered.
+    pub owed: Option<usize>,
+}
+
+impl Client {
+    /// The last message that it has seen, for a join that resumes.
+    pub fn since(&self, history: &[Stored]) -> Option<MessageId> {
+        self.has.checked_sub(1).map(|last| history[last].id)
+    }
+
+    /// Takes a frame in. What it returns is the promise that the frame breaks.
+    pub fn hear(&mut self, user: u8, word: Word, history: &[Stored]) -> Result<(), &'static str> {
+        match word {
+            Word::Joined(joined) => self.start(&joined, history),
+            _ if !self.joined => Err("a frame before `joined`"),
+            Word::Message(at) => self.hear_message(at, history),
+            Word::Event(count, change) => self.hear_event(user, count, change),
+            Word::Members(count, members) => {
+                (self.events, self.members) = (count, members);
+                Ok(())
+            }
+            Word::Foreign => Ok(()),
+        }
+    }
+
+    fn start(&mut self, joined: &Joined, history: &[Stored]) -> Result<(), &'static str> {
+        if joined.resumed && joined.from < self.asked && joined.from < joined.to {
+            return Err("`joined` repeats a message");
+        }
+        if joined.resumed && !joined.more && skips(history, self.asked, joined.from) {
+            return Err("`joined` skips a message in silence");
+        }
+        self.joined = true;
+        // Where it was in the room before, it may have more than the snapshot.
+        self.has = self.has.max(joined.to);
+        (self.events, self.members) = (joined.events, joined.members);
+        self.settle_debt();
+        Ok(())
+    }
+
+    fn hear_message(&mut self, at: usize, history: &[Stored]) -> Result<(), &'static str> {
+        if history[at].lost {
+            // It was under way when Redis lost it: nobody minds.
+            return Ok(());
+        }
+        if at < self.has {
+            return Err("a message twice, or out of order");
+        }
+        if skips(history, self.has, at) {
+            return Err("a message skipped");
+        }
+        self.has = at + 1;
+        self.settle_debt();
+        Ok(())
+    }
+
+    fn hear_event(&mut self, user: u8, count: Count, change: Change) -> Result<(), &'static str> {
+        if count <= self.events {
+            return Err("an event that the snapshot held, or twice");
+        }
+        self.events = count;
+        match change {
+            Change::Joined(who) if who == user && self.members.contains(who) => {
+                return Err("its own join");
+            }
+            Change::Joined(who) => self.members.insert(who),
+            Change::Left(who) => self.members.remove(who),
+        };
+        Ok(())
+    }
+
+    fn settle_debt(&mut self) {
+        self.owed = self.owed.filter(|owed| *owed >= self.has);
+    }
+
+    /// Whether it has everything that there is.
+    pub fn is_complete(&self, history: &[Stored]) -> bool {
+        !skips(history, self.has, history.len())
+    }
+}
+
+/// Whether a message that Redis did not lose stands between two places in the history.
+fn skips(history: &[Stored], from: usize, to: usize) -> bool {
+    history[from.min(to)..to].iter().any(|message| !message.lost)
+}

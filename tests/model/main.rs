@@ -1,0 +1,247 @@
+//! Every interleaving of a small world: the real `Feed`, a Redis of a few lines, and faults.
+//!
+//! Each test explores one configuration to the end. Two things are asked of every state: that no
+//! promise is broken yet, and that, if all faults ended here, one heartbeat later everybody has
+//! everything.
+
+mod bounds;
+mod client;
+mod redis;
+mod words;
+mod world;
+
+use stateright::{Checker, HasDiscoveries, Model, Property};
+use world::{Budget, Step, World};
+
+/// One configuration.
+struct Small {
+    budget: Budget,
+    users: [u8; 2],
+}
+
+impl Model for Small {
+    type State = World;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::new(self.budget, self.users)]
+    }
+
+    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
+        if world.broken.is_none() {
+            world.calm_steps(steps);
+            world.wild_steps(steps);
+            steps.sort_unstable_by_key(|step| format!("{step:?}"));
+            steps.dedup();
+        }
+    }
+
+    fn next_state(&self, world: &World, step: Step) -> Option<World> {
+        let mut next = world.clone();
+        next.step(step);
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("no promise is broken", |_, world: &World| world.broken.is_none()),
+            Property::always("calm brings everything", |_, world: &World| {
+                !world.is_idle() || world.broken.is_some() || world.after_calm().is_none()
+            }),
+        ]
+    }
+}
+
+fn explore(name: &str, users: [u8; 2], budget: Budget) {
+    let began = std::time::Instant::now();
+    let checker = Small { budget, users }
+        .checker()
+        .threads(2)
+        .finish_when(HasDiscoveries::AnyFailures)
+        .spawn_bfs()
+        .join();
+    println!("{name}: {} states, {:.1?}", checker.unique_state_count(), began.elapsed());
+    if let Some((property, path)) = checker.discoveries().into_iter().next() {
+        let last = path.last_state().clone();
+        let why = last.broken.or_else(|| last.after_calm());
+        let steps = path.into_actions();
+        panic!("{name}: not so: {property}: {why:?}\nafter {steps:?}");
+    }
+}
+
+/// Nothing but two newcomers, messages, and one publication lost.
+#[test]
+fn a_loss_two_newcomers() {
+    explore(
+        "a_loss_two_newcomers",
+        [0, 1],
+        Budget { messages: 2, losses: 1, joins: [1, 1], ..Budget::default() },
+    );
+}
+
+/// One listener, several losses, and somebody who is connected elsewhere.
+#[test]
+fn losses_one_listener() {
+    explore(
+        "losses_one_listener",
+        [0, 1],
+        Budget { messages: 2, strangers: 1, losses: 2, joins: [1, 0], ..Budget::default() },
+    );
+}
+
+/// The subscription dies and is made anew.
+#[test]
+fn a_cut() {
+    explore("a_cut", [0, 1], Budget { messages: 1, cuts: 1, joins: [1, 1], ..Budget::default() });
+}
+
+/// It dies twice, under somebody who listens.
+#[test]
+fn cuts_one_listener() {
+    explore(
+        "cuts_one_listener",
+        [0, 1],
+        Budget { messages: 1, strangers: 1, cuts: 2, joins: [1, 0], ..Budget::default() },
+    );
+}
+
+/// Comings and goings, one of them lost.
+#[test]
+fn events() {
+    explore(
+        "events",
+        [0, 1],
+        Budget { strangers: 2, losses: 1, heartbeats: 1, joins: [1, 1], ..Budget::default() },
+    );
+}
+
+/// What was lost is no longer kept.
+#[test]
+fn a_trim() {
+    explore(
+        "a_trim",
+        [0, 1],
+        Budget { messages: 2, trims: 1, losses: 1, joins: [1, 1], ..Budget::default() },
+    );
+}
+
+/// More was lost, and less is kept.
+#[test]
+fn trims_one_listener() {
+    explore(
+        "trims_one_listener",
+        [0, 1],
+        Budget { messages: 4, trims: 2, losses: 2, joins: [1, 0], ..Budget::default() },
+    );
+}
+
+/// Somebody publishes by hand, under ids of the future.
+#[test]
+fn foreign_frames() {
+    explore(
+        "foreign_frames",
+        [0, 1],
+        Budget {
+            messages: 2,
+            foreign: 1,
+            losses: 1,
+            heartbeats: 1,
+            joins: [1, 0],
+            ..Budget::default()
+        },
+    );
+}
+
+/// Somebody leaves and joins again on the same socket, as soon as possible.
+#[test]
+fn leaving() {
+    explore(
+        "leaving",
+        [0, 1],
+        Budget { messages: 1, leaves: 1, joins: [2, 1], ..Budget::default() },
+    );
+}
+
+/// A socket closes, and its client comes back on another.
+#[test]
+fn resuming() {
+    explore(
+        "resuming",
+        [0, 1],
+        Budget { messages: 2, losses: 1, closes: 1, joins: [2, 0], ..Budget::default() },
+    );
+}
+
+/// One user with two connections.
+#[test]
+fn two_tabs() {
+    explore(
+        "two_tabs",
+        [0, 0],
+        Budget { messages: 1, losses: 1, leaves: 1, joins: [1, 1], ..Budget::default() },
+    );
+}
+
+/// The answer to a join comes too late; the join is tried again, and may run twice.
+#[test]
+fn joins_given_up() {
+    explore(
+        "joins_given_up",
+        [0, 1],
+        Budget { messages: 1, timeouts: 1, joins: [2, 1], ..Budget::default() },
+    );
+}
+
+/// Redis comes back with nothing, and the room is restored.
+#[test]
+fn a_wipe() {
+    explore(
+        "a_wipe",
+        [0, 1],
+        Budget { messages: 1, wipes: 1, heartbeats: 1, joins: [1, 1], ..Budget::default() },
+    );
+}
+
+/// The same with more going on.
+#[test]
+fn wipe_one_listener() {
+    explore(
+        "wipe_one_listener",
+        [0, 1],
+        Budget {
+            messages: 2,
+            strangers: 1,
+            wipes: 1,
+            heartbeats: 1,
+            joins: [1, 0],
+            ..Budget::default()
+        },
+    );
+}
+
+/// The stream cannot be read at first, while the last one leaves and comes back.
+#[test]
+fn failed_readings() {
+    explore(
+        "failed_readings",
+        [0, 1],
+        Budget {
+            messages: 2,
+            losses: 1,
+            failures: 1,
+            closes: 1,
+            joins: [2, 0],
+            ..Budget::default()
+        },
+    );
+}
+
+/// A message is said again under its key while the room is behind.
+#[test]
+fn retries() {
+    explore(
+        "retries",
+        [0, 1],
+        Budget { messages: 2, retries: 1, closes: 1, joins: [2, 0], ..Budget::default() },
+    );
+}

@@ -1,0 +1,303 @@
+//! Redis as the scripts see it: one room, changed by one script at a time, and one subscription.
+
+use std::{
+    collections::VecDeque,
+    fmt::Write,
+    hash::{Hash, Hasher},
+};
+
+use axum::extract::ws::Utf8Bytes;
+use linkroom::{
+    chain,
+    fanout::frame::{Fence, Frame, Kind, Tag},
+    names::MessageId,
+};
+use sha1::{Digest, Sha1};
+
+use crate::{
+    words::{Change, Count, Joined, Users, Word},
+    world::Hashed,
+};
+
+/// What the room's ids are made with.
+pub const SECRET: &str = "secret";
+
+/// The room in Redis, and what is on its way from there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Redis {
+    /// Whether the room's hash is there.
+    pub exists: bool,
+    /// Every message that was ever stored, oldest first.
+    pub history: Vec<Stored>,
+    /// How many of these the stream no longer holds.
+    pub gone: usize,
+    /// The number of events, as the room's hash counts them.
+    pub events: Count,
+    /// The set of members.
+    pub members: Users,
+    /// The users that have a session.
+    pub sessions: Users,
+    /// The connections that live, as `(connection, user)`.
+    pub connections: Vec<(u8, u8)>,
+    /// The clock.
+    pub now_ms: u64,
+    /// The subscription.
+    pub wire: Wire,
+}
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Stored {
+    pub id: MessageId,
+    /// Redis came back without it: nobody can have it any more.
+    pub lost: bool,
+}
+
+/// The node's one subscription: in order, as long as it lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wire {
+    /// Whether the node's own channel is subscribed.
+    pub node: bool,
+    /// Whether the room's channel is.
+    pub room: bool,
+    /// What was published and has not come in.
+    pub flight: VecDeque<Payload>,
+}
+
+/// What is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    Frame(Frame),
+    Fence(Fence),
+    Members(u64, Utf8Bytes),
+}
+
+/// What the join script answers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Snapshot {
+    pub tip: MessageId,
+    pub joined: Joined,
+}
+
+/// What the catch-up script answers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Page {
+    pub trimmed: bool,
+    pub messages: Vec<usize>,
+}
+
+impl Redis {
+    /// A room that was just made.
+    pub fn new() -> Self {
+        Self {
+            exists: true,
+            history: Vec::new(),
+            gone: 0,
+            events: Count { life: 0, number: 0 },
+            members: Users::default(),
+            sessions: Users::default(),
+            connections: Vec::new(),
+            now_ms: 1000,
+            wire: Wire { node: true, ..Wire::default() },
+        }
+    }
+
+    /// publish.lua
+    pub fn publish(&mut self) {
+        let previous = self.tip();
+        let id = next_id(previous, self.now_ms);
+        self.history.push(Stored { id, lost: false });
+        let text = Word::Message(self.history.len() - 1).to_text();
+        self.tell_room(Frame { kind: Kind::Message(id), text });
+    }
+
+    /// Somebody publishes a message by hand, under an id of the far future.
+    pub fn publish_foreign(&mut self) {
+        let id = MessageId { ms: 1_000_000, seq: 7 };
+        self.tell_room(Frame { kind: Kind::Message(id), text: Word::Foreign.to_text() });
+    }
+
+    /// join.lua; `None` where the room is not there.
+    pub fn join(
+        &mut self,
+        connection: u8,
+        user: u8,
+        tag: &str,
+        since: Option<MessageId>,
+    ) -> Option<Snapshot> {
+        if !self.exists {
+            return None;
+        }
+        self.sessions.insert(user);
+        self.connect(connection, user);
+        self.settle(user);
+        let (from, more) = self.after(since);
+        self.fence(Tag::Join(tag.to_owned()));
+        let to = self.history.len();
+        let resumed = since.is_some();
+        let (events, members) = (self.events, self.members);
+        let joined = Joined { events, members, resumed, from, to, more };
+        Some(Snapshot { tip: self.tip(), joined })
+    }
+
+    /// leave.lua, without a grace or with one that never ends here.
+    pub fn leave(&mut self, connection: u8, user: u8, grace: bool) {
+        let before = self.connections.len();
+        self.connections.retain(|(other, _)| *other != connection);
+        let was_here = self.connections.len() < before;
+        let stays = self.connections.iter().any(|(_, other)| *other == user);
+        if was_here && !stays && !grace && self.members.remove(user) {
+            self.announce(Change::Left(user));
+        }
+    }
+
+    /// heartbeat.lua; the users that have no session, or `None` where the room is not there.
+    pub fn heartbeat(&mut self, number: u64, heard: &[(u8, u8)]) -> Option<Users> {
+        if !self.exists {
+            return None;
+        }
+        let mut lost = Users::default();
+        for (connection, user) in heard {
+            if self.sessions.contains(*user) {
+                self.connect(*connection, *user);
+                self.settle(*user);
+            } else {
+                lost.insert(*user);
+            }
+        }
+        self.fence(Tag::Heartbeat(number));
+        Some(lost)
+    }
+
+    /// restore.lua
+    pub fn restore(&mut self, number: u64, heard: &[(u8, u8)]) {
+        self.exists = true;
+        for (connection, user) in heard {
+            self.sessions.insert(*user);
+            self.connect(*connection, *user);
+            self.members.insert(*user);
+        }
+        self.events.number += 1;
+        let text = Word::Members(self.events, self.members).to_text();
+        self.tell_room(Frame { kind: Kind::Members, text });
+        self.fence(Tag::Heartbeat(number));
+    }
+
+    /// tell_members.lua
+    pub fn tell_members(&mut self) {
+        if self.exists && self.wire.node {
+            let text = Word::Members(self.events, self.members).to_text();
+            self.wire.flight.push_back(Payload::Members(self.events.number, text));
+        }
+    }
+
+    /// catch_up.lua
+    pub fn catch_up(&self, after: MessageId, wanted: usize) -> Page {
+        let messages: Vec<usize> =
+            self.kept().filter(|at| self.history[*at].id > after).take(wanted).collect();
+        let trimmed = messages.first().is_some_and(|first| self.is_hole(after, *first));
+        Page { trimmed, messages }
+    }
+
+    /// Somebody who is connected elsewhere joins, or leaves.
+    pub fn toggle(&mut self, stranger: u8) {
+        if self.members.remove(stranger) {
+            self.announce(Change::Left(stranger));
+        } else {
+            self.sessions.insert(stranger);
+            self.settle(stranger);
+        }
+    }
+
+    /// Redis dies and comes back with nothing.
+    pub fn lose_everything(&mut self) {
+        self.history.iter_mut().for_each(|message| message.lost = true);
+        let now_ms = self.now_ms + 1000;
+        let events = Count { life: self.events.life + 1, number: 0 };
+        let (history, gone) = (std::mem::take(&mut self.history), self.gone);
+        let wire = std::mem::take(&mut self.wire);
+        *self = Self { exists: false, gone, events, now_ms, wire, history, ..Self::new() };
+        self.gone = self.history.len();
+    }
+
+    /// The id of the last message that the stream holds.
+    fn tip(&self) -> MessageId {
+        self.kept().last().map_or(MessageId::ZERO, |at| self.history[at].id)
+    }
+
+    /// The messages that the stream holds.
+    pub fn kept(&self) -> std::ops::Range<usize> {
+        self.gone..self.history.len()
+    }
+
+    /// history.lua: the first message after `since`, and whether there are more before it.
+    fn after(&self, since: Option<MessageId>) -> (usize, bool) {
+        let Some(since) = since else { return (self.gone, self.gone > 0) };
+        match self.kept().find(|at| self.history[*at].id > since) {
+            Some(first) => (first, self.is_hole(since, first)),
+            None => {
+                let last = self.history.last().filter(|last| !last.lost);
+                (self.history.len(), last.is_some_and(|last| last.id > since))
+            }
+        }
+    }
+
+    /// Whether messages between `after` and the first one found are no longer kept.
+    fn is_hole(&self, after: MessageId, first: usize) -> bool {
+        let kept = self.kept().any(|at| self.history[at].id <= after);
+        let first = self.history[first].id;
+        !kept && !follows(after, first) && !follows(MessageId::ZERO, first)
+    }
+
+    fn connect(&mut self, connection: u8, user: u8) {
+        if !self.connections.contains(&(connection, user)) {
+            self.connections.push((connection, user));
+            self.connections.sort_unstable();
+        }
+    }
+
+    fn settle(&mut self, user: u8) {
+        if self.members.insert(user) {
+            self.announce(Change::Joined(user));
+        }
+    }
+
+    fn announce(&mut self, change: Change) {
+        self.events.number += 1;
+        let text = Word::Event(self.events, change).to_text();
+        self.tell_room(Frame { kind: Kind::Event, text });
+    }
+
+    fn fence(&mut self, tag: Tag) {
+        if self.wire.node {
+            let fence = Fence { tag, tip: self.tip(), events: self.events.number };
+            self.wire.flight.push_back(Payload::Fence(fence));
+        }
+    }
+
+    fn tell_room(&mut self, frame: Frame) {
+        if self.wire.room {
+            self.wire.flight.push_back(Payload::Frame(frame));
+        }
+    }
+}
+
+impl Hash for Wire {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.node, self.room).hash(state);
+        let _ = write!(Hashed(state), "{:?}", self.flight);
+    }
+}
+
+fn follows(previous: MessageId, id: MessageId) -> bool {
+    chain::follows(SECRET, previous, id)
+}
+
+/// next_id.lua
+fn next_id(previous: MessageId, now_ms: u64) -> MessageId {
+    let ms = now_ms.max(previous.ms);
+    let count = if previous.ms >= now_ms { (previous.seq >> 32) + 1 } else { 0 };
+    let hash = Sha1::digest(format!("{SECRET} {previous} {ms}"));
+    let digest = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
+    MessageId { ms, seq: (count << 32) + u64::from(digest) }
+}

@@ -1,0 +1,685 @@
+//! The node and its connections around the real `Feed`, and everything that can happen next.
+//!
+//! What `fanout`, `heartbeat` and `ws::connection` do with a room is written here once more, cut
+//! where they wait: a call is sent, its script runs, and its answer comes, with anything in
+//! between.
+
+use std::{
+    fmt::{self, Write},
+    hash::{Hash, Hasher},
+};
+
+use axum::extract::ws::Utf8Bytes;
+use linkroom::{
+    fanout::feed::{Answer, Feed, Sink, Todo},
+    names::MessageId,
+};
+use parking_lot::Mutex;
+
+use crate::{
+    client::Client,
+    redis::{Page, Payload, Redis, SECRET, Snapshot},
+    words::Word,
+};
+
+/// Messages that one reading of the stream takes here.
+const PAGE: usize = 1;
+/// A user that is connected elsewhere.
+const STRANGER: u8 = 7;
+
+/// How often each thing may happen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// Messages published.
+    pub messages: u8,
+    /// Messages published by hand.
+    pub foreign: u8,
+    /// Comings and goings of somebody who is connected elsewhere.
+    pub strangers: u8,
+    /// Publications lost one by one.
+    pub losses: u8,
+    /// Cuts of the subscription.
+    pub cuts: u8,
+    /// Entries trimmed from the stream.
+    pub trims: u8,
+    /// Returns of Redis with nothing.
+    pub wipes: u8,
+    /// Heartbeats besides those that a new subscription brings.
+    pub heartbeats: u8,
+    /// Joins of each connection, and resumptions.
+    pub joins: [u8; 2],
+    /// Leaves, by each connection.
+    pub leaves: u8,
+    /// Sockets that just close.
+    pub closes: u8,
+    /// Joins given up because the answer was late.
+    pub timeouts: u8,
+    /// Readings of the stream that fail.
+    pub failures: u8,
+    /// Messages said again under their key.
+    pub retries: u8,
+}
+
+/// What can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    Publish,
+    PublishForeign,
+    Toggle,
+    Trim,
+    Wipe,
+    Deliver,
+    Lose,
+    Cut,
+    SubscribeNode,
+    SubscribeRoom,
+    Release,
+    Enter(usize),
+    RunJoin(usize),
+    AnswerJoin(usize),
+    GiveUpJoin(usize),
+    RunLateJoin(usize),
+    Rejoin(usize),
+    Leave(usize),
+    Close(usize),
+    Retry(usize),
+    SendHeartbeat,
+    RunHeartbeat(usize),
+    Restore,
+    BeginReading(usize),
+    RunReading(usize),
+    FailReading(usize),
+    TakePage(usize),
+    TellMembers,
+}
+
+/// Everything there is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct World {
+    pub redis: Redis,
+    node: Node,
+    pub connections: [Connection; 2],
+    pub left: Budget,
+    /// The first promise that was broken.
+    pub broken: Option<&'static str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Node {
+    feed: Feed<Seat>,
+    /// Whether the room is known here, and its channel counts as subscribed.
+    is_local: bool,
+    /// A new subscription wants a heartbeat.
+    resync: bool,
+    /// The number of the latest heartbeat.
+    heartbeat: u64,
+    /// Heartbeats that were sent and have not run.
+    beats: Vec<(u64, Vec<(u8, u8)>)>,
+    /// A heartbeat found the room or a user forgotten.
+    restores: bool,
+    readings: Vec<Reading>,
+    /// Calls for the list of members that have not run.
+    telling: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Reading {
+    Wanted(u64),
+    Asked(u64, MessageId),
+    Answered(u64, Page),
+}
+
+/// One connection, as far as it is in the room.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Connection {
+    pub user: u8,
+    /// The number of its socket.
+    socket: u8,
+    /// The number of its latest join.
+    joins: u8,
+    join: Join,
+    /// Whether a join was answered, so that the heartbeat speaks for it.
+    occupied: bool,
+    /// It was asked to join again.
+    rejoin: Option<MessageId>,
+    /// Joins that were given up and may run yet.
+    late: Vec<String>,
+    pub client: Client,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Join {
+    Outside,
+    Asked(Asked),
+    Answered(Asked, Option<Box<Snapshot>>),
+    Inside,
+}
+
+/// What a join asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    since: Option<MessageId>,
+    /// Whether the node asks by itself, after a hole.
+    after_hole: bool,
+}
+
+/// A connection's outbox; emptied after every step.
+#[derive(Debug)]
+struct Seat {
+    name: String,
+    index: usize,
+    told: Mutex<Vec<Told>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
+    Frame(Utf8Bytes),
+    Rejoin(MessageId),
+    Overflow,
+}
+
+impl World {
+    pub fn new(budget: Budget, users: [u8; 2]) -> Self {
+        let node = Node {
+            feed: Feed::default(),
+            is_local: false,
+            resync: false,
+            heartbeat: 0,
+            beats: Vec::new(),
+            restores: false,
+            readings: Vec::new(),
+            telling: 0,
+        };
+        Self {
+            redis: Redis::new(),
+            node,
+            connections: users.map(Connection::new),
+            left: budget,
+            broken: None,
+        }
+    }
+
+    /// What goes on by itself, in the order in which a calm world does it.
+    pub fn calm_steps(&self, steps: &mut Vec<Step>) {
+        let (wire, node) = (&self.redis.wire, &self.node);
+        let mut may = |step, possible: bool| {
+            if possible {
+                steps.push(step);
+            }
+        };
+        may(Step::SubscribeNode, !wire.node);
+        may(Step::SubscribeRoom, wire.node && !wire.room && node.is_local);
+        may(Step::Deliver, !wire.flight.is_empty());
+        for (i, _) in node.beats.iter().enumerate() {
+            may(Step::RunHeartbeat(i), true);
+        }
+        may(Step::Restore, node.restores);
+        for (i, reading) in node.readings.iter().enumerate() {
+            may(Step::BeginReading(i), matches!(reading, Reading::Wanted(_)));
+            may(Step::RunReading(i), matches!(reading, Reading::Asked(..)));
+            may(Step::TakePage(i), matches!(reading, Reading::Answered(..)));
+        }
+        may(Step::TellMembers, node.telling > 0);
+        for (i, connection) in self.connections.iter().enumerate() {
+            may(Step::RunJoin(i), matches!(connection.join, Join::Asked(_)));
+            may(Step::AnswerJoin(i), matches!(connection.join, Join::Answered(..)));
+            may(Step::RunLateJoin(i), !connection.late.is_empty());
+            may(Step::Rejoin(i), connection.rejoin.is_some() && connection.join == Join::Inside);
+        }
+        may(Step::SendHeartbeat, node.resync && wire.room && !node.feed.is_empty());
+    }
+
+    /// What happens as long as there is some of it left.
+    pub fn wild_steps(&self, steps: &mut Vec<Step>) {
+        let (left, wire, node) = (&self.left, &self.redis.wire, &self.node);
+        let mut may = |step, left: u8, possible: bool| {
+            if left > 0 && possible {
+                steps.push(step);
+            }
+        };
+        let exists = self.redis.exists;
+        may(Step::Publish, left.messages, exists);
+        may(Step::PublishForeign, left.foreign, wire.room);
+        may(Step::Toggle, left.strangers, exists);
+        may(Step::Trim, left.trims, self.redis.kept().len() > 1);
+        may(Step::Wipe, left.wipes, exists);
+        may(Step::Lose, left.losses, !wire.flight.is_empty());
+        may(Step::Cut, left.cuts, wire.node && node.is_local);
+        may(Step::Release, 1, node.is_local && node.feed.is_empty());
+        may(Step::SendHeartbeat, left.heartbeats, !node.feed.is_empty());
+        for (i, reading) in node.readings.iter().enumerate() {
+            may(Step::FailReading(i), left.failures, matches!(reading, Reading::Asked(..)));
+        }
+        for (i, connection) in self.connections.iter().enumerate() {
+            let is_in = connection.join == Join::Inside;
+            let may_enter = match connection.join {
+                // Which of two newcomers is first makes no difference.
+                Join::Outside if i == 1 && left.joins[0] > 0 && self.connections[0].joins == 0 => {
+                    false
+                }
+                Join::Outside => node.is_local || wire.node,
+                Join::Inside => connection.rejoin.is_none(),
+                _ => false,
+            };
+            may(Step::Enter(i), left.joins[i], may_enter);
+            may(Step::Leave(i), left.leaves, is_in);
+            may(Step::Close(i), left.closes, connection.join != Join::Outside);
+            may(Step::GiveUpJoin(i), left.timeouts, connection.is_joining());
+            may(Step::Retry(i), left.retries, is_in && !self.redis.kept().is_empty());
+        }
+    }
+
+    /// Whether nothing goes on by itself.
+    pub fn is_idle(&self) -> bool {
+        let mut steps = Vec::new();
+        self.calm_steps(&mut steps);
+        steps.is_empty()
+    }
+
+    /// Lets one thing happen.
+    pub fn step(&mut self, step: Step) {
+        self.spend(step);
+        match step {
+            Step::Publish => self.redis.publish(),
+            Step::PublishForeign => self.redis.publish_foreign(),
+            Step::Toggle => self.redis.toggle(STRANGER),
+            Step::Trim => self.redis.gone += 1,
+            Step::Wipe => self.redis.lose_everything(),
+            Step::Deliver => self.deliver(),
+            Step::Lose => drop(self.redis.wire.flight.pop_front()),
+            Step::Cut => self.redis.wire = Default::default(),
+            Step::SubscribeNode => {
+                self.node.feed.doubt();
+                self.redis.wire.node = true;
+            }
+            Step::SubscribeRoom => {
+                self.redis.wire.room = true;
+                self.node.resync = true;
+            }
+            Step::Release => self.release(),
+            Step::Enter(i) => self.enter_first(i),
+            Step::RunJoin(i) => self.run_join(i),
+            Step::AnswerJoin(i) => self.answer_join(i),
+            Step::GiveUpJoin(i) => self.give_up_join(i),
+            Step::RunLateJoin(i) => self.run_late_join(i),
+            Step::Rejoin(i) => self.rejoin(i),
+            Step::Leave(i) => self.leave(i, false),
+            Step::Close(i) => self.leave(i, true),
+            Step::Retry(i) => self.retry(i),
+            Step::SendHeartbeat => self.send_heartbeat(),
+            Step::RunHeartbeat(i) => self.run_heartbeat(i),
+            Step::Restore => self.restore(),
+            Step::BeginReading(i) => self.begin_reading(i),
+            Step::RunReading(i) => self.run_reading(i),
+            Step::FailReading(i) => self.fail_reading(i),
+            Step::TakePage(i) => self.take_page(i),
+            Step::TellMembers => {
+                self.node.telling -= 1;
+                self.redis.tell_members();
+            }
+        }
+        self.empty_outboxes();
+    }
+
+    fn spend(&mut self, step: Step) {
+        let left = &mut self.left;
+        match step {
+            Step::Publish => left.messages -= 1,
+            Step::PublishForeign => left.foreign -= 1,
+            Step::Toggle => left.strangers -= 1,
+            Step::Trim => left.trims -= 1,
+            Step::Wipe => left.wipes -= 1,
+            Step::Lose => left.losses -= 1,
+            Step::Cut => left.cuts -= 1,
+            Step::Enter(i) => left.joins[i] -= 1,
+            Step::Leave(_) => left.leaves -= 1,
+            Step::Close(_) => left.closes -= 1,
+            Step::GiveUpJoin(_) => left.timeouts -= 1,
+            Step::Retry(_) => left.retries -= 1,
+            Step::FailReading(_) => left.failures -= 1,
+            Step::SendHeartbeat if self.node.resync => self.node.resync = false,
+            Step::SendHeartbeat => left.heartbeats = left.heartbeats.saturating_sub(1),
+            _ => {}
+        }
+    }
+
+    fn deliver(&mut self) {
+        let Some(payload) = self.redis.wire.flight.pop_front() else { return };
+        if !self.node.is_local {
+            return;
+        }
+        let todo = match payload {
+            Payload::Frame(frame) => self.node.feed.frame(frame).1,
+            Payload::Fence(fence) => self.node.feed.fence(fence),
+            Payload::Members(events, text) => {
+                self.node.feed.members(events, text);
+                Todo::default()
+            }
+        };
+        self.act(todo);
+    }
+
+    fn act(&mut self, todo: Todo) {
+        self.node.readings.extend(todo.catch_up.map(Reading::Wanted));
+        self.node.telling += u8::from(todo.tell_members);
+    }
+
+    /// The last one is gone: the node forgets the room.
+    fn release(&mut self) {
+        let node = &mut self.node;
+        (node.feed, node.is_local, node.resync) = (Feed::default(), false, false);
+        (node.heartbeat, node.restores) = (0, false);
+        node.readings.clear();
+        self.redis.wire.room = false;
+    }
+
+    /// A client joins: for the first time, again on the same socket, or after its socket closed.
+    fn enter_first(&mut self, i: usize) {
+        let since = self.connections[i].client.since(&self.redis.history);
+        self.enter(i, Asked { since, after_hole: false });
+    }
+
+    fn enter(&mut self, i: usize, asked: Asked) {
+        if !self.node.is_local {
+            self.node.is_local = true;
+            self.redis.wire.room = true;
+        }
+        let connection = &mut self.connections[i];
+        connection.client.asked = connection.client.has;
+        connection.join = Join::Asked(asked);
+        connection.joins += 1;
+        let tag = connection.tag(i);
+        let seat = Seat { name: connection.name(i), index: i, told: Mutex::default() };
+        self.node.feed.enter(seat, tag);
+    }
+
+    fn run_join(&mut self, i: usize) {
+        let tag = self.connections[i].tag(i);
+        let connection = &mut self.connections[i];
+        if let Join::Asked(asked) = &connection.join {
+            let answer = self.redis.join(i as u8, connection.user, &tag, asked.since);
+            connection.join = Join::Answered(asked.clone(), answer.map(Box::new));
+        }
+    }
+
+    fn answer_join(&mut self, i: usize) {
+        let name = self.connections[i].name(i);
+        let connection = &mut self.connections[i];
+        match std::mem::replace(&mut connection.join, Join::Outside) {
+            Join::Answered(_, Some(snapshot)) => {
+                (connection.join, connection.occupied) = (Join::Inside, true);
+                let answer = Answer {
+                    joined: Word::Joined(snapshot.joined).to_text(),
+                    tip: snapshot.tip,
+                    secret: SECRET.to_owned(),
+                    heartbeat: self.node.heartbeat,
+                };
+                self.node.feed.answered(&name, answer);
+            }
+            Join::Answered(asked, None) => {
+                self.refused(i, &asked);
+                if asked.after_hole {
+                    self.restore();
+                }
+            }
+            _ => unreachable!("no answer without a question"),
+        }
+    }
+
+    fn give_up_join(&mut self, i: usize) {
+        match std::mem::replace(&mut self.connections[i].join, Join::Outside) {
+            Join::Asked(asked) => {
+                self.refused(i, &asked);
+                let tag = self.connections[i].tag(i);
+                self.connections[i].late.push(tag);
+            }
+            Join::Answered(asked, _) => self.refused(i, &asked),
+            _ => unreachable!("nothing to give up"),
+        }
+    }
+
+    /// A connection that was in the room stays there; where there was a hole it tries again.
+    fn refused(&mut self, i: usize, asked: &Asked) {
+        let name = self.connections[i].name(i);
+        let stays = self.node.feed.refused(&name);
+        let connection = &mut self.connections[i];
+        connection.join = if stays { Join::Inside } else { Join::Outside };
+        if stays && asked.after_hole {
+            connection.rejoin = asked.since;
+        }
+    }
+
+    fn run_late_join(&mut self, i: usize) {
+        let tag = self.connections[i].late.remove(0);
+        let user = self.connections[i].user;
+        self.redis.join(i as u8, user, &tag, None);
+    }
+
+    fn rejoin(&mut self, i: usize) {
+        if let Some(since) = self.connections[i].rejoin.take() {
+            self.enter(i, Asked { since: Some(since), after_hole: true });
+        }
+    }
+
+    fn leave(&mut self, i: usize, closed: bool) {
+        let name = self.connections[i].name(i);
+        self.node.feed.leave(&name);
+        let connection = &mut self.connections[i];
+        (connection.join, connection.occupied, connection.rejoin) = (Join::Outside, false, None);
+        connection.socket += u8::from(closed);
+        connection.client = Client { has: connection.client.has, ..Client::default() };
+        self.redis.leave(i as u8, connection.user, closed);
+    }
+
+    /// publish.lua finds the key of the last message, and the answer comes.
+    fn retry(&mut self, i: usize) {
+        let Some(last) = self.redis.kept().last() else { return };
+        let id = self.redis.history[last].id;
+        if !self.node.feed.has_delivered(&self.connections[i].name(i), id) {
+            self.connections[i].client.owed = Some(last);
+        }
+    }
+
+    /// The connections that the heartbeat speaks for.
+    fn heard(&self) -> Vec<(u8, u8)> {
+        let occupied = |(i, connection): (usize, &Connection)| {
+            connection.occupied.then_some((i as u8, connection.user))
+        };
+        self.connections.iter().enumerate().filter_map(occupied).collect()
+    }
+
+    fn send_heartbeat(&mut self) {
+        self.node.heartbeat += 1;
+        let beat = (self.node.heartbeat, self.heard());
+        self.node.beats.push(beat);
+    }
+
+    fn run_heartbeat(&mut self, i: usize) {
+        let (number, heard) = self.node.beats.remove(i);
+        let lost = self.redis.heartbeat(number, &heard);
+        self.node.restores |= lost.is_none_or(|lost| !lost.is_empty()) && self.node.is_local;
+    }
+
+    fn restore(&mut self) {
+        self.node.restores = false;
+        let heard = self.heard();
+        if !heard.is_empty() {
+            self.node.heartbeat += 1;
+            self.redis.restore(self.node.heartbeat, &heard);
+        }
+    }
+
+    fn begin_reading(&mut self, i: usize) {
+        let Reading::Wanted(number) = self.node.readings.remove(i) else { return };
+        if let Some(after) = self.node.feed.reading(number) {
+            self.node.readings.insert(i, Reading::Asked(number, after));
+        }
+    }
+
+    fn run_reading(&mut self, i: usize) {
+        if let Reading::Asked(number, after) = self.node.readings[i] {
+            self.node.readings[i] = Reading::Answered(number, self.redis.catch_up(after, PAGE));
+        }
+    }
+
+    fn fail_reading(&mut self, i: usize) {
+        let Reading::Asked(number, _) = self.node.readings.remove(i) else { return };
+        if !self.node.feed.is_empty() {
+            self.node.readings.insert(i, Reading::Wanted(number));
+        }
+    }
+
+    fn take_page(&mut self, i: usize) {
+        let Reading::Answered(number, page) = self.node.readings.remove(i) else { return };
+        let last_page = page.messages.len() < PAGE;
+        let todo = if page.trimmed {
+            self.node.feed.hole(number)
+        } else {
+            let history = &self.redis.history;
+            let message = |at: usize| (history[at].id, Word::Message(at).to_text());
+            let page = page.messages.into_iter().map(message).collect();
+            self.node.feed.caught_up(number, page, last_page)
+        };
+        self.act(todo);
+    }
+
+    /// What the connections were told goes to the clients.
+    fn empty_outboxes(&mut self) {
+        for seat in self.node.feed.sinks() {
+            let connection = &mut self.connections[seat.index];
+            for told in seat.told.lock().drain(..) {
+                let heard = match told {
+                    Told::Frame(text) => {
+                        let word = Word::parse(&text);
+                        connection.client.hear(connection.user, word, &self.redis.history)
+                    }
+                    Told::Rejoin(since) => {
+                        connection.client.joined = false;
+                        connection.rejoin.get_or_insert(since);
+                        Ok(())
+                    }
+                    Told::Overflow => Err("more waits than may"),
+                };
+                self.broken = self.broken.or(heard.err());
+            }
+        }
+    }
+
+    /// What is missing when the world has calmed down: no more faults, one heartbeat.
+    pub fn after_calm(&self) -> Option<&'static str> {
+        self.clone().calm_down()
+    }
+
+    fn calm_down(mut self) -> Option<&'static str> {
+        let world = &mut self;
+        if !world.node.feed.is_empty() {
+            world.step(Step::SendHeartbeat);
+        }
+        let mut steps = Vec::new();
+        for _ in 0..200 {
+            steps.clear();
+            world.calm_steps(&mut steps);
+            match steps.first() {
+                Some(step) => world.step(*step),
+                None => return world.missing(),
+            }
+        }
+        Some("it never calms down")
+    }
+
+    fn missing(&self) -> Option<&'static str> {
+        let of = |connection: &Connection| match connection.join {
+            Join::Inside if !connection.client.joined => Some("no answer to a join"),
+            Join::Inside if !connection.client.is_complete(&self.redis.history) => {
+                Some("a message is missing")
+            }
+            Join::Inside if connection.client.members != self.redis.members => {
+                Some("other members than there are")
+            }
+            Join::Inside if connection.client.owed.is_some() => Some("a retry without an answer"),
+            _ => None,
+        };
+        self.broken.or_else(|| self.connections.iter().find_map(of))
+    }
+}
+
+impl Connection {
+    fn new(user: u8) -> Self {
+        Self {
+            user,
+            socket: 0,
+            joins: 0,
+            join: Join::Outside,
+            occupied: false,
+            rejoin: None,
+            late: Vec::new(),
+            client: Client::default(),
+        }
+    }
+
+    /// The id of its connection.
+    fn name(&self, index: usize) -> String {
+        format!("c{index}.{}", self.socket)
+    }
+
+    /// What the fence of its latest join is tagged with.
+    fn tag(&self, index: usize) -> String {
+        format!("{}.{}", self.name(index), self.joins)
+    }
+
+    fn is_joining(&self) -> bool {
+        matches!(self.join, Join::Asked(_) | Join::Answered(..))
+    }
+}
+
+impl Sink for Seat {
+    fn connection(&self) -> &str {
+        &self.name
+    }
+
+    fn push(&self, frame: Utf8Bytes) {
+        self.told.lock().push(Told::Frame(frame));
+    }
+
+    fn overflow(&self) {
+        self.told.lock().push(Told::Overflow);
+    }
+
+    fn rejoin(&self, since: MessageId) {
+        self.told.lock().push(Told::Rejoin(since));
+    }
+}
+
+/// A seat is copied and compared between two steps only, when its outbox is empty.
+impl Clone for Seat {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), index: self.index, told: Mutex::default() }
+    }
+}
+
+impl PartialEq for Seat {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Seat {}
+
+impl Hash for Node {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // Frames are no `Hash`: what the feed says of itself stands for it.
+        let _ = write!(Hashed(state), "{:?}", self.feed);
+        (self.is_local, self.resync, self.heartbeat, &self.beats).hash(state);
+        (self.restores, &self.readings, self.telling).hash(state);
+    }
+}
+
+/// Hashes what is written.
+pub struct Hashed<'a, H>(pub &'a mut H);
+
+impl<H: Hasher> Write for Hashed<'_, H> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
+    }
+}
