@@ -70,6 +70,9 @@ pub struct LocalRoom {
     /// The room's id.
     pub id: RoomId,
     feed: Mutex<Feed<Seat>>,
+    /// Held while a script is under way that reports connections; who leaves waits for it, or it
+    /// would bring back a connection that has left.
+    reporting: tokio::sync::RwLock<()>,
     /// What is needed to restore the room, once a join told it.
     facts: Mutex<Option<RoomFacts>>,
     /// Whether Redis has confirmed the subscription.
@@ -102,6 +105,14 @@ pub struct Occupant {
     pub read: Mutex<Option<MessageId>>,
     /// The last message that it sent.
     pub said: Mutex<Option<MessageId>>,
+}
+
+impl Occupant {
+    /// Somebody whose join has not been answered.
+    pub fn new(user: UserId, token: Token) -> Self {
+        let joined_at_ms = AtomicU64::new(0);
+        Self { user, token, joined_at_ms, read: Mutex::default(), said: Mutex::default() }
+    }
 }
 
 impl Seat {
@@ -354,6 +365,7 @@ impl LocalRoom {
         Arc::new(Self {
             id: id.clone(),
             feed: Mutex::default(),
+            reporting: tokio::sync::RwLock::default(),
             facts: Mutex::default(),
             subscribed: watch::Sender::new(false),
             heartbeat: AtomicU64::new(heartbeats.load(Ordering::Relaxed)),
@@ -382,6 +394,16 @@ impl LocalRoom {
     /// Whether a connection was given this message.
     pub fn has_delivered(&self, connection: &str, id: MessageId) -> bool {
         self.feed.lock().has_delivered(connection, id)
+    }
+
+    /// To be held while connections are reported, from before they are gathered.
+    pub async fn reporting(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
+        self.reporting.read().await
+    }
+
+    /// Waits until no report is under way that began before.
+    pub async fn reported(&self) {
+        drop(self.reporting.write().await);
     }
 
     /// Who is in the room through this node.

@@ -100,6 +100,7 @@ impl Heartbeat {
     }
 
     async fn try_beat(&self, room: &LocalRoom) -> Result<(), Error> {
+        let _reporting = room.reporting().await;
         let seats = self.heard(room);
         let beats: Vec<Beat> = group(&seats).into_iter().map(|(beat, _)| beat).collect();
         let mut chunks: Vec<&[Beat]> = beats.chunks(USERS_A_CALL).collect();
@@ -129,6 +130,7 @@ impl Heartbeat {
     /// # Errors
     /// Redis is out of reach.
     pub async fn report(&self, room: &LocalRoom, seat: &Seat, read: bool) -> Result<(), Error> {
+        let _reporting = room.reporting().await;
         let (mut beat, _) = single(seat);
         beat.read = if read { *seat.who.read.lock() } else { None };
         let tag = heartbeat_tag(room.next_heartbeat());

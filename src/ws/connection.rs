@@ -8,7 +8,7 @@ use std::{
     future::Future,
     net::IpAddr,
     pin::Pin,
-    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -366,13 +366,10 @@ impl Client {
         identity: &Identity,
         since: Option<MessageId>,
     ) -> Result<(), Error> {
-        let who = Arc::new(Occupant {
-            user: identity.user.clone(),
-            token: identity.token.clone(),
-            joined_at_ms: AtomicU64::new(0),
-            read: Mutex::default(),
-            said: Mutex::default(),
-        });
+        let who = match self.joined(Some(room.as_str())) {
+            Ok(joined) => joined.who,
+            Err(_) => Arc::new(Occupant::new(identity.user.clone(), identity.token.clone())),
+        };
         let entered = self.app.fanout.enter(room, self.handle.clone(), who.clone()).await;
         let answer = match entered {
             Ok((local, tag)) => {
@@ -519,6 +516,7 @@ impl Client {
         let room = &joined.local.id;
         self.rooms.lock().retain(|other| other.local.id != *room);
         self.app.fanout.leave(room, self.handle.id());
+        joined.local.reported().await;
         let left = self.app.rooms.leave(room, &joined.who.user, self.handle.id(), grace).await;
         if let Ok(Departure::Grace) = left {
             self.sweep_after(room.clone(), grace + AFTER_GRACE);
