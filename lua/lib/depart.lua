@@ -5,7 +5,7 @@ local function depart(room, user)
   redis.call('ZREM', room.deadlines, user)
   redis.call('DEL', room.users .. user .. ':presence')
   for _, field in ipairs(redis.call('HKEYS', session)) do
-    if string.sub(field, 1, 5) == 'conn:' then redis.call('HDEL', session, field) end
+    if field == 'away' or string.sub(field, 1, 5) == 'conn:' then redis.call('HDEL', session, field) end
   end
   if redis.call('SREM', room.members, user) == 1 then
     announce(room, 'user_left', '"userId":' .. cjson.encode(user))

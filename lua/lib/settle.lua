@@ -6,10 +6,12 @@
 local function settle(room, user, now_ms)
   local session = room.users .. user .. ':session'
   local presence = room.users .. user .. ':presence'
-  local deadline, status = 0, 'away'
+  local deadline, status, was_away = 0, 'away', false
   local fields = redis.call('HGETALL', session)
   for i = 1, #fields, 2 do
-    if string.sub(fields[i], 1, 5) == 'conn:' then
+    if fields[i] == 'away' then
+      was_away = true
+    elseif string.sub(fields[i], 1, 5) == 'conn:' then
       local lapses, shown = string.match(fields[i + 1], '^(%d+) (%a+)$')
       lapses = tonumber(lapses)
       if lapses <= now_ms then
@@ -22,7 +24,9 @@ local function settle(room, user, now_ms)
   end
   if deadline == 0 then return false end
 
-  local before = redis.call('GET', presence) or 'online'
+  -- The presence lapses at the deadline, the member only when somebody touches the room: in
+  -- between, the session knows what was shown last.
+  local before = redis.call('GET', presence) or (was_away and 'away' or 'online')
   redis.call('ZADD', room.deadlines, deadline, user)
   redis.call('SET', presence, status, 'PX', string.format('%.0f', deadline - now_ms))
   if redis.call('SADD', room.members, user) == 1 then
@@ -33,6 +37,8 @@ local function settle(room, user, now_ms)
       announce(room, 'user_joined', '"userId":' .. cjson.encode(user))
     end
   end
+  if status == 'away' and not was_away then redis.call('HSET', session, 'away', 1) end
+  if status == 'online' and was_away then redis.call('HDEL', session, 'away') end
   if before ~= status then
     announce(room, 'presence', '"userId":' .. cjson.encode(user) .. ',"status":"' .. status .. '"')
   end
