@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test setup build fmt lint web compose readme settings-table
+.PHONY: help run test chaos setup build fmt lint web compose readme settings-table
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -17,7 +17,12 @@ run: ## Start linkroom on http://127.0.0.1:8080
 test: setup lint compose web readme ## Run every check and test
 	cargo test --locked --lib --bins
 	cargo test --locked --doc
-	cargo test --locked --test '*'
+	RUST_TEST_THREADS=4 cargo test --locked --test '*'
+
+# CHAOS_SECONDS says how long, CHAOS_SEED repeats a run.
+chaos: ## Break everything with fresh seeds, for as long as CHAOS_SECONDS says
+	@scripts/setup.sh test
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} cargo test --locked --test chaos -- --ignored --nocapture long
 
 setup: ## Install what the tests need
 	@scripts/setup.sh test

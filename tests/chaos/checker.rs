@@ -1,0 +1,353 @@
+//! Reads the histories of a round afterwards, and says what in them breaks a promise.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
+
+use serde_json::Value;
+
+use crate::{
+    figures::Figures,
+    history::{Entry, Event, History},
+    round::{Injected, STRANGER},
+    stream::{Id, Stream},
+    view::View,
+};
+
+/// Messages in the answer to a join without `since`, at most.
+const JOIN_HISTORY: usize = 50;
+/// How long a node that leaves waits for the answers to what it has read, in seconds; a little less,
+/// to be fair.
+const ANSWERED_WITHIN: f64 = 0.8;
+/// Close codes that a client which does nothing wrong may meet: none, leaving, too slow.
+const HARMLESS_CODES: [u16; 2] = [1012, 1013];
+
+/// All that is known of a round.
+#[derive(Default)]
+pub struct Evidence {
+    pub histories: Vec<History>,
+    /// Of those that speak over HTTP.
+    pub bots: Vec<History>,
+    /// By room.
+    pub streams: HashMap<String, Stream>,
+    pub injected: Vec<Injected>,
+}
+
+/// A broken promise.
+pub struct Violation {
+    /// The check that saw it.
+    pub check: &'static str,
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] {}", self.check, self.what)
+    }
+}
+
+/// Every violation that the evidence shows; counts what was looked at.
+pub fn check(evidence: &Evidence, figures: &mut Figures) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for (room, stream) in &evidence.streams {
+        figures.messages += stream.0.len();
+        let all = evidence.histories.iter().chain(&evidence.bots);
+        let histories = all.filter(|history| history.room() == room);
+        stored_once(stream, &histories.collect::<Vec<_>>(), &mut violations);
+    }
+    for injected in &evidence.injected {
+        figures.injected(injected.fault.kind);
+    }
+    for bot in &evidence.bots {
+        answered_well(bot, &evidence.streams[bot.room()], &mut violations);
+    }
+    for history in &evidence.histories {
+        let mut reader = Reader::new(history, &evidence.streams[history.room()]);
+        reader.read(&evidence.injected, figures);
+        violations.append(&mut reader.violations);
+    }
+    violations
+}
+
+/// What was acknowledged is in the stream, everything is there at most once, and nothing that
+/// nobody said.
+fn stored_once(stream: &Stream, histories: &[&History], violations: &mut Vec<Violation>) {
+    let mut violation = |what| violations.push(Violation { check: "stored once", what });
+    let mut said = HashMap::new();
+    let mut acknowledged = HashSet::new();
+    for history in histories {
+        let (messages, keys) = said_and_acknowledged(history);
+        said.extend(messages);
+        acknowledged.extend(keys);
+    }
+    let mut found = HashSet::new();
+    for (id, stored) in &stream.0 {
+        let key = stored.key.clone().unwrap_or_default();
+        if said
+            .get(&key)
+            .is_none_or(|(names, text)| !names.contains(&stored.from) || *text != stored.text)
+        {
+            violation(format!("{id} is in the stream, but nobody said it: {stored:?}"));
+        }
+        if !found.insert(key) {
+            violation(format!("{id} repeats an earlier message: {stored:?}"));
+        }
+    }
+    for lost in acknowledged.difference(&found) {
+        violation(format!("{lost} was acknowledged, but is not in the stream"));
+    }
+}
+
+/// What a client said, and the keys that were acknowledged.
+fn said_and_acknowledged(history: &History) -> (Said, HashSet<String>) {
+    let (mut said, mut acknowledged) = (HashMap::new(), HashSet::new());
+    let (mut texts, mut names) = (HashMap::new(), HashSet::from([history.name().to_owned()]));
+    for entry in history.entries() {
+        match entry.event {
+            Event::Say { key, text } => drop(texts.insert(key, text)),
+            Event::Got(frame) => {
+                names.extend(frame["me"].as_str().map(str::to_owned));
+                let key = frame["key"].as_str().filter(|key| texts.contains_key(*key));
+                acknowledged.extend(key.filter(|_| frame["t"] == "msg").map(str::to_owned));
+            }
+            _ => {}
+        }
+    }
+    for (key, text) in texts {
+        said.insert(key, (names.clone(), text));
+    }
+    (said, acknowledged)
+}
+
+/// A bot is answered with what is stored, or told that Redis is away.
+fn answered_well(bot: &History, stream: &Stream, violations: &mut Vec<Violation>) {
+    for entry in bot.entries() {
+        let Event::Got(frame) = entry.event else { continue };
+        if !stream.holds(&frame) && frame["code"] != "SERVICE_UNAVAILABLE" {
+            let what = format!("{} of {}: {frame}", bot.name(), bot.room());
+            violations.push(Violation { check: "answers to a bot", what });
+        }
+    }
+}
+
+/// By key: what was said, and the names that it may be from.
+type Said = HashMap<String, (HashSet<String>, String)>;
+
+/// Reads one history.
+struct Reader<'a> {
+    history: &'a History,
+    entries: Vec<Entry>,
+    stream: &'a Stream,
+    violations: Vec<Violation>,
+    /// How often each key was said so far.
+    said: HashMap<String, usize>,
+    /// Its name, as it was told.
+    me: Value,
+    /// The last message that it was given over any connection.
+    furthest: Id,
+    connection: Connection,
+}
+
+/// What a connection was given so far.
+#[derive(Default)]
+struct Connection {
+    /// What it asked for with its last join.
+    since: Option<Id>,
+    /// The last message it was given; none before `joined`.
+    position: Option<Id>,
+    view: View,
+    /// Keys said over this connection, and how often.
+    said: HashMap<String, usize>,
+    /// What was said over this connection and not answered.
+    open: Vec<Open>,
+    pings: usize,
+    pongs: usize,
+}
+
+/// Something said that was not answered.
+struct Open {
+    key: String,
+    /// The number of the next ping after it.
+    ping: usize,
+    /// When that ping was answered: the node had read it all by then.
+    read_at: Option<f64>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(history: &'a History, stream: &'a Stream) -> Self {
+        let entries = history.entries();
+        let (violations, said) = (Vec::new(), HashMap::new());
+        let (me, furthest, connection) = (Value::Null, Id::default(), Connection::default());
+        Self { history, entries, stream, violations, said, me, furthest, connection }
+    }
+
+    fn read(&mut self, injected: &[Injected], figures: &mut Figures) {
+        for entry in std::mem::take(&mut self.entries) {
+            match &entry.event {
+                Event::Opened { .. } => {
+                    figures.connections += 1;
+                    self.connection = Connection::default();
+                }
+                Event::Join { since } => self.connection.since = *since,
+                Event::Say { key, .. } => self.say(key),
+                Event::Ping => self.connection.pings += 1,
+                Event::Leave => {}
+                Event::Got(frame) => self.got(&entry, frame, figures),
+                Event::Closed(code) => {
+                    figures.leaving += usize::from(*code == Some(1012));
+                    figures.too_slow += usize::from(*code == Some(1013));
+                    self.closed(&entry, *code, injected);
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, key: &str) {
+        *self.said.entry(key.to_owned()).or_default() += 1;
+        *self.connection.said.entry(key.to_owned()).or_default() += 1;
+        let (key, ping) = (key.to_owned(), self.connection.pings);
+        self.connection.open.push(Open { key, ping, read_at: None });
+    }
+
+    fn got(&mut self, entry: &Entry, frame: &Value, figures: &mut Figures) {
+        if let Some(key) = frame["key"].as_str() {
+            self.connection.open.retain(|open| open.key != key);
+        }
+        match frame["t"].as_str().unwrap_or_default() {
+            "joined" => self.joined(entry, frame, figures),
+            "msg" => self.message(entry, frame, figures),
+            "pong" => self.connection.pong(entry.at),
+            "error" => self.error(entry, frame),
+            _ => {}
+        }
+        figures.events += usize::from(frame.get("userId").is_some());
+        if let Some(what) = self.connection.view.apply(frame) {
+            self.violation("joins and leaves", entry, what);
+        }
+    }
+
+    fn joined(&mut self, entry: &Entry, frame: &Value, figures: &mut Figures) {
+        self.me = frame["me"].clone();
+        let messages = frame["messages"].as_array().unwrap();
+        let first = messages.first().and_then(Id::of);
+        // A `since` that the stream does not hold was made up by a stranger: the answer to it is the
+        // latest messages, or what came after the last that the client was given.
+        let more = frame["more"] == true;
+        let since = self.connection.since;
+        let made_up = since.is_some_and(|since| !self.stream.0.contains_key(&since));
+        let mut position = match (since, first) {
+            (Some(since), _) if made_up && !more => self.stream.before(since).min(self.furthest),
+            (Some(since), _) if !made_up => since,
+            (_, Some(first)) if messages.len() == JOIN_HISTORY => self.stream.before(first),
+            _ => Id::default(),
+        };
+        for message in messages {
+            figures.deliveries += 1;
+            let (expected, got) = (self.stream.after(position), Id::of(message));
+            if expected != got || !self.stream.holds(message) {
+                let what = format!("in joined: {message} where {expected:?} comes next");
+                self.violation("exactly the stream", entry, what);
+            }
+            position = got.unwrap_or(position).max(position);
+        }
+        if since.is_some() && !made_up && more {
+            let what = "joined says that there are more, though nothing was trimmed".to_owned();
+            self.violation("exactly the stream", entry, what);
+        }
+        self.reached(position);
+    }
+
+    fn reached(&mut self, position: Id) {
+        self.connection.position = Some(position);
+        self.furthest = self.furthest.max(position);
+    }
+
+    fn message(&mut self, entry: &Entry, frame: &Value, figures: &mut Figures) {
+        if frame["from"] == STRANGER {
+            return;
+        }
+        figures.deliveries += 1;
+        let Some((position, id)) = self.connection.position.zip(Id::of(frame)) else {
+            return self.violation("exactly the stream", entry, format!("before joined: {frame}"));
+        };
+        let expected = self.stream.after(position);
+        if expected == Some(id) && self.stream.holds(frame) {
+            self.reached(id);
+        } else if !(id <= position && self.stream.holds(frame) && self.is_retried(frame)) {
+            let what = match id.cmp(&position) {
+                std::cmp::Ordering::Greater => "a gap or no message of the stream",
+                _ => "a repeat or out of order",
+            };
+            let place = format!("after {position}, where {expected:?} comes next");
+            self.violation("exactly the stream", entry, format!("{what}: {frame} {place}"));
+        }
+    }
+
+    /// Whether the frame may be the answer to something that was said again over this connection.
+    fn is_retried(&mut self, frame: &Value) -> bool {
+        let key = frame["key"].as_str().unwrap_or_default();
+        let own = self.me == frame["from"];
+        let again = self.said.get(key).is_some_and(|times| *times > 1);
+        let left = self.connection.said.get_mut(key).filter(|left| **left > 0);
+        match left {
+            Some(left) if own && again => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Only what a client cannot help may go wrong.
+    fn error(&mut self, entry: &Entry, frame: &Value) {
+        let is_guest = self.connection.position.is_none() && self.said.is_empty();
+        let excused = match frame["code"].as_str().unwrap_or_default() {
+            "SERVICE_UNAVAILABLE" => true,
+            "NAME_TAKEN" => is_guest,
+            _ => false,
+        };
+        if !excused {
+            self.violation("no error but that Redis is away", entry, frame.to_string());
+        }
+    }
+
+    /// A node that leaves first answers what it has read, which is what was said before a ping that
+    /// it answered; but it waits so long for that and no longer.
+    fn closed(&mut self, entry: &Entry, code: Option<u16>, injected: &[Injected]) {
+        if code.is_some_and(|code| !HARMLESS_CODES.contains(&code)) {
+            self.violation("close codes", entry, format!("closed with {code:?}"));
+        }
+        let hindered = injected.iter().any(|injected| {
+            injected.fault.kind.hinders_answers()
+                && injected.from < entry.at
+                && entry.at < injected.felt_until
+        });
+        if code != Some(1012) || hindered {
+            return;
+        }
+        let soon =
+            |open: &&Open| open.read_at.is_some_and(|read| entry.at - read < ANSWERED_WITHIN);
+        let forgotten: Vec<_> = self.connection.open.iter().filter(soon).map(|o| &o.key).collect();
+        if !forgotten.is_empty() {
+            let what = format!("closed with 1012 before these were answered: {forgotten:?}");
+            self.violation("leaves politely", entry, what);
+        }
+    }
+
+    fn violation(&mut self, check: &'static str, entry: &Entry, what: String) {
+        let (name, room) = (self.history.name(), self.history.room());
+        let (at, connection) = (entry.at, entry.connection);
+        let what: String = what.chars().take(500).collect();
+        let what = format!("{name} of {room}, connection {connection}, at {at:.3} s: {what}");
+        self.violations.push(Violation { check, what });
+    }
+}
+
+impl Connection {
+    fn pong(&mut self, at: f64) {
+        let read = self.open.iter_mut().filter(|open| open.ping <= self.pongs);
+        read.for_each(|open| open.read_at = open.read_at.or(Some(at)));
+        self.pongs += 1;
+    }
+}

@@ -1,0 +1,223 @@
+//! One round: a world, clients in it, a storm, faults one at a time, then quiet, and the check.
+
+mod inject;
+mod settle;
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicUsize},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::{
+    bot::Bot,
+    checker::{self, Evidence, Violation},
+    client::{Client, Identity, Order},
+    fault::{ALL, Fault, Kind, Lane, Storm},
+    figures::Figures,
+    history::History,
+    world::{LEFT_WITHIN, Room, World},
+};
+pub use inject::STRANGER;
+use settle::{RECOVERS_WITHIN, eventually_or_not};
+
+const ROOMS: usize = 3;
+/// Users of a room; the first has two connections, the last one's socket holds little.
+const USERS: usize = 3;
+/// Between two faults that are to be seen alone.
+const BREATH: Duration = Duration::from_millis(300);
+
+/// One round, by its seed.
+pub struct Round {
+    seed: u64,
+    storm: Storm,
+    length: Duration,
+    alone: usize,
+}
+
+/// What happened when; times in seconds since the round began.
+#[derive(Clone, Debug)]
+pub struct Injected {
+    pub fault: Fault,
+    pub from: f64,
+    pub to: f64,
+    /// When the last of it was over.
+    pub felt_until: f64,
+}
+
+impl fmt::Display for Injected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault { kind, target, .. } = self.fault;
+        write!(f, "{:8.3} s to {:8.3} s: {kind:?} {target}", self.from, self.to)
+    }
+}
+
+/// A round that runs.
+struct Running {
+    world: World,
+    rooms: Vec<Room>,
+    residents: Vec<Client>,
+    bots: Vec<Bot>,
+    visitors: Mutex<Vec<Client>>,
+    /// How many of them came so far.
+    guests: AtomicUsize,
+    injected: Mutex<Vec<Injected>>,
+    violations: Mutex<Vec<Violation>>,
+    start: Instant,
+    seed: u64,
+}
+
+impl Round {
+    pub fn new(seed: u64, storm: Storm, length: Duration) -> Self {
+        Self { seed, storm, length, alone: 0 }
+    }
+
+    /// Then each kind of fault by itself, so many times, with the time to recover measured.
+    pub fn each_fault_alone(self, times: usize) -> Self {
+        Self { alone: times, ..self }
+    }
+
+    /// Runs the round and panics where a promise was broken.
+    pub async fn run(self, figures: &mut Figures) {
+        println!("seed {}: {:?} for {:?}", self.seed, self.storm, self.length);
+        let running = Arc::new(Running::start(self.seed).await);
+        running.settle().await;
+        if self.storm != Storm::None {
+            running.weather(self.storm.lanes(self.seed, self.length)).await;
+            if let Some(after) = running.settle().await {
+                figures.storm_over(after);
+            }
+        }
+        running.each_fault_alone(self.alone, figures).await;
+        let running = Arc::into_inner(running).expect("every fault is over");
+        running.finish(&self, figures).await;
+    }
+}
+
+impl Running {
+    async fn start(seed: u64) -> Self {
+        let (world, start) = (World::new().await, Instant::now());
+        let users: Vec<String> = (0..USERS).map(|number| format!("user {number}")).collect();
+        let (mut rooms, mut residents, mut bots) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROOMS {
+            let room = world.room(&users).await;
+            let mut tokens = room.tokens.clone();
+            tokens.push(tokens[0].clone());
+            for (number, (name, token)) in tokens.into_iter().enumerate() {
+                let identity = Identity { token, small_buffers: number == USERS - 1 };
+                let history = History::new(&name, &room.id, start);
+                let seed = (seed << 16) + residents.len() as u64;
+                residents.push(Client::start(identity, history, world.doors.clone(), seed));
+            }
+            let history = History::new("bot", &room.id, start);
+            let token = world.guest(&room.id, "bot").await;
+            let seed = (seed << 16) + (1 << 14) + bots.len() as u64;
+            bots.push(Bot::start(token, history, world.doors.clone(), seed));
+            rooms.push(room);
+        }
+        let (visitors, guests) = (Mutex::default(), AtomicUsize::new(0));
+        let (injected, violations) = (Mutex::default(), Mutex::default());
+        Self { world, rooms, residents, bots, visitors, guests, injected, violations, start, seed }
+    }
+
+    /// All lanes side by side, to the end of the last fault.
+    async fn weather(self: &Arc<Self>, lanes: Vec<Lane>) {
+        let mut tasks = JoinSet::new();
+        for lane in lanes {
+            let running = self.clone();
+            tasks.spawn(async move {
+                for (pause, fault) in lane.0 {
+                    sleep(pause).await;
+                    running.inject(fault).await;
+                }
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap();
+        }
+    }
+
+    async fn each_fault_alone(self: &Arc<Self>, times: usize, figures: &mut Figures) {
+        let mut rng = StdRng::seed_from_u64(self.seed);
+        for kind in ALL.repeat(times) {
+            self.inject(kind.alone(&mut rng)).await;
+            match self.probe(&format!("after {kind:?}")).await {
+                Some(after) => figures.recovered(kind, after),
+                None => return,
+            }
+            if kind == Kind::Visit {
+                self.check_members("after a visit", LEFT_WITHIN).await;
+            }
+            self.injected.lock().last_mut().unwrap().felt_until = self.now();
+            sleep(BREATH).await;
+        }
+    }
+
+    /// Seconds since the round began.
+    fn now(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
+    fn violation(&self, check: &'static str, what: String) {
+        let at = self.now();
+        self.violations.lock().push(Violation { check, what: format!("at {at:.3} s: {what}") });
+    }
+
+    /// Calm, then the check.
+    async fn finish(mut self, round: &Round, figures: &mut Figures) {
+        self.residents.iter().for_each(|client| client.order(Order::Calm));
+        let mut evidence = Evidence::default();
+        for bot in std::mem::take(&mut self.bots) {
+            evidence.bots.push(bot.history.clone());
+            bot.ended().await;
+        }
+        let all_answered =
+            async || self.residents.iter().all(|client| client.history.is_answered()).then_some(());
+        if !eventually_or_not(RECOVERS_WITHIN, all_answered).await {
+            self.violation("works again", "not everything said was acknowledged".to_owned());
+        }
+        self.probe("at the end").await;
+        evidence.injected = self.injected.into_inner();
+        self.residents.iter().for_each(|client| client.order(Order::End { leave: false }));
+        for client in self.residents.into_iter().chain(self.visitors.into_inner()) {
+            evidence.histories.push(client.history.clone());
+            client.ended().await;
+        }
+        for room in &self.rooms {
+            evidence.streams.insert(room.id.clone(), self.world.stream(&room.id).await);
+        }
+        let mut violations = self.violations.into_inner();
+        violations.extend(checker::check(&evidence, figures));
+        figures.rounds += 1;
+        if !violations.is_empty() {
+            report(round, &self.world, &evidence, &violations);
+        }
+    }
+}
+
+/// Keeps what is needed to see what happened, and panics.
+fn report(round: &Round, world: &World, evidence: &Evidence, violations: &[Violation]) -> ! {
+    let folder = world.env.path();
+    for (number, history) in evidence.histories.iter().chain(&evidence.bots).enumerate() {
+        history.write(folder, number).unwrap();
+    }
+    let lines = |list: Vec<String>| list.join("\n");
+    let mut faults: Vec<_> = evidence.injected.iter().map(ToString::to_string).collect();
+    faults.sort();
+    std::fs::write(folder.join("faults.txt"), lines(faults)).unwrap();
+    let all: Vec<_> = violations.iter().map(ToString::to_string).collect();
+    std::fs::write(folder.join("violations.txt"), lines(all.clone())).unwrap();
+    let first = lines(all.into_iter().take(20).collect());
+    panic!(
+        "seed {}, {:?} for {:?}: {} violations; histories, faults and logs are in {}\n{first}",
+        round.seed,
+        round.storm,
+        round.length,
+        violations.len(),
+        folder.display(),
+    );
+}

@@ -1,0 +1,98 @@
+//! The stream of a room as Redis keeps it: the truth that the histories are held against.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::Bound::{Excluded, Unbounded},
+};
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use crate::support::{
+    resp::Reply,
+    shape::{parse_id, rfc3339},
+};
+
+/// A message id: milliseconds, then a number within them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(pub u64, pub u64);
+
+impl Id {
+    /// The id of a frame or a message.
+    pub fn of(frame: &Value) -> Option<Self> {
+        Self::parse(frame["id"].as_str()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        parse_id(text).map(|(ms, number)| Self(ms, number))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.0, self.1)
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// One message as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub from: String,
+    pub text: String,
+    pub key: Option<String>,
+}
+
+/// All messages of a room.
+#[derive(Default)]
+pub struct Stream(pub BTreeMap<Id, Stored>);
+
+impl Stream {
+    /// From the answer to `XRANGE … - +`.
+    pub fn read(reply: &Reply) -> Self {
+        let entries = reply.list().iter().map(|entry| {
+            let [id, fields] = entry.list() else { panic!("no stream entry: {entry:?}") };
+            (Id::parse(id.text()).unwrap(), Stored::read(fields.list()))
+        });
+        Self(entries.collect())
+    }
+
+    /// The message that comes after this one.
+    pub fn after(&self, id: Id) -> Option<Id> {
+        self.0.range((Excluded(id), Unbounded)).next().map(|(id, _)| *id)
+    }
+
+    /// The message that comes before this one; zero where there is none.
+    pub fn before(&self, id: Id) -> Id {
+        self.0.range(..id).next_back().map(|(id, _)| *id).unwrap_or_default()
+    }
+
+    /// Whether a frame, or a message of a list, says what is stored.
+    pub fn holds(&self, message: &Value) -> bool {
+        let text = |field: &str| message[field].as_str().map(str::to_owned);
+        let Some(id) = Id::of(message) else { return false };
+        self.0.get(&id).is_some_and(|stored| {
+            Some(&stored.from) == text("from").as_ref()
+                && Some(&stored.text) == text("text").as_ref()
+                && stored.key == text("key")
+                && message["timestamp"] == rfc3339(id.0)
+        })
+    }
+}
+
+impl Stored {
+    fn read(fields: &[Reply]) -> Self {
+        let field = |name: &str| {
+            let pair = fields.chunks(2).find(|pair| pair[0].text() == name)?;
+            Some(pair[1].text().to_owned())
+        };
+        let (from, text) = (field("from").unwrap_or_default(), field("text").unwrap_or_default());
+        Self { from, text, key: field("key") }
+    }
+}

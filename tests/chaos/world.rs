@@ -1,0 +1,178 @@
+//! What is broken: a Redis that keeps everything, and nodes, with a breakable line before and
+//! behind each of them.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use rand::{Rng, rngs::StdRng};
+use serde_json::json;
+
+use crate::{
+    stream::Stream,
+    support::{
+        Http, Node, Proxy, RedisServer, TestEnv,
+        resp::{self, Reply},
+    },
+};
+
+pub const NODES: usize = 2;
+/// The nodes' settings: short times, so that a round sees them pass, and no limit of anything that
+/// the histories are held against.
+pub const SETTINGS: [(&str, &str); 12] = [
+    ("PRESENCE_TTL", "3s"),
+    ("HEARTBEAT_INTERVAL", "1s"),
+    ("LEAVE_GRACE", "600ms"),
+    ("DRAIN_TIMEOUT", "2s"),
+    ("HISTORY_MAX", "10000000"),
+    ("RESUME_MAX", "100000"),
+    ("MESSAGES_PER_SECOND", "100000"),
+    ("FRAMES_PER_SECOND", "100000"),
+    ("REQUESTS_PER_SECOND", "100000"),
+    ("OUTBOX_FRAMES", "256"),
+    ("OUTBOX_BYTES", "131072"),
+    ("SLOW_CLOSE_TIMEOUT", "500ms"),
+];
+/// How long a node may take to leave: the drain time, then some, as the machine is busy.
+pub const LEAVES_WITHIN: Duration = Duration::from_secs(2 + 3);
+/// How long users may be shown who left or closed: the grace, then some, but less than it would
+/// take them to lapse.
+pub const LEFT_WITHIN: Duration = Duration::from_millis(600 + 900);
+/// How long users may be shown who are gone: presence TTL and a heartbeat, then some.
+pub const LAPSES_WITHIN: Duration = Duration::from_secs(3 + 1 + 2);
+
+/// Where clients find the nodes; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Doors(Arc<Mutex<Vec<Door>>>);
+
+/// Where clients find one node.
+#[derive(Clone, Copy)]
+pub struct Door {
+    pub direct: SocketAddr,
+    pub through_proxy: SocketAddr,
+}
+
+impl Doors {
+    /// Any node, as a load balancer would choose that does not know which of them live.
+    pub fn pick(&self, rng: &mut StdRng) -> (usize, Door) {
+        let doors = self.0.lock();
+        let node = rng.random_range(0..doors.len());
+        (node, doors[node])
+    }
+}
+
+/// A node and what is around it.
+pub struct Place {
+    pub node: Node,
+    /// Between the clients and the node.
+    pub street: Proxy,
+}
+
+/// Everything that runs besides the clients.
+pub struct World {
+    pub places: Vec<tokio::sync::Mutex<Place>>,
+    /// Between a node and Redis.
+    pub links: Vec<Proxy>,
+    pub redis: tokio::sync::Mutex<RedisServer>,
+    pub redis_addr: SocketAddr,
+    pub doors: Doors,
+    pub env: TestEnv,
+}
+
+/// A room with the tokens of those who will be in it.
+pub struct Room {
+    pub id: String,
+    pub tokens: Vec<(String, String)>,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let env = TestEnv::new();
+        let redis = RedisServer::start_append_only(&env);
+        keep_what_is_answered(&redis);
+        let (mut places, mut links, doors) = (Vec::new(), Vec::new(), Doors::default());
+        for _ in 0..NODES {
+            let link = Proxy::to(redis.addr()).await;
+            let place = Place::new(&env, &link).await;
+            place.node.wait_until_ready().await;
+            doors.0.lock().push(place.door());
+            places.push(tokio::sync::Mutex::new(place));
+            links.push(link);
+        }
+        let redis_addr = redis.addr();
+        Self { places, links, redis: tokio::sync::Mutex::new(redis), redis_addr, doors, env }
+    }
+
+    /// Starts a node again where one has ended.
+    pub async fn restart(&self, node: usize, place: &mut Place) {
+        *place = Place::new(&self.env, &self.links[node]).await;
+        self.doors.0.lock()[node] = place.door();
+    }
+
+    pub async fn restart_redis(&self, redis: &mut RedisServer) {
+        redis.restart();
+        keep_what_is_answered(redis);
+    }
+
+    /// A room with these users.
+    pub async fn room(&self, users: &[String]) -> Room {
+        let http = Http::new(self.places[0].lock().await.node.addr());
+        let answer = http.post("/api/rooms", json!({ "creatorName": users[0] })).await;
+        let data = answer.data(201);
+        let id = data["roomId"].as_str().unwrap().to_owned();
+        let mut tokens = vec![(users[0].clone(), data["token"].as_str().unwrap().to_owned())];
+        for user in &users[1..] {
+            tokens.push((user.clone(), self.guest(&id, user).await));
+        }
+        Room { id, tokens }
+    }
+
+    /// The token of a guest.
+    pub async fn guest(&self, room: &str, name: &str) -> String {
+        let http = Http::new(self.places[0].lock().await.node.addr());
+        let path = format!("/api/rooms/{room}/sessions");
+        let data = http.post(&path, json!({ "name": name })).await.data(201);
+        data["token"].as_str().unwrap().to_owned()
+    }
+
+    /// One command to Redis that may fail or take long, on a thread of its own.
+    pub async fn tell_redis(&self, words: &[&str]) -> std::io::Result<Reply> {
+        let (addr, words) = (self.redis_addr, words.iter().map(|w| (*w).to_owned()));
+        let words: Vec<String> = words.collect();
+        let told = tokio::task::spawn_blocking(move || {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            resp::command(addr, &words)
+        });
+        told.await.unwrap()
+    }
+
+    /// Who is in a room, as `redis-cli` sees it.
+    pub async fn members(&self, room: &str) -> Vec<String> {
+        let key = format!("room:{room}:members");
+        self.tell_redis(&["SMEMBERS", &key]).await.unwrap().texts()
+    }
+
+    pub async fn stream(&self, room: &str) -> Stream {
+        let key = format!("room:{room}:messages");
+        Stream::read(&self.tell_redis(&["XRANGE", &key, "-", "+"]).await.unwrap())
+    }
+}
+
+impl Place {
+    async fn new(env: &TestEnv, link: &Proxy) -> Self {
+        let url = link.redis_url();
+        let mut settings = SETTINGS.to_vec();
+        settings.push(("REDIS_URL", &url));
+        let node = Node::start_unready(env, &settings).await;
+        let street = Proxy::to(node.addr()).await;
+        Self { node, street }
+    }
+
+    fn door(&self) -> Door {
+        Door { direct: self.node.addr(), through_proxy: self.street.addr() }
+    }
+}
+
+/// What Redis has answered survives it: the file is written and synced first.
+fn keep_what_is_answered(redis: &RedisServer) {
+    redis.cmd(["CONFIG", "SET", "appendfsync", "always"]);
+}
