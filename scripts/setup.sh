@@ -27,7 +27,6 @@ want_for_testing() {
   want_for_running
   want setpriv util-linux
   want chromium chromium
-  want chromedriver chromium-driver
   want node nodejs
   want npm npm
   # Without a font for it Chromium draws Korean as empty boxes.

@@ -9,13 +9,14 @@
  * @typedef {{t: 'joined', roomId: string, me: string, token: string, members: string[], away: string[],
  *   messages: WireMessage[], more: boolean, heartbeat: number, e2e?: boolean}} Joined
  * @typedef {{t: 'msg'} & WireMessage} Msg
+ * @typedef {{t: 'msg', id?: undefined, from: string, text: string}} Passing Somebody with redis-cli: heard now, kept nowhere.
  * @typedef {{t: 'user_joined' | 'user_left', roomId: string, userId: string}} Came
  * @typedef {{t: 'presence', roomId: string, userId: string, status: Status}} Presence
  * @typedef {{t: 'read', roomId: string, userId: string, id: string}} Read
  * @typedef {{t: 'members', roomId: string, members: string[], away: string[]}} Members
  * @typedef {{t: 'pong'}} Pong
  * @typedef {{t: 'error', code: string, message: string, roomId?: string, key?: string}} ErrorFrame
- * @typedef {Joined | Msg | Came | Presence | Read | Members | Pong | ErrorFrame} ServerFrame
+ * @typedef {Joined | Msg | Passing | Came | Presence | Read | Members | Pong | ErrorFrame} ServerFrame
  */
 
 /** @param {string} roomId @param {string} token A nickname or a secret. @param {string | null} since */
@@ -38,7 +39,7 @@ export const leave = (roomId) => ({ t: 'leave', roomId });
  */
 const SHAPES = {
   joined: (f) => isText(f.me) && isText(f.token) && isTexts(f.members) && isTexts(f.away) && Array.isArray(f.messages),
-  msg: isMessage,
+  msg: (f) => isMessage(f) || (f.id === undefined && isText(f.from) && isText(f.text)),
   user_joined: (f) => isText(f.userId),
   user_left: (f) => isText(f.userId),
   presence: (f) => isText(f.userId) && (f.status === 'online' || f.status === 'away'),

@@ -30,6 +30,8 @@ const PASSING = new Set(['SERVICE_UNAVAILABLE', 'INTERNAL', 'TIMEOUT']);
 export class Session {
   /** Somebody else said something just now. @type {(message: store.Message) => void} */
   onMessage = () => {};
+  /** Somebody said something that is not kept. @type {(message: {from: string, text: string, problem?: store.Problem}) => void} */
+  onPassing = () => {};
   /** Somebody came in or left. @type {(userId: string, came: boolean) => void} */
   onCame = () => {};
 
@@ -404,8 +406,9 @@ export class Session {
     if (this.#ended.signal.aborted) return;
     if (frame.t === 'error') this.#onError(frame);
     else if (frame.t === 'joined') this.#onJoined(frame);
-    else if (frame.t === 'msg') this.#onMessage(frame);
-    else this.#onOther(frame);
+    else if (frame.t !== 'msg') this.#onOther(frame);
+    else if (frame.id === undefined) this.onPassing(frame);
+    else this.#onMessage(frame);
   }
 
   /** Comes after a join, and also by itself when events may have been missed. @param {frames.Joined} frame */
@@ -463,7 +466,7 @@ export class Session {
 
   /** @param {frames.ServerFrame} frame @returns {Promise<frames.ServerFrame>} */
   async #opened(frame) {
-    if (frame.t === 'msg') return { ...frame, ...(await this.#openOne(frame)) };
+    if (frame.t === 'msg') return { ...frame, ...(await this.#readable(frame)) };
     if (frame.t === 'joined') return { ...frame, messages: await this.#openAll(frame.messages.filter(frames.isMessage)) };
     return frame;
   }
@@ -475,7 +478,12 @@ export class Session {
 
   /** @param {frames.WireMessage} message @returns {Promise<store.Message>} */
   async #openOne(message) {
-    return this.#cipher ? { ...message, ...(await this.#cipher.open(message.text, message.from)) } : message;
+    return { ...message, ...(await this.#readable(message)) };
+  }
+
+  /** @param {{text: string, from: string}} message @returns {Promise<{text: string, problem?: store.Problem}>} */
+  async #readable({ text, from }) {
+    return this.#cipher ? this.#cipher.open(text, from) : { text };
   }
 
   // Heartbeat

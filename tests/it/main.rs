@@ -1,11 +1,10 @@
-//! Tests from outside: real processes, a real Redis, a real browser. One module for each promise
+//! Tests from outside: real processes and a real Redis. One module for each promise
 //! or area; what they share is in `support`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
-mod browser;
 mod drain;
 mod durability;
 mod failover;

@@ -1,7 +1,6 @@
 //! What the tests are built from: processes that die with the test, clients that assert, and a
 //! proxy that breaks the network.
 
-mod browser;
 mod client;
 mod env;
 mod http;
@@ -14,7 +13,6 @@ mod shape;
 mod stage;
 mod time;
 
-pub use browser::{Browser, ChromeDriver};
 pub use client::Client;
 pub use env::TestEnv;
 pub use http::{Answer, Http, fields_of};

@@ -70,11 +70,11 @@ export function notices() {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
 
-  /** @param {string} text */
-  function say(text) {
+  /** @param {string} text @param {number} [ms] */
+  function say(text, ms = NOTICE) {
     clearTimeout(timer);
     element.textContent = text;
-    timer = setTimeout(() => (element.textContent = ''), NOTICE);
+    timer = setTimeout(() => (element.textContent = ''), ms);
   }
   return { element, say };
 }

@@ -14,6 +14,7 @@ import { Log } from './log.js';
 import { MemberList } from './members.js';
 import { ConnectionBar, notices } from './status.js';
 
+const PASSING = 12_000; // ms for which something said by hand is shown
 const HIDDEN = 250; // ms after which a page is drawn that gets no animation frames, as hidden ones
 
 /**
@@ -92,6 +93,8 @@ function roomView(session, leave) {
   const redraw = scheduler(draw, signal);
   session.subscribe(redraw);
   session.onMessage = notifyOf;
+  session.onPassing = ({ from, text, problem }) =>
+    notice.say(problem ? t(problem) : t('saysInPassing', { name: from, text }), PASSING);
   session.onCame = (userId, came) => notice.say(t(came ? 'cameIn' : 'wentOut', { name: userId }));
   watchActivity((next) => {
     status = next;

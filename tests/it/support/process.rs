@@ -8,8 +8,7 @@ use nix::{
 };
 
 /// How to get the programs that the tests run.
-const INSTALL: &str =
-    "sudo apt-get install -y redis-server chromium chromium-driver util-linux  (or: make setup)";
+const INSTALL: &str = "sudo apt-get install -y redis-server chromium util-linux  (or: make setup)";
 
 /// A command for `program` whose process gets SIGKILL when the thread that spawned it ends, even
 /// where that is because the test run itself was killed. The pid is that of the program.

@@ -1,0 +1,92 @@
+//! Entering: a name, a link, and what may stand in the way.
+
+use serde_json::json;
+
+use crate::{
+    page::{DESKTOP, Look, PHONE, Page},
+    scene::{enter, link_to, make_room},
+    support::Stage,
+};
+
+#[tokio::test]
+async fn a_taken_name_offers_a_free_one() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Alice").await;
+    let page = Page::open(&stage.env, PHONE).await;
+    page.goto(&link_to(&stage, &room)).await;
+    page.fill("nickname", "Alice").await;
+    page.click("enter").await;
+    page.see("form-error").await;
+    let offered = page.until("one('suggest-name')?.dataset.name").await;
+    let offered = offered.as_str().unwrap();
+    assert_ne!(offered, "Alice");
+    page.click("suggest-name").await;
+    page.see_attribute("room", "data-me", offered).await;
+    page.click("members-toggle").await;
+    page.see_members(&["Alice", offered]).await;
+}
+
+#[tokio::test]
+async fn the_client_speaks_the_readers_language() {
+    let stage = Stage::new(1, &[]).await;
+    let has_hangul = |text: &str| text.chars().any(|c| ('가'..='힣').contains(&c));
+    for (language, korean) in [("ko-KR", true), ("en-US", false)] {
+        let page = Page::open(&stage.env, Look { language, ..DESKTOP }).await;
+        page.goto(stage.http().base()).await;
+        assert_eq!(has_hangul(&page.text("create").await), korean, "{language}");
+        assert_eq!(page.eval("document.documentElement.lang").await, language[..2]);
+        page.goto(&format!("{}/r/zzzzzzzzzzzz", stage.http().base())).await;
+        assert_eq!(has_hangul(&page.text("room-gone").await), korean, "{language}");
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_is_gone_says_so_and_offers_a_new_one() {
+    let stage = Stage::new(1, &[]).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.goto(&format!("{}/r/zzzzzzzzzzzz", stage.http().base())).await;
+    page.see("room-gone").await;
+    page.click("new-room").await;
+    page.see("landing").await;
+}
+
+#[tokio::test]
+async fn the_link_can_be_shared_as_a_code() {
+    let stage = Stage::new(1, &[]).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    let link = make_room(&page, stage.http().base(), "Alice").await;
+    page.click("share").await;
+    page.see("qr").await;
+    assert!(page.picture(Some("qr")).await.len() > 1000, "something is drawn");
+    page.until_is("one('share-link').value ?? one('share-link').textContent", &json!(link)).await;
+    page.press("Escape").await;
+    page.see_none("share-dialog").await;
+}
+
+#[tokio::test]
+async fn the_server_of_an_encrypted_room_sees_ciphertext_only() {
+    let stage = Stage::new(1, &[]).await;
+    let alice = Page::open(&stage.env, DESKTOP).await;
+    alice.goto(stage.http().base()).await;
+    alice.fill("name", "Alice").await;
+    alice.click("e2e").await;
+    alice.click("create").await;
+    alice.see_attribute("room", "data-me", "Alice").await;
+    let link = alice.url().await;
+    let (plain, key) = link.split_once('#').unwrap();
+    assert!(!key.is_empty());
+    let bob = Page::open(&stage.env, DESKTOP).await;
+    enter(&bob, &link, "Bob").await;
+    alice.say("between us").await;
+    bob.see_messages(&[("Alice", "between us")]).await;
+
+    let room = plain.rsplit('/').next().unwrap();
+    let stored =
+        format!("{:?}", stage.redis.cmd(["XRANGE", &format!("room:{room}:messages"), "-", "+"]));
+    assert!(stored.contains("Alice") && !stored.contains("between us"), "{stored}");
+    assert!(!stage.nodes[0].log().contains(key), "the key never reaches the server");
+
+    let eve = Page::open(&stage.env, DESKTOP).await;
+    eve.goto(plain).await;
+    eve.see("key-missing").await;
+}

@@ -1,0 +1,41 @@
+//! The web client in a real Chromium: what people see and do, in rooms on real nodes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod chromium;
+mod devtools;
+mod keyboard;
+mod page;
+mod scene;
+
+mod bad_days;
+mod entering;
+mod everyone;
+mod people;
+mod talking;
+
+#[path = "../it/support"]
+#[allow(dead_code, unused_imports, reason = "shared with the other tests, which use the rest")]
+mod support {
+    mod client;
+    mod env;
+    mod http;
+    mod node;
+    mod process;
+    mod proxy;
+    mod redis_server;
+    mod resp;
+    mod shape;
+    mod stage;
+    mod time;
+
+    pub use client::Client;
+    pub use env::TestEnv;
+    pub use http::Http;
+    pub use node::Node;
+    pub use process::require;
+    pub use proxy::Proxy;
+    pub use redis_server::RedisServer;
+    pub use stage::{Room, Stage};
+    pub use time::eventually;
+}

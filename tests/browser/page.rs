@@ -1,0 +1,380 @@
+//! One tab, as a person uses it: looks, clicks, types. Every wait is for a condition.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+
+use crate::{
+    chromium,
+    devtools::DevTools,
+    keyboard::{self, SHIFT},
+    support::{TestEnv, eventually},
+};
+
+/// How long anything on a page may take on a busy machine; a test that passes never waits for it.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// In every page, before its own scripts: elements by test id. What a test does to the clock or the
+/// network is done elsewhere.
+const PRELUDE: &str = r#"
+  window.all = (id, within = document) => [...within.querySelectorAll(`[data-testid="${id}"]`)];
+  window.one = (id) => document.querySelector(`[data-testid="${id}"]`);
+  window.isSeen = (element) => Boolean(element?.checkVisibility({ visibilityProperty: true, opacityProperty: false }));
+  window.violations = [];
+  addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) =>
+    violations.push(`${violatedDirective} ${blockedURI}`));
+"#;
+
+/// What a person looks at the page with.
+#[derive(Clone, Copy)]
+pub struct Look {
+    /// As the browser asks for it: `en-US`, `ko-KR`.
+    pub language: &'static str,
+    /// CSS pixels.
+    pub width: u32,
+    pub height: u32,
+    pub touch: bool,
+    pub dark: bool,
+    pub reduced_motion: bool,
+}
+
+pub const DESKTOP: Look = Look {
+    language: "en-US",
+    width: 1200,
+    height: 800,
+    touch: false,
+    dark: false,
+    reduced_motion: false,
+};
+
+pub const PHONE: Look = Look { width: 390, height: 780, touch: true, ..DESKTOP };
+
+pub struct Page {
+    devtools: Arc<DevTools>,
+    context: String,
+    target: String,
+    session: String,
+    look: Look,
+    pictures: PathBuf,
+}
+
+impl Page {
+    /// A new person: a browser context with nothing in it yet.
+    pub async fn open(env: &TestEnv, look: Look) -> Self {
+        let devtools = Arc::new(DevTools::connect(chromium::devtools_url().await).await);
+        let made = devtools
+            .call(None, "Target.createBrowserContext", json!({ "disposeOnDetach": true }))
+            .await
+            .unwrap();
+        let context = made["browserContextId"].as_str().unwrap().to_owned();
+        Self::in_context(devtools, context, look, env.fresh_path("screen")).await
+    }
+
+    /// The same person's next tab, which is then the one in front.
+    pub async fn new_tab(&self) -> Self {
+        let pictures = self.pictures.with_extension("tab");
+        Self::in_context(Arc::clone(&self.devtools), self.context.clone(), self.look, pictures)
+            .await
+    }
+
+    async fn in_context(
+        devtools: Arc<DevTools>,
+        context: String,
+        look: Look,
+        pictures: PathBuf,
+    ) -> Self {
+        let made = json!({ "url": "about:blank", "browserContextId": context });
+        let made = devtools.call(None, "Target.createTarget", made).await.unwrap();
+        let target = made["targetId"].as_str().unwrap().to_owned();
+        let attach = json!({ "targetId": target, "flatten": true });
+        let attached = devtools.call(None, "Target.attachToTarget", attach).await.unwrap();
+        let session = attached["sessionId"].as_str().unwrap().to_owned();
+        let page = Self { devtools, context, target, session, look, pictures };
+        page.set_up().await;
+        page
+    }
+
+    async fn set_up(&self) {
+        for domain in ["Page.enable", "Runtime.enable", "Network.enable", "Log.enable"] {
+            self.cdp(domain, json!({})).await;
+        }
+        self.run_first(PRELUDE).await;
+        let Look { language, width, height, touch, .. } = self.look;
+        let metrics =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": touch });
+        self.cdp("Emulation.setDeviceMetricsOverride", metrics).await;
+        self.cdp("Emulation.setTouchEmulationEnabled", json!({ "enabled": touch })).await;
+        self.cdp("Emulation.setLocaleOverride", json!({ "locale": language })).await;
+        let version = self.devtools.call(None, "Browser.getVersion", json!({})).await.unwrap();
+        let agent = json!({ "userAgent": version["userAgent"], "acceptLanguage": language });
+        self.cdp("Emulation.setUserAgentOverride", agent).await;
+        self.set_colours(self.look.dark).await;
+    }
+
+    /// Light or dark, as the system's setting would be.
+    pub async fn set_colours(&self, dark: bool) {
+        let motion = if self.look.reduced_motion { "reduce" } else { "no-preference" };
+        let features = json!({ "features": [
+            { "name": "prefers-color-scheme", "value": if dark { "dark" } else { "light" } },
+            { "name": "prefers-reduced-motion", "value": motion },
+        ] });
+        self.cdp("Emulation.setEmulatedMedia", features).await;
+    }
+
+    /// Runs a script in every document from now on, before the document's own.
+    pub async fn run_first(&self, script: &str) {
+        self.cdp("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script })).await;
+    }
+
+    /// A method of the DevTools protocol on this tab.
+    pub async fn cdp(&self, method: &str, params: Value) -> Value {
+        let answer = self.devtools.call(Some(&self.session), method, params).await;
+        answer.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The parameters of this tab's DevTools events of one kind so far, oldest first.
+    pub fn events(&self, method: &str) -> Vec<Value> {
+        self.devtools.events(&self.session, method)
+    }
+
+    // Going somewhere
+
+    pub async fn goto(&self, url: &str) {
+        let loads = self.loads();
+        let answer = self.cdp("Page.navigate", json!({ "url": url })).await;
+        // Without a loader only the fragment changed.
+        if answer.get("loaderId").is_some() {
+            self.wait_for_load(loads).await;
+        }
+    }
+
+    pub async fn reload(&self) {
+        let loads = self.loads();
+        self.cdp("Page.reload", json!({})).await;
+        self.wait_for_load(loads).await;
+    }
+
+    /// Documents begun in this tab so far.
+    fn loads(&self) -> usize {
+        self.events("Page.frameNavigated").len()
+    }
+
+    async fn wait_for_load(&self, before: usize) {
+        self.wait("the page begins", async || (self.loads() > before).then_some(())).await;
+    }
+
+    pub async fn url(&self) -> String {
+        self.eval("location.href").await.as_str().unwrap().to_owned()
+    }
+
+    pub async fn close(self) {
+        let close = json!({ "targetId": self.target });
+        self.devtools.call(None, "Target.closeTarget", close).await.unwrap();
+    }
+
+    // Looking
+
+    /// The value of an expression; a promise is waited for.
+    pub async fn eval(&self, expression: &str) -> Value {
+        self.try_eval(expression).await.unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    async fn try_eval(&self, expression: &str) -> Result<Value, String> {
+        let params = json!({
+            "expression": expression, "awaitPromise": true, "returnByValue": true,
+            "userGesture": true,
+        });
+        let mut answer =
+            self.devtools.call(Some(&self.session), "Runtime.evaluate", params).await?;
+        match answer.get("exceptionDetails") {
+            Some(details) => Err(details["exception"]["description"].to_string()),
+            None => Ok(answer["result"]["value"].take()),
+        }
+    }
+
+    /// Waits until an expression is true (in JavaScript's sense), and returns its value.
+    pub async fn until(&self, expression: &str) -> Value {
+        self.wait(expression, async || {
+            let value = self.try_eval(expression).await.ok()?;
+            let is_true = !matches!(&value, Value::Null | Value::Bool(false))
+                && value != json!(0)
+                && value != json!("");
+            is_true.then_some(value)
+        })
+        .await
+    }
+
+    /// Waits until an expression has this value.
+    pub async fn until_is(&self, expression: &str, wanted: &Value) {
+        self.wait(&format!("{expression} is {wanted}"), async || {
+            (self.try_eval(expression).await.as_ref() == Ok(wanted)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the element with this test id can be seen.
+    pub async fn see(&self, id: &str) {
+        self.until(&format!("isSeen(one('{id}'))")).await;
+    }
+
+    /// Waits until no element with this test id can be seen.
+    pub async fn see_none(&self, id: &str) {
+        self.until(&format!("!isSeen(one('{id}'))")).await;
+    }
+
+    /// The text of an element, once it can be seen.
+    pub async fn text(&self, id: &str) -> String {
+        self.see(id).await;
+        self.eval(&format!("one('{id}').innerText")).await.as_str().unwrap().to_owned()
+    }
+
+    /// Waits until an attribute has this value.
+    pub async fn see_attribute(&self, id: &str, name: &str, value: &str) {
+        self.until_is(&format!("one('{id}')?.getAttribute('{name}')"), &json!(value)).await;
+    }
+
+    /// Waits until the log shows exactly these messages, all sent: who and what.
+    pub async fn see_messages(&self, wanted: &[(&str, &str)]) {
+        let expression = "all('message').map((li) => [li.dataset.state, li.dataset.from, \
+                          all('message-text', li)[0].textContent])";
+        let wanted = wanted.iter().map(|(from, text)| json!(["sent", from, text]));
+        self.until_is(expression, &wanted.collect()).await;
+    }
+
+    /// Waits until these, in any order, are the members shown as here.
+    pub async fn see_members(&self, wanted: &[&str]) {
+        let expression = "all('member').filter((li) => li.dataset.status !== 'left')\
+                          .map((li) => li.dataset.user).sort()";
+        let mut wanted = wanted.to_vec();
+        wanted.sort_unstable();
+        self.until_is(expression, &json!(wanted)).await;
+    }
+
+    /// Waits until a member is shown with this status.
+    pub async fn see_status(&self, user: &str, status: &str) {
+        let of_user = format!("all('member').find((li) => li.dataset.user === '{user}')");
+        self.until_is(&format!("{of_user}?.dataset.status"), &json!(status)).await;
+    }
+
+    /// A picture of the page, or of one element, as PNG in base64.
+    pub async fn picture(&self, of: Option<&str>) -> String {
+        let mut params = json!({ "format": "png" });
+        if let Some(id) = of {
+            let rect = format!(
+                "(({{ x, y, width, height }}) => ({{ x, y, width, height, scale: 2 }}))\
+                 (one('{id}').getBoundingClientRect())"
+            );
+            params["clip"] = self.eval(&rect).await;
+        }
+        let answer = self.cdp("Page.captureScreenshot", params).await;
+        answer["data"].as_str().unwrap().to_owned()
+    }
+
+    // Doing
+
+    /// Clicks in the middle of an element, once that is what a pointer would hit there.
+    pub async fn click(&self, id: &str) {
+        self.click_at(&format!("one('{id}')")).await;
+    }
+
+    /// The same for the element that an expression gives.
+    pub async fn click_at(&self, element: &str) {
+        let point = self.until(&hit_point(element)).await;
+        for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
+            let event = json!({
+                "type": kind, "x": point[0], "y": point[1], "button": "left", "clickCount": 1,
+            });
+            self.cdp("Input.dispatchMouseEvent", event).await;
+        }
+    }
+
+    /// Types into whatever has the focus.
+    pub async fn type_text(&self, text: &str) {
+        self.cdp("Input.insertText", json!({ "text": text })).await;
+    }
+
+    /// Presses a key: `Enter`, `Tab`, `Escape`, `Space`, `ArrowUp`…
+    pub async fn press(&self, key: &str) {
+        self.press_with(key, 0).await;
+    }
+
+    /// Presses a key with Shift held down.
+    pub async fn press_shift(&self, key: &str) {
+        self.press_with(key, SHIFT).await;
+    }
+
+    async fn press_with(&self, key: &str, modifiers: u32) {
+        for event in keyboard::events(key, modifiers) {
+            self.cdp("Input.dispatchKeyEvent", event).await;
+        }
+    }
+
+    /// Replaces what an input holds.
+    pub async fn fill(&self, id: &str, text: &str) {
+        self.click(id).await;
+        self.eval(&format!("one('{id}').select()")).await;
+        self.type_text(text).await;
+        self.until_is(&format!("one('{id}').value"), &json!(text)).await;
+    }
+
+    /// Writes a message and sends it with Enter.
+    pub async fn say(&self, text: &str) {
+        self.fill("composer", text).await;
+        self.press("Enter").await;
+        self.until_is("one('composer').value", &json!("")).await;
+    }
+
+    // Breaking
+
+    /// The network as it is now: none, or this slow (ms of delay, bytes a second).
+    pub async fn set_network(&self, offline: bool, latency: u32, throughput: i32) {
+        let conditions = json!({
+            "offline": offline, "latency": latency,
+            "downloadThroughput": throughput, "uploadThroughput": throughput,
+        });
+        self.cdp("Network.emulateNetworkConditions", conditions).await;
+    }
+
+    /// Waits as `eventually` does, and keeps a picture of the page where that was in vain.
+    pub async fn wait<T>(&self, what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+        let mut found = None;
+        let wait = eventually(DEADLINE * 10, what, async || {
+            found = check().await;
+            found.is_some().then_some(())
+        });
+        if tokio::time::timeout(DEADLINE, wait).await.is_err() {
+            self.complain(what).await;
+        }
+        found.unwrap()
+    }
+
+    async fn complain(&self, what: &str) -> ! {
+        let picture = self.pictures.with_extension("png");
+        let pixels = tokio::time::timeout(Duration::from_secs(5), self.picture(None)).await;
+        let bytes = pixels.ok().and_then(|base64| BASE64_STANDARD.decode(base64).ok());
+        let _ = std::fs::write(&picture, bytes.unwrap_or_default());
+        let now = self.try_eval(what).await;
+        let words = self.try_eval("[location.href, document.body?.innerText].join('\\n')").await;
+        let words = words.ok().and_then(|words| words.as_str().map(str::to_owned));
+        panic!("not within {DEADLINE:?}: {what}; now {now:?}\n{}", words.unwrap_or_default());
+    }
+}
+
+/// An expression: where to click an element, once it is in sight, still, and not covered.
+fn hit_point(element: &str) -> String {
+    format!(
+        "(async () => {{
+          const element = {element};
+          if (!isSeen(element) || element.disabled) return null;
+          element.scrollIntoView({{ block: 'nearest' }});
+          const {{ x, y, width, height }} = element.getBoundingClientRect();
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          const now = element.getBoundingClientRect();
+          if (now.x !== x || now.y !== y) return null;
+          const point = [x + width / 2, y + height / 2];
+          const hit = document.elementFromPoint(...point);
+          return element.contains(hit) || hit?.closest('label')?.control === element ? point : null;
+        }})()"
+    )
+}

@@ -1,0 +1,56 @@
+//! How browser tests begin: making a room, entering one, a room with a past.
+
+use crate::{
+    page::Page,
+    support::{Room, Stage},
+};
+
+/// Makes a room on the first page and returns its link.
+pub async fn make_room(page: &Page, base: &str, name: &str) -> String {
+    page.goto(base).await;
+    page.fill("name", name).await;
+    page.click("create").await;
+    page.see_attribute("room", "data-me", name).await;
+    page.url().await
+}
+
+/// Opens a room's link and enters.
+pub async fn enter(page: &Page, link: &str, name: &str) {
+    page.goto(link).await;
+    page.fill("nickname", name).await;
+    page.click("enter").await;
+    page.see_attribute("room", "data-me", name).await;
+}
+
+/// The room's id at the end of its link.
+pub fn room_of(link: &str) -> &str {
+    let path = link.split(['#', '?']).next().unwrap();
+    path.rsplit('/').next().unwrap()
+}
+
+/// The link of a room, on the first node.
+pub fn link_to(stage: &Stage, room: &Room) -> String {
+    format!("{}/r/{}", stage.http().base(), room.id)
+}
+
+/// Puts messages `1`, `2`… of one person into a room's stream, a second apart, the last of them
+/// `ago_ms` before now.
+pub fn write_history(stage: &Stage, room: &Room, from: &str, count: u64, ago_ms: u64) {
+    let start = redis_now(stage) - ago_ms - count * 1000;
+    for number in 1..=count {
+        let id = format!("{}-1", start + number * 1000);
+        write_message(stage, room, &id, from, &number.to_string());
+    }
+}
+
+/// Puts one message into a room's stream.
+pub fn write_message(stage: &Stage, room: &Room, id: &str, from: &str, text: &str) {
+    let stream = format!("room:{}:messages", room.id);
+    stage.redis.cmd(["XADD", &stream, id, "from", from, "text", text]);
+}
+
+/// Redis's clock in ms.
+pub fn redis_now(stage: &Stage) -> u64 {
+    let time = stage.redis.cmd(["TIME"]);
+    time.list()[0].text().parse::<u64>().unwrap() * 1000
+}
