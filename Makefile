@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test chaos setup build fmt lint web compose readme settings-table
+.PHONY: help run test chaos bench setup build fmt lint web compose readme settings-table
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -23,6 +23,11 @@ test: setup lint compose web readme ## Run every check and test
 chaos: ## Break everything with fresh seeds, for as long as CHAOS_SECONDS says
 	@scripts/setup.sh test
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} cargo test --locked --test chaos -- --ignored --nocapture long
+
+bench: ## Measure CPU, memory and latency beside a bare floor server, in under 5 minutes
+	@scripts/setup.sh run
+	cargo build --locked --release
+	cd benches && cargo run --locked --release -- --linkroom ../target/release/linkroom --out ../target/bench
 
 setup: ## Install what the tests need
 	@scripts/setup.sh test

@@ -1,0 +1,89 @@
+//! Measures linkroom against a bare floor server, side by side: CPU per delivery, Redis per
+//! message, memory per connection, latency, and whether anything was lost, doubled or reordered.
+//!
+//! ```text
+//! linkroom-bench [--linkroom PATH] [--out FOLDER] [--only WORDS] [--server NAME]
+//! linkroom-bench scripts [--linkroom PATH]
+//! ```
+
+mod floor;
+mod latency;
+mod load;
+mod report;
+mod scenarios;
+mod scripts;
+mod server;
+mod wire;
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, bail};
+
+use scenarios::{Measured, SCENARIOS};
+use server::Kind;
+
+/// What is to be measured.
+struct Options {
+    linkroom: PathBuf,
+    out: PathBuf,
+    only: String,
+    kinds: Vec<Kind>,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let first = std::env::args().nth(1).unwrap_or_default();
+    match first.as_str() {
+        "floor" => floor::serve(false)?,
+        "floor+" => floor::serve(true)?,
+        "scripts" => println!("{}", scripts::profile(&Options::read(2)?.linkroom)?),
+        _ => return compare(&Options::read(1)?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn compare(options: &Options) -> anyhow::Result<ExitCode> {
+    let mut all: Vec<Measured> = Vec::new();
+    let mut tables = String::new();
+    for scenario in SCENARIOS.iter().filter(|s| s.name.contains(&options.only)) {
+        let mut side_by_side = Vec::new();
+        for &kind in &options.kinds {
+            let what = || format!("{} against {}", scenario.name, kind.name());
+            side_by_side.push(scenario.measure(kind, &options.linkroom).with_context(what)?);
+        }
+        let table = report::table(&side_by_side);
+        println!("{table}");
+        tables += &(table + "\n");
+        all.append(&mut side_by_side);
+    }
+    fs::create_dir_all(&options.out)?;
+    fs::write(options.out.join("results.json"), report::json(&all).to_string())?;
+    fs::write(options.out.join("results.md"), tables)?;
+    if report::is_broken(&all) {
+        eprintln!("linkroom lost, doubled or reordered messages");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Options {
+    fn read(skipped: usize) -> anyhow::Result<Self> {
+        let mut options = Self {
+            linkroom: "target/release/linkroom".into(),
+            out: "target/bench".into(),
+            only: String::new(),
+            kinds: Kind::ALL.to_vec(),
+        };
+        let mut args = std::env::args().skip(skipped);
+        while let Some(option) = args.next() {
+            let value = args.next().with_context(|| format!("{option} wants a value"))?;
+            match option.as_str() {
+                "--linkroom" => options.linkroom = value.into(),
+                "--out" => options.out = value.into(),
+                "--only" => options.only = value,
+                "--server" => options.kinds.retain(|kind| kind.name() == value),
+                _ => bail!("no such option: {option}"),
+            }
+        }
+        Ok(options)
+    }
+}

@@ -1,0 +1,366 @@
+//! The clients: one thread that holds all connections of a load, sends what they say, and checks
+//! that each of them gets every message of its room once and in the one order of that room.
+
+mod client;
+mod order;
+
+use std::{
+    io::{ErrorKind, Read},
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+
+use crate::{latency::Latency, server::Server};
+use client::{Client, Heard, State};
+use order::Room;
+
+const EVENTS: usize = 1024;
+const READ_BUFFER: usize = 256 * 1024;
+/// Connections that are opened at once where time does not count.
+const OPENED_AT_ONCE: usize = 64;
+/// How long clients may take to come in, or the last messages to arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the clients of a load saw.
+#[derive(Clone, Default)]
+pub struct Tally {
+    /// Messages that were sent.
+    pub sent: u64,
+    /// Messages that arrived, counted at every connection.
+    pub deliveries: u64,
+    /// Those that never arrived.
+    pub lost: u64,
+    /// Those that arrived again.
+    pub doubled: u64,
+    /// Those that arrived in another order than elsewhere, or under an id that does not rise.
+    pub disordered: u64,
+    /// Error frames, and connections that ended.
+    pub errors: u64,
+    /// From sending to arriving, microseconds.
+    pub latency: Latency,
+}
+
+/// One thread's clients.
+pub struct Load {
+    poll: Poll,
+    events: Events,
+    buffer: Vec<u8>,
+    clients: Vec<Client>,
+    rooms: Vec<Room>,
+    address: SocketAddr,
+    is_floor: bool,
+    begun: Instant,
+    /// Whether every message that comes back is answered by the next.
+    saturating: bool,
+    turn: usize,
+    tally: Tally,
+}
+
+impl Load {
+    /// Clients of `server`, in as many rooms as `sizes` has, with so many clients each. They are
+    /// not connected yet.
+    ///
+    /// # Errors
+    /// The server does not make the rooms.
+    pub fn new(server: &Server, sizes: &[usize]) -> anyhow::Result<Self> {
+        let mut clients = Vec::new();
+        for (room, &size) in sizes.iter().enumerate() {
+            let id: Arc<str> = server.make_room()?.into();
+            for _ in 0..size {
+                let name = format!("member-{:05}", clients.len());
+                clients.push(Client::new(room, id.clone(), name));
+            }
+        }
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS),
+            buffer: vec![0; READ_BUFFER],
+            clients,
+            rooms: sizes.iter().map(|_| Room::default()).collect(),
+            address: server.address,
+            is_floor: server.kind.is_floor(),
+            begun: Instant::now(),
+            saturating: false,
+            turn: 0,
+            tally: Tally::default(),
+        })
+    }
+
+    /// Connects the clients from `first` up to `end`, one wave after the other, and has them join.
+    ///
+    /// # Errors
+    /// Not all of them come in.
+    pub fn enter(&mut self, first: usize, end: usize) -> anyhow::Result<()> {
+        for at in (first..end).step_by(OPENED_AT_ONCE) {
+            let wave: Vec<usize> = (at..end.min(at + OPENED_AT_ONCE)).collect();
+            self.enter_at_once(&wave)?;
+        }
+        Ok(())
+    }
+
+    /// Connects these clients all at once and has them join.
+    ///
+    /// # Errors
+    /// Not all of them come in.
+    pub fn enter_at_once(&mut self, clients: &[usize]) -> anyhow::Result<()> {
+        for &at in clients {
+            let mut stream = TcpStream::connect(self.address)?;
+            stream.set_nodelay(true)?;
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut stream, Token(at), interest)?;
+            self.clients[at].connect(stream, self.address);
+        }
+        self.until("every client is in its room", |load| {
+            clients.iter().all(|&at| load.clients[at].state == State::Inside)
+        })
+    }
+
+    /// Ends the connections of these clients, as where the network goes away.
+    pub fn drop_clients(&mut self, clients: &[usize]) {
+        for &at in clients {
+            self.clients[at].state = State::Away;
+            self.clients[at].stream = None;
+        }
+    }
+
+    /// Sends evenly for a while, the rooms and their members taking turns, and waits until all of
+    /// it has arrived.
+    ///
+    /// # Errors
+    /// The system refuses to say what is ready.
+    pub fn steady(&mut self, per_second: f64, pause: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let messages = (per_second * pause.as_secs_f64()) as u32;
+        for number in 0..messages {
+            let due = begun + Duration::from_secs_f64(f64::from(number) / per_second);
+            self.run_until(due)?;
+            let sender = self.next_sender();
+            self.say(sender);
+        }
+        self.settle()
+    }
+
+    /// Has every client send its next message as soon as its last one came back, for a while, and
+    /// waits until all of it has arrived.
+    ///
+    /// # Errors
+    /// The system refuses to say what is ready.
+    pub fn saturate(&mut self, pause: Duration) -> anyhow::Result<()> {
+        self.saturating = true;
+        for at in 0..self.clients.len() {
+            self.say(at);
+        }
+        self.run_until(Instant::now() + pause)?;
+        self.saturating = false;
+        self.settle()
+    }
+
+    /// Does nothing but send every client's heartbeat, spread evenly, for a while.
+    ///
+    /// # Errors
+    /// The system refuses to say what is ready.
+    pub fn idle(&mut self, heartbeat: Duration, pause: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let clients = self.clients.len() as u32;
+        let pings = (pause.as_secs_f64() / heartbeat.as_secs_f64() * f64::from(clients)) as u32;
+        for ping in 0..pings {
+            self.run_until(begun + heartbeat * ping / clients)?;
+            self.clients[(ping % clients) as usize].send(br#"{"t":"ping"}"#);
+        }
+        self.run_until(begun + pause)
+    }
+
+    /// Has one client of each room say so many things, each after the one before came back.
+    ///
+    /// # Errors
+    /// A message does not come back.
+    pub fn say_in_every_room(&mut self, speakers: &[usize], times: usize) -> anyhow::Result<()> {
+        for _ in 0..times {
+            for &at in speakers {
+                self.say(at);
+            }
+            self.until("what was said is stored", |load| {
+                load.rooms.iter().all(|room| room.order.len() == room.said as usize)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Has one client change what it shows, again and again.
+    ///
+    /// # Errors
+    /// The room does not hear of it.
+    pub fn show_often(&mut self, at: usize, times: usize) -> anyhow::Result<()> {
+        for time in 0..times {
+            let status = if time % 2 == 0 { "away" } else { "online" };
+            let heard = self.clients[at].presences + 1;
+            let frame = format!(r#"{{"t":"ping","status":"{status}"}}"#);
+            self.clients[at].send(frame.as_bytes());
+            self.until("the status is known", |load| load.clients[at].presences == heard)?;
+        }
+        Ok(())
+    }
+
+    /// Has one client, which stays, join its room again and again.
+    ///
+    /// # Errors
+    /// It is not answered.
+    pub fn join_often(&mut self, at: usize, times: usize) -> anyhow::Result<()> {
+        for _ in 0..times {
+            self.clients[at].join();
+            self.until("the join is answered", |load| load.clients[at].state == State::Inside)?;
+        }
+        Ok(())
+    }
+
+    /// The id of a client's room.
+    pub fn room_id(&self, at: usize) -> Arc<str> {
+        self.clients[at].room_id.clone()
+    }
+
+    /// What was seen so far; what has not arrived counts as lost.
+    pub fn take_tally(&mut self) -> Tally {
+        let mut tally = std::mem::take(&mut self.tally);
+        for room in &self.rooms {
+            tally.lost += u64::from(room.said) - room.order.len().min(room.said as usize) as u64;
+        }
+        for client in self.clients.iter().filter(|client| client.state == State::Inside) {
+            tally.lost += (self.rooms[client.room].order.len() - client.position) as u64;
+        }
+        tally
+    }
+
+    /// How many of these clients have every message of their room.
+    pub fn up_to_date(&self, clients: &[usize]) -> usize {
+        let has_all = |client: &Client| client.position == self.rooms[client.room].order.len();
+        clients.iter().filter(|&&at| has_all(&self.clients[at])).count()
+    }
+
+    /// Room by room, its last client.
+    pub fn speakers(&self) -> Vec<usize> {
+        let is_last = |at: &usize| {
+            self.clients.get(at + 1).is_none_or(|next| next.room != self.clients[*at].room)
+        };
+        (0..self.clients.len()).filter(is_last).collect()
+    }
+
+    /// Serves the clients until then.
+    ///
+    /// # Errors
+    /// The system refuses to say what is ready.
+    pub fn run_until(&mut self, then: Instant) -> anyhow::Result<()> {
+        loop {
+            let left = then.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.serve(left)?;
+        }
+    }
+
+    /// Waits until everybody has everything, or until that is hopeless.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        let has_all = |load: &Self| {
+            let arrived = |c: &Client| c.position == load.rooms[c.room].said as usize;
+            load.clients.iter().all(arrived)
+        };
+        // What is missing then is lost, and counted as such.
+        let _ = self.until("every message has arrived", has_all);
+        Ok(())
+    }
+
+    fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while !done(self) {
+            if begun.elapsed() > PATIENCE {
+                bail!("gave up waiting until {what} ({} errors)", self.tally.errors);
+            }
+            self.serve(Duration::from_millis(100))?;
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, timeout: Duration) -> anyhow::Result<()> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            done => done.context("poll")?,
+        }
+        let ready: Vec<usize> = self.events.iter().map(|event| event.token().0).collect();
+        for at in ready {
+            self.clients[at].flush();
+            self.read(at);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, at: usize) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        while let Some(stream) = &mut self.clients[at].stream {
+            match stream.read(&mut buffer) {
+                Ok(length) if length > 0 => {
+                    self.take(at, &buffer[..length]);
+                    if length < buffer.len() {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                _ => {
+                    self.tally.errors += 1;
+                    self.clients[at].stream = None;
+                    self.clients[at].state = State::Away;
+                }
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn take(&mut self, at: usize, read: &[u8]) {
+        let now = self.begun.elapsed().as_micros() as u64;
+        let client = &mut self.clients[at];
+        let room = &mut self.rooms[client.room];
+        let tally = &mut self.tally;
+        let mut came_back = 0;
+        client.take(read, |heard| match heard {
+            Heard::Error => tally.errors += 1,
+            Heard::Message { id, text, position } => {
+                let Some(said) = order::Said::parse(text) else { return };
+                came_back += usize::from(said.sender == at);
+                tally.latency.note(now.saturating_sub(said.sent_at));
+                tally.deliveries += 1;
+                room.check(id, said.number, position, tally);
+            }
+        });
+        if self.saturating {
+            (0..came_back).for_each(|_| self.say(at));
+        }
+    }
+
+    fn say(&mut self, at: usize) {
+        let client = &mut self.clients[at];
+        let room = &mut self.rooms[client.room];
+        let sent_at = self.begun.elapsed().as_micros() as u64;
+        let said = order::Said { number: room.said, sender: at, sent_at };
+        let frame = if self.is_floor {
+            client.full_message(&said.text())
+        } else {
+            client.message(&said.text())
+        };
+        room.said += 1;
+        self.tally.sent += 1;
+        client.send(frame.as_bytes());
+    }
+
+    /// The rooms take turns, and in each of them its members.
+    fn next_sender(&mut self) -> usize {
+        let rooms = self.rooms.len();
+        let (room, round) = (self.turn % rooms, self.turn / rooms);
+        self.turn += 1;
+        let first = self.clients.partition_point(|client| client.room < room);
+        let size = self.clients[first..].partition_point(|client| client.room == room);
+        first + round % size
+    }
+}
