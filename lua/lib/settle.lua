@@ -30,10 +30,11 @@ local function settle(room, user, now_ms)
   redis.call('ZADD', room.deadlines, deadline, user)
   redis.call('SET', presence, status, 'PX', string.format('%.0f', deadline - now_ms))
   if redis.call('SADD', room.members, user) == 1 then
-    before = 'online'
     if room.returning then
-      room.returned = true
+      -- The list of all members follows, and says who is away.
+      room.returned, before = true, status
     else
+      before = 'online'
       announce(room, 'user_joined', '"userId":' .. cjson.encode(user))
     end
   end

@@ -119,6 +119,8 @@ async fn keep_subscribed(
 ) {
     let mut changes = Vec::new();
     subscribe_all(&fanout).await;
+    // The first connection is announced as well, and it interrupted nothing.
+    while reconnects.try_recv().is_ok() {}
     loop {
         tokio::select! {
             () = fanout.0.stop.cancelled() => return,
