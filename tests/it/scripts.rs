@@ -358,6 +358,29 @@ async fn a_heartbeat_names_whom_redis_does_not_know() {
     assert_eq!(bench.members(&room), ["known", "owner"]);
 }
 
+/// Members that expired while Redis was frozen were never said to have left: they return with the
+/// list of all of them, and nobody is told again what it knows.
+#[tokio::test]
+async fn members_that_expired_return_without_a_word_about_each() {
+    let bench = Bench::new(&[]).await;
+    let (room, _) = bench.room().await;
+    bench.guest(&room, "away").await.unwrap();
+    let heard = Heard { connection: "away-1".into(), age: Duration::ZERO, status: Status::Away };
+    let beat = Beat { user: UserId::stored("away"), read: None, connections: vec![heard] };
+    bench.beat(&room, std::slice::from_ref(&beat)).await.unwrap();
+    for key in [
+        format!("room:{room}:members"),
+        format!("room:{room}:deadlines"),
+        format!("user:{room}:away:presence"),
+    ] {
+        bench.redis.cmd(["DEL", &key]);
+    }
+    let mut subscription = bench.redis.subscribe(&format!("chan:{room}"));
+    bench.beat(&room, &[beat]).await.unwrap();
+    let told = subscription.next();
+    assert_eq!((&told["t"], &told["away"]), (&json!("members"), &json!(["away"])));
+}
+
 #[tokio::test]
 async fn scripts_come_back_after_redis_forgot_them() {
     let bench = Bench::new(&[NO_FLOOD_LIMIT]).await;
