@@ -265,8 +265,8 @@ impl Fanout {
         let (outcome, todo) = local.feed.lock().frame(frame);
         match outcome {
             Outcome::Delivered(connections) => {
-                metrics.delivered(connections);
                 if let Some(followed) = followed {
+                    metrics.delivered(connections);
                     followed.queued(connections);
                 }
             }
@@ -336,7 +336,10 @@ impl Fanout {
                 let (page, ways): (_, Vec<_>) = missed.messages.iter().map(follow).unzip();
                 let listeners = feed.sinks().count();
                 let todo = feed.caught_up(number, page, last_page);
-                ways.into_iter().for_each(|way| way.queued(listeners));
+                for way in ways {
+                    self.0.metrics.delivered(listeners);
+                    way.queued(listeners);
+                }
                 todo
             };
             drop(feed);

@@ -163,7 +163,9 @@ pub async fn post(
     Checked(wish): Checked<NewMessage>,
 ) -> Result<Reply<Message>, Error> {
     let text = wish.text.unwrap_or_default();
-    app.rooms.post_as(&room, &token, &text, wish.key.as_deref()).await.map(Reply::Created)
+    let message = app.rooms.post_as(&room, &token, &text, wish.key.as_deref()).await?;
+    app.metrics.messages.inc();
+    Ok(Reply::Created(message))
 }
 
 #[cfg(test)]
