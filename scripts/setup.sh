@@ -2,7 +2,7 @@
 # Installs what `make run` or `make test` needs and this machine lacks.
 #
 #   scripts/setup.sh run     a C compiler (Rust's linker) and redis-server
-#   scripts/setup.sh test    also Chromium, fonts, Node.js, and rustfmt and clippy
+#   scripts/setup.sh test    also Chromium, fonts, Node.js, nginx, Prometheus, rustfmt and clippy
 #
 # What is there already is left as it is, whatever its version. With nothing missing it says
 # nothing and changes nothing.
@@ -29,6 +29,9 @@ want_for_testing() {
   want chromium chromium
   want node nodejs
   want npm npm
+  # Not on everybody's PATH.
+  [ -x /usr/sbin/nginx ] || want nginx nginx-light
+  want promtool prometheus
   # Without a font for it Chromium draws Korean as empty boxes.
   has_korean_font || missing="$missing fonts-noto-cjk"
 }
@@ -59,7 +62,11 @@ install_packages() {
     fail "apt-get could not install:$missing"
   fi
   if [ "$policy" ] && have systemctl; then
-    $sudo systemctl --quiet disable redis-server.service 2>/dev/null || true
+    for service in redis-server nginx prometheus; do
+      case "$missing" in
+        *"$service"*) $sudo systemctl --quiet disable "$service.service" 2>/dev/null || true ;;
+      esac
+    done
   fi
 }
 

@@ -47,5 +47,20 @@ test("the balancer knows every node, and the volume is declared", () => {
   const nginx = read("../../deploy/nginx.conf");
   const balanced = [...nginx.matchAll(/^ +server ([a-z-]+):8080 /gm)].map(([, name]) => name);
   assert.deepEqual(balanced, Object.keys(compose.services.balancer.depends_on));
-  assert.deepEqual(Object.keys(compose.volumes), ["redis-data"]);
+  assert.deepEqual(Object.keys(compose.volumes), ["redis-data", "prometheus-data"]);
+});
+
+test("Prometheus scrapes every node, Grafana asks Prometheus, and both only when they are wanted", () => {
+  const { prometheus, grafana } = compose.services;
+  assert.deepEqual([prometheus.profiles, grafana.profiles], [["watch"], ["watch"]]);
+  const config = parse(read("../../deploy/prometheus/prometheus.yml"));
+  const targets = config.scrape_configs.flatMap((job) => job.static_configs[0].targets);
+  assert.deepEqual(targets, ["node-a:8080", "node-b:8080"]);
+  const sources = parse(read("../../deploy/grafana/provisioning/datasources/prometheus.yml"));
+  const [{ uid, url }] = sources.datasources;
+  assert.equal(url, "http://prometheus:9090");
+  const dashboard = JSON.parse(read("../../deploy/grafana/dashboards/linkroom.json"));
+  for (const { title, datasource } of dashboard.panels.filter(({ type }) => type !== "row")) {
+    assert.equal(datasource.uid, uid, title);
+  }
 });
