@@ -10,6 +10,7 @@
 //! ```
 
 pub mod app;
+pub mod bench;
 pub mod chain;
 pub mod error;
 pub mod fanout;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use linkroom::{
+    bench,
     node::{Leave, Node},
     redis::child,
     settings::{Refusal, Settings},
@@ -17,9 +18,13 @@ use tracing::info;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
-    if args.nth(1).is_some_and(|first| first == child::ARGUMENT) {
-        eprintln!("error: {:#}", child::become_redis_server(args));
-        return ExitCode::FAILURE;
+    match args.nth(1) {
+        Some(first) if first == child::ARGUMENT => {
+            eprintln!("error: {:#}", child::become_redis_server(args));
+            return ExitCode::FAILURE;
+        }
+        Some(first) if first == bench::ARGUMENT => return bench::main(args),
+        _ => {}
     }
     let settings = match Settings::read(std::env::args_os()) {
         Ok(settings) => settings,

@@ -1,0 +1,258 @@
+//! `linkroom bench`: plays users against a deployment, over the public protocol, and counts what
+//! they miss. Knows nothing of how a node works.
+
+mod latency;
+mod report;
+mod target;
+mod user;
+
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use clap::Parser;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::{sync::watch, task::JoinSet};
+
+use latency::Latencies;
+use report::Report;
+use target::Target;
+use user::{Account, Room, User};
+
+/// The argument that asks for this instead of a node.
+pub const ARGUMENT: &str = "bench";
+
+/// Connections that are opened, and rooms that are made, at once.
+const AT_ONCE: usize = 64;
+/// How long all users together may take to come in.
+const JOIN_PATIENCE: Duration = Duration::from_secs(120);
+/// How long what was said may take to arrive everywhere.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
+/// Nothing came for so long: nothing will.
+const SILENCE: Duration = Duration::from_secs(2);
+/// Between two looks at what has arrived.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Plays users against a linkroom deployment and counts what they miss.
+///
+/// They sit in rooms that it makes, say messages, and come back after every disconnect. The exit
+/// status is 1 where a message was lost or came twice.
+#[derive(Debug, Parser)]
+#[command(name = "linkroom bench", max_term_width = 100)]
+struct Options {
+    /// Where the deployment is: a node or a balancer
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    url: Target,
+
+    /// Connections, one user each
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
+    connections: usize,
+
+    /// Rooms over which they spread
+    #[arg(long, default_value_t = 10, value_parser = at_least_one)]
+    rooms: usize,
+
+    /// Messages a second, of all users together
+    #[arg(long, default_value_t = 50, value_parser = at_least_one)]
+    rate: usize,
+
+    /// How long they talk, in seconds
+    #[arg(long, default_value_t = 30, value_parser = at_least_one)]
+    seconds: usize,
+
+    /// Print the report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the users share.
+struct Run {
+    target: Target,
+    began: Instant,
+    phase: watch::Sender<Phase>,
+    /// So many connections may be opened at once.
+    doors: tokio::sync::Semaphore,
+    counts: Counts,
+    latencies: Latencies,
+}
+
+/// How far the run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Joining,
+    Talking,
+    Settling,
+    Over,
+}
+
+/// What has happened so far.
+#[derive(Default)]
+struct Counts {
+    inside: AtomicUsize,
+    sent: AtomicU64,
+    acknowledged: AtomicU64,
+    refused: AtomicU64,
+    deliveries: AtomicU64,
+    reconnects: AtomicU64,
+}
+
+/// Runs it with these arguments.
+pub fn main(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    let options =
+        match Options::try_parse_from(std::iter::once("linkroom bench".into()).chain(args)) {
+            Ok(options) => options,
+            Err(error) => error.exit(),
+        };
+    let json = options.json;
+    let report = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(run(options)),
+        Err(error) => Err(error.into()),
+    };
+    match report {
+        Ok(report) => {
+            if json {
+                println!("{}", report.to_json())
+            } else {
+                print!("{report}")
+            }
+            if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> anyhow::Result<Report> {
+    let made = (0..options.rooms).map(|_| options.url.make_room());
+    let rooms: Vec<Arc<Room>> = stream::iter(made)
+        .buffered(AT_ONCE)
+        .map_ok(|id| Arc::new(Room::new(id)))
+        .try_collect()
+        .await?;
+    let run = Arc::new(Run::new(options.url.clone()));
+    let pause =
+        Duration::from_secs(1) * u32::try_from(options.connections)? / u32::try_from(options.rate)?;
+    let mut users = JoinSet::new();
+    for number in 0..options.connections {
+        let user = User::new(number, rooms[number % rooms.len()].clone(), pause);
+        users.spawn(user.play(run.clone()));
+    }
+    let progress = tokio::spawn(show_progress(run.clone()));
+    talk(&run, &options).await?;
+    let accounts = users.join_all().await;
+    progress.abort();
+    Ok(verdict(&run, &options, &accounts))
+}
+
+/// Has everybody come in, talk, and hear the rest.
+async fn talk(run: &Run, options: &Options) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while run.counts.inside.load(Ordering::Relaxed) < options.connections {
+        let inside = run.counts.inside.load(Ordering::Relaxed);
+        ensure!(began.elapsed() < JOIN_PATIENCE, "only {inside} users came in");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    run.phase.send_replace(Phase::Talking);
+    tokio::time::sleep(Duration::from_secs(options.seconds as u64)).await;
+    run.phase.send_replace(Phase::Settling);
+    settle(run, options.connections).await;
+    run.phase.send_replace(Phase::Over);
+    Ok(())
+}
+
+/// Waits until all that was said is acknowledged, everybody is there, and nothing comes any more.
+async fn settle(run: &Run, connections: usize) {
+    let counts = &run.counts;
+    let began = Instant::now();
+    let mut silent_since = Instant::now();
+    let mut delivered = 0;
+    while began.elapsed() < SETTLE_PATIENCE && silent_since.elapsed() < SILENCE {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = counts.deliveries.load(Ordering::Relaxed);
+        let answered =
+            counts.acknowledged.load(Ordering::Relaxed) + counts.refused.load(Ordering::Relaxed);
+        let waits = answered < counts.sent.load(Ordering::Relaxed)
+            || counts.inside.load(Ordering::Relaxed) < connections;
+        if std::mem::replace(&mut delivered, now) != now || waits {
+            silent_since = Instant::now();
+        }
+    }
+}
+
+async fn show_progress(run: Arc<Run>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let counts = &run.counts;
+        eprintln!(
+            "{:>5} s  {:?}  {} connections  {} messages  {} deliveries  p99 {:.1} ms  {} reconnects",
+            run.began.elapsed().as_secs(),
+            *run.phase.borrow(),
+            counts.inside.load(Ordering::Relaxed),
+            counts.acknowledged.load(Ordering::Relaxed),
+            counts.deliveries.load(Ordering::Relaxed),
+            run.latencies.at(0.99),
+            counts.reconnects.load(Ordering::Relaxed),
+        );
+    }
+}
+
+fn verdict(run: &Run, options: &Options, accounts: &[Account]) -> Report {
+    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    Report {
+        url: options.url.to_string(),
+        connections: options.connections,
+        rooms: options.rooms,
+        rate: options.rate,
+        seconds: options.seconds,
+        sent: count(&run.counts.sent),
+        acknowledged: count(&run.counts.acknowledged),
+        refused: count(&run.counts.refused),
+        deliveries: count(&run.counts.deliveries),
+        lost: accounts.iter().map(Account::lost).sum(),
+        doubled: accounts.iter().map(|account| account.doubled).sum(),
+        disordered: accounts.iter().map(|account| account.disordered).sum(),
+        reconnects: count(&run.counts.reconnects),
+        latency_ms: report::Latency {
+            p50: run.latencies.at(0.50),
+            p90: run.latencies.at(0.90),
+            p99: run.latencies.at(0.99),
+            p999: run.latencies.at(0.999),
+            max: run.latencies.at(1.0),
+        },
+    }
+}
+
+impl Run {
+    fn new(target: Target) -> Self {
+        Self {
+            target,
+            began: Instant::now(),
+            phase: watch::Sender::new(Phase::Joining),
+            doors: tokio::sync::Semaphore::new(AT_ONCE),
+            counts: Counts::default(),
+            latencies: Latencies::new(),
+        }
+    }
+
+    /// Microseconds since the run began.
+    fn micros(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+fn at_least_one(raw: &str) -> Result<usize, String> {
+    match raw.parse() {
+        Ok(0) | Err(_) => Err("write a whole number from 1 on".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}

@@ -1,0 +1,74 @@
+//! What came of a run, for people and for machines.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// What came of a run.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    pub url: String,
+    pub connections: usize,
+    pub rooms: usize,
+    pub rate: usize,
+    pub seconds: usize,
+    pub sent: u64,
+    pub acknowledged: u64,
+    pub refused: u64,
+    /// Messages that users got, each counted for each user.
+    pub deliveries: u64,
+    /// Acknowledged messages that a user of the room did not get.
+    pub lost: u64,
+    /// Messages that a user got again.
+    pub doubled: u64,
+    /// Messages that came after a later one.
+    pub disordered: u64,
+    pub reconnects: u64,
+    pub latency_ms: Latency,
+}
+
+/// From a sender to each of its readers, in milliseconds.
+#[derive(Debug, Serialize)]
+pub struct Latency {
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+}
+
+impl Report {
+    /// Whether the deployment kept its promises.
+    pub fn is_clean(&self) -> bool {
+        self.lost + self.doubled + self.disordered == 0 && self.deliveries > 0
+    }
+
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Latency { p50, p90, p99, p999, max } = self.latency_ms;
+        writeln!(f, "{} connections in {} rooms at {}", self.connections, self.rooms, self.url)?;
+        writeln!(
+            f,
+            "messages    {} sent, {} acknowledged, {} refused in {} s",
+            self.sent, self.acknowledged, self.refused, self.seconds
+        )?;
+        writeln!(f, "deliveries  {}", self.deliveries)?;
+        writeln!(
+            f,
+            "            {} lost, {} doubled, {} out of order",
+            self.lost, self.doubled, self.disordered
+        )?;
+        writeln!(f, "reconnects  {}", self.reconnects)?;
+        writeln!(
+            f,
+            "latency     p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, p99.9 {p999:.1} ms, \
+             max {max:.1} ms"
+        )
+    }
+}

@@ -1,0 +1,145 @@
+//! Where the deployment is, and how to reach it, with TLS where its address says so.
+
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow, bail};
+use axum::{
+    body::{Body, to_bytes},
+    http::{Method, Request, Uri, header},
+};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, pki_types::ServerName},
+};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// How long connecting, the upgrade and one HTTP call may take, each.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of an answer, at most.
+const ANSWER_MAX: usize = 64 * 1024;
+
+/// A connection, encrypted or not.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+/// The WebSocket of a user.
+pub type Socket = WebSocketStream<Box<dyn Stream>>;
+
+/// A deployment.
+#[derive(Clone)]
+pub struct Target {
+    host: String,
+    port: u16,
+    tls: Option<TlsConnector>,
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(raw: &str) -> Result<Self, String> {
+        let odd = || "write it as https://rooms.example".to_owned();
+        let uri: Uri = raw.trim_end_matches('/').parse().map_err(|_| odd())?;
+        let tls = match uri.scheme_str() {
+            Some("http" | "ws") => None,
+            Some("https" | "wss") => Some(connector().map_err(|error| format!("{error:#}"))?),
+            _ => return Err(odd()),
+        };
+        let host = uri.host().ok_or_else(odd)?.to_owned();
+        let port = uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
+        Ok(Self { host, port, tls })
+    }
+}
+
+fn connector() -> anyhow::Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        bail!("no certificates of authorities are installed here");
+    }
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.authority())
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Target {
+    fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    async fn connect(&self) -> anyhow::Result<Box<dyn Stream>> {
+        let stream = timeout(PATIENCE, TcpStream::connect(self.authority())).await??;
+        stream.set_nodelay(true)?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let name = ServerName::try_from(self.host.clone())?;
+        Ok(Box::new(timeout(PATIENCE, tls.connect(name, stream)).await??))
+    }
+
+    /// Opens a WebSocket.
+    pub async fn open(&self) -> anyhow::Result<Socket> {
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        let url = format!("{scheme}://{}/ws", self.authority());
+        let stream = self.connect().await?;
+        Ok(timeout(PATIENCE, client_async(url, stream)).await??.0)
+    }
+
+    /// Makes a room and returns its id.
+    pub async fn make_room(&self) -> anyhow::Result<String> {
+        let answer = timeout(PATIENCE, self.post("/api/rooms", json!({ "creatorName": "bench" })));
+        let answer = answer.await?.with_context(|| format!("{self} makes no room"))?;
+        let id = answer["data"]["roomId"].as_str();
+        id.map(str::to_owned).ok_or_else(|| anyhow!("{self} makes no room: {}", answer["message"]))
+    }
+
+    async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+        let stream = TokioIo::new(self.connect().await?);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(header::HOST, self.authority())
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string()))?;
+        let answer = async {
+            let response = sender.send_request(request).await?;
+            let bytes = to_bytes(Body::new(response.into_body()), ANSWER_MAX).await?;
+            anyhow::Ok(serde_json::from_slice(&bytes)?)
+        };
+        tokio::pin!(answer);
+        tokio::select! {
+            answer = &mut answer => answer,
+            // The server may close behind its answer.
+            _ = connection => answer.await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Target;
+
+    #[test]
+    fn addresses() {
+        let shown = |raw: &str| raw.parse::<Target>().map(|target| target.to_string());
+        assert_eq!(shown("http://127.0.0.1:8080/"), Ok("http://127.0.0.1:8080".to_owned()));
+        assert_eq!(shown("ws://rooms.example"), Ok("http://rooms.example:80".to_owned()));
+        assert!(shown("rooms.example").is_err() && shown("ftp://rooms.example").is_err());
+    }
+}

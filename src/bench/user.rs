@@ -1,0 +1,347 @@
+//! One user: joins, talks, hears, comes back; and keeps account of what it got.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use futures_util::{SinkExt, StreamExt};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{Phase, Run, target::Socket};
+use crate::names::MessageId;
+
+/// How long a join may take to be answered.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two attempts to come back, times one to two.
+const RETRY: Duration = Duration::from_millis(200);
+/// Between two looks at what is to be sent again, and whether anything is heard at all.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A connection on which nothing came for so many heartbeats is dead.
+const SILENT_HEARTBEATS: u32 = 3;
+
+/// A room of the run.
+pub struct Room {
+    id: String,
+    /// Messages so far; each has a number in its text.
+    numbers: AtomicUsize,
+    /// Those that were acknowledged.
+    acknowledged: Mutex<Bits>,
+}
+
+impl Room {
+    /// A room in which nothing was said.
+    pub fn new(id: String) -> Self {
+        Self { id, numbers: AtomicUsize::new(0), acknowledged: Mutex::default() }
+    }
+}
+
+/// One user.
+pub struct User {
+    number: usize,
+    /// Between two messages of its.
+    pause: Duration,
+    token: Option<String>,
+    attempts: usize,
+    last: MessageId,
+    heartbeat: Duration,
+    /// What it said and was not acknowledged, by key.
+    waiting: BTreeMap<String, Said>,
+    account: Account,
+}
+
+struct Said {
+    number: usize,
+    text: String,
+    /// Refused for now.
+    again: bool,
+}
+
+/// What a user got.
+pub struct Account {
+    room: Arc<Room>,
+    got: Bits,
+    pub doubled: u64,
+    pub disordered: u64,
+}
+
+impl Account {
+    /// Messages that were acknowledged to their senders and did not come here.
+    pub fn lost(&self) -> u64 {
+        self.room.acknowledged.lock().count_without(&self.got)
+    }
+}
+
+/// A set of small numbers.
+#[derive(Default)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    /// Adds a number; `false` where it is there already.
+    fn add(&mut self, number: usize) -> bool {
+        let (word, bit) = (number / 64, 1 << (number % 64));
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        let is_new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        is_new
+    }
+
+    fn count_without(&self, others: &Bits) -> u64 {
+        let other = |word: usize| others.0.get(word).copied().unwrap_or(0);
+        let left = self.0.iter().enumerate().map(|(at, word)| word & !other(at));
+        left.map(|word| u64::from(word.count_ones())).sum()
+    }
+}
+
+/// What of the server's frames matters here.
+#[derive(Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+enum Frame {
+    Joined {
+        token: String,
+        messages: Vec<Heard>,
+        heartbeat: f64,
+    },
+    Msg(Heard),
+    Error {
+        code: String,
+        key: Option<String>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Heard {
+    id: String,
+    text: String,
+    key: Option<String>,
+}
+
+impl User {
+    /// A user of this room that says something every `pause`.
+    pub fn new(number: usize, room: Arc<Room>, pause: Duration) -> Self {
+        Self {
+            number,
+            pause,
+            token: None,
+            attempts: 0,
+            last: MessageId::ZERO,
+            heartbeat: Duration::from_secs(10),
+            waiting: BTreeMap::new(),
+            account: Account { room, got: Bits::default(), doubled: 0, disordered: 0 },
+        }
+    }
+
+    /// Plays until the run is over.
+    pub async fn play(mut self, run: Arc<Run>) -> Account {
+        let mut phase = run.phase.subscribe();
+        while *phase.borrow() != Phase::Over {
+            let Ok(mut socket) = self.come_in(&run).await else {
+                tokio::time::sleep(RETRY + RETRY * (self.number % 8) as u32 / 8).await;
+                continue;
+            };
+            run.counts.inside.fetch_add(1, Ordering::Relaxed);
+            let over = async { phase.wait_for(|phase| *phase == Phase::Over).await.is_ok() };
+            tokio::select! {
+                _ = self.stay(&run, &mut socket) => {
+                    run.counts.reconnects.fetch_add(1, Ordering::Relaxed);
+                }
+                _ = over => {
+                    // It is over: whether the server hears of it does not matter.
+                    let _ = timeout(RETRY, socket.close(None)).await;
+                }
+            }
+            run.counts.inside.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.account
+    }
+
+    async fn come_in(&mut self, run: &Run) -> anyhow::Result<Socket> {
+        let _door = run.doors.acquire().await?;
+        let mut socket = run.target.open().await?;
+        self.attempts += 1;
+        // A name whose join was not answered may be taken by now, by ourselves.
+        let name = || format!("bench {} {}", self.number, self.attempts);
+        let token = self.token.clone().unwrap_or_else(name);
+        let (room, since) = (&self.account.room.id, self.last.to_string());
+        let join = json!({ "t": "join", "roomId": room, "token": token, "since": since });
+        socket.send(Message::text(join.to_string())).await?;
+        timeout(JOIN_PATIENCE, self.joined(run, &mut socket)).await??;
+        self.say_again(&mut socket, |_| true).await?;
+        Ok(socket)
+    }
+
+    async fn joined(&mut self, run: &Run, socket: &mut Socket) -> anyhow::Result<()> {
+        loop {
+            match receive(socket).await? {
+                Frame::Joined { token, messages, heartbeat } => {
+                    self.token = Some(token);
+                    self.heartbeat = Duration::from_secs_f64(heartbeat.max(0.1));
+                    messages.into_iter().for_each(|message| self.hear(run, message));
+                    return Ok(());
+                }
+                Frame::Error { code, .. } => bail!("not joined: {code}"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Talks and hears until the connection ends.
+    async fn stay(&mut self, run: &Run, socket: &mut Socket) -> anyhow::Result<()> {
+        let mut talk = interval(self.pause);
+        let mut beat = interval(self.heartbeat);
+        let mut look = interval(LOOK_EVERY);
+        talk.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Not all at the same moment.
+        talk.reset_after(self.pause.mul_f64((self.number % 97) as f64 / 97.0));
+        let mut heard = Instant::now();
+        loop {
+            tokio::select! {
+                frame = receive(socket) => {
+                    heard = Instant::now();
+                    self.take(run, frame?)?;
+                }
+                _ = talk.tick(), if *run.phase.borrow() == Phase::Talking => {
+                    self.say(run, socket).await?;
+                }
+                _ = beat.tick() => socket.send(Message::text(r#"{"t":"ping"}"#)).await?,
+                _ = look.tick() => {
+                    self.say_again(socket, |said| said.again).await?;
+                    if heard.elapsed() > self.heartbeat * SILENT_HEARTBEATS {
+                        bail!("nothing is heard");
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, run: &Run, frame: Frame) -> anyhow::Result<()> {
+        match frame {
+            Frame::Msg(message) => self.hear(run, message),
+            Frame::Error { code, key: Some(key) } => self.refused(run, &code, &key),
+            Frame::Error { code, .. } if code == "RATE_LIMITED" => {}
+            Frame::Error { code, .. } => bail!("{code}"),
+            Frame::Joined { .. } | Frame::Other => {}
+        }
+        Ok(())
+    }
+
+    fn refused(&mut self, run: &Run, code: &str, key: &str) {
+        match code {
+            "RATE_LIMITED" | "SERVICE_UNAVAILABLE" => {
+                if let Some(said) = self.waiting.get_mut(key) {
+                    said.again = true;
+                }
+            }
+            _ => {
+                if self.waiting.remove(key).is_some() {
+                    run.counts.refused.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, run: &Run, message: Heard) {
+        let acknowledged = message.key.and_then(|key| self.waiting.remove(&key));
+        if let Some(said) = &acknowledged {
+            self.account.room.acknowledged.lock().add(said.number);
+            run.counts.acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+        let Some((number, sent_us)) = parse(&message.text) else { return };
+        let Ok(id) = message.id.parse::<MessageId>() else { return };
+        if self.account.got.add(number) {
+            run.counts.deliveries.fetch_add(1, Ordering::Relaxed);
+            run.latencies.add(run.micros().saturating_sub(sent_us));
+            self.account.disordered += u64::from(id < self.last);
+        } else if acknowledged.is_none() {
+            // The answer to a retry comes again, and is no repeat.
+            self.account.doubled += 1;
+        }
+        self.last = self.last.max(id);
+    }
+
+    async fn say(&mut self, run: &Run, socket: &mut Socket) -> anyhow::Result<()> {
+        let number = self.account.room.numbers.fetch_add(1, Ordering::Relaxed);
+        let (key, text) = (format!("{}-{number}", self.number), write(number, run.micros()));
+        let frame = self.frame(&key, &text);
+        self.waiting.insert(key, Said { number, text, again: false });
+        run.counts.sent.fetch_add(1, Ordering::Relaxed);
+        Ok(socket.send(frame).await?)
+    }
+
+    /// Says again what was not acknowledged: the same key makes it safe.
+    async fn say_again(
+        &mut self,
+        socket: &mut Socket,
+        which: impl Fn(&Said) -> bool,
+    ) -> anyhow::Result<()> {
+        let again: Vec<_> = self.waiting.iter().filter(|(_, said)| which(said)).collect();
+        let frames: Vec<_> = again.iter().map(|(key, said)| self.frame(key, &said.text)).collect();
+        for frame in frames {
+            socket.send(frame).await?;
+        }
+        self.waiting.values_mut().for_each(|said| said.again = false);
+        Ok(())
+    }
+
+    fn frame(&self, key: &str, text: &str) -> Message {
+        let room = &self.account.room.id;
+        Message::text(json!({ "t": "msg", "roomId": room, "text": text, "key": key }).to_string())
+    }
+}
+
+/// The next frame of the contract.
+async fn receive(socket: &mut Socket) -> anyhow::Result<Frame> {
+    loop {
+        match socket.next().await.context("the connection ended")?? {
+            Message::Text(text) => return Ok(serde_json::from_str(&text)?),
+            Message::Close(_) => bail!("the connection was closed"),
+            _ => {}
+        }
+    }
+}
+
+/// A message's text: its number in the room, and when it was sent.
+fn write(number: usize, sent_us: u64) -> String {
+    format!("bench {number} {sent_us}")
+}
+
+fn parse(text: &str) -> Option<(usize, u64)> {
+    let (number, sent_us) = text.strip_prefix("bench ")?.split_once(' ')?;
+    Some((number.parse().ok()?, sent_us.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_counted() {
+        let (mut all, mut some) = (Bits::default(), Bits::default());
+        for number in 0..200 {
+            assert!(all.add(number) && !all.add(number));
+        }
+        (0..150).for_each(|number| {
+            some.add(number);
+        });
+        assert_eq!((all.count_without(&some), some.count_without(&all)), (50, 0));
+    }
+
+    #[test]
+    fn a_text_says_what_it_is() {
+        assert_eq!(parse(&write(7, 1234)), Some((7, 1234)));
+        assert_eq!(parse("hello"), None);
+    }
+}

@@ -1,0 +1,36 @@
+//! What an operator relies on: metrics, dashboards, alerts, logs, limits, the balancer, the load
+//! test. Real processes, as in the other tests.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod abuse;
+mod balancer;
+mod bench;
+mod logs;
+mod metrics;
+mod monitoring;
+mod topology;
+
+#[path = "../it/support"]
+#[allow(dead_code, unused_imports, reason = "shared with the other tests, which use the rest")]
+mod support {
+    mod client;
+    mod env;
+    mod http;
+    mod node;
+    mod process;
+    mod redis_server;
+    mod resp;
+    mod shape;
+    mod stage;
+    mod time;
+
+    pub use client::Client;
+    pub use env::TestEnv;
+    pub use http::{Answer, Http};
+    pub use node::{Node, PROGRAM};
+    pub use process::guarded;
+    pub use redis_server::{RedisServer, free_addr};
+    pub use stage::{Room, Stage};
+    pub use time::{DEADLINE, eventually, within};
+}

@@ -1,0 +1,135 @@
+//! What a node counts: named in the documentation, and right.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::support::{DEADLINE, Node, Stage, eventually};
+
+/// One reading of a node's metrics.
+pub struct Reading(String);
+
+impl Reading {
+    pub async fn of(node: &Node) -> Self {
+        Self(node.http().file("/metrics").await.text().await.unwrap())
+    }
+
+    /// The value of a series, written as in the text.
+    #[track_caller]
+    pub fn value(&self, series: &str) -> f64 {
+        let line = self.0.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series} in\n{}", self.0)).parse().unwrap()
+    }
+
+    /// Every name that a query can use.
+    pub fn names(&self) -> BTreeSet<String> {
+        let samples = self.0.lines().filter(|line| !line.starts_with('#'));
+        let name = |line: &str| line.split(['{', ' ']).next().unwrap().to_owned();
+        samples.map(name).collect()
+    }
+}
+
+/// The series of a node at this value, waited for.
+pub async fn expect_value(node: &Node, series: &str, expected: f64) {
+    let mut last = f64::NAN;
+    let reached = async || {
+        last = Reading::of(node).await.value(series);
+        (last == expected).then_some(())
+    };
+    eventually(DEADLINE, &format!("{series} is {expected}"), reached).await;
+}
+
+/// A node that has counted everything that has labels at least once.
+pub async fn seen_everything() -> (Stage, Reading) {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    alice.say(&room.id, "hello").await;
+    let reading = Reading::of(&stage.nodes[0]).await;
+    (stage, reading)
+}
+
+/// The words of a text that are names of metrics.
+pub fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    let is_name = |word: &&str| word.starts_with("linkroom_") || word.starts_with("process_");
+    words.filter(is_name).filter(|word| !word.ends_with('_')).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn every_metric_is_documented_and_real() {
+    let (_stage, reading) = seen_everything().await;
+    let page = include_str!("../../docs/operations.md");
+    let (_, table) = page.split_once("\n## Metrics").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
+    let documented: BTreeSet<_> =
+        rows.map(|row| row.split(['`', '{']).next().unwrap().to_owned()).collect();
+    let base = |name: String| {
+        let suffix = ["_bucket", "_sum", "_count"].into_iter().find(|s| name.ends_with(s));
+        suffix.and_then(|s| name.strip_suffix(s)).unwrap_or(&name).to_owned()
+    };
+    let real: BTreeSet<_> = reading.names().into_iter().map(base).collect();
+    assert_eq!(documented, real);
+    let named: BTreeSet<_> = metrics_in(page).into_iter().map(base).collect();
+    assert!(named.is_subset(&real), "{:?}", named.difference(&real));
+}
+
+#[tokio::test]
+async fn a_message_is_timed_on_every_node_that_delivers_it() {
+    let stage = Stage::new(2, &[]).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let mut bob = stage.member(1, &room, "bob").await;
+    // The clock of Redis is known by then, and whatever is measured is below the deadline.
+    for node in &stage.nodes {
+        eventually(DEADLINE, "a reading of the clock", async || {
+            let count = "linkroom_redis_command_seconds_count{script=\"time\"}";
+            (Reading::of(node).await.names().contains("linkroom_redis_command_seconds_count")
+                && Reading::of(node).await.value(count) > 0.0)
+                .then_some(())
+        })
+        .await;
+    }
+    for text in ["one", "two", "three"] {
+        alice.say(&room.id, text).await;
+        bob.wait_for_kind("msg").await;
+    }
+    for node in &stage.nodes {
+        expect_value(node, "linkroom_end_to_end_seconds_count", 3.0).await;
+        let reading = Reading::of(node).await;
+        assert_eq!(reading.value("linkroom_fanout_seconds_count"), 3.0);
+        assert_eq!(reading.value("linkroom_deliveries_total"), 3.0);
+        let sum = reading.value("linkroom_end_to_end_seconds_sum");
+        assert!(sum >= reading.value("linkroom_fanout_seconds_sum") && sum < 3.0 * 5.0, "{sum}");
+    }
+    assert_eq!(Reading::of(&stage.nodes[0]).await.value("linkroom_messages_total"), 3.0);
+    assert_eq!(Reading::of(&stage.nodes[1]).await.value("linkroom_messages_total"), 0.0);
+}
+
+#[tokio::test]
+async fn what_happens_is_counted() {
+    let stage = Stage::new(1, &[]).await;
+    let node = &stage.nodes[0];
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let said = alice.say(&room.id, "hello").await;
+    stage.http().say(&room.id, &room.token, json!({ "text": "from a script" })).await.data(201);
+    alice.wait_for("message", |frame| frame["text"] == "from a script").await;
+    let reading = Reading::of(node).await;
+    assert_eq!(reading.value("linkroom_connections"), 1.0);
+    assert_eq!(reading.value("linkroom_rooms"), 1.0);
+    assert_eq!(reading.value("linkroom_joins_total"), 1.0);
+    assert_eq!(reading.value("linkroom_messages_total"), 2.0);
+    assert_eq!(reading.value("linkroom_redis_up"), 1.0);
+    assert_eq!(reading.value("linkroom_draining"), 0.0);
+    alice.close().await;
+    expect_value(node, "linkroom_connections", 0.0).await;
+
+    let mut again = node.client().await;
+    again.resume(&room.id, &room.token, said["id"].as_str().unwrap()).await;
+    expect_value(node, "linkroom_resumes_total", 1.0).await;
+    expect_value(node, "linkroom_connections_opened_total", 2.0).await;
+    stage.redis.cmd(["PUBLISH", &format!("chan:{}", room.id), "rubbish"]);
+    expect_value(node, "linkroom_foreign_frames_total{outcome=\"dropped\"}", 1.0).await;
+}
