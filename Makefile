@@ -39,11 +39,12 @@ build: ## Build the program for use: target/release/linkroom
 fmt: ## Format the source
 	cargo fmt
 
-lint: ## Check the source: format, clippy, documentation, scripts
+lint: ## Check the source: format, clippy, documentation, scripts, mutations
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	for script in scripts/*.sh .ci/run; do sh -n $$script || exit 1; done
+	for mutation in tests/chaos/mutations/*; do git apply --check $$mutation || exit 1; done
 
 # Debian 12 has Node.js 18, where the browser's crypto is still behind a flag.
 node_options = $$(node -p "parseInt(process.versions.node) < 19 ? '--experimental-global-webcrypto' : ''")

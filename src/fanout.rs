@@ -10,12 +10,12 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -41,6 +41,8 @@ use subscriber::Change;
 const CATCH_UP_PAGE: usize = 500;
 /// Between two attempts to read the stream.
 const CATCH_UP_RETRY: Duration = Duration::from_millis(200);
+/// Connections that are written to without letting others have a turn.
+const WRITTEN_IN_PLACE: usize = 64;
 /// Changes of the subscription that may wait to be sent together.
 const CHANGES: usize = 1024;
 
@@ -81,6 +83,35 @@ pub struct LocalRoom {
     heartbeat: AtomicU64,
     /// The node's count of heartbeats.
     heartbeats: Arc<AtomicU64>,
+    /// Whether something was queued since the room was last flushed.
+    is_waiting: AtomicBool,
+    writer: Writer,
+}
+
+/// Whether a task writes to a room's connections, and whether there is more to write: one at a
+/// time, and nothing that was queued is forgotten.
+#[derive(Default)]
+struct Writer(AtomicU8);
+
+impl Writer {
+    const IDLE: u8 = 0;
+    const WRITES: u8 = 1;
+    const WRITES_AGAIN: u8 = 2;
+
+    /// There is something to write. Returns whether a task is needed for it.
+    fn begin(&self) -> bool {
+        self.0.swap(Self::WRITES_AGAIN, Ordering::SeqCst) == Self::IDLE
+    }
+
+    fn begin_round(&self) {
+        self.0.store(Self::WRITES, Ordering::SeqCst);
+    }
+
+    /// Returns whether nothing was queued since the round began.
+    fn end_round(&self) -> bool {
+        let (from, to) = (Self::WRITES, Self::IDLE);
+        self.0.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
 }
 
 /// One connection in one room.
@@ -127,8 +158,9 @@ impl Sink for Seat {
         self.handle.id()
     }
 
-    fn push(&self, frame: Utf8Bytes) {
-        self.handle.push(frame);
+    /// Written by the flush of its room: what comes in together goes out in one call.
+    fn push(&self, frame: Bytes) {
+        self.handle.queue(frame);
     }
 
     fn overflow(&self) {
@@ -220,6 +252,8 @@ impl Fanout {
         if feed.is_empty() {
             self.release(room);
         }
+        drop(feed);
+        self.flush(&local);
         stays
     }
 
@@ -250,13 +284,15 @@ impl Fanout {
         is_empty
     }
 
-    /// A payload of a room's channel.
-    fn on_frame(&self, room: &RoomId, payload: &str) {
+    /// A payload of a room's channel. What goes out waits for [`Fanout::flush`]; returns the room if
+    /// it is the first to wait there.
+    fn on_frame(&self, room: &RoomId, payload: &str) -> Option<Arc<LocalRoom>> {
         let metrics = &self.0.metrics;
         let Some(mut frame) = Frame::decode(payload, self.0.frame_max) else {
-            return metrics.foreign_frame(false);
+            metrics.foreign_frame(false);
+            return None;
         };
-        let Some(local) = self.find(room) else { return };
+        let local = self.find(room)?;
         let mut followed = None;
         if let Kind::Message(id) = frame.kind {
             let (text, way) = metrics.deliveries.follow(frame.text, id.ms);
@@ -273,18 +309,46 @@ impl Fanout {
             Outcome::Stale => metrics.foreign_frame(false),
             Outcome::Foreign => metrics.foreign_frame(true),
         }
-        self.act(local, todo);
+        self.act(local.clone(), todo);
+        local.waits_to_be_flushed()
     }
 
-    fn on_fence(&self, room: &RoomId, fence: Fence) {
-        let Some(local) = self.find(room) else { return };
+    fn on_fence(&self, room: &RoomId, fence: Fence) -> Option<Arc<LocalRoom>> {
+        let local = self.find(room)?;
         let todo = local.feed.lock().fence(fence);
         self.act(local, todo);
+        // A fence lets nothing out by itself.
+        None
     }
 
-    fn on_members(&self, room: &RoomId, events: u64, frame: Utf8Bytes) {
-        if let Some(local) = self.find(room) {
-            local.feed.lock().members(events, frame);
+    fn on_members(&self, room: &RoomId, events: u64, frame: Bytes) -> Option<Arc<LocalRoom>> {
+        let local = self.find(room)?;
+        local.feed.lock().members(events, frame);
+        local.waits_to_be_flushed()
+    }
+
+    /// Writes what waits in a room's outboxes: a small room's at once, a large one's in a task of
+    /// its own, so that no other room waits for it. What comes in while that one writes is written
+    /// in its next round.
+    fn flush(&self, room: &Arc<LocalRoom>) {
+        room.is_waiting.store(false, Ordering::SeqCst);
+        let handles = room.handles();
+        if handles.len() <= WRITTEN_IN_PLACE {
+            handles.iter().for_each(|handle| handle.flush());
+        } else if room.writer.begin() {
+            let room = room.clone();
+            self.0.tasks.spawn(async move {
+                loop {
+                    room.writer.begin_round();
+                    for handles in room.handles().chunks(WRITTEN_IN_PLACE) {
+                        handles.iter().for_each(|handle| handle.flush());
+                        tokio::task::yield_now().await;
+                    }
+                    if room.writer.end_round() {
+                        return;
+                    }
+                }
+            });
         }
     }
 
@@ -343,6 +407,7 @@ impl Fanout {
                 todo
             };
             drop(feed);
+            self.flush(&room);
             self.act(room.clone(), Todo { catch_up: None, ..todo });
             let Some(goes_on) = todo.catch_up else { return };
             number = goes_on;
@@ -373,17 +438,21 @@ impl LocalRoom {
             subscribed: watch::Sender::new(false),
             heartbeat: AtomicU64::new(heartbeats.load(Ordering::Relaxed)),
             heartbeats,
+            is_waiting: AtomicBool::new(false),
+            writer: Writer::default(),
         })
     }
 
     /// Sends the answer to a connection's join, then what came in since. `false` where the
     /// connection is no longer in the room.
-    pub fn answered(&self, connection: &str, joined: Utf8Bytes, snapshot: Snapshot) -> bool {
+    pub fn answered(&self, handle: &Handle, joined: Bytes, snapshot: Snapshot) -> bool {
         let secret = snapshot.facts.secret.clone();
         *self.facts.lock() = Some(snapshot.facts);
         let heartbeat = self.heartbeat.load(Ordering::Relaxed);
-        let tip = snapshot.tip;
-        self.feed.lock().answered(connection, Answer { joined, tip, secret, heartbeat })
+        let answer = Answer { joined, tip: snapshot.tip, secret, heartbeat };
+        let is_seated = self.feed.lock().answered(handle.id(), answer);
+        handle.flush();
+        is_seated
     }
 
     /// Sends a connection the message that its retry repeats, unless it is about to get it anyway.
@@ -414,6 +483,16 @@ impl LocalRoom {
         self.feed.lock().sinks().cloned().collect()
     }
 
+    fn handles(&self) -> Vec<Arc<Handle>> {
+        self.feed.lock().sinks().map(|seat| seat.handle.clone()).collect()
+    }
+
+    /// Notes that something was queued. Returns the room if nothing was before.
+    fn waits_to_be_flushed(self: Arc<Self>) -> Option<Arc<Self>> {
+        let was_waiting = self.is_waiting.swap(true, Ordering::SeqCst);
+        (!was_waiting).then_some(self)
+    }
+
     /// Whether nobody hears the room here.
     pub fn is_empty(&self) -> bool {
         self.feed.lock().is_empty()
@@ -432,6 +511,6 @@ impl LocalRoom {
     }
 }
 
-fn message_frame(message: &Message) -> Utf8Bytes {
-    ServerFrame::Msg(message).to_text()
+fn message_frame(message: &Message) -> Bytes {
+    ServerFrame::Msg(message).encode()
 }

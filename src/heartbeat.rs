@@ -165,7 +165,7 @@ impl Heartbeat {
             let error = Error::new(Code::InvalidToken);
             let room_id = Some(room.id.as_str());
             let frame = ServerFrame::error(&error, seat.handle.language(), room_id, None);
-            seat.handle.push(frame.to_text());
+            seat.handle.push(frame.encode());
         }
         Ok(())
     }

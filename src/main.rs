@@ -16,6 +16,11 @@ use tokio::{
 };
 use tracing::info;
 
+/// glibc's allocator takes a quarter of the time where messages are many, and keeps what a burst
+/// needed.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     match args.nth(1) {

@@ -225,7 +225,8 @@ impl Redis {
     ) -> FredResult<Vec<Value>> {
         self.refuse_while_down()?;
         let begun = Instant::now();
-        let reply = script.evalsha_with_reload(self.client(), keys, args).await;
+        // Boxed: fred's future is large, and everything that waits for it would be.
+        let reply = Box::pin(script.evalsha_with_reload(self.client(), keys, args)).await;
         self.0.metrics.observe_script(name, begun.elapsed());
         if let Err(error) = &reply {
             self.0.metrics.redis_failures.inc();

@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
 use crate::settings::{LogFormat, Settings};
 
 /// Crates that would log what people say. Naming them in `LOG_LEVEL` overrides this.
-const FRAME_LOGGERS: &str = "tungstenite=info,tokio_tungstenite=info,fred=info";
+const FRAME_LOGGERS: &str = "fred=info";
 
 /// Starts logging.
 ///

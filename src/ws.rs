@@ -1,16 +1,26 @@
 //! The WebSocket side: the upgrade, and what stands in front of it.
 
+mod client;
 pub mod close;
+pub mod codec;
 mod connection;
 pub mod handle;
 pub mod protocol;
 pub mod registry;
 
 use axum::{
-    extract::{FromRequestParts, Request, State, WebSocketUpgrade},
-    http::{HeaderMap, header},
+    body::Body,
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request::Parts,
+    },
     response::Response,
 };
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
+use sha1::{Digest, Sha1};
+use tokio::net::TcpStream;
 
 use crate::{
     app::App,
@@ -21,11 +31,8 @@ use crate::{
 };
 use connection::Connection;
 
-/// Bytes that a connection's read buffer begins with: most frames fit, and there are many
-/// connections.
-const READ_BUFFER: usize = 1024;
-/// Bytes after which what was queued is written without waiting for more.
-const WRITE_BUFFER: usize = 16 * 1024;
+/// What a server shows that it has read the client's key with (RFC 6455, section 1.3).
+const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// `GET /ws`: turns the request into a connection.
 ///
@@ -34,9 +41,9 @@ const WRITE_BUFFER: usize = 16 * 1024;
 /// `SERVICE_UNAVAILABLE` while the node leaves, `RATE_LIMITED` where the address has enough.
 pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
-    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &app)
-        .await
-        .map_err(|_| Error::new(Code::UpgradeRequired))?;
+    let accept = accept_key(&parts).ok_or(Error::new(Code::UpgradeRequired))?;
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    let upgrade = upgrade.ok_or(Error::new(Code::UpgradeRequired))?;
     if app.drain.is_cancelled() {
         return Err(Error::unavailable("the node leaves"));
     }
@@ -48,19 +55,46 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
     let full = |_: &Error| app.metrics.turned_away(Limit::Connections);
     let permit = app.limits.open_connection(ip).inspect_err(full)?;
     let language = accept_language(&parts.headers);
-    let max = app.settings.max_body_bytes;
-    let upgrade = upgrade
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_frame_size(max)
-        .max_message_size(max);
-    Ok(upgrade.on_upgrade(move |socket| {
-        let connection = Connection::open(&app, language, ip);
-        app.tasks.clone().track_future(async move {
-            connection.run(socket).await;
-            drop(permit);
-        })
-    }))
+    app.tasks.clone().spawn(async move {
+        // Where it fails, the client went away before it was answered.
+        if let Some((socket, early)) = upgrade.await.ok().and_then(socket) {
+            let connection = Connection::open(&app, language, ip, socket);
+            drop(app);
+            connection.run(&early).await;
+        }
+        drop(permit);
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(response)
+}
+
+/// What to accept the upgrade with; `None` where the request asks for none, or for another version.
+fn accept_key(parts: &Parts) -> Option<HeaderValue> {
+    let asks = |name: HeaderName, wanted: &str| {
+        let values = parts.headers.get_all(name);
+        let mut words =
+            values.iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+        words.any(|word| word.trim().eq_ignore_ascii_case(wanted))
+    };
+    let is_upgrade = parts.method == Method::GET
+        && parts.version == Version::HTTP_11
+        && asks(header::CONNECTION, "upgrade")
+        && asks(header::UPGRADE, "websocket")
+        && asks(header::SEC_WEBSOCKET_VERSION, "13");
+    let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| is_upgrade)?;
+    let digest = Sha1::new().chain_update(key.as_bytes()).chain_update(ACCEPT_SUFFIX).finalize();
+    HeaderValue::try_from(BASE64.encode(digest)).ok()
+}
+
+/// The bare socket, and what was read of it beyond the request.
+fn socket(upgraded: Upgraded) -> Option<(TcpStream, bytes::Bytes)> {
+    let parts = downcast::<TokioIo<TcpStream>>(upgraded).ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
 }
 
 /// Whether the page that connects may. Programs send no origin; a page's own host is always

@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 
 use super::frame::{Fence, Frame, Kind, Tag};
 use crate::{chain, names::MessageId};
@@ -28,7 +28,7 @@ pub trait Sink {
     /// The id of the connection.
     fn connection(&self) -> &str;
     /// Queues a frame.
-    fn push(&self, frame: Utf8Bytes);
+    fn push(&self, frame: Bytes);
     /// Cuts the connection off: more waits for it than may.
     fn overflow(&self);
     /// Asks the connection to join again, from the last message that it was given.
@@ -59,7 +59,7 @@ pub enum Outcome {
 /// What a join was answered with.
 pub struct Answer {
     /// The `joined` frame.
-    pub joined: Utf8Bytes,
+    pub joined: Bytes,
     /// The last message that it accounts for.
     pub tip: MessageId,
     /// What the ids of the room's messages are made with.
@@ -117,7 +117,7 @@ enum Members {
 enum Waiting {
     Frame(Frame),
     Fence(Fence),
-    Members(u64, Utf8Bytes),
+    Members(u64, Bytes),
 }
 
 /// What waits while the stream is read.
@@ -289,7 +289,7 @@ impl<S: Sink> Feed<S> {
     }
 
     /// The list of members, on this node's channel.
-    pub fn members(&mut self, events: u64, frame: Utf8Bytes) {
+    pub fn members(&mut self, events: u64, frame: Bytes) {
         match &mut self.catch_up {
             Some(catch_up) => catch_up.hold(Waiting::Members(events, frame)),
             None => self.take_members(events, frame),
@@ -308,7 +308,7 @@ impl<S: Sink> Feed<S> {
     pub fn caught_up(
         &mut self,
         number: u64,
-        page: Vec<(MessageId, Utf8Bytes)>,
+        page: Vec<(MessageId, Bytes)>,
         last_page: bool,
     ) -> Todo {
         if !self.is_reading(number) {
@@ -430,7 +430,7 @@ impl<S: Sink> Feed<S> {
         }
     }
 
-    fn take_members(&mut self, events: u64, text: Utf8Bytes) {
+    fn take_members(&mut self, events: u64, text: Bytes) {
         self.events = events;
         self.members = Members::Known;
         self.deliver(&Frame { kind: Kind::Members, text });

@@ -4,19 +4,22 @@
 
 use std::borrow::Cow;
 
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::names::{MessageId, RoomId};
+use crate::{
+    names::{MessageId, RoomId},
+    ws::codec,
+};
 
 /// A frame on a room's channel, ready to be sent as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// What it is.
     pub kind: Kind,
-    /// The JSON.
-    pub text: Utf8Bytes,
+    /// The JSON in its WebSocket frame, encoded once for all.
+    pub text: Bytes,
 }
 
 /// What a frame is, as far as delivery cares.
@@ -55,7 +58,7 @@ impl Frame {
         };
         // Only the list of all members may be larger than a frame that somebody sends.
         let fits = payload.len() <= max || kind == Kind::Members;
-        fits.then(|| Self { kind, text: payload.into() })
+        fits.then(|| Self { kind, text: codec::text(payload) })
     }
 }
 
@@ -65,7 +68,7 @@ pub enum NodeWord {
     /// How far a room had come when the script ran.
     Fence(RoomId, Fence),
     /// The whole truth about a room's members, and the number of events that it accounts for.
-    Members(RoomId, u64, Utf8Bytes),
+    Members(RoomId, u64, Bytes),
     /// This node asked whether the subscription lives.
     Probe(u64),
 }
@@ -113,7 +116,7 @@ impl NodeWord {
         let room = RoomId::parse(words.next()?)?;
         let (tag, third, fourth) = (words.next()?, words.next()?, words.next()?);
         if tag == "members" {
-            return Some(NodeWord::Members(room, third.parse().ok()?, fourth.into()));
+            return Some(NodeWord::Members(room, third.parse().ok()?, codec::text(fourth)));
         }
         let tag = match tag.strip_prefix('@') {
             Some(number) => Tag::Heartbeat(number.parse().ok()?),
@@ -170,7 +173,8 @@ mod tests {
         let decoded = NodeWord::decode("r1 @3 5-6 7");
         assert_eq!(decoded, Some(NodeWord::Fence(room.clone(), fence(Tag::Heartbeat(3)))));
         let decoded = NodeWord::decode(r#"r1 members 7 {"t": "members"}"#);
-        assert_eq!(decoded, Some(NodeWord::Members(room, 7, r#"{"t": "members"}"#.into())));
+        let members = codec::text(r#"{"t": "members"}"#);
+        assert_eq!(decoded, Some(NodeWord::Members(room, 7, members)));
         assert_eq!(NodeWord::decode(&probe(3)), Some(NodeWord::Probe(3)));
         for rubbish in ["", "probe", "probe x", "r1", "r1 c 5 x", "r1 @x 5-6 7", "a:b c 5-6 7"] {
             assert_eq!(NodeWord::decode(rubbish), None, "{rubbish}");

@@ -18,7 +18,10 @@ use fred::{
     interfaces::{ClientLike, EventInterface, PubsubInterface},
     types::Message as Payload,
 };
-use tokio::sync::{broadcast::error::RecvError, mpsc, watch};
+use tokio::sync::{
+    broadcast::error::{RecvError, TryRecvError},
+    mpsc, watch,
+};
 use tracing::{info, warn};
 
 use super::{
@@ -29,6 +32,8 @@ use crate::names::RoomId;
 
 /// Channels that one SUBSCRIBE names.
 const CHUNK: usize = 500;
+/// Payloads that are taken before the rooms write.
+const READ_AT_ONCE: usize = 256;
 /// Between two attempts to subscribe.
 const RETRY: Duration = Duration::from_millis(100);
 /// Between two questions whether the subscription lives.
@@ -63,50 +68,68 @@ struct SignsOfLife {
     probed: watch::Sender<u64>,
 }
 
-/// Hands on what comes in. Nothing here waits for anything but the subscription.
+/// Hands on what comes in: all that is there, and only then the rooms write it, so that what comes
+/// in together goes out together. Nothing here waits for anything but the subscription.
 async fn read(
     fanout: Fanout,
     mut payloads: tokio::sync::broadcast::Receiver<Payload>,
     signs: Arc<SignsOfLife>,
 ) {
-    let style = fanout.0.redis.key_style();
+    let mut waiting = Vec::new();
     loop {
-        let payload = tokio::select! {
+        let mut next = tokio::select! {
             () = fanout.0.stop.cancelled() => return,
-            payload = payloads.recv() => payload,
+            payload = payloads.recv() => payload.map_err(no_more),
         };
         fanout.0.metrics.subscription_queue.set(payloads.len() as i64);
-        match payload {
-            Ok(payload) => {
-                signs.payloads.fetch_add(1, Ordering::Relaxed);
-                let Some(text) = payload.value.as_str() else {
-                    fanout.0.metrics.foreign_frame(false);
-                    continue;
-                };
-                match style.room_of_channel(&payload.channel) {
-                    Some(room) => fanout.on_frame(&room, &text),
-                    None => on_node_word(&fanout, &text, &signs),
-                }
+        for taken in 1.. {
+            match next {
+                Ok(payload) => waiting.extend(on_payload(&fanout, &payload, &signs)),
+                Err(TryRecvError::Lagged(lost)) => on_loss(&fanout, lost),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Closed) => return,
             }
-            Err(RecvError::Lagged(lost)) => {
-                fanout.0.metrics.subscription_lost.inc_by(lost);
-                warn!(lost, "subscription read too slowly; asking every room how far it has come");
-                fanout.doubt();
-                fanout.0.resync.notify_one();
+            if taken == READ_AT_ONCE {
+                break;
             }
-            Err(RecvError::Closed) => return,
+            next = payloads.try_recv();
         }
+        waiting.drain(..).for_each(|room| fanout.flush(&room));
     }
 }
 
-fn on_node_word(fanout: &Fanout, text: &str, signs: &SignsOfLife) {
+/// Returns the room if something waits to be written there.
+fn on_payload(fanout: &Fanout, payload: &Payload, signs: &SignsOfLife) -> Option<Arc<LocalRoom>> {
+    signs.payloads.fetch_add(1, Ordering::Relaxed);
+    let Some(text) = payload.value.as_str() else {
+        fanout.0.metrics.foreign_frame(false);
+        return None;
+    };
+    match fanout.0.redis.key_style().room_of_channel(&payload.channel) {
+        Some(room) => fanout.on_frame(&room, &text),
+        None => on_node_word(fanout, &text, signs),
+    }
+}
+
+fn on_loss(fanout: &Fanout, lost: u64) {
+    fanout.0.metrics.subscription_lost.inc_by(lost);
+    warn!(lost, "subscription read too slowly; asking every room how far it has come");
+    fanout.doubt();
+    fanout.0.resync.notify_one();
+}
+
+fn on_node_word(fanout: &Fanout, text: &str, signs: &SignsOfLife) -> Option<Arc<LocalRoom>> {
     match NodeWord::decode(text) {
         Some(NodeWord::Fence(room, fence)) => fanout.on_fence(&room, fence),
         Some(NodeWord::Members(room, events, frame)) => fanout.on_members(&room, events, frame),
         Some(NodeWord::Probe(number)) => {
             signs.probed.send_replace(number);
+            None
         }
-        None => fanout.0.metrics.foreign_frame(false),
+        None => {
+            fanout.0.metrics.foreign_frame(false);
+            None
+        }
     }
 }
 
@@ -244,5 +267,13 @@ impl SignsOfLife {
                 return false;
             }
         }
+    }
+}
+
+/// What waiting for a payload came to, as looking for one says it.
+fn no_more(error: RecvError) -> TryRecvError {
+    match error {
+        RecvError::Closed => TryRecvError::Closed,
+        RecvError::Lagged(lost) => TryRecvError::Lagged(lost),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use axum::{body::Bytes, extract::ws::Utf8Bytes};
+use bytes::Bytes;
 use prometheus_client::{metrics::histogram::Histogram, registry::Registry};
 
 use super::{RedisClock, seconds};
@@ -39,12 +39,10 @@ impl Deliveries {
     }
 
     /// A frame to deliver in place of `text`, and what follows it on its way.
-    pub fn follow(self: &Arc<Self>, text: Utf8Bytes, accepted_ms: u64) -> (Utf8Bytes, Followed) {
+    pub fn follow(self: &Arc<Self>, text: Bytes, accepted_ms: u64) -> (Bytes, Followed) {
         let way = Way { deliveries: self.clone(), accepted_ms, counts: AtomicBool::new(false) };
         let followed = Followed(Arc::new(Underway { text, way }));
-        // It was UTF-8 and still is.
-        let frame = Utf8Bytes::try_from(Bytes::from_owner(followed.clone()));
-        (frame.unwrap_or_else(|_| followed.0.text.clone()), followed)
+        (Bytes::from_owner(followed.clone()), followed)
     }
 }
 
@@ -67,12 +65,12 @@ impl Followed {
 
 impl AsRef<[u8]> for Followed {
     fn as_ref(&self) -> &[u8] {
-        self.0.text.as_bytes()
+        &self.0.text
     }
 }
 
 struct Underway {
-    text: Utf8Bytes,
+    text: Bytes,
     way: Way,
 }
 
@@ -119,7 +117,7 @@ mod tests {
         let outboxes = vec![frame.clone(), frame.clone()];
         drop(frame);
         followed.queued(2);
-        assert_eq!((outboxes[0].as_str(), counts(&registry)), ("hello", (1, 0)));
+        assert_eq!((&outboxes[0][..], counts(&registry)), (&b"hello"[..], (1, 0)));
         drop(outboxes);
         assert_eq!(counts(&registry), (1, 1));
     }

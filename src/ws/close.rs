@@ -9,7 +9,9 @@ pub enum CloseReason {
     Unreadable,
     /// A frame over the size limit. Sending it again would not help.
     TooLarge,
-    /// A text frame that is not UTF-8, or a broken WebSocket frame.
+    /// A frame that breaks the WebSocket protocol. Coming back would not help.
+    Broken,
+    /// A text or a close reason that is not UTF-8. Sending it again would not help.
     Malformed,
     /// The node leaves. The client comes back elsewhere, with `since`.
     Leaving,
@@ -22,7 +24,8 @@ impl CloseReason {
     pub const fn code(self) -> (u16, &'static str) {
         match self {
             CloseReason::Silent => (1001, "silent for too long"),
-            CloseReason::Malformed => (1007, "malformed frame"),
+            CloseReason::Broken => (1002, "broken frame"),
+            CloseReason::Malformed => (1007, "not UTF-8"),
             CloseReason::Unreadable => (1008, "too many unreadable frames"),
             CloseReason::TooLarge => (1009, "frame too large"),
             CloseReason::Leaving => (1012, "node leaves"),

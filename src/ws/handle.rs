@@ -1,10 +1,13 @@
 //! The handle on one connection: its outbox, and what the rest of the node may ask of it.
 //!
-//! The queue is bounded by frames and by bytes. A connection that does not keep up is cut off and
-//! its queue is given back at once: a slow reader hurts only itself.
+//! What is pushed goes to the socket at once, from whichever task pushes it; only what the socket
+//! does not take waits, for the connection's own task. The queue is bounded by frames and by bytes.
+//! A connection that does not keep up is cut off and its queue is given back at once: a slow reader
+//! hurts only itself.
 
 use std::{
     collections::VecDeque,
+    io::{self, IoSlice},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,9 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{net::TcpStream, sync::Notify};
 
 use super::close::CloseReason;
 use crate::{
@@ -23,7 +26,9 @@ use crate::{
 };
 
 /// Room for so many frames is kept in an empty outbox; more is given back.
-const KEPT_CAPACITY: usize = 32;
+const KEPT_CAPACITY: usize = 4;
+/// Frames that one system call writes.
+const FRAMES_A_WRITE: usize = 64;
 
 /// The handle on one connection.
 pub struct Handle {
@@ -46,10 +51,15 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-#[derive(Default)]
 struct Outbox {
-    frames: VecDeque<Utf8Bytes>,
+    /// Gone when the connection has ended.
+    socket: Option<Arc<TcpStream>>,
+    frames: VecDeque<Bytes>,
+    /// Bytes of the frames, and how many of the first frame's were written.
     bytes: usize,
+    written: usize,
+    /// Whether the connection's task knows that frames wait.
+    is_blocked: bool,
     rejoins: Vec<(RoomId, MessageId)>,
     close: Option<CloseReason>,
 }
@@ -57,22 +67,20 @@ struct Outbox {
 /// What a connection's task has to do.
 #[derive(Default)]
 pub struct Work {
-    /// Frames to write, in this order.
-    pub frames: VecDeque<Utf8Bytes>,
     /// Rooms to join again, from the message given.
     pub rejoins: Vec<(RoomId, MessageId)>,
-    /// Close after that.
+    /// Close after that; everything was written.
     pub close: Option<CloseReason>,
 }
 
 impl Handle {
     /// A handle on a connection that was just opened.
-    pub fn new(id: Arc<str>, language: Language, limits: Limits) -> Self {
+    pub fn new(id: Arc<str>, language: Language, limits: Limits, socket: Arc<TcpStream>) -> Self {
         Self {
             id,
             language,
             limits,
-            outbox: Mutex::default(),
+            outbox: Mutex::new(Outbox::new(socket)),
             wake: Notify::new(),
             opened: Instant::now(),
             heard_ms: AtomicU64::new(0),
@@ -90,25 +98,49 @@ impl Handle {
         self.language
     }
 
-    /// Queues a frame, or cuts the connection off if too much waits. One frame may always wait,
-    /// however large.
-    pub fn push(&self, frame: Utf8Bytes) {
+    /// Sends an encoded frame.
+    pub fn push(&self, frame: Bytes) {
+        self.queue(frame);
+        self.flush();
+    }
+
+    /// Queues an encoded frame for the next [`Handle::flush`], or cuts the connection off if too
+    /// much waits. One frame may always wait, however large.
+    pub fn queue(&self, frame: Bytes) {
         let mut outbox = self.outbox.lock();
-        if outbox.close == Some(CloseReason::TooSlow) {
+        if outbox.is_full(self.limits) && !outbox.is_blocked {
+            outbox.write();
+        }
+        if outbox.close == Some(CloseReason::TooSlow) || outbox.socket.is_none() {
             return;
         }
-        let was_empty = outbox.frames.is_empty();
-        if outbox.frames.len() >= self.limits.frames || outbox.bytes >= self.limits.bytes {
-            *outbox = Outbox { close: Some(CloseReason::TooSlow), ..Outbox::default() };
-        } else {
-            outbox.bytes += frame.len();
-            outbox.frames.push_back(frame);
+        if outbox.is_full(self.limits) {
+            outbox.cut_off();
+            drop(outbox);
+            return self.wake.notify_one();
         }
-        let wake = was_empty || outbox.close.is_some();
-        drop(outbox);
-        if wake {
+        outbox.add(frame);
+    }
+
+    /// Writes what is queued, in one call if the socket takes it. What it does not take is left to
+    /// the connection's task.
+    pub fn flush(&self) {
+        let mut outbox = self.outbox.lock();
+        if outbox.is_blocked || outbox.frames.is_empty() {
+            return;
+        }
+        outbox.write();
+        if !outbox.frames.is_empty() {
+            outbox.is_blocked = true;
+            drop(outbox);
             self.wake.notify_one();
         }
+    }
+
+    /// Sends a frame after which nothing is sent, even to a connection that was cut off.
+    pub fn push_last(&self, frame: Bytes) {
+        self.outbox.lock().add(frame);
+        self.flush();
     }
 
     /// Asks the connection to join a room again.
@@ -129,8 +161,15 @@ impl Handle {
 
     /// Cuts the connection off as too slow; what waits for it is dropped.
     pub fn overflow(&self) {
-        *self.outbox.lock() = Outbox { close: Some(CloseReason::TooSlow), ..Outbox::default() };
+        self.outbox.lock().cut_off();
         self.wake.notify_one();
+    }
+
+    /// Lets go of the socket; nothing is sent any more.
+    pub fn hang_up(&self) {
+        let mut outbox = self.outbox.lock();
+        outbox.socket = None;
+        outbox.drop_frames();
     }
 
     /// Frames and bytes that wait to be written.
@@ -139,25 +178,39 @@ impl Handle {
         (outbox.frames.len(), outbox.bytes)
     }
 
-    /// Waits until there is something to do.
+    /// Writes what waits, until there is something else to do. For the connection's own task.
     pub async fn work(&self) -> Work {
         loop {
-            let work = self.take();
-            if !work.frames.is_empty() || !work.rejoins.is_empty() || work.close.is_some() {
-                return work;
+            let blocked = {
+                let mut outbox = self.outbox.lock();
+                outbox.write();
+                let is_empty = outbox.frames.is_empty();
+                let close = outbox.close.filter(|&why| is_empty || why == CloseReason::TooSlow);
+                if close.is_some() || !outbox.rejoins.is_empty() {
+                    return Work { rejoins: std::mem::take(&mut outbox.rejoins), close };
+                }
+                outbox.is_blocked = !is_empty;
+                outbox.socket.clone().filter(|_| !is_empty)
+            };
+            tokio::select! {
+                () = writable(blocked) => {}
+                () = self.wake.notified() => {}
             }
-            self.wake.notified().await;
         }
     }
 
-    /// Waits until the connection was found too slow.
-    pub async fn too_slow(&self) {
+    /// Waits until everything was written, or the client is gone.
+    pub async fn flushed(&self) {
         loop {
-            let woken = self.wake.notified();
-            if self.outbox.lock().close == Some(CloseReason::TooSlow) {
-                return;
-            }
-            woken.await;
+            let blocked = {
+                let mut outbox = self.outbox.lock();
+                outbox.write();
+                if outbox.frames.is_empty() {
+                    return;
+                }
+                outbox.socket.clone()
+            };
+            writable(blocked).await;
         }
     }
 
@@ -183,52 +236,171 @@ impl Handle {
     pub fn status(&self) -> Status {
         if self.away.load(Ordering::Relaxed) { Status::Away } else { Status::Online }
     }
+}
 
-    fn take(&self) -> Work {
-        let mut outbox = self.outbox.lock();
-        outbox.bytes = 0;
-        let kept = if outbox.frames.capacity() > KEPT_CAPACITY { 0 } else { outbox.frames.len() };
-        let frames = std::mem::replace(&mut outbox.frames, VecDeque::with_capacity(kept));
-        Work { frames, rejoins: std::mem::take(&mut outbox.rejoins), close: outbox.close }
+impl Outbox {
+    fn new(socket: Arc<TcpStream>) -> Self {
+        Self {
+            socket: Some(socket),
+            frames: VecDeque::new(),
+            bytes: 0,
+            written: 0,
+            is_blocked: false,
+            rejoins: Vec::new(),
+            close: None,
+        }
+    }
+
+    fn add(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+    }
+
+    fn is_full(&self, limits: Limits) -> bool {
+        self.frames.len() >= limits.frames || self.bytes >= limits.bytes
+    }
+
+    /// Drops what waits, but for the rest of a frame that is partly written: the close frame could
+    /// not be read behind half a frame.
+    fn cut_off(&mut self) {
+        let begun = self.frames.pop_front().filter(|_| self.written > 0);
+        self.bytes = begun.as_ref().map_or(0, Bytes::len);
+        self.frames = begun.into_iter().collect();
+        self.rejoins = Vec::new();
+        self.close = Some(CloseReason::TooSlow);
+    }
+
+    /// Writes as much as the socket takes.
+    fn write(&mut self) {
+        while let Some(socket) = &self.socket
+            && !self.frames.is_empty()
+        {
+            match self.write_once(socket) {
+                Ok(written) => self.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The client is gone, as whoever reads will see.
+                Err(_) => self.drop_frames(),
+            }
+        }
+        if self.frames.capacity() > KEPT_CAPACITY {
+            self.frames = VecDeque::new();
+        }
+    }
+
+    fn write_once(&self, socket: &TcpStream) -> io::Result<usize> {
+        if let (Some(only), 1) = (self.frames.front(), self.frames.len()) {
+            return socket.try_write(&only[self.written..]);
+        }
+        let mut slices = [IoSlice::new(&[]); FRAMES_A_WRITE];
+        let mut skip = self.written;
+        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
+            *slice = IoSlice::new(&frame[skip..]);
+            skip = 0;
+        }
+        socket.try_write_vectored(&slices[..self.frames.len().min(FRAMES_A_WRITE)])
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.written += written;
+        while let Some(first) = self.frames.front()
+            && first.len() <= self.written
+        {
+            self.written -= first.len();
+            self.bytes -= first.len();
+            self.frames.pop_front();
+        }
+    }
+
+    fn drop_frames(&mut self) {
+        self.frames = VecDeque::new();
+        (self.bytes, self.written) = (0, 0);
+    }
+}
+
+/// Waits until the socket takes more; for ever where there is nothing to wait for.
+async fn writable(socket: Option<Arc<TcpStream>>) {
+    match socket {
+        // Where it fails, the next write says so.
+        Some(socket) => drop(socket.writable().await),
+        None => std::future::pending().await,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::{io::AsyncReadExt, net::TcpListener};
+
     use super::*;
 
-    fn handle(frames: usize, bytes: usize) -> Handle {
-        Handle::new("c-1".into(), Language::En, Limits { frames, bytes })
+    /// A handle and its client's end.
+    async fn handle(frames: usize, bytes: usize) -> (Handle, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let limits = Limits { frames, bytes };
+        (Handle::new("c-1".into(), Language::En, limits, Arc::new(socket)), peer)
     }
 
-    #[tokio::test]
-    async fn frames_come_out_in_order() {
-        let handle = handle(10, 100);
-        handle.push("a".into());
-        handle.push("b".into());
-        let work = handle.work().await;
-        assert_eq!(work.frames, ["a", "b"].map(Utf8Bytes::from));
-        assert_eq!(work.close, None);
+    async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        peer.read_exact(&mut bytes).await.unwrap();
+        bytes
     }
 
-    #[tokio::test]
-    async fn too_many_frames_cut_the_connection_off() {
-        let handle = handle(2, 100);
-        for _ in 0..4 {
-            handle.push("a".into());
+    /// Pushes until the socket takes no more, and returns how many frames it took.
+    fn fill(handle: &Handle, frame: &Bytes) -> usize {
+        let mut pushed = 0;
+        while handle.outbox.lock().frames.is_empty() {
+            handle.push(frame.clone());
+            pushed += 1;
         }
-        handle.too_slow().await;
-        let work = handle.work().await;
-        assert!(work.frames.is_empty() && work.close == Some(CloseReason::TooSlow));
+        pushed
     }
 
     #[tokio::test]
-    async fn one_large_frame_may_wait() {
-        let handle = handle(10, 3);
-        handle.push("large".into());
-        assert_eq!(handle.work().await.close, None);
-        handle.push("large".into());
-        handle.push("more".into());
+    async fn frames_arrive_in_order_without_the_connections_task() {
+        let (handle, mut peer) = handle(10, 100).await;
+        handle.push("a".into());
+        handle.queue("b".into());
+        handle.queue("c".into());
+        assert_eq!(handle.outbox.lock().frames.len(), 2);
+        handle.flush();
+        assert_eq!(read(&mut peer, 3).await, b"abc");
+    }
+
+    #[tokio::test]
+    async fn what_the_socket_does_not_take_waits_for_the_connections_task() {
+        let (handle, mut peer) = handle(10, 1 << 20).await;
+        let frame = Bytes::from(vec![b'a'; 100_000]);
+        let pushed = fill(&handle, &frame);
+        handle.push("b".into());
+        handle.close(CloseReason::Silent);
+        let read = async { read(&mut peer, pushed * frame.len() + 1).await.pop() };
+        let (work, last) = tokio::join!(handle.work(), read);
+        assert_eq!((work.close, last), (Some(CloseReason::Silent), Some(b'b')));
+    }
+
+    #[tokio::test]
+    async fn too_much_cuts_the_connection_off_after_a_whole_frame() {
+        let (handle, mut peer) = handle(3, 1 << 20).await;
+        let frame = Bytes::from(vec![b'a'; 100_000]);
+        let pushed = fill(&handle, &frame);
+        (0..4).for_each(|_| handle.push(frame.clone()));
         assert_eq!(handle.work().await.close, Some(CloseReason::TooSlow));
+        handle.push("dropped".into());
+        handle.push_last("end".into());
+        let read = async { read(&mut peer, pushed * frame.len() + 3).await };
+        let ((), bytes) = tokio::join!(handle.flushed(), read);
+        assert!(bytes.ends_with(b"aend"));
+    }
+
+    #[tokio::test]
+    async fn a_batch_larger_than_the_limit_is_no_fault_of_the_client() {
+        let (handle, mut peer) = handle(2, 3).await;
+        for _ in 0..5 {
+            handle.queue("large".into());
+        }
+        handle.flush();
+        assert_eq!(read(&mut peer, 25).await, b"large".repeat(5));
     }
 }

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Number, Value, value::RawValue};
 
+use super::codec;
 use crate::{
     error::Error,
     i18n::{self, Language},
@@ -220,9 +221,9 @@ impl<'a> ServerFrame<'a> {
     }
 
     /// The frame as it goes out.
-    pub fn to_text(&self) -> Utf8Bytes {
+    pub fn encode(&self) -> Bytes {
         // Serialising plain structs into memory cannot fail.
-        serde_json::to_string(self).unwrap_or_default().into()
+        codec::text(&serde_json::to_string(self).unwrap_or_default())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use linkroom::{
     fanout::{
         feed::{Answer, Feed, Sink},
@@ -27,7 +27,7 @@ impl Sink for &Counter {
         "c"
     }
 
-    fn push(&self, _: Utf8Bytes) {
+    fn push(&self, _: Bytes) {
         self.frames.set(self.frames.get() + 1);
     }
 

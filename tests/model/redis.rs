@@ -6,7 +6,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use linkroom::{
     chain,
     fanout::frame::{Fence, Frame, Kind, Tag},
@@ -69,7 +69,7 @@ pub struct Wire {
 pub enum Payload {
     Frame(Frame),
     Fence(Fence),
-    Members(u64, Utf8Bytes),
+    Members(u64, Bytes),
 }
 
 /// What the join script answers.

@@ -1,6 +1,6 @@
 //! What a connection is told, with what the checks have to know about it.
 
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// One frame to a connection.
@@ -78,7 +78,7 @@ impl Users {
 }
 
 impl Word {
-    pub fn to_text(&self) -> Utf8Bytes {
+    pub fn to_text(&self) -> Bytes {
         serde_json::to_string(self).expect("plain data").into()
     }
 

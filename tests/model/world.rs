@@ -9,7 +9,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use axum::extract::ws::Utf8Bytes;
+use bytes::Bytes;
 use linkroom::{
     fanout::feed::{Answer, Feed, Sink, Todo},
     names::MessageId,
@@ -173,7 +173,7 @@ struct Seat {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
-    Frame(Utf8Bytes),
+    Frame(Bytes),
     Rejoin(MessageId),
     Overflow,
 }
@@ -550,7 +550,7 @@ impl World {
             for told in seat.told.lock().drain(..) {
                 let heard = match told {
                     Told::Frame(text) => {
-                        let word = Word::parse(&text);
+                        let word = Word::parse(std::str::from_utf8(&text).expect("text"));
                         connection.client.hear(connection.user, word, &self.redis.history)
                     }
                     Told::Rejoin(since) => {
@@ -637,7 +637,7 @@ impl Sink for Seat {
         &self.name
     }
 
-    fn push(&self, frame: Utf8Bytes) {
+    fn push(&self, frame: Bytes) {
         self.told.lock().push(Told::Frame(frame));
     }
 

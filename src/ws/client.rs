@@ -1,0 +1,431 @@
+//! What a connection's client asks for: each frame becomes work for the room service. Knows no
+//! socket: answers go into the connection's outbox.
+
+use std::{
+    future::Future,
+    net::IpAddr,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde_json::value::RawValue;
+
+use super::{
+    handle::Handle,
+    protocol::{ClientFrame, ServerFrame},
+};
+use crate::{
+    app::App,
+    error::{Code, Error},
+    fanout::{LocalRoom, Occupant, Seat},
+    limits::Limit,
+    message::Message,
+    names::{MessageId, RoomId},
+    problem::Problem,
+    redis::scripts::{Departure, Published, Snapshot},
+    room::Identity,
+};
+
+/// How long what is under way may take when the connection has ended.
+const END_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two attempts to join again while Redis is away.
+const REJOIN_RETRY: Duration = Duration::from_millis(200);
+/// Between two looks whether what was said has come back.
+const DELIVERY_LOOK: Duration = Duration::from_millis(2);
+/// How much longer than the grace the room is looked at again: clocks do not run alike.
+const AFTER_GRACE: Duration = Duration::from_millis(20);
+
+/// Work for Redis on behalf of a connection.
+pub type Operation = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a connection's operations share.
+pub struct Client {
+    /// The node.
+    pub app: App,
+    /// The connection.
+    pub handle: Arc<Handle>,
+    /// Whose guesses its wrong joins are.
+    ip: IpAddr,
+    rooms: Mutex<Vec<Joined>>,
+    /// The identity of a join that was not answered: a second try is the same guest.
+    unanswered: Mutex<Option<(RoomId, Identity)>>,
+}
+
+/// A room that the connection is in.
+#[derive(Clone)]
+struct Joined {
+    local: Arc<LocalRoom>,
+    who: Arc<Occupant>,
+}
+
+/// What waits for its turn.
+pub enum Request {
+    /// A frame of the client's.
+    Frame(ClientFrame),
+    /// To join a room again, from the message given.
+    Rejoin(RoomId, MessageId),
+}
+
+/// What a frame is answered with if it fails: its own room and key, as they stood there.
+#[derive(Default)]
+pub struct Echo {
+    /// its room
+    pub room_id: Option<String>,
+    /// its key
+    pub key: Option<String>,
+}
+
+impl Client {
+    /// The client of a connection that was just opened.
+    pub fn new(app: &App, handle: Arc<Handle>, ip: IpAddr) -> Arc<Self> {
+        let (rooms, unanswered) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { app: app.clone(), handle, ip, rooms, unanswered })
+    }
+
+    /// Begins what a request asks for; what fails is answered.
+    pub fn begin(self: &Arc<Self>, request: Request) -> Operation {
+        let client = self.clone();
+        Box::pin(async move {
+            let (echo, done) = match request {
+                Request::Frame(frame) => (frame.echo(), client.obey(frame).await),
+                Request::Rejoin(room, since) => {
+                    let echo = Echo { room_id: Some(room.to_string()), key: None };
+                    (echo, client.rejoin(&room, since).await)
+                }
+            };
+            if let Err(error) = done {
+                client.answer_error(&error, &echo);
+            }
+        })
+    }
+
+    async fn obey(self: &Arc<Self>, frame: ClientFrame) -> Result<(), Error> {
+        match frame {
+            ClientFrame::Join { room_id, token, since } => {
+                self.guess(self.join(&room_id, &token, since)).await
+            }
+            ClientFrame::Msg { room_id, text, key } => {
+                let joined = self.joined(room_id.as_deref())?;
+                self.say(&joined, &text, key.as_deref()).await
+            }
+            ClientFrame::Ping { room_id, read, .. } => self.report(room_id.as_deref(), read).await,
+            ClientFrame::Leave { room_id } => {
+                let joined = self.joined(room_id.as_deref())?;
+                let patience = self.app.settings.redis_timeout;
+                // What was said before is acknowledged before the connection is out.
+                let _ = tokio::time::timeout(patience, joined.said_is_delivered(self.handle.id()))
+                    .await;
+                self.leave(&joined, Duration::ZERO).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// A join that may be a guess at a room or a token: whoever is often wrong has to wait.
+    async fn guess(&self, join: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+        let (limits, metrics) = (&self.app.limits, &self.app.metrics);
+        limits.check_guess(self.ip).inspect_err(|_| metrics.turned_away(Limit::Misses))?;
+        let done = join.await;
+        let code = done.as_ref().err().map(|error| error.code);
+        if let Some(Code::RoomNotFound | Code::InvalidToken) = code {
+            limits.note_miss(self.ip);
+        }
+        done
+    }
+
+    async fn join(
+        self: &Arc<Self>,
+        room_id: &str,
+        token: &str,
+        since: Option<MessageId>,
+    ) -> Result<(), Error> {
+        let room = RoomId::parse(room_id).ok_or(Code::RoomNotFound)?;
+        let identity = self.identity(&room, token).await?;
+        self.check_rooms(&room, &identity)?;
+        self.enter(&room, &identity, since).await?;
+        if since.is_some() {
+            self.app.metrics.resumes.inc();
+        }
+        Ok(())
+    }
+
+    /// Who a join wants to be. A nickname whose first try was not answered gets the same token
+    /// again: Redis may know it by now.
+    async fn identity(&self, room: &RoomId, token: &str) -> Result<Identity, Error> {
+        let identity = self.app.rooms.identity(room, token).await?;
+        let unanswered = self.unanswered.lock();
+        let same = unanswered.as_ref().filter(|(tried, earlier)| {
+            identity.guest && tried == room && earlier.user == identity.user
+        });
+        Ok(same.map_or(identity, |(_, earlier)| earlier.clone()))
+    }
+
+    fn check_rooms(&self, room: &RoomId, identity: &Identity) -> Result<(), Error> {
+        let rooms = self.rooms.lock();
+        let max = self.app.settings.rooms_per_connection;
+        match rooms.iter().find(|joined| joined.local.id == *room) {
+            Some(joined) if joined.who.token == identity.token => Ok(()),
+            Some(joined) if identity.guest && joined.who.user == identity.user => {
+                Err(Error::new(Code::NameTaken))
+            }
+            Some(_) => Err(Error::invalid("roomId", Problem::AlreadyJoined)),
+            None if rooms.len() >= max => {
+                Err(Error::invalid("roomId", Problem::TooManyRooms { max }))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Sits down first, then has the script run, so that nothing falls in between.
+    async fn enter(
+        self: &Arc<Self>,
+        room: &RoomId,
+        identity: &Identity,
+        since: Option<MessageId>,
+    ) -> Result<(), Error> {
+        let who = match self.joined(Some(room.as_str())) {
+            Ok(joined) => joined.who,
+            Err(_) => Arc::new(Occupant::new(identity.user.clone(), identity.token.clone())),
+        };
+        let entered = self.app.fanout.enter(room, self.handle.clone(), who.clone()).await;
+        let answer = match entered {
+            Ok((local, tag)) => {
+                let (id, status) = (self.handle.id(), self.handle.status());
+                let snapshot = self.app.rooms.join(room, identity, id, status, since, &tag).await;
+                snapshot.map(|snapshot| (local, snapshot))
+            }
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok((local, snapshot)) => self.entered(local, who, snapshot),
+            Err(error) => {
+                self.not_entered(room, identity, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn entered(
+        &self,
+        local: Arc<LocalRoom>,
+        who: Arc<Occupant>,
+        snapshot: Snapshot,
+    ) -> Result<(), Error> {
+        who.joined_at_ms.store(snapshot.joined_at_ms, Ordering::Relaxed);
+        let joined = self.joined_frame(&local.id, &who, &snapshot)?;
+        *self.unanswered.lock() = None;
+        let mut rooms = self.rooms.lock();
+        rooms.retain(|joined| joined.local.id != local.id);
+        rooms.push(Joined { local: local.clone(), who });
+        drop(rooms);
+        self.app.metrics.joins.inc();
+        local.answered(&self.handle, joined, snapshot);
+        Ok(())
+    }
+
+    fn not_entered(&self, room: &RoomId, identity: &Identity, error: &Error) {
+        if !self.app.fanout.refused(room, self.handle.id()) {
+            self.rooms.lock().retain(|joined| joined.local.id != *room);
+        }
+        let may_have_happened = identity.guest && error.code == Code::ServiceUnavailable;
+        *self.unanswered.lock() = may_have_happened.then(|| (room.clone(), identity.clone()));
+    }
+
+    fn joined_frame(
+        &self,
+        room_id: &RoomId,
+        who: &Occupant,
+        snapshot: &Snapshot,
+    ) -> Result<Bytes, Error> {
+        let list = |json: &str| {
+            let odd = |_| Error::internal("a script's list of members is not JSON");
+            RawValue::from_string(json.to_owned()).map_err(odd)
+        };
+        let (members, away) = (list(&snapshot.members)?, list(&snapshot.away)?);
+        let frame = ServerFrame::Joined {
+            room_id,
+            me: who.user.as_str(),
+            token: who.token.secret(),
+            members: &members,
+            away: &away,
+            messages: &snapshot.messages,
+            more: snapshot.more,
+            heartbeat: ServerFrame::seconds(self.app.settings.heartbeat()),
+            e2e: snapshot.facts.e2e,
+        };
+        Ok(frame.encode())
+    }
+
+    /// Joins again because messages were lost that the stream no longer holds.
+    async fn rejoin(self: &Arc<Self>, room: &RoomId, since: MessageId) -> Result<(), Error> {
+        let Ok(joined) = self.joined(Some(room.as_str())) else { return Ok(()) };
+        let (user, token) = (joined.who.user.clone(), joined.who.token.clone());
+        let identity = Identity { user, token, guest: false };
+        loop {
+            match self.enter(room, &identity, Some(since)).await {
+                Err(error) if error.code == Code::ServiceUnavailable => {}
+                Err(error) if matches!(error.code, Code::RoomNotFound | Code::InvalidToken) => {
+                    self.app.heartbeat.beat(&joined.local).await;
+                    return self.enter(room, &identity, Some(since)).await;
+                }
+                done => return done,
+            }
+            tokio::time::sleep(REJOIN_RETRY).await;
+        }
+    }
+
+    /// Says something. Where Redis has forgotten the connection, it is reported first.
+    async fn say(&self, joined: &Joined, text: &str, key: Option<&str>) -> Result<(), Error> {
+        let (room, user, id) = (&joined.local.id, &joined.who.user, self.handle.id());
+        let said = match self.app.rooms.say(room, user, id, text, key).await {
+            Err(error) if matches!(error.code, Code::NotInRoom | Code::RoomNotFound) => {
+                self.app.heartbeat.report(&joined.local, &self.seat(joined), false).await?;
+                self.app.rooms.say(room, user, id, text, key).await
+            }
+            said => said,
+        };
+        let said = said.inspect_err(|error| {
+            if error.code == Code::RateLimited {
+                self.app.metrics.turned_away(Limit::Messages);
+            }
+        })?;
+        self.app.metrics.messages.inc();
+        let (Published::Stored(said_id) | Published::Repeat { id: said_id, .. }) = said;
+        *joined.who.said.lock() = Some(said_id);
+        if let Published::Repeat { id, text } = said {
+            let key = key.map(str::to_owned);
+            let message = Message::new(room, id, user.to_string(), text, key);
+            joined.local.answer_repeat(&self.handle, &message);
+        }
+        Ok(())
+    }
+
+    /// Waits until what the connection said has come back to it.
+    pub async fn said_is_delivered(&self) {
+        let rooms = self.rooms.lock().clone();
+        for joined in rooms {
+            joined.said_is_delivered(self.handle.id()).await;
+        }
+    }
+
+    /// Reports what a ping said: its `read` about one room, its status in all of them.
+    async fn report(&self, room_id: Option<&str>, read: Option<MessageId>) -> Result<(), Error> {
+        let about = match (room_id, read) {
+            (None, None) => None,
+            _ => Some(self.joined(room_id)?),
+        };
+        if let (Some(about), Some(read)) = (&about, read) {
+            let mut known = about.who.read.lock();
+            *known = (*known).max(Some(read));
+        }
+        let rooms = self.rooms.lock().clone();
+        for joined in rooms {
+            let is_about = about.as_ref().is_some_and(|about| about.local.id == joined.local.id);
+            let seat = self.seat(&joined);
+            self.app.heartbeat.report(&joined.local, &seat, is_about && read.is_some()).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the connection out of a room. Here it is out at once; where Redis cannot be told, the
+    /// user's presence lapses.
+    async fn leave(&self, joined: &Joined, grace: Duration) {
+        let room = &joined.local.id;
+        self.rooms.lock().retain(|other| other.local.id != *room);
+        self.app.fanout.leave(room, self.handle.id());
+        joined.local.reported().await;
+        let left = self.app.rooms.leave(room, &joined.who.user, self.handle.id(), grace).await;
+        if let Ok(Departure::Grace) = left {
+            self.sweep_after(room.clone(), grace + AFTER_GRACE);
+        }
+    }
+
+    /// Has the room looked at again when the grace is over. If this node is gone by then, another
+    /// node's heartbeat does it.
+    fn sweep_after(&self, room: RoomId, pause: Duration) {
+        let (rooms, stop) = (self.app.rooms.clone(), self.app.stop.clone());
+        self.app.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => {
+                    // Where it fails, the next heartbeat of the room does it.
+                    let _ = rooms.sweep(&room).await;
+                }
+            }
+        });
+    }
+
+    /// Takes the connection out of every room, with the grace. A join under way is finished
+    /// first, or nobody would know that it ended.
+    pub async fn end(&self, operation: Option<Operation>) {
+        if let Some(operation) = operation {
+            let _ = tokio::time::timeout(END_PATIENCE, operation).await;
+        }
+        let rooms = self.rooms.lock().clone();
+        let grace = self.app.settings.leave_grace;
+        for joined in rooms {
+            self.leave(&joined, grace).await;
+        }
+    }
+
+    /// The room that a frame means.
+    fn joined(&self, room_id: Option<&str>) -> Result<Joined, Error> {
+        let rooms = self.rooms.lock();
+        let found = match room_id {
+            Some(id) => rooms.iter().find(|joined| joined.local.id.as_str() == id),
+            None if rooms.len() > 1 => {
+                return Err(Error::invalid("roomId", Problem::RoomIdNeeded));
+            }
+            None => rooms.first(),
+        };
+        found.cloned().ok_or_else(|| Error::new(Code::NotInRoom))
+    }
+
+    fn seat(&self, joined: &Joined) -> Seat {
+        Seat::new(self.handle.clone(), joined.who.clone(), joined.local.id.clone())
+    }
+
+    /// Whether a client that was silent for so long has to be reported at once.
+    pub fn is_urgent(&self, silent_for: Duration) -> bool {
+        self.app.heartbeat.is_urgent(silent_for)
+    }
+
+    /// Answers what failed.
+    pub fn answer_error(&self, error: &Error, echo: &Echo) {
+        self.app.metrics.error(error.code);
+        if error.code == Code::Internal {
+            tracing::error!(connection = %self.handle.id(), %error, "frame failed");
+        }
+        let (room_id, key) = (echo.room_id.as_deref(), echo.key.as_deref());
+        let frame = ServerFrame::error(error, self.handle.language(), room_id, key);
+        self.handle.push(frame.encode());
+    }
+}
+
+impl Joined {
+    /// Waits until what the connection said in this room has come back to it.
+    async fn said_is_delivered(&self, connection: &str) {
+        let said = *self.who.said.lock();
+        while said.is_some_and(|id| !self.local.has_delivered(connection, id)) {
+            tokio::time::sleep(DELIVERY_LOOK).await;
+        }
+    }
+}
+
+impl ClientFrame {
+    /// What its answer repeats of it if it fails.
+    pub fn echo(&self) -> Echo {
+        match self {
+            ClientFrame::Join { room_id, .. } => Echo { room_id: Some(room_id.clone()), key: None },
+            ClientFrame::Msg { room_id, key, .. } => {
+                Echo { room_id: room_id.clone(), key: key.clone() }
+            }
+            ClientFrame::Ping { room_id, .. } | ClientFrame::Leave { room_id } => {
+                Echo { room_id: room_id.clone(), key: None }
+            }
+        }
+    }
+}
