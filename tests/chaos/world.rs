@@ -33,7 +33,7 @@ pub const SETTINGS: [(&str, &str); 12] = [
     ("SLOW_CLOSE_TIMEOUT", "500ms"),
 ];
 /// How long a node may take to leave: the drain time, then some, as the machine is busy.
-pub const LEAVES_WITHIN: Duration = Duration::from_secs(2 + 3);
+pub const LEAVES_WITHIN: Duration = Duration::from_secs(2 + 1);
 /// How long users may be shown who left or closed: the grace, then some, but less than it would
 /// take them to lapse.
 pub const LEFT_WITHIN: Duration = Duration::from_millis(600 + 900);

@@ -1,14 +1,19 @@
-//! The load test for operators, and what it says when a node is killed behind the balancer.
+//! The load test for operators, and what it says when nodes behind the balancer are killed or
+//! replaced.
 
 use std::process::{Child, Output, Stdio};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
     balancer::Balancer,
     metrics::Reading,
-    support::{DEADLINE, PROGRAM, Stage, eventually, guarded},
+    support::{DEADLINE, Node, PROGRAM, Stage, eventually, guarded},
 };
+
+/// Users, ten to a room, who talk a lot.
+const SIXTY: [&str; 4] = ["--connections=60", "--rooms=6", "--rate=120", "--json"];
 
 fn bench(url: &str, arguments: &[&str]) -> Child {
     let mut command = guarded(PROGRAM);
@@ -20,20 +25,18 @@ async fn report(child: Child) -> Output {
     tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap()
 }
 
-#[tokio::test]
-async fn killing_a_node_loses_and_doubles_nothing() {
-    let mut stage = Stage::new(2, &[]).await;
-    let balancer = Balancer::start(&stage.env, &stage.nodes).await;
-    let arguments = ["--connections=60", "--rooms=6", "--rate=120", "--seconds=6", "--json"];
-    let bench = bench(balancer.http().base(), &arguments);
+/// Waits until a good part of the users is in and heard.
+async fn until_they_talk(stage: &Stage) {
     eventually(DEADLINE, "a conversation", async || {
         let reading = Reading::of(&stage.nodes[0]).await;
         (reading.value("linkroom_deliveries_total") > 500.0).then_some(())
     })
     .await;
-    stage.nodes[0].kill().await;
+}
 
-    let output = report(bench).await;
+/// The report of a run of [`SIXTY`] in which nothing was lost, and its progress.
+async fn clean_report(child: Child) -> (Value, String) {
+    let output = report(child).await;
     let said = String::from_utf8(output.stdout).unwrap();
     let progress = String::from_utf8(output.stderr).unwrap();
     let report: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{progress}"));
@@ -44,9 +47,51 @@ async fn killing_a_node_loses_and_doubles_nothing() {
     assert_eq!(report["sent"], report["acknowledged"], "{report}");
     let (heard, said) = (&report["deliveries"], report["acknowledged"].as_u64().unwrap());
     assert_eq!(heard.as_u64().unwrap(), said * 10, "ten users a room: {report}");
+    (report, progress)
+}
+
+#[tokio::test]
+async fn killing_a_node_loses_and_doubles_nothing() {
+    let mut stage = Stage::new(2, &[]).await;
+    let balancer = Balancer::start(&stage.env, &stage.nodes).await;
+    let bench = bench(balancer.http().base(), &[&SIXTY[..], &["--seconds=6"]].concat());
+    until_they_talk(&stage).await;
+    stage.nodes[0].kill().await;
+
+    let (report, progress) = clean_report(bench).await;
     assert!(report["reconnects"].as_u64().unwrap() > 0, "{report}");
     assert!(report["latencyMs"]["p99"].as_f64().unwrap() > 0.0, "{report}");
     assert!(progress.lines().count() >= 5, "{progress}");
+}
+
+/// Both nodes behind the balancer are replaced one after the other. A watcher on a third one
+/// tells whether anybody in the room could notice.
+#[tokio::test]
+async fn a_rolling_restart_is_invisible_but_for_the_reconnects() {
+    let settings = [("DRAIN_TIMEOUT", "1s")];
+    let mut stage = Stage::new(3, &settings).await;
+    let balancer = Balancer::start(&stage.env, &stage.nodes).await;
+    let mut bench = bench(balancer.http().base(), &[&SIXTY[..], &["--seconds=8"]].concat());
+    until_they_talk(&stage).await;
+    let mut watcher = stage.nodes[2].client().await;
+    let room = stage.redis.texts(["KEYS", "room:*:members"])[0]["room:".len()..][..12].to_owned();
+    let joined = watcher.join(&room, "watcher").await;
+    let and_the_rooms_creator = 12;
+    assert_eq!(joined["members"].as_array().unwrap().len(), and_the_rooms_creator);
+
+    for number in 0..2 {
+        let addr = stage.nodes[number].addr().to_string();
+        stage.nodes[number].signal(Signal::SIGTERM);
+        assert!(stage.nodes[number].exit_status().await.success());
+        let settings = [settings[0], ("LISTEN_ADDR", &addr)];
+        stage.nodes[number] = Node::start(&stage.env, &stage.redis.url(), &settings).await;
+    }
+
+    watcher.say(&room, "did anybody come or go?").await;
+    assert!(bench.try_wait().unwrap().is_none(), "the users are still there");
+    assert_eq!(watcher.comings_and_goings(), []);
+    let (report, _) = clean_report(bench).await;
+    assert!(report["reconnects"].as_u64().unwrap() >= 60, "{report}");
 }
 
 #[tokio::test]
