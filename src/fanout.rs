@@ -463,6 +463,11 @@ impl LocalRoom {
         }
     }
 
+    /// Whether a connection that was asked to join again still has to.
+    pub fn is_behind(&self, connection: &str) -> bool {
+        self.feed.lock().is_behind(connection)
+    }
+
     /// Whether a connection was given this message.
     pub fn has_delivered(&self, connection: &str, id: MessageId) -> bool {
         self.feed.lock().has_delivered(connection, id)

@@ -99,6 +99,9 @@ enum Origin {
     Inside,
     /// In it, before a hole that only a join can tell it of.
     Hole,
+    /// In it, joining anew, and a hole was found meanwhile behind this message. The answer may
+    /// account for it.
+    InsideWithHole(MessageId),
 }
 
 /// What the connections know of the room's members.
@@ -245,11 +248,22 @@ impl<S: Sink> Feed<S> {
                 seat.stage = Stage::joining(Origin::Hole);
                 true
             }
+            Stage::Joining { from: Origin::InsideWithHole(since), .. } => {
+                seat.sink.rejoin(since);
+                seat.stage = Stage::joining(Origin::Hole);
+                true
+            }
             stage => {
                 seat.stage = stage;
                 true
             }
         }
+    }
+
+    /// Whether a connection that was asked to join again still has to.
+    pub fn is_behind(&self, connection: &str) -> bool {
+        let waits = |stage: &Stage| matches!(stage, Stage::Joining { from: Origin::Hole, .. });
+        self.seats.iter().any(|seat| seat.sink.connection() == connection && waits(&seat.stage))
     }
 
     /// Whether a connection was given this message before, be it with its snapshot, so that an
@@ -328,15 +342,21 @@ impl<S: Sink> Feed<S> {
     }
 
     /// The stream no longer holds what came right after the last message that went out: every
-    /// connection has to join again, and is told so by the answer.
+    /// connection has to join again, and is told so by the answer. Who is about to, does.
     pub fn hole(&mut self, number: u64) -> Todo {
         if !self.is_reading(number) {
             return Todo::default();
         }
         let last = self.last.take();
         for seat in self.seats.iter_mut().filter(|seat| !seat.is_joining()) {
-            seat.sink.rejoin(last.unwrap_or_default().max(seat.cutoff));
-            seat.stage = Stage::joining(Origin::Hole);
+            let since = last.unwrap_or_default().max(seat.cutoff);
+            let from = if seat.tag.is_empty() {
+                seat.sink.rejoin(since);
+                Origin::Hole
+            } else {
+                Origin::InsideWithHole(since)
+            };
+            seat.stage = Stage::joining(from);
         }
         if let Some(catch_up) = &mut self.catch_up {
             // Nothing was read, so nothing that waits is accounted for.

@@ -259,9 +259,13 @@ impl Client {
         Ok(frame.encode())
     }
 
-    /// Joins again because messages were lost that the stream no longer holds.
+    /// Joins again because messages were lost that the stream no longer holds, unless the client
+    /// has done so itself by now.
     async fn rejoin(self: &Arc<Self>, room: &RoomId, since: MessageId) -> Result<(), Error> {
         let Ok(joined) = self.joined(Some(room.as_str())) else { return Ok(()) };
+        if !joined.local.is_behind(self.handle.id()) {
+            return Ok(());
+        }
         let (user, token) = (joined.who.user.clone(), joined.who.token.clone());
         let identity = Identity { user, token, guest: false };
         loop {

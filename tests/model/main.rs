@@ -125,6 +125,23 @@ fn a_trim() {
     );
 }
 
+/// Somebody joins once more on the same socket while that is found out.
+#[test]
+fn a_trim_joining_again() {
+    explore(
+        "a_trim_joining_again",
+        [0, 1],
+        Budget {
+            messages: 2,
+            trims: 1,
+            losses: 1,
+            timeouts: 1,
+            joins: [2, 0],
+            ..Budget::default()
+        },
+    );
+}
+
 /// More was lost, and less is kept.
 #[test]
 fn trims_one_listener() {

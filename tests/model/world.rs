@@ -258,7 +258,7 @@ impl World {
                     false
                 }
                 Join::Outside => node.is_local || wire.node,
-                Join::Inside => connection.rejoin.is_none(),
+                Join::Inside => true,
                 _ => false,
             };
             may(Step::Enter(i), left.joins[i], may_enter);
@@ -456,7 +456,8 @@ impl World {
     }
 
     fn rejoin(&mut self, i: usize) {
-        if let Some(since) = self.connections[i].rejoin.take() {
+        let is_behind = self.node.feed.is_behind(&self.connections[i].name(i));
+        if let Some(since) = self.connections[i].rejoin.take().filter(|_| is_behind) {
             self.enter(i, Asked { since: Some(since), after_hole: true });
         }
     }
