@@ -58,6 +58,9 @@ const RECONNECT_JITTER_MS: u32 = 50;
 /// Messages that may wait between the socket and the one task that reads the subscription. Beyond
 /// it they are dropped, which the fences show.
 const SUBSCRIPTION_BUFFER: usize = 8192;
+/// Events of any other client that wait: errors, of which one is enough. fred allocates this for
+/// every kind of event.
+const EVENT_BUFFER: usize = 16;
 /// Commands that may wait for a connection. Beyond it they fail at once.
 const COMMAND_BUFFER: usize = 20_000;
 /// A connection on which nothing came back for so many command timeouts is closed.
@@ -113,13 +116,13 @@ impl Redis {
         config.fail_fast = false;
         let key_style =
             if config.server.is_clustered() { KeyStyle::HashTag } else { KeyStyle::Plain };
-        let client = || connect(config.clone(), settings.redis_timeout);
+        let client = |events| connect(config.clone(), settings.redis_timeout, events);
         let redis = Self(Arc::new(Inner {
-            commands: (0..COMMAND_CLIENTS).map(|_| client()).collect(),
+            commands: (0..COMMAND_CLIENTS).map(|_| client(EVENT_BUFFER)).collect(),
             next: AtomicUsize::new(0),
-            subscriber: client(),
+            subscriber: client(SUBSCRIPTION_BUFFER),
             keeper: (settings.durability != Durability::Memory)
-                .then(|| Keeper::start(client(), settings, tasks, stop)),
+                .then(|| Keeper::start(client(EVENT_BUFFER), settings, tasks, stop)),
             up: watch::Sender::new(false),
             suspicion: Notify::new(),
             demoted: Notify::new(),
@@ -362,10 +365,10 @@ impl Keeper {
 }
 
 /// fred's defaults are unbounded and patient: every limit is set here.
-fn connect(config: Config, timeout: Duration) -> Client {
+fn connect(config: Config, timeout: Duration, events: usize) -> Client {
     let performance = PerformanceConfig {
         default_command_timeout: timeout,
-        broadcast_channel_capacity: SUBSCRIPTION_BUFFER,
+        broadcast_channel_capacity: events,
         ..Default::default()
     };
     let connection = ConnectionConfig {

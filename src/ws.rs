@@ -60,7 +60,7 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
         if let Some((socket, early)) = upgrade.await.ok().and_then(socket) {
             let connection = Connection::open(&app, language, ip, socket);
             drop(app);
-            connection.run(&early).await;
+            connection.run(early).await;
         }
         drop(permit);
     });
@@ -92,9 +92,10 @@ fn accept_key(parts: &Parts) -> Option<HeaderValue> {
 }
 
 /// The bare socket, and what was read of it beyond the request.
-fn socket(upgraded: Upgraded) -> Option<(TcpStream, bytes::Bytes)> {
+fn socket(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
     let parts = downcast::<TokioIo<TcpStream>>(upgraded).ok()?;
-    Some((parts.io.into_inner(), parts.read_buf))
+    // Copied, as hyper's buffer is large and would live as long as what is in it.
+    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
 /// Whether the page that connects may. Programs send no origin; a page's own host is always

@@ -78,11 +78,11 @@ impl Connection {
 
     /// Serves the connection until it ends, then takes it out of its rooms. `early` is what came
     /// right behind the request for the upgrade.
-    pub async fn run(mut self, early: &[u8]) {
+    pub async fn run(mut self, early: Vec<u8>) {
         let client = self.reader.client.clone();
         let registered = client.app.registry.register(client.handle.clone());
         let mut operation: Option<Operation> = None;
-        let end = match self.take(&mut early.to_vec()) {
+        let end = match self.take(early) {
             Some(end) => end,
             None => self.serve(&mut operation).await,
         };
@@ -161,9 +161,9 @@ impl Connection {
         Ok(length)
     }
 
-    fn take(&mut self, early: &mut [u8]) -> Option<End> {
+    fn take(&mut self, mut early: Vec<u8>) -> Option<End> {
         let Self { decoder, reader, .. } = self;
-        let taken = decoder.take(early, |incoming| reader.take(incoming));
+        let taken = decoder.take(&mut early, |incoming| reader.take(incoming));
         taken.err().map(End::Close).or_else(|| reader.closes.map(End::Closes))
     }
 
