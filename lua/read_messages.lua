@@ -10,10 +10,12 @@ local way, from, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 if redis.call('EXISTS', room) == 0 then return {'ROOM_NOT_FOUND'} end
 
-local found
-if way == 'after' then
+-- Redis takes no range that begins after the last id there can be, or ends before the first.
+local first, last = '0-0', '18446744073709551615-18446744073709551615'
+local found = {}
+if way == 'after' and from ~= last then
   found = redis.call('XRANGE', messages, '(' .. from, '+', 'COUNT', wanted + 1)
-else
+elseif way == 'before' and from ~= first then
   local newest = from == '+' and '+' or '(' .. from
   found = redis.call('XREVRANGE', messages, newest, '-', 'COUNT', wanted + 1)
 end

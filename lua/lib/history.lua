@@ -4,7 +4,8 @@
 -- Needs: follows, newer, newest.
 local history
 function history(secret, stream, since, latest, most)
-  if since ~= '' and redis.call('EXISTS', stream) == 1 and newer(since, newest(stream)) then
+  if redis.call('EXISTS', stream) == 0 then return {}, '0' end
+  if since ~= '' and newer(since, newest(stream)) then
     -- Not an id of this stream: Redis lost that message, or somebody made it up.
     local messages = history(secret, stream, '', latest, most)
     return messages, #messages > 0 and '1' or '0'
@@ -20,7 +21,7 @@ function history(secret, stream, since, latest, most)
     more = #kept == 0 and not follows(secret, since, first)
       and not follows(secret, '0-0', first)
   end
-  if since ~= '' and #found == 0 and redis.call('EXISTS', stream) == 1 then
+  if since ~= '' and #found == 0 then
     more = newer(newest(stream), since)
   end
   local messages = {}

@@ -151,6 +151,13 @@ async fn cursors_may_lie_between_and_beyond_messages() {
     let start = page(&http, &room, "?before=0-1").await;
     assert_eq!((all(start.clone()), &start["hasMore"]), (vec![], &json!(false)));
     assert_eq!(all(page(&http, &room, "?after=1-9007199254740991").await), ids);
+
+    // Before everything that there can be, and after it.
+    let (zero, most) = ("0-0", format!("{0}-{0}", u64::MAX));
+    assert_eq!(all(page(&http, &room, &format!("?before={zero}")).await), [""; 0]);
+    assert_eq!(all(page(&http, &room, &format!("?after={zero}")).await), ids);
+    assert_eq!(all(page(&http, &room, &format!("?before={most}")).await), ids);
+    assert_eq!(all(page(&http, &room, &format!("?after={most}")).await), [""; 0]);
 }
 
 #[tokio::test]

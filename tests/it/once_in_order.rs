@@ -436,15 +436,20 @@ async fn readers_of_a_killed_node_go_on_at_another() {
 #[tokio::test]
 async fn a_since_from_the_future_hides_nothing() {
     let stage = Stage::new(1, &[]).await;
-    let room = stage.room("writer").await;
-    let mut writer = stage.member(0, &room, &room.token).await;
-    writer.say(&room.id, "before").await;
-    let mut reader = stage.client().await;
-    let future = "9999999999999-0";
-    let join = json!({ "t": "join", "roomId": room.id, "token": "reader", "since": future });
-    assert_eq!(reader.try_join(join).await["t"], "joined");
-    for text in ["one", "two"] {
-        let said = writer.say(&room.id, text).await;
-        assert_eq!(reader.expect("msg").await["id"], said["id"]);
+    let last_there_can_be = format!("{0}-{0}", u64::MAX);
+    for (future, said_before) in
+        [("9999999999999-0", true), (&last_there_can_be, true), (&last_there_can_be, false)]
+    {
+        let room = stage.room("writer").await;
+        let mut writer = stage.member(0, &room, &room.token).await;
+        if said_before {
+            writer.say(&room.id, "before").await;
+        }
+        let mut reader = stage.client().await;
+        reader.resume(&room.id, "reader", future).await;
+        for text in ["one", "two"] {
+            let said = writer.say(&room.id, text).await;
+            assert_eq!(reader.expect("msg").await["id"], said["id"]);
+        }
     }
 }
