@@ -2,11 +2,13 @@
 # Installs what `make run` or `make test` needs and this machine lacks.
 #
 #   scripts/setup.sh run     a C compiler (Rust's linker) and redis-server
-#   scripts/setup.sh test    also Chromium, fonts, Node.js, nginx, Prometheus, rustfmt and clippy
+#   scripts/setup.sh test    also Chromium, fonts, Node.js, nginx, Prometheus, Python, rustfmt and
+#                            clippy; and in target/python what tests/openapi wants
 #
 # What is there already is left as it is, whatever its version. With nothing missing it says
 # nothing and changes nothing.
 set -eu
+cd "$(dirname "$0")/.."
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -32,6 +34,8 @@ want_for_testing() {
   # Not on everybody's PATH.
   [ -x /usr/sbin/nginx ] || want nginx nginx-light
   want promtool prometheus
+  # Debian's Python comes without what makes virtual environments.
+  python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3 python3-venv"
   # Without a font for it Chromium draws Korean as empty boxes.
   has_korean_font || missing="$missing fonts-noto-cjk"
 }
@@ -95,6 +99,17 @@ add_rust_component() {
   rustup --quiet component add "$2"
 }
 
+# The versions and hashes in the list, and nothing else.
+install_python_tools() {
+  list=tests/openapi/requirements.txt
+  tools=target/python
+  if cmp -s "$list" "$tools/installed" && "$tools/bin/python" -c ''; then return; fi
+  echo "setup: installing $list into $tools"
+  python3 -m venv --clear "$tools"
+  "$tools/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$list"
+  cp "$list" "$tools/installed"
+}
+
 have cargo || fail "please install Rust: https://rustup.rs"
 case "${1:-}" in
   run) want_for_running ;;
@@ -106,3 +121,4 @@ case "${1:-}" in
   *) fail "use: scripts/setup.sh run|test" ;;
 esac
 [ -z "$missing" ] || install_packages
+[ "$1" = run ] || install_python_tools

@@ -35,6 +35,7 @@ pub fn router(app: App) -> Router {
         .merge(node())
         .merge(client())
         .split_for_parts();
+    let description = openapi::bounds::apply(&description, &app.settings);
     routes
         .route("/openapi.json", get(async || Json(description)))
         .fallback(async || Error::new(Code::NotFound))

@@ -32,7 +32,7 @@ pub struct PageQuery {
     /// The page that begins after this message; not together with `before`.
     #[param(example = "1763683200123-0")]
     after: Option<String>,
-    /// Messages wanted: by default 50, at most 1,000.
+    /// Messages wanted.
     #[param(value_type = Option<u32>, minimum = 1, example = 50)]
     limit: Option<String>,
 }
@@ -100,11 +100,11 @@ impl History {
 #[derive(Deserialize, Validate, ToSchema)]
 #[validate(context = Settings)]
 pub struct NewMessage {
-    /// 1 to 4,000 code points.
+    /// What to say.
     #[validate(required, custom(function = check_text, use_context))]
     #[schema(value_type = String, required = true, example = "Deployed.")]
     text: Option<String>,
-    /// Makes a retry safe: the same user and key is one message. At most 64 code points.
+    /// Makes a retry safe: the same user and key is one message.
     #[validate(custom(function = check_key, use_context))]
     key: Option<String>,
 }

@@ -1,6 +1,8 @@
 //! What `/openapi.json` says besides the handlers' own descriptions: the title, the token, the
 //! WebSocket, and the failures that several rows share, from the one table of codes.
 
+pub mod bounds;
+
 use std::collections::BTreeMap;
 
 use utoipa::{

@@ -27,7 +27,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 #[validate(context = Settings)]
 pub struct NewRoom {
-    /// The creator's name in the room: 1 to 32 code points.
+    /// The creator's name in the room.
     #[validate(required, custom(function = check_name, use_context))]
     #[schema(value_type = String, required = true, example = "홍길동")]
     creator_name: Option<String>,
@@ -127,7 +127,7 @@ impl From<Member> for MemberData {
 #[derive(Deserialize, Validate, ToSchema)]
 #[validate(context = Settings)]
 pub struct NewSession {
-    /// The name in the room: 1 to 32 code points.
+    /// The name in the room.
     #[validate(required, custom(function = check_name, use_context))]
     #[schema(value_type = String, required = true, example = "deploy-bot")]
     name: Option<String>,

@@ -9,6 +9,7 @@ mod bench;
 mod logs;
 mod metrics;
 mod monitoring;
+mod openapi;
 mod topology;
 
 #[path = "../it/support"]

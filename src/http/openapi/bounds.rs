@@ -1,0 +1,72 @@
+//! What values must be like: put into the finished description, as most of it is up to the
+//! settings.
+
+use serde_json::{Value, json};
+use utoipa::openapi::OpenApi;
+
+use crate::settings::Settings;
+
+/// Letters, digits, `_` and `-`.
+const ROOM_ID: &str = "^[A-Za-z0-9_-]{1,64}$";
+/// `ms-seq`, or `ms` alone. Neither has more digits, though a few numbers of 20 would fit as well.
+const MESSAGE_ID: &str = "^[0-9]{1,19}(-[0-9]{1,19})?$";
+
+/// A name of so many code points between blanks, which are trimmed; see `names` for what it may
+/// not hold.
+fn name(max: usize) -> String {
+    let blank = r"\t-\r \u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
+    let unseen = r"\u0000-\u001F\u007F-\u009F\u200B\u200E\u200F\u2028-\u202E\u2066-\u2069\uFEFF";
+    let joiner = r"\u200C\u200D";
+    let edge = format!("[^{blank}{unseen}{joiner}]");
+    let inside = format!("[{joiner}]?[^{unseen}{joiner}]");
+    let length = format!(r"(?=[\s\S]{{1,{max}}}[{blank}]*$)");
+    format!("^[{blank}]*(?!lr_){length}{edge}(({inside})*[{joiner}]?{edge})?[{blank}]*$")
+}
+
+/// The description, with the bounds of what is sent.
+pub fn apply(description: &OpenApi, settings: &Settings) -> Value {
+    // Serialising plain structs into memory cannot fail.
+    let mut description = serde_json::to_value(description).unwrap_or_default();
+    let name = json!({ "pattern": name(settings.name_max) });
+    let text = json!({ "minLength": 1, "maxLength": settings.text_max });
+    let key = json!({ "minLength": 1, "maxLength": settings.key_max });
+    let fields = [
+        ("NewRoom", "creatorName", &name),
+        ("NewSession", "name", &name),
+        ("NewMessage", "text", &text),
+        ("NewMessage", "key", &key),
+    ];
+    for (schema, field, bounds) in fields {
+        merge(&mut description["components"]["schemas"][schema]["properties"][field], bounds);
+    }
+    let page_size = settings.page_size.min(settings.page_max);
+    let parameters = [
+        ("id", json!({ "pattern": ROOM_ID })),
+        ("before", json!({ "pattern": MESSAGE_ID })),
+        ("after", json!({ "pattern": MESSAGE_ID })),
+        ("limit", json!({ "maximum": settings.page_max, "default": page_size })),
+    ];
+    for parameter in parameters_of(&mut description) {
+        let known = parameters.iter().find(|(name, _)| parameter["name"] == *name);
+        if let Some((_, bounds)) = known {
+            merge(&mut parameter["schema"], bounds);
+        }
+    }
+    description
+}
+
+/// Every parameter of every call of the API.
+fn parameters_of(description: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let paths = description["paths"].as_object_mut().into_iter().flatten();
+    let api = paths.filter(|(path, _)| path.starts_with("/api/"));
+    let operations = api.filter_map(|(_, path)| path.as_object_mut()).flatten();
+    operations
+        .filter_map(|(_, operation)| operation.get_mut("parameters")?.as_array_mut())
+        .flatten()
+}
+
+fn merge(schema: &mut Value, bounds: &Value) {
+    if let (Some(schema), Some(bounds)) = (schema.as_object_mut(), bounds.as_object()) {
+        schema.extend(bounds.clone());
+    }
+}
