@@ -274,37 +274,42 @@ impl Settings {
     }
 }
 
-/// clap's report without the hints that follow it.
+/// clap's report without the hints that follow it. It quotes what was written, so what no line has
+/// is taken out.
 fn first_line(report: &str) -> String {
     let lines = report.lines().take_while(|line| !line.is_empty());
-    lines.map(str::trim).collect::<Vec<_>>().join(" ")
+    let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    line.replace(char::is_control, " ")
 }
 
 /// `30s`, `10m`, `500ms`, or plain seconds.
 fn duration(raw: &str) -> Result<Duration, String> {
+    /// Ten years. Clocks cannot count much further, be they ours or Redis's.
+    const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
     let raw = raw.trim();
-    if let Ok(seconds) = raw.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
+    let seconds = raw.parse().ok().map(Duration::from_secs);
+    match seconds.or_else(|| humantime::parse_duration(raw).ok()) {
+        Some(duration) if duration <= LONGEST => Ok(duration),
+        Some(_) => Err("write a duration of at most 10 years".to_owned()),
+        None => Err("write a duration as 30s, 10m, 500ms or plain seconds".to_owned()),
     }
-    humantime::parse_duration(raw)
-        .map_err(|_| "write a duration as 30s, 10m, 500ms or plain seconds".to_owned())
 }
 
 /// A count of which zero makes no sense.
 fn at_least_one(raw: &str) -> Result<usize, String> {
-    match raw.trim().parse() {
-        Ok(0) | Err(_) => Err("write a whole number from 1 on".to_owned()),
-        Ok(number) => Ok(number),
-    }
+    from(1, raw)
 }
 
 /// What the HTTP layer can be held to.
 fn header_bytes(raw: &str) -> Result<usize, String> {
-    const LEAST: usize = 8192;
-    match raw.trim().parse() {
-        Ok(bytes) if bytes >= LEAST => Ok(bytes),
-        _ => Err(format!("write a whole number from {LEAST} on")),
-    }
+    from(8192, raw)
+}
+
+/// A whole number that is not too small, and not so large that Redis cannot count it.
+fn from(least: usize, raw: &str) -> Result<usize, String> {
+    const MOST: usize = 1_000_000_000;
+    let number = raw.trim().parse().ok().filter(|number| (least..=MOST).contains(number));
+    number.ok_or_else(|| format!("write a whole number from {least} to {MOST}"))
 }
 
 /// A network, or one address.
@@ -354,6 +359,8 @@ mod tests {
         assert_eq!(duration("45"), Ok(Duration::from_secs(45)));
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert!(duration("soon").is_err() && duration("-1").is_err() && duration("").is_err());
+        assert!(duration("10y").is_ok() && duration("11y").is_err());
+        assert!(duration("18446744073709551615").is_err());
     }
 
     #[test]
@@ -367,6 +374,8 @@ mod tests {
         let bad = [
             "--presence-ttl=soon",
             "--history-max=0",
+            "--history-max=18446744073709551615",
+            "--listen-addr=a\rb",
             "--listen-addr=here",
             "--public-url=rooms.example",
             "--heartbeat-interval=30s",
