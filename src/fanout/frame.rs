@@ -46,6 +46,10 @@ impl Frame {
             #[serde(borrow)]
             id: Option<&'a RawValue>,
         }
+        // serde would take an array for a struct as well.
+        if !payload.trim_start().starts_with('{') {
+            return None;
+        }
         let head: Head<'_> = serde_json::from_str(payload).ok()?;
         let kind = match (&*head.t, head.id) {
             ("msg", Some(id)) => {
@@ -116,7 +120,8 @@ impl NodeWord {
         let room = RoomId::parse(words.next()?)?;
         let (tag, third, fourth) = (words.next()?, words.next()?, words.next()?);
         if tag == "members" {
-            return Some(NodeWord::Members(room, third.parse().ok()?, codec::text(fourth)));
+            let frame = Frame::decode(fourth, 0).filter(|frame| frame.kind == Kind::Members)?;
+            return Some(NodeWord::Members(room, third.parse().ok()?, frame.text));
         }
         let tag = match tag.strip_prefix('@') {
             Some(number) => Tag::Heartbeat(number.parse().ok()?),
@@ -151,6 +156,8 @@ mod tests {
             "",
             "hi",
             "[]",
+            r#"["news",null]"#,
+            r#" ["msg","5-0"]"#,
             "{}",
             r#"{"t":1}"#,
             r#"{"t":"news"} x"#,
@@ -176,7 +183,17 @@ mod tests {
         let members = codec::text(r#"{"t": "members"}"#);
         assert_eq!(decoded, Some(NodeWord::Members(room, 7, members)));
         assert_eq!(NodeWord::decode(&probe(3)), Some(NodeWord::Probe(3)));
-        for rubbish in ["", "probe", "probe x", "r1", "r1 c 5 x", "r1 @x 5-6 7", "a:b c 5-6 7"] {
+        for rubbish in [
+            "",
+            "probe",
+            "probe x",
+            "r1",
+            "r1 c 5 x",
+            "r1 @x 5-6 7",
+            "a:b c 5-6 7",
+            "r1 members 7 x",
+            r#"r1 members 7 {"t":"news"}"#,
+        ] {
             assert_eq!(NodeWord::decode(rubbish), None, "{rubbish}");
         }
     }
