@@ -25,9 +25,14 @@ impl Client {
         // Whoever comes without an address shares a single limit.
         let peer = extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| peer.ip());
+        Self::named(&app.settings.trusted_proxies, peer, headers)
+    }
+
+    /// Whose request it is that this peer hands on.
+    pub fn named(trusted: &[IpNet], peer: IpAddr, headers: &HeaderMap) -> Self {
         let named = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
         let named: Vec<_> = named.flat_map(|list| list.split(',')).collect();
-        Self(nearest_stranger(&app.settings.trusted_proxies, peer, &named))
+        Self(nearest_stranger(trusted, peer, &named))
     }
 }
 

@@ -1,0 +1,50 @@
+//! What clients send: understood, or refused for the right reason.
+
+use linkroom::{
+    error::Error,
+    i18n::Language,
+    ws::protocol::{ClientFrame, ServerFrame},
+};
+use serde_json::{Map, Value, json};
+
+const VERBS: [&str; 4] = ["join", "msg", "ping", "leave"];
+
+pub fn check(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let fields = serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
+    let field = |name| fields.get(name).and_then(Value::as_str);
+    let is_verb = field("t").is_some_and(|t| VERBS.contains(&t));
+    match ClientFrame::parse(text) {
+        Ok(frame) => {
+            assert!(is_verb, "{text}");
+            assert_eq!(ClientFrame::parse(&write(&frame).to_string()).unwrap(), frame, "{text}");
+        }
+        Err(bad) => {
+            let (room, key) = (bad.room_id.as_deref(), bad.key.as_deref());
+            assert_eq!((bad.unreadable, room, key), (!is_verb, field("roomId"), field("key")));
+            let error = Error::invalid(bad.field, bad.problem);
+            for language in [Language::En, Language::Ko] {
+                let answer = ServerFrame::error(&error, language, room, key);
+                let answer = serde_json::to_value(answer).unwrap();
+                assert_eq!(answer["code"], "VALIDATION_FAILED", "{text}");
+            }
+        }
+    }
+}
+
+/// The frame as a client would have written it.
+fn write(frame: &ClientFrame) -> Value {
+    let id = |id: &Option<_>| id.as_ref().map(ToString::to_string);
+    match frame {
+        ClientFrame::Join { room_id, token, since } => {
+            json!({ "t": "join", "roomId": room_id, "token": token, "since": id(since) })
+        }
+        ClientFrame::Msg { room_id, text, key } => {
+            json!({ "t": "msg", "roomId": room_id, "text": text, "key": key })
+        }
+        ClientFrame::Ping { room_id, status, read } => {
+            json!({ "t": "ping", "roomId": room_id, "status": status, "read": id(read) })
+        }
+        ClientFrame::Leave { room_id } => json!({ "t": "leave", "roomId": room_id }),
+    }
+}

@@ -1,0 +1,29 @@
+//! What anybody publishes on a node's channel: a script's word, or nothing.
+
+use linkroom::{
+    fanout::frame::{Fence, NodeWord, Tag, heartbeat_tag, probe},
+    ws::codec,
+};
+use serde_json::{Map, Value};
+
+pub fn check(data: &[u8]) {
+    let Ok(payload) = std::str::from_utf8(data) else { return };
+    let again = match NodeWord::decode(payload) {
+        None => return,
+        Some(NodeWord::Probe(number)) => probe(number),
+        Some(NodeWord::Fence(room, Fence { tag, tip, events })) => {
+            let tag = match tag {
+                Tag::Join(tag) => tag,
+                Tag::Heartbeat(number) => heartbeat_tag(number),
+            };
+            format!("{room} {tag} {tip} {events}")
+        }
+        Some(NodeWord::Members(room, events, frame)) => {
+            let text = payload.splitn(4, ' ').nth(3).unwrap();
+            let fields = serde_json::from_str::<Map<String, Value>>(text).unwrap();
+            assert_eq!((&fields["t"], &frame), (&"members".into(), &codec::text(text)));
+            format!("{room} members {events} {text}")
+        }
+    };
+    assert_eq!(NodeWord::decode(&again), NodeWord::decode(payload), "{payload}");
+}

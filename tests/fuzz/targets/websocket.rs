@@ -1,0 +1,114 @@
+//! WebSocket frames: the same whichever way they are cut, and the same that tungstenite makes of
+//! them.
+
+use std::io::{self, Cursor, Read, Write};
+
+use linkroom::ws::{
+    close::CloseReason,
+    codec::{Decoder, Incoming},
+};
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    error::{CapacityError, ProtocolError},
+    protocol::{CloseFrame, Role, WebSocket, WebSocketConfig},
+};
+
+const MAX: usize = 300;
+
+/// The first byte says how many bytes are read at once.
+pub fn check(data: &[u8]) {
+    let [at_once, bytes @ ..] = data else { return };
+    let (events, end) = ours(bytes, usize::from(*at_once).max(1));
+    assert_eq!(ours(bytes, bytes.len().max(1)), (events.clone(), end));
+    let (mut theirs, mut error) = read(bytes);
+    if end.is_err() && error.is_none() {
+        // It looks at a frame's head when the rest is there.
+        (theirs, error) = read(&[bytes, &[0; MAX + 20]].concat());
+    }
+    match (end, error) {
+        // It looks at a text's bytes before the text is complete, and so ends earlier.
+        (_, Some(Error::Utf8(_))) => assert!(events.starts_with(&theirs), "{events:?}"),
+        (Err(reason), Some(error)) => {
+            assert_eq!(events, theirs);
+            let too_large = matches!(error, Error::Capacity(CapacityError::MessageTooLong { .. }));
+            // What has two faults is refused for either.
+            assert!(too_large || reason != CloseReason::TooLarge, "{reason:?} {error}");
+        }
+        (Ok(()), Some(Error::Protocol(ProtocolError::InvalidCloseSequence))) => {
+            // The one close code that it does not know.
+            theirs.push(closed(Some(1014)));
+            assert_eq!(events, theirs);
+        }
+        (end, error) => assert_eq!((events, end), (theirs, Ok(())), "{error:?}"),
+    }
+}
+
+fn closed(code: Option<u16>) -> Message {
+    let frame = |code: u16| CloseFrame { code: code.into(), reason: "".into() };
+    Message::Close(code.map(frame))
+}
+
+fn ours(bytes: &[u8], at_once: usize) -> (Vec<Message>, Result<(), CloseReason>) {
+    let (mut decoder, mut events) = (Decoder::new(MAX), Vec::new());
+    for read in bytes.to_vec().chunks_mut(at_once) {
+        let taken = decoder.take(read, |incoming| {
+            events.push(match incoming {
+                Incoming::Text(text) => Message::text(text),
+                Incoming::Binary => Message::binary(Vec::new()),
+                Incoming::Ping(payload) => Message::Ping(payload.to_vec().into()),
+                Incoming::Pong => Message::Pong(Vec::new().into()),
+                Incoming::Close(code) => closed(code),
+            });
+        });
+        if taken.is_err() {
+            return (events, taken);
+        }
+    }
+    (events, Ok(()))
+}
+
+/// A socket on which this comes in, and nothing is heard of what goes out.
+struct Socket<'a>(Cursor<&'a [u8]>);
+
+impl Read for Socket<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Socket<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What tungstenite makes of it, without what the codec does not hand on; and its error, if any.
+fn read(bytes: &[u8]) -> (Vec<Message>, Option<Error>) {
+    let config = WebSocketConfig::default().max_message_size(Some(MAX)).max_frame_size(Some(MAX));
+    let socket = Socket(Cursor::new(bytes));
+    let mut socket = WebSocket::from_raw_socket(socket, Role::Server, Some(config));
+    let mut events = Vec::new();
+    loop {
+        match socket.read() {
+            Ok(Message::Binary(_)) => events.push(Message::binary(Vec::new())),
+            Ok(Message::Pong(_)) => events.push(Message::Pong(Vec::new().into())),
+            Ok(Message::Close(Some(frame))) if frame.reason == "Protocol violation" => {
+                return (events, Some(ProtocolError::InvalidCloseSequence.into()));
+            }
+            Ok(Message::Close(frame)) => {
+                events.push(closed(frame.map(|frame| frame.code.into())));
+                return (events, None);
+            }
+            Ok(message) => events.push(message),
+            // The end of what came in is none of the codec's business.
+            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
+                return (events, None);
+            }
+            Err(error) => return (events, Some(error)),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Names, tokens, room ids, message ids, texts: whatever somebody typed.
+
+use linkroom::{
+    chain,
+    names::{MessageId, RoomId, TOKEN_PREFIX, Token, UserId, check_key, check_text},
+};
+
+const MAX: usize = 32;
+
+pub fn check(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    check_name(text);
+    check_token(text);
+    check_id(text);
+    if let Some(room) = RoomId::parse(text) {
+        assert_eq!(room.as_str(), text);
+        assert!(!text.contains([':', '{', '}', '*', ' ', '\n']), "a key of Redis: {text:?}");
+    }
+    let length = text.chars().count();
+    assert_eq!(check_text(text, MAX).is_ok(), (1..=MAX).contains(&length));
+    assert_eq!(check_key(text, MAX).is_ok(), (1..=MAX).contains(&length));
+}
+
+/// A name is what it is: nothing is left to trim, to compose or to hide.
+fn check_name(text: &str) {
+    let Ok(name) = UserId::parse(text, MAX) else { return };
+    let kept = name.as_str();
+    assert_eq!(UserId::parse(kept, MAX), Ok(name.clone()), "{text:?}");
+    assert_eq!(UserId::parse(&format!(" {text}\t"), MAX), Ok(name.clone()), "{text:?}");
+    assert!((1..=MAX).contains(&kept.chars().count()), "{text:?}");
+    assert!(kept.trim() == kept && !kept.starts_with(TOKEN_PREFIX), "{text:?}");
+    assert!(!kept.contains(['\u{200B}', '\u{202E}', '\u{FEFF}', '\n', '\0']), "{text:?}");
+    let token = Token::random(&name);
+    assert!(Token::parse(token.secret()) == Some((token, name)), "{text:?}");
+}
+
+/// A token says whose it is, and only one spelling of it does.
+fn check_token(text: &str) {
+    let Some((token, user)) = Token::parse(text) else { return };
+    assert!(token.secret() == text && text.starts_with(TOKEN_PREFIX), "{text:?}");
+    assert!(!user.as_str().is_empty() && token.hash().len() == 64, "{text:?}");
+}
+
+/// An id is written in one way, and ordered as its numbers are.
+fn check_id(text: &str) {
+    let Ok(id) = text.parse::<MessageId>() else { return };
+    assert_eq!(id.to_string().parse(), Ok(id), "{text:?}");
+    assert!(id >= MessageId::ZERO);
+    assert!(!chain::follows("secret", id, id), "nothing follows itself: {text:?}");
+}
