@@ -161,6 +161,23 @@ async fn cursors_may_lie_between_and_beyond_messages() {
 }
 
 #[tokio::test]
+async fn entries_that_somebody_added_by_hand_hide_no_others() {
+    let stage = Stage::new(1, &[]).await;
+    let (room, ids) = room_with(&stage, 1).await;
+    let stream = format!("room:{}:messages", room.id);
+    stage.redis.cmd(["XADD", &stream, "*", "not", "ours"]);
+    let bytes = "redis.call('XADD', KEYS[1], '*', '\\255', '\\255', 'text', '\\255')";
+    stage.redis.cmd(["EVAL", bytes, "1", &stream]);
+    let data = page(&stage.http(), &room, "").await;
+    let found = ids_of(data["messages"].as_array().unwrap());
+    assert_eq!((found.len(), &found[0]), (3, &ids[0]));
+    assert_eq!(data["messages"][2]["text"], "\u{FFFD}");
+    let mut alice = stage.client().await;
+    alice.accept_any_frame();
+    assert_eq!(alice.join(&room.id, &room.token).await["messages"], data["messages"]);
+}
+
+#[tokio::test]
 async fn pages_refuse_what_is_no_cursor_and_no_limit() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("a").await;

@@ -100,7 +100,7 @@ fn message(room: &RoomId, entry: Value) -> Option<Message> {
     let mut fields = fields.into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         let value = value.as_str_lossy()?.into_owned();
-        match &*name.as_str()? {
+        match &*name.as_str_lossy()? {
             "from" => from = value,
             "text" => text = value,
             "key" => key = Some(value),
