@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test chaos bench audit setup build fmt lint web compose readme settings-table
+.PHONY: help run test chaos bench audit setup build fmt lint web compose asyncapi readme settings-table
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -14,7 +14,7 @@ run: ## Start linkroom on http://127.0.0.1:8080
 	@cargo run --locked
 
 # The test runner's own summary comes last.
-test: setup lint compose web readme ## Run every check and test
+test: setup lint compose asyncapi web readme ## Run every check and test
 	cargo test --locked --lib --bins
 	cargo test --locked --doc
 	RUST_TEST_THREADS=4 cargo test --locked --test '*'
@@ -60,6 +60,9 @@ web: tests/web/node_modules ## Check and test the web client's modules
 
 compose: tests/compose/node_modules ## Check docker-compose.yml against the Compose schema
 	npm --prefix tests/compose test --silent
+
+asyncapi: tests/asyncapi/node_modules ## Check docs/asyncapi.yaml against the AsyncAPI schema
+	npm --prefix tests/asyncapi test --silent
 
 tests/%/node_modules: tests/%/package-lock.json
 	npm --prefix $(@D) ci --no-audit --no-fund --loglevel=error

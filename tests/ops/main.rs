@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod abuse;
+mod asyncapi;
 mod audit;
 mod balancer;
 mod bench;

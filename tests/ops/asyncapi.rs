@@ -1,0 +1,127 @@
+//! docs/asyncapi.yaml: a conversation in which every frame and every error comes is as it says.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Room, Stage};
+
+const SETTINGS: [(&str, &str); 4] = [
+    ("ROOM_MAX_MEMBERS", "2"),
+    ("MESSAGES_PER_SECOND", "5"),
+    ("PRESENCE_TTL", "3s"),
+    ("HEARTBEAT_INTERVAL", "500ms"),
+];
+
+/// What clients sent that was right.
+#[derive(Default)]
+struct Sent(Vec<Value>);
+
+impl Sent {
+    async fn send(&mut self, client: &Client, frame: Value) {
+        self.0.push(frame.clone());
+        client.send(frame).await;
+    }
+
+    async fn join(&mut self, client: &mut Client, join: Value) -> Value {
+        self.0.push(join.clone());
+        client.try_join(join).await
+    }
+}
+
+/// Everything that happens in a room: all kinds of frames but `members`.
+async fn live(stage: &Stage, room: &Room, alice: &mut Client, sent: &mut Sent) {
+    let join = |token: &str| json!({ "t": "join", "roomId": room.id, "token": token });
+    let mut bob = stage.client().await;
+    sent.join(alice, join(&room.token)).await;
+    sent.join(&mut bob, join("bob")).await;
+    alice.wait_for_kind("user_joined").await;
+    let msg = json!({ "t": "msg", "roomId": room.id, "text": "hi", "key": "k1" });
+    sent.send(alice, msg).await;
+    let id = bob.wait_for_kind("msg").await["id"].clone();
+    sent.send(&bob, json!({ "t": "msg", "text": "안녕" })).await;
+    let ping = json!({ "t": "ping", "roomId": room.id, "status": "away", "read": id });
+    sent.send(&bob, ping).await;
+    bob.wait_for_kind("pong").await;
+    for kind in ["presence", "read"] {
+        alice.wait_for_kind(kind).await;
+    }
+    let mut again = stage.client().await;
+    let mut resume = join(&room.token);
+    resume["since"] = id;
+    assert_eq!(sent.join(&mut again, resume).await["messages"].as_array().unwrap().len(), 1);
+    sent.send(&bob, json!({ "t": "leave", "roomId": room.id })).await;
+    alice.wait_for_kind("user_left").await;
+    alice.seen.extend(bob.seen.drain(..).chain(again.seen.drain(..)));
+}
+
+/// Every error that needs no fault of ours.
+async fn err(stage: &Stage, room: &Room, alice: &mut Client) {
+    let join = |room: &str, token: &str| json!({ "t": "join", "roomId": room, "token": token });
+    let mut carol = stage.client().await;
+    for (join, code) in [
+        (join("nosuchroom00", "carol"), "ROOM_NOT_FOUND"),
+        (join(&room.id, "alice"), "NAME_TAKEN"),
+        (join(&room.id, "lr_Y2Fyb2w.guess"), "INVALID_TOKEN"),
+    ] {
+        assert_eq!(carol.try_join(join).await["code"], code);
+    }
+    carol.send(json!({ "t": "shout" })).await;
+    carol.expect_error("VALIDATION_FAILED").await;
+    carol.send(json!({ "t": "msg", "roomId": "elsewhere", "text": "a", "key": "k" })).await;
+    carol.expect_error("NOT_IN_ROOM").await;
+    carol.join(&room.id, "carol").await;
+    let mut dave = stage.client().await;
+    assert_eq!(dave.try_join(join(&room.id, "dave")).await["code"], "ROOM_FULL");
+    for number in 0..20 {
+        alice.send(json!({ "t": "msg", "text": number.to_string() })).await;
+    }
+    alice.wait_for("refusal", |frame| frame["code"] == "RATE_LIMITED").await;
+    alice.seen.extend(carol.seen.drain(..).chain(dave.seen.drain(..)));
+}
+
+/// A room that no script of ours writes, and a Redis that is gone and comes back empty.
+async fn suffer(stage: &mut Stage, room: &Room, alice: &mut Client) {
+    let sealed = json!({ "creatorName": "alice", "e2e": true });
+    let sealed = stage.http().post("/api/rooms", sealed).await.data(201);
+    let (id, token) = (sealed["roomId"].as_str().unwrap(), sealed["token"].as_str().unwrap());
+    let join = json!({ "t": "join", "roomId": id, "token": token });
+    let mut other = stage.client().await;
+    other.accept_any_frame();
+    assert_eq!(other.try_join(join.clone()).await["e2e"], true);
+    stage.redis.cmd(["HSET", &format!("room:{id}"), "createdAt", "not ours"]);
+    assert_eq!(other.try_join(join).await["code"], "INTERNAL");
+
+    stage.redis.kill();
+    alice.send(json!({ "t": "msg", "roomId": room.id, "text": "lost?", "key": "k3" })).await;
+    alice.wait_for("refusal", |frame| frame["code"] == "SERVICE_UNAVAILABLE").await;
+    stage.redis.restart();
+    alice.keep_alive(Duration::from_millis(200));
+    alice.wait_for_kind("members").await;
+    alice.seen.append(&mut other.seen);
+}
+
+#[tokio::test]
+async fn every_frame_is_as_described() {
+    let mut stage = Stage::new(1, &SETTINGS).await;
+    let room = stage.room("alice").await;
+    let (mut alice, mut sent) = (stage.client().await, Sent::default());
+    live(&stage, &room, &mut alice, &mut sent).await;
+    err(&stage, &room, &mut alice).await;
+    suffer(&mut stage, &room, &mut alice).await;
+
+    let conversation = stage.env.fresh_path("conversation").with_extension("json");
+    let text = json!({ "receive": sent.0, "send": alice.seen }).to_string();
+    fs::write(&conversation, text).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/asyncapi");
+    assert!(folder.join("node_modules").exists(), "missing; install it with: make asyncapi");
+    let output = Command::new("node").arg(folder.join("frames.js")).arg(&conversation).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_description_is_of_this_version() {
+    let version = concat!("\n  version: ", env!("CARGO_PKG_VERSION"), "\n");
+    assert!(include_str!("../../docs/asyncapi.yaml").contains(version));
+}
