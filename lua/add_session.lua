@@ -9,7 +9,6 @@ local token_hash, session_ttl = ARGV[1], ARGV[2]
 if redis.call('EXISTS', room) == 0 then return {'ROOM_NOT_FOUND'} end
 if redis.call('EXISTS', session) == 1 then return {'NAME_TAKEN'} end
 
-local now_ms = string.format('%.0f', math.floor(clock() / 1000))
-redis.call('HSET', session, 'token', token_hash, 'joinedAt', now_ms)
+redis.call('HSET', session, 'token', token_hash, 'joinedAt', clock())
 redis.call('PEXPIRE', session, session_ttl)
 return {'OK'}

@@ -11,8 +11,7 @@ local presence_ttl, session_ttl, room_ttl, e2e, secret = ARGV[3], ARGV[4], ARGV[
 
 if redis.call('EXISTS', room) == 1 then return {'EXISTS'} end
 
-local now_ms = math.floor(clock() / 1000)
-local created = string.format('%.0f', now_ms)
+local created = clock()
 -- Events are counted from a number that no earlier room of this id had reached.
 redis.call('HSET', room, 'creator', creator, 'createdAt', created, 'events', created, 'secret', secret,
   'occupied', 1)
@@ -22,7 +21,7 @@ redis.call('HSET', session, 'token', token_hash, 'joinedAt', created)
 redis.call('PEXPIRE', session, session_ttl)
 redis.call('SADD', members, creator)
 redis.call('PEXPIRE', members, presence_ttl)
-redis.call('ZADD', deadlines, string.format('%.0f', now_ms + presence_ttl), creator)
+redis.call('ZADD', deadlines, string.format('%d', created + presence_ttl), creator)
 redis.call('PEXPIRE', deadlines, presence_ttl)
 redis.call('SET', presence, 'online', 'PX', presence_ttl)
 return {'OK'}

@@ -16,12 +16,12 @@ local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages =
   id = ARGV[1], chan = ARGV[2], users = ARGV[3]}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local node, tag = ARGV[7], ARGV[8]
-local now_ms = math.floor(clock() / 1000)
+local now_ms = tonumber(clock())
 
 if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
 
 local reply = {'OK'}
-local at = tip(room.messages)
+local at = tip(room.messages, redis.call('HGET', room.hash, 'last'))
 local next_arg = 9
 if redis.call('EXISTS', room.members) == 0 and redis.call('HGET', room.hash, 'occupied') == '1' then
   -- The other nodes' users return with their own heartbeats, until about the next one.
@@ -37,7 +37,7 @@ while next_arg <= #ARGV do
   if known[1] then
     for i = next_arg, next_arg + 3 * count - 3, 3 do
       redis.call('HSET', session, 'conn:' .. ARGV[i],
-        string.format('%.0f %s', now_ms + presence_ttl - ARGV[i + 1], ARGV[i + 2]))
+        string.format('%d %s', now_ms + presence_ttl - ARGV[i + 1], ARGV[i + 2]))
     end
     redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
     heard = settle(room, user, now_ms) or heard

@@ -23,9 +23,9 @@ local connection, status = ARGV[7], ARGV[8]
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
 local most_members, since = tonumber(ARGV[12]), ARGV[13]
 local latest, most, node = tonumber(ARGV[14]), tonumber(ARGV[15]), ARGV[16]
-local now_ms = math.floor(clock() / 1000)
+local now_ms = tonumber(clock())
 
-local facts = redis.call('HMGET', room.hash, 'creator', 'createdAt', 'e2e', 'secret')
+local facts = redis.call('HMGET', room.hash, 'creator', 'createdAt', 'e2e', 'secret', 'last')
 if not facts[2] then return {'ROOM_NOT_FOUND'} end
 local known = redis.call('HGET', session, 'token')
 if mode == 'guest' and known and known ~= token_hash then return {'NAME_TAKEN'} end
@@ -36,10 +36,10 @@ if redis.call('SISMEMBER', room.members, user) == 0 then
 end
 
 if not known then
-  redis.call('HSET', session, 'token', token_hash, 'joinedAt', string.format('%.0f', now_ms))
+  redis.call('HSET', session, 'token', token_hash, 'joinedAt', string.format('%d', now_ms))
 end
 redis.call('HSET', session, 'conn:' .. connection,
-  string.format('%.0f %s', now_ms + presence_ttl, status))
+  string.format('%d %s', now_ms + presence_ttl, status))
 redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
 settle(room, user, now_ms)
 sweep(room, now_ms)
@@ -48,7 +48,7 @@ keep(room, presence_ttl, room_ttl)
 local members, away = roster(room)
 local secret = facts[4] or ''
 local messages, more = history(secret, room.messages, since, latest, most)
-local at = tip(room.messages)
+local at = tip(room.messages, facts[5])
 local events = fence(room, node, ARGV[17], at)
 return {'OK', members, away, facts[1], facts[2], facts[3] and '1' or '0', secret,
   redis.call('HGET', session, 'joinedAt'), at, events, more, messages}

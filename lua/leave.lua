@@ -11,7 +11,7 @@ local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3],
   id = ARGV[1], chan = ARGV[2], users = ARGV[3]}
 local session, user, connection = KEYS[4], ARGV[4], ARGV[5]
 local grace, session_ttl = tonumber(ARGV[6]), tonumber(ARGV[7])
-local now_ms = math.floor(clock() / 1000)
+local now_ms = tonumber(clock())
 
 if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
 
@@ -24,7 +24,7 @@ if was_here and not settle(room, user, now_ms) then
     depart(room, user)
   else
     outcome = 'grace'
-    redis.call('ZADD', room.deadlines, string.format('%.0f', now_ms + grace), user)
+    redis.call('ZADD', room.deadlines, string.format('%d', now_ms + grace), user)
     redis.call('PEXPIRE', room.users .. user .. ':presence', grace)
     redis.call('PEXPIRE', room.members, grace, 'GT')
     redis.call('PEXPIRE', room.deadlines, grace, 'GT')

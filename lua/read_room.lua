@@ -12,7 +12,7 @@ local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3],
 local facts = redis.call('HMGET', room.hash, 'createdAt', 'e2e')
 if not facts[1] then return {'ROOM_NOT_FOUND'} end
 
-sweep(room, math.floor(clock() / 1000))
+sweep(room, clock())
 local reply = {'OK', facts[1], facts[2] and '1' or '0'}
 local members = redis.call('SMEMBERS', room.members)
 table.sort(members)

@@ -12,13 +12,13 @@
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   id = ARGV[1], chan = ARGV[2], users = ARGV[3], returning = true}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
-local now_ms = math.floor(clock() / 1000)
+local now_ms = tonumber(clock())
 
 redis.call('HSETNX', room.hash, 'createdAt', ARGV[8])
 redis.call('HSETNX', room.hash, 'creator', ARGV[7])
 redis.call('HSETNX', room.hash, 'secret', ARGV[12])
 -- Not from 0: a node that was cut off must not find its own count again by chance.
-redis.call('HSETNX', room.hash, 'events', string.format('%.0f', now_ms))
+redis.call('HSETNX', room.hash, 'events', string.format('%d', now_ms))
 if ARGV[9] == '1' then redis.call('HSET', room.hash, 'e2e', 1) end
 
 local reply = {'OK'}
@@ -38,7 +38,7 @@ while next_arg <= #ARGV do
     end
     for i = next_arg, next_arg + 3 * count - 3, 3 do
       redis.call('HSET', session, 'conn:' .. ARGV[i],
-        string.format('%.0f %s', now_ms + presence_ttl - ARGV[i + 1], ARGV[i + 2]))
+        string.format('%d %s', now_ms + presence_ttl - ARGV[i + 1], ARGV[i + 2]))
     end
     redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
     settle(room, user, now_ms)
@@ -47,5 +47,5 @@ while next_arg <= #ARGV do
 end
 keep(room, presence_ttl, room_ttl)
 tell_all(room)
-fence(room, ARGV[10], ARGV[11], tip(room.messages))
+fence(room, ARGV[10], ARGV[11], tip(room.messages, redis.call('HGET', room.hash, 'last')))
 return reply

@@ -10,5 +10,5 @@ local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3],
 
 if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
 
-sweep(room, math.floor(clock() / 1000))
+sweep(room, clock())
 return {'OK'}

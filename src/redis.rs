@@ -205,6 +205,12 @@ impl Redis {
         self.0.key_style
     }
 
+    /// What Redis's clock should say, milliseconds since 1970; 0 while that is not known. It saves
+    /// scripts work; what they decide is decided by the clock itself.
+    pub fn now_ms(&self) -> u64 {
+        self.0.metrics.deliveries.clock.now_ms().unwrap_or_default()
+    }
+
     /// Sends this node a word over Redis, to see whether the subscription lives.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ local function settle(room, user, now_ms)
   -- between, the session knows what was shown last.
   local before = redis.call('GET', presence) or (was_away and 'away' or 'online')
   redis.call('ZADD', room.deadlines, deadline, user)
-  redis.call('SET', presence, status, 'PX', string.format('%.0f', deadline - now_ms))
+  redis.call('SET', presence, status, 'PX', string.format('%d', deadline - now_ms))
   if redis.call('SADD', room.members, user) == 1 then
     if room.returning then
       -- The list of all members follows, and says who is away.

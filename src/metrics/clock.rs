@@ -46,13 +46,19 @@ impl RedisClock {
 
     /// How long ago it was `ms` on Redis's clock; nothing while that is not known.
     pub fn since(&self, ms: u64) -> Option<Duration> {
-        let offset = self.offset_us.load(Ordering::Relaxed);
-        if offset == UNKNOWN {
-            return None;
-        }
-        let now = offset.saturating_add(signed(micros(self.started.elapsed())));
-        let age = now.saturating_sub(signed(ms.saturating_mul(1000)));
+        let age = self.now_us()?.saturating_sub(signed(ms.saturating_mul(1000)));
         Some(Duration::from_micros(age.max(0).unsigned_abs()))
+    }
+
+    /// What Redis's clock says, milliseconds since 1970; nothing while that is not known.
+    pub fn now_ms(&self) -> Option<u64> {
+        Some(self.now_us()?.max(0).unsigned_abs() / 1000)
+    }
+
+    fn now_us(&self) -> Option<i64> {
+        let offset = self.offset_us.load(Ordering::Relaxed);
+        let elapsed = signed(micros(self.started.elapsed()));
+        (offset != UNKNOWN).then(|| offset.saturating_add(elapsed))
     }
 }
 

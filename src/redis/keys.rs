@@ -83,11 +83,6 @@ impl RoomKeys {
         format!("user:{}:{user}:presence", self.tag)
     }
 
-    /// STRING: how many messages the user sent in this second.
-    pub fn rate(&self, user: &UserId) -> String {
-        format!("user:{}:{user}:rate", self.tag)
-    }
-
     /// STRING: the message that the user sent with this idempotency key.
     pub fn idempotency(&self, user: &UserId, key: &str) -> String {
         format!("user:{}:{user}:key:{key}", self.tag)
@@ -123,7 +118,8 @@ mod tests {
         let room = RoomId::parse("abc12345").unwrap();
         let keys = KeyStyle::HashTag.room(&room);
         let user = UserId::stored("a");
-        for key in [keys.room(), keys.messages(), keys.rate(&user), keys.idempotency(&user, "k")] {
+        for key in [keys.room(), keys.messages(), keys.session(&user), keys.idempotency(&user, "k")]
+        {
             assert!(key.contains("{abc12345}"), "{key}");
         }
     }

@@ -24,7 +24,7 @@ pub use types::{
     Beat, Departure, Heard, Join, Member, MessagePage, Missed, Page, Published, Restored,
     RoomFacts, RoomState, Sender, Snapshot,
 };
-use wire::{Reply, flag, ms, number, optional, push_connections};
+use wire::{Reply, flag, message_frame, minute, ms, number, optional, push_connections};
 
 /// Joins an entry script to the fragments that it calls, in the order in which they need each
 /// other. The first line makes Redis check before it starts that it may write at all, so that no
@@ -260,14 +260,15 @@ impl Scripts {
     ) -> Result<Published, Error> {
         let keys = self.keys(room);
         let settings = &self.0.settings;
-        let mut names = vec![keys.room(), keys.messages(), keys.session(user), keys.rate(user)];
+        let mut names = vec![keys.room(), keys.messages(), keys.session(user)];
         names.extend(key.map(|key| keys.idempotency(user, key)));
         let (field, hash) = match sender {
             Sender::Connection(id) => (format!("conn:{id}"), String::new()),
             Sender::Session(token) => ("token".to_owned(), token.hash()),
         };
+        let [head, middle, tail] = message_frame(room, user, text, key);
+        let (minute_ms, minute) = minute(self.0.redis.now_ms());
         let args = vec![
-            room.as_str().into(),
             keys.channel().into(),
             user.as_str().into(),
             field.into(),
@@ -280,6 +281,11 @@ impl Scripts {
             ms(settings.session_ttl),
             ms(settings.idempotency_ttl),
             flag(settings.durability != Durability::Memory),
+            head.into(),
+            middle.into(),
+            tail.into(),
+            minute_ms.to_string().into(),
+            minute.into(),
         ];
         let named = &self.0.publish;
         let channel = keys.channel();

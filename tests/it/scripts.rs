@@ -294,6 +294,38 @@ async fn a_user_may_say_so_much_a_second_and_no_more() {
     stored(bench.say(&room, "calm", "x", None).await);
 }
 
+/// Somebody adds messages with redis-cli, of today and of the far future, and takes others away.
+#[tokio::test]
+async fn each_id_names_the_message_before_it_whoever_changed_the_stream() {
+    let bench = Bench::new(&[NO_FLOOD_LIMIT]).await;
+    let (room, _) = bench.room().await;
+    let secret = bench.guest(&room, "writer").await.unwrap().facts.secret;
+    let stream = format!("room:{room}:messages");
+    let add = |id: &str| {
+        let entry = ["XADD", &stream, id, "from", "cli", "text", "by hand"];
+        bench.redis.cmd(entry).text().parse::<MessageId>().unwrap()
+    };
+    let say = async || stored(bench.say(&room, "writer", "text", None).await);
+
+    let mut previous = MessageId::ZERO;
+    for (turn, by_hand) in [None, Some("*"), None, Some("9999999999999-7"), None].iter().enumerate()
+    {
+        previous = by_hand.map_or(previous, add);
+        let mut events = bench.events(&room);
+        let id = say().await;
+        assert!(linkroom::chain::follows(&secret, previous, id), "turn {turn}: {previous} {id}");
+        assert_eq!(events.take()[0]["timestamp"], linkroom::message::timestamp(id.ms));
+        previous = id;
+    }
+    bench.redis.cmd(["XDEL", &stream, &previous.to_string()]);
+    let after_deleted = say().await;
+    assert!(linkroom::chain::follows(&secret, previous, after_deleted));
+    bench.redis.cmd(["DEL", &stream]);
+    let after_all = say().await;
+    assert!(linkroom::chain::follows(&secret, after_deleted, after_all));
+    assert!(bench.redis.cmd(["PTTL", &stream]).int() > 0);
+}
+
 #[tokio::test]
 async fn a_lapsed_member_leaves_once_whoever_looks() {
     let bench = Bench::new(&[]).await;

@@ -220,9 +220,9 @@ impl Redis {
         self.gone = self.history.len();
     }
 
-    /// The id of the last message that the stream holds.
+    /// The id of the last message that was stored.
     fn tip(&self) -> MessageId {
-        self.kept().last().map_or(MessageId::ZERO, |at| self.history[at].id)
+        self.history.last().filter(|last| !last.lost).map_or(MessageId::ZERO, |last| last.id)
     }
 
     /// The messages that the stream holds.

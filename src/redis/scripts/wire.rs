@@ -8,7 +8,7 @@ use fred::prelude::Value;
 use super::types::Beat;
 use crate::{
     error::{Code, Error},
-    message::Message,
+    message::{Message, timestamp},
     names::{MessageId, RoomId, UserId},
 };
 
@@ -35,6 +35,30 @@ pub(super) fn flag(flag: bool) -> Value {
 
 pub(super) fn optional(id: Option<MessageId>) -> Value {
     id.map(|id| id.to_string()).unwrap_or_default().into()
+}
+
+/// The parts of a msg frame before, between and behind its id and its time, which the script adds.
+pub(super) fn message_frame(
+    room: &RoomId,
+    user: &UserId,
+    text: &str,
+    key: Option<&str>,
+) -> [String; 3] {
+    let json = |text: &str| serde_json::Value::from(text).to_string();
+    let (from, text) = (json(user.as_str()), json(text));
+    [
+        format!(r#"{{"t":"msg","roomId":"{room}","id":""#),
+        format!(r#"","from":{from},"text":{text},"timestamp":""#),
+        key.map_or(r#""}"#.to_owned(), |key| format!(r#"","key":{}}}"#, json(key))),
+    ]
+}
+
+/// The minute that holds this moment: when it begins (ms), and how timestamps in it do.
+pub(super) fn minute(at_ms: u64) -> (u64, String) {
+    let begin = at_ms - at_ms % 60_000;
+    let mut begins = timestamp(begin);
+    begins.truncate("1970-01-01T00:00:".len());
+    (begin, begins)
 }
 
 /// A script's answer: a status word and what follows it.
