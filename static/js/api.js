@@ -35,10 +35,12 @@ async function call(path, body) {
  */
 export const createRoom = (creatorName, e2e) => call('/api/rooms', e2e ? { creatorName, e2e } : { creatorName });
 
-/** @param {string} roomId @returns {Promise<{memberCount: number, members: string[], e2e?: boolean}>} */
+/** @typedef {{memberCount: number, members: string[], e2e?: boolean}} Room */
+
+/** @param {string} roomId @returns {Promise<Room>} */
 export const getRoom = (roomId) => call(`/api/rooms/${encodeURIComponent(roomId)}`);
 
-/** @param {string} roomId @returns {Promise<{userId: string, read?: string | null}[]>} */
+/** @param {string} roomId @returns {Promise<{userId: string, joinedAt: string, read?: string | null}[]>} */
 export const getMembers = (roomId) => call(`/api/rooms/${encodeURIComponent(roomId)}/members`);
 
 /**

@@ -18,6 +18,7 @@ import { compareIds, lowerBound } from './protocol.js';
  * @property {import('./socket.js').Connection} connection
  * @property {ReadonlyMap<string, Status>} members
  * @property {ReadonlyMap<string, string>} reads userId -> id of the last message read
+ * @property {string | null} since where I came into the room, as an id: who has read nothing has all behind it unread
  * @property {boolean} knowsReads whether the positions of an earlier visit are known, so that reading on may begin
  * @property {readonly Message[]} messages by id
  * @property {readonly Hole[]} holes
@@ -35,6 +36,7 @@ export function initialState(roomId, me) {
     connection: { phase: 'connecting' },
     members: new Map(),
     reads: new Map(),
+    since: null,
     knowsReads: false,
     messages: [],
     holes: [],
@@ -63,6 +65,7 @@ const FRAMES = {
         ? [...next.holes, { after: last, before: first }]
         : next.holes,
       older: next.older === 'unknown' ? olderAtFirst(state, frame) : next.older,
+      unreadAfter: countUnread(state) > 0 ? state.unreadAfter : unreadBoundary(next) ?? state.unreadAfter,
     };
   },
 
@@ -142,15 +145,20 @@ export const setUnreadAfter = (state, unreadAfter) => ({ ...state, unreadAfter }
 /**
  * Where everybody has read to, from the member list by HTTP.
  * @param {State} state
- * @param {readonly {userId: string, read?: string | null}[]} list
+ * @param {readonly {userId: string, joinedAt: string, read?: string | null}[]} list
  * @returns {State}
  */
 export function receiveReads(state, list) {
+  const mine = list.find(({ userId }) => userId === state.me);
+  const since = mine ? `${Date.parse(mine.joinedAt)}-0` : state.since;
   return list.reduce(
     (next, { userId, read }) => (read ? FRAMES.read(next, { userId, id: read }) : next),
-    state,
+    { ...state, since },
   );
 }
+
+/** How far I have read. @param {State} state @returns {string | null} */
+const readTo = ({ reads, me, since }) => reads.get(me) ?? since;
 
 /**
  * The positions of an earlier visit are in: what came since is unread.
@@ -166,8 +174,9 @@ export function beginReading(state) {
  * @param {State} state
  * @returns {string | null}
  */
-export function unreadBoundary({ messages, reads, me }) {
-  const read = reads.get(me);
+export function unreadBoundary(state) {
+  const { messages, me } = state;
+  const read = readTo(state);
   if (!read) return null;
   for (let i = lowerBound(messages, read); i < messages.length; i++) {
     const isUnread = messages[i].from !== me && compareIds(messages[i].id, read) > 0;
@@ -176,11 +185,12 @@ export function unreadBoundary({ messages, reads, me }) {
   return null;
 }
 
-/** Messages of others behind `id`. @param {State} state @param {string | null} id */
-export function countUnread(state, id) {
-  if (!id) return 0;
+/** Messages of others that I have not read. @param {State} state */
+export function countUnread(state) {
+  const read = state.knowsReads ? readTo(state) : null;
+  if (!read) return 0;
   let count = 0;
-  for (let i = state.messages.length - 1; i >= 0 && compareIds(state.messages[i].id, id) > 0; i--) {
+  for (let i = state.messages.length - 1; i >= 0 && compareIds(state.messages[i].id, read) > 0; i--) {
     if (state.messages[i].from !== state.me) count++;
   }
   return count;

@@ -102,17 +102,37 @@ describe('reading', () => {
     assert.equal(state.reads.get('Ann'), '5-10');
   });
 
+  const member = (userId, read, joinedAt = new Date(2).toISOString()) => ({ userId, read, joinedAt });
+  const begin = (state, ...list) => store.beginReading(store.receiveReads(state, list));
+
   test('counts only what others wrote', () => {
     const state = play(start(), joined([message('1-1'), message('2-1', 'Me'), message('3-1'), message('4-1')]));
-    assert.equal(store.countUnread(state, '1-1'), 2);
-    assert.equal(store.countUnread(state, '4-1'), 0);
-    assert.equal(store.countUnread(state, null), 0);
+    assert.equal(store.countUnread(begin(state, member('Me', '1-1'))), 2);
+    assert.equal(store.countUnread(begin(state, member('Me', '4-1'))), 0);
+    assert.equal(store.countUnread(state), 0);
+  });
+
+  test('begins with what came after me, where I have read nothing yet', () => {
+    const state = begin(play(start(), joined([message('1-1')])), member('Me', null), member('Ann', '1-1'));
+    assert.equal(store.countUnread(state), 0);
+    assert.equal(state.unreadAfter, null);
+    assert.equal(store.countUnread(play(state, msg('3-1', 'Ann'), msg('4-1', 'Ann'))), 2);
+    assert.equal(store.unreadBoundary(play(state, msg('3-1', 'Ann'))), '1-1');
+  });
+
+  test('begins again where a lost connection ended it, with a line', () => {
+    const state = begin(play(start(), joined([message('1-1')])), member('Me', '1-1'));
+    const back = play(state, joined([message('2-1', 'Me'), message('3-1'), message('4-1')]));
+    assert.equal(back.unreadAfter, '2-1');
+    assert.equal(play(back, joined([message('5-1')])).unreadAfter, '2-1');
+    assert.equal(play(back, read('Me', '4-1'), joined([message('5-1')])).unreadAfter, '4-1');
+    assert.equal(play(state, joined()).unreadAfter, null);
   });
 
   test('begins where an earlier visit ended, with a line', () => {
-    const state = store.receiveReads(play(start(), joined([message('1-1'), message('2-1')])), [{ userId: 'Me', read: '1-1' }, { userId: 'Ann', read: null }]);
-    assert.equal(store.beginReading(state).unreadAfter, '1-1');
-    assert.equal(store.beginReading(play(start(), joined([message('1-1')]))).unreadAfter, null);
+    const state = play(start(), joined([message('1-1'), message('2-1')]));
+    assert.equal(begin(state, member('Me', '1-1'), member('Ann', null)).unreadAfter, '1-1');
+    assert.equal(begin(state).unreadAfter, null);
   });
 });
 

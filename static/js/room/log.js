@@ -99,6 +99,8 @@ export class Log {
 
   /** @param {State | null} before @param {State} state */
   #draw(before, state) {
+    // Where a line appears, whoever looks begins to read there.
+    if (state.unreadAfter && before?.unreadAfter !== state.unreadAfter) this.#reading = false;
     const dirty = new Set([...this.#drawMessages(before, state), ...this.#changedLines(before, state)]);
     this.#drawPending(state);
     for (const index of dirty) this.#place(state, index);
@@ -361,9 +363,8 @@ export class Log {
     const state = /** @type {State} */ (this.#shown);
     const seen = this.#reading ? this.#lastInSight(state) : null;
     if (seen) this.#session.markRead(seen);
-    const { me, messages, reads, knowsReads } = this.#session.state;
-    const count = knowsReads ? countUnread(this.#session.state, reads.get(me) ?? null) : 0;
-    this.#drawPill(count, this.#stuck || messages.length === 0);
+    const now = this.#session.state;
+    this.#drawPill(countUnread(now), this.#stuck || now.messages.length === 0);
   }
 
   /** @param {number} count @param {boolean} hidden */

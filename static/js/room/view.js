@@ -84,7 +84,7 @@ function roomView(session, leave) {
   function drawUnread() {
     const { state } = session;
     const before = unread;
-    unread = state.knowsReads ? countUnread(state, state.reads.get(state.me) ?? null) : 0;
+    unread = countUnread(state);
     if (unread > 0 && before === 0) session.setUnreadAfter(unreadBoundary(state));
     const title = titleOf(state, unread);
     if (document.title !== title) document.title = title;
@@ -107,6 +107,8 @@ function roomView(session, leave) {
   function shown() {
     draw();
     focusGently(writing.input);
+    // From now on the room opens without a network too, to write in.
+    navigator.serviceWorker?.ready.then(({ active }) => active?.postMessage('in a room'));
   }
   return { view, shown };
 }
