@@ -4,7 +4,9 @@
 
 const CACHE = 'shell';
 const SHELL = '/';
-const FILES = [
+
+/** What a first page is made of. */
+const FIRST = [
   SHELL,
   '/manifest.webmanifest',
   '/static/app.css',
@@ -12,17 +14,21 @@ const FILES = [
   '/static/js/api.js',
   '/static/js/crypto.js',
   '/static/js/dom.js',
-  '/static/js/heartbeat.js',
   '/static/js/i18n.js',
   '/static/js/identity.js',
-  '/static/js/linkify.js',
   '/static/js/main.js',
   '/static/js/names.js',
-  '/static/js/outbox.js',
   '/static/js/pages/entry.js',
   '/static/js/pages/landing.js',
   '/static/js/pages/parts.js',
   '/static/js/pages/room.js',
+];
+
+/** The room, which is kept once somebody has been in one. */
+const ROOM = [
+  '/static/js/heartbeat.js',
+  '/static/js/linkify.js',
+  '/static/js/outbox.js',
   '/static/js/protocol.js',
   '/static/js/room/attention.js',
   '/static/js/room/composer.js',
@@ -40,16 +46,28 @@ const FILES = [
   '/static/js/timeline.js',
 ];
 
+const FILES = [...FIRST, ...ROOM];
+
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
-/** Fetches every file and keeps them all, or, where one fails, none. @param {RequestCache} mode */
-async function keepAll(mode) {
+/** Fetches these files and keeps them all, or, where one fails, none. @param {string[]} files @param {RequestCache} mode */
+async function keep(files, mode) {
   const cache = await caches.open(CACHE);
-  await cache.addAll(FILES.map((file) => new Request(file, { cache: mode })));
+  await cache.addAll(files.map((file) => new Request(file, { cache: mode })));
 }
 
-/** @type {Promise<void> | undefined} */
-let renewal;
+/** @param {string} file */
+const kept = (file) => caches.match(file, { cacheName: CACHE });
+
+const keepsRoom = async () => (await kept(ROOM[0])) !== undefined;
+
+let work = Promise.resolve();
+
+/** One after the other: what was just renewed need not be again. @param {() => Promise<void>} task */
+function inTurn(task) {
+  work = work.then(task).catch(() => {});
+  return work;
+}
 
 /**
  * Renews everything when one file turns out to be another version than the one that is kept.
@@ -57,15 +75,19 @@ let renewal;
  * @param {Response} fresh
  */
 async function renewIfOther(file, fresh) {
-  const kept = await caches.match(file, { cacheName: CACHE });
-  if (!fresh.ok || kept?.headers.get('etag') === fresh.headers.get('etag')) return;
-  renewal ??= keepAll('no-cache').catch(() => {}).finally(() => (renewal = undefined));
-  await renewal;
+  const known = (await kept(file))?.headers.get('etag');
+  if (fresh.ok && known && known !== fresh.headers.get('etag')) await keep((await keepsRoom()) ? FILES : FIRST, 'no-cache');
 }
 
 /** On a first visit the page has just fetched most files: they need not travel again. */
 async function install() {
-  await keepAll((await caches.has(CACHE)) ? 'no-cache' : 'force-cache');
+  if (await keepsRoom()) await keep(FILES, 'no-cache');
+  else await keep(FIRST, (await caches.has(CACHE)) ? 'no-cache' : 'force-cache');
+}
+
+/** Somebody is in a room. */
+async function keepRoom() {
+  if (!(await keepsRoom())) await keep(FILES, 'no-cache');
 }
 
 /** The file of the shell that answers a request, if any. @param {Request} request */
@@ -78,15 +100,11 @@ function shellFile(request) {
 
 /** @param {FetchEvent} event @param {string} file */
 async function answer(event, file) {
-  try {
-    const fresh = await fetch(event.request);
-    event.waitUntil(renewIfOther(file, fresh));
-    return fresh;
-  } catch (error) {
-    const kept = await caches.match(file, { cacheName: CACHE });
-    if (kept) return kept;
-    throw error;
-  }
+  const fresh = await fetch(event.request).catch(() => null);
+  // A proxy whose nodes are all away is as good as no network.
+  if (fresh === null || fresh.status >= 500) return (await kept(file)) ?? fresh ?? Response.error();
+  event.waitUntil(inTurn(() => renewIfOther(file, fresh)));
+  return fresh;
 }
 
 worker.addEventListener('install', (event) => {
@@ -95,6 +113,8 @@ worker.addEventListener('install', (event) => {
 });
 
 worker.addEventListener('activate', (event) => event.waitUntil(worker.clients.claim()));
+
+worker.addEventListener('message', (event) => event.waitUntil(inTurn(keepRoom)));
 
 worker.addEventListener('fetch', (event) => {
   const file = shellFile(event.request);

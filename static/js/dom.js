@@ -60,3 +60,12 @@ export function icon(name) {
 export function show(element, ...children) {
   element.replaceChildren(...children);
 }
+
+/**
+ * Fetches all files of a part of the client side by side, once. index.html names them.
+ * @param {'landing' | 'entry' | 'room'} part
+ */
+export function preload(part) {
+  const modules = /** @type {HTMLTemplateElement} */ (document.getElementById(`${part}-modules`));
+  document.head.append(modules.content);
+}

@@ -235,6 +235,7 @@ export function pickLanguage(wanted) {
 
 const wanted = globalThis.navigator?.languages ?? [];
 export const language = pickLanguage(wanted);
+if (globalThis.document) document.documentElement.lang = language;
 /** Dates follow the browser's own variant of the language ('en-GB' writes 24 hours). */
 const locale = wanted.find((tag) => tag.toLowerCase().startsWith(language)) ?? language;
 

@@ -19,11 +19,6 @@ export function saveIdentity(roomId, name, token) {
   forgetOld();
 }
 
-/** @param {string} roomId */
-export function forgetIdentity(roomId) {
-  localStorage.removeItem(PREFIX + roomId);
-}
-
 /** The name used last, in any room. */
 export const rememberedName = () => localStorage.getItem(NAME) ?? '';
 

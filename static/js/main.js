@@ -1,22 +1,50 @@
 // @ts-check
-// Which page is shown for which address.
+// Which page is shown for which address. Waits for as little as it can: on a slow network what the
+// server has to say about the room travels side by side with the page that shows it.
 
-import { language } from './i18n.js';
-import { landingPage } from './pages/landing.js';
-import { roomPage } from './pages/room.js';
+import { getRoom } from './api.js';
+import { preload } from './dom.js';
+import { loadIdentity } from './identity.js';
 
+const AGAIN = 2_000; // ms
 const ROOM = /^\/r\/([^/]+)\/?$/;
 
 const app = /** @type {HTMLElement} */ (document.getElementById('app'));
 
 /** Ends the page that is shown. */
 let endPage = () => {};
+let turn = 0;
 
 /** Shows the page of the address. */
-function route() {
+async function route() {
   endPage();
-  const room = ROOM.exec(location.pathname);
-  endPage = room ? roomPage(app, room[1], go) : landingPage(app, go);
+  endPage = () => {};
+  const mine = ++turn;
+  const room = ROOM.exec(location.pathname)?.[1];
+  try {
+    const open = await (room ? roomAt(room) : landing());
+    if (mine === turn) endPage = open();
+  } catch {
+    // A file did not come through, so there is nothing yet that could say so.
+    setTimeout(() => mine === turn && route(), AGAIN);
+  }
+}
+
+async function landing() {
+  preload('landing');
+  const { landingPage } = await import('./pages/landing.js');
+  return () => landingPage(app, go);
+}
+
+/** @param {string} roomId */
+async function roomAt(roomId) {
+  preload('entry');
+  const isMember = Boolean(loadIdentity(roomId)?.token);
+  if (isMember) preload('room');
+  const asked = isMember ? null : getRoom(roomId);
+  asked?.catch(() => {}); // The page looks at the answer, and says what is wrong.
+  const { roomPage } = await import('./pages/room.js');
+  return () => roomPage(app, roomId, go, asked);
 }
 
 /** @param {string} address */
@@ -25,7 +53,6 @@ function go(address) {
   route();
 }
 
-document.documentElement.lang = language;
 addEventListener('popstate', route);
 route();
 

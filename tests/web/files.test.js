@@ -10,26 +10,33 @@ const files = list('./').map((file) => file.slice('./'.length));
 const resolve = (from, target) => new URL(target, new URL(from, 'file:///')).pathname.slice(1);
 const scripts = files.filter((file) => file.endsWith('.js'));
 
-test('the service worker keeps every file that the client loads', () => {
-  const kept = [...read('sw.js').matchAll(/^ {2}'(\/static\/[^']+)',$/gm)].map(([, file]) => file);
-  const wanted = files.filter((file) => /^(app\.css|icon\.svg|js\/.*)$/.test(file)).map((file) => `/static/${file}`);
-  assert.deepEqual(kept.sort(), wanted.sort());
+test('the service worker keeps every file that the client loads, and first only what a first page needs', () => {
+  const [first, room] = ['FIRST', 'ROOM'].map((name) => {
+    const [, list] = new RegExp(`const ${name} = \\[([^\\]]*)\\]`).exec(read('sw.js'));
+    return [...list.matchAll(/'\/static\/([^']+)'/g)].map(([, file]) => file);
+  });
+  const wanted = files.filter((file) => /^(app\.css|icon\.svg|js\/.*)$/.test(file));
+  assert.deepEqual([...first, ...room].sort(), wanted.sort());
+  const beforeRoom = read('index.html').split('<template id="room-modules">')[0];
+  const named = [...beforeRoom.matchAll(/modulepreload" href="\/static\/([^"]+)"/g)].map(([, file]) => file);
+  assert.deepEqual(first.filter((file) => file.startsWith('js/')).sort(), named.sort());
 });
 
 test('the page names every module beforehand, so that none waits for another', () => {
-  const page = read('index.html');
-  const [head, later] = page.split('<template');
-  const modules = (text) => [...text.matchAll(/(?:src|rel="modulepreload" href)="\/static\/(js\/[^"]+)"/g)].map(([, file]) => file);
+  const [head, ...templates] = read('index.html').split('<template id="');
+  const named = (text) => [...text.matchAll(/rel="modulepreload" href="\/static\/(js\/[^"]+)"/g)].map(([, file]) => file).sort();
+  const parts = Object.fromEntries(templates.map((text) => [text.slice(0, text.indexOf('-modules"')), named(text)]));
   const imported = (from, found = new Set()) => {
     if (found.has(from)) return found;
     found.add(from);
     for (const [, target] of read(from).matchAll(/^import [^;]*'(\.[^']+)';/gm)) imported(resolve(from, target), found);
     return found;
   };
-  const first = imported('js/main.js');
-  assert.deepEqual(modules(head).sort(), [...first].sort());
-  const room = [...imported('js/room/view.js')].filter((file) => !first.has(file));
-  assert.deepEqual(modules(later).sort(), room.sort());
+  const first = named(head);
+  const room = [...first, ...parts.entry, ...parts.room];
+  assert.deepEqual([...imported('js/pages/landing.js', imported('js/main.js'))].sort(), [...first, ...parts.landing].sort());
+  assert.deepEqual([...imported('js/pages/room.js', imported('js/main.js'))].sort(), [...first, ...parts.entry].sort());
+  assert.deepEqual([...imported('js/room/view.js', imported('js/pages/room.js', imported('js/main.js')))].sort(), room.sort());
 });
 
 test('every import and every linked file is there', () => {

@@ -2,7 +2,7 @@
 // What the pages outside a room are made of: the mark, a form that asks for a name, a page that says
 // one thing.
 
-import { h } from '../dom.js';
+import { h, preload } from '../dom.js';
 import { t } from '../i18n.js';
 import { checkName, NAME_MAX } from '../names.js';
 
@@ -58,7 +58,9 @@ export function nameForm({ testid, name, button, busyText, extra = [], submit })
     button.textContent = busy ? busyText : idleText;
   }
 
-  for (const sign of ['input', 'pointerdown', 'submit']) form.addEventListener(sign, preloadRoom);
+  // The room itself is most of the program. A first page is light, and whoever begins to type a name
+  // finds the room loaded when done.
+  for (const sign of ['input', 'pointerdown', 'submit']) form.addEventListener(sign, () => preload('room'));
   form.addEventListener('submit', async (/** @type {Event} */ event) => {
     event.preventDefault();
     if (button.disabled) return;
@@ -73,15 +75,6 @@ export function nameForm({ testid, name, button, busyText, extra = [], submit })
     setBusy(false);
   });
   return { form, input, complain };
-}
-
-/**
- * Fetches the room itself, which is most of the program, all files side by side: a first page is
- * light, and whoever begins to type a name finds the room loaded when done.
- */
-export function preloadRoom() {
-  const modules = /** @type {HTMLTemplateElement} */ (document.getElementById('room-modules'));
-  document.head.append(modules.content);
 }
 
 /** Puts the cursor there, except where that would pull up a keyboard unasked. @param {HTMLElement} element */

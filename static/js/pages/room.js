@@ -4,13 +4,17 @@
 
 import { getRoom } from '../api.js';
 import { canEncrypt, Cipher, keyInLink } from '../crypto.js';
-import { h, show } from '../dom.js';
+import { h, preload, show } from '../dom.js';
 import { t } from '../i18n.js';
 import { loadIdentity, onIdentity } from '../identity.js';
 import { entryPage } from './entry.js';
-import { focusGently, noticePage, preloadRoom } from './parts.js';
+import { focusGently, noticePage } from './parts.js';
 
 /** @typedef {import('../session.js').Refusal} Refusal */
+/** @typedef {import('../api.js').Room} Room */
+
+/** Answers that say that there is no such room; any other failure may pass. */
+const GONE_CODES = new Set(['ROOM_NOT_FOUND', 'NOT_FOUND', 'VALIDATION_FAILED']);
 
 /** Answers to a join after which the same form may be tried again. */
 const FORM_CODES = new Set(['NAME_TAKEN', 'ROOM_FULL', 'VALIDATION_FAILED']);
@@ -21,10 +25,11 @@ const AGAIN = 3_000; // ms, about, between attempts to reach the server
  * @param {HTMLElement} app
  * @param {string} roomId
  * @param {(address: string) => void} go
+ * @param {Promise<Room> | null} asked what the server was asked about the room already
  * @returns {() => void} ends the page
  */
-export function roomPage(app, roomId, go) {
-  const page = new RoomPage(app, roomId, go);
+export function roomPage(app, roomId, go, asked) {
+  const page = new RoomPage(app, roomId, go, asked);
   page.open();
   return () => page.end();
 }
@@ -33,6 +38,7 @@ class RoomPage {
   #app;
   #roomId;
   #go;
+  #asked;
   #key = keyInLink(location.href);
   /** @type {Cipher | null} */
   #cipher = null;
@@ -44,11 +50,12 @@ class RoomPage {
   /** @type {AbortController | undefined} */
   #waiting;
 
-  /** @param {HTMLElement} app @param {string} roomId @param {(address: string) => void} go */
-  constructor(app, roomId, go) {
+  /** @param {HTMLElement} app @param {string} roomId @param {(address: string) => void} go @param {Promise<Room> | null} asked */
+  constructor(app, roomId, go, asked) {
     this.#app = app;
     this.#roomId = roomId;
     this.#go = go;
+    this.#asked = asked;
   }
 
   end() {
@@ -67,27 +74,26 @@ class RoomPage {
 
   /** This browser has a token: straight into the room. @param {string} name */
   async #resume(name) {
-    const { session, view, shown } = await this.#room(name, (refusal) => this.#onRefused(refusal, name));
-    this.#show(view);
-    shown();
-    session.start();
+    const room = await this.#room(name, (refusal) => this.#onRefused(refusal, name));
+    if (!room) return this.#showUnreachable(() => this.#resume(name));
+    this.#show(room.view);
+    room.shown();
+    room.session.start();
   }
 
   /** @param {string} [name] @param {Refusal} [refusal] why the name has to be asked for again */
   async #askForName(name, refusal) {
     this.#show(h('main', { class: 'page loading', 'aria-busy': 'true' }, h('p', {}, t('loading'))));
+    const asked = this.#asked ?? getRoom(this.#roomId);
+    this.#asked = null;
     try {
-      const room = await getRoom(this.#roomId);
+      const room = await asked;
       if (this.#ended.signal.aborted) return;
       if (room.e2e && !this.#key) this.#onRefused({ code: 'KEY_MISSING' }, '');
       else this.#showEntry(room, name, refusal);
     } catch (error) {
-      const reason = /** @type {import('../api.js').ApiError} */ (error).code;
-      if (reason === 'UNREACHABLE' || reason === 'SERVICE_UNAVAILABLE' || reason === 'RATE_LIMITED') {
-        this.#showUnreachable(() => this.#askForName(name, refusal));
-      } else {
-        this.#onRefused({ code: 'ROOM_NOT_FOUND' }, '');
-      }
+      if (GONE_CODES.has(/** @type {import('../api.js').ApiError} */ (error).code)) this.#showGone();
+      else this.#showUnreachable(() => this.#askForName(name, refusal));
     }
   }
 
@@ -113,10 +119,12 @@ class RoomPage {
   /** @param {string} name @returns {Promise<Refusal | null>} */
   #enter(name) {
     return new Promise(async (resolve) => {
-      const { session, view, shown } = await this.#room(name, (refusal) => {
-        if (FORM_CODES.has(refusal.code) && !view.isConnected) resolve(refusal);
+      const room = await this.#room(name, (refusal) => {
+        if (FORM_CODES.has(refusal.code) && !room?.view.isConnected) resolve(refusal);
         else this.#onRefused(refusal, name);
       });
+      if (!room) return resolve({ code: 'UNREACHABLE' });
+      const { session, view, shown } = room;
       session.subscribe(({ connection }) => {
         if (connection.phase === 'offline') this.#entry?.refuse({ code: 'UNREACHABLE' });
         if (connection.phase !== 'online' || view.isConnected) return;
@@ -130,13 +138,14 @@ class RoomPage {
   }
 
   /**
-   * A session for `name`, and its view.
+   * A session for `name`, and its view; null where the network does not bring what shows it.
    * @param {string} name
    * @param {(refusal: Refusal) => void} onRefused
    */
   async #room(name, onRefused) {
-    preloadRoom();
-    const { openRoom } = await import('../room/view.js');
+    preload('room');
+    const { openRoom } = await import('../room/view.js').catch(() => ({ openRoom: null }));
+    if (!openRoom) return null;
     this.#session?.stop();
     const onLeave = () => {
       room.session.leave();
