@@ -1,7 +1,12 @@
 //! Bad days: networks, nodes and Redis that go away, and nothing that was written is lost.
 
+use std::time::Duration;
+
+use serde_json::json;
+
 use crate::{
-    page::{DESKTOP, Page},
+    page::{DESKTOP, PHONE, Page},
+    pretend::{hide, prepare, show, skip},
     scene::{enter, link_to, make_room, room_of},
     support::{Client, Proxy, Stage},
 };
@@ -56,4 +61,86 @@ async fn a_message_that_redis_does_not_take_fails_and_is_sent_later() {
     stage.redis.thaw();
     page.see_messages(&[("Eve", "patience")]).await;
     assert_eq!(stage.redis.stream_ids(&room.id).len(), 1);
+}
+
+#[tokio::test]
+async fn while_there_is_no_connection_the_next_try_is_counted_down_and_can_be_now() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    prepare(&page).await;
+    // The wait is any time below a ceiling that doubles: always the longest.
+    page.run_first("Math.random = () => 0.999").await;
+    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    proxy.cut();
+    let seconds = "Number(one('connection').dataset.state === 'offline' && \
+                   /Next try in (\\d+) seconds/.exec(one('connection').innerText)?.[1])";
+    while page.eval(&format!("{seconds} >= 25")).await != true {
+        skip(&page, 60_000).await;
+        page.see_attribute("connection", "data-state", "offline").await;
+    }
+    let before = page.eval(seconds).await.as_f64().unwrap();
+    skip(&page, 5_000).await;
+    page.until(&format!("{seconds} <= {before} - 5")).await;
+    proxy.resume();
+    page.click("try-now").await;
+    page.see_attribute("connection", "data-state", "online").await;
+    page.see_none("try-now").await;
+    page.say("here again").await;
+    page.see_messages(&[("Eve", "here again")]).await;
+}
+
+/// The phone sleeps: its page stands still and its connection dies in silence. Presence lapses, and
+/// even the session. Then it is as if nobody had been away.
+#[tokio::test]
+async fn after_ten_minutes_in_the_background_the_room_is_as_if_one_had_never_left() {
+    let settings = [
+        ("PRESENCE_TTL", "2s"),
+        ("SESSION_TTL", "4s"),
+        ("LEAVE_GRACE", "1s"),
+        ("MESSAGES_PER_SECOND", "100"),
+    ];
+    let stage = Stage::new(1, &settings).await;
+    let room = stage.room("Ann").await;
+    let mut ann = stage.member(0, &room, &room.token).await;
+    ann.keep_alive(Duration::from_millis(500));
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let page = Page::open(&stage.env, PHONE).await;
+    prepare(&page).await;
+    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    ann.say(&room.id, "before").await;
+    page.see_messages(&[("Ann", "before")]).await;
+
+    hide(&page).await;
+    page.cdp("Page.setWebLifecycleState", json!({ "state": "frozen" })).await;
+    proxy.freeze();
+    ann.wait_for_kind("user_left").await;
+    let session = format!("user:{}:Eve:session", room.id);
+    page.wait("Eve's session is over", async || {
+        (stage.redis.cmd(["EXISTS", &session]).int() == 0).then_some(())
+    })
+    .await;
+    let mut talk = vec![("Ann", "before".to_owned())];
+    for number in 1..=60 {
+        talk.push(("Ann", number.to_string()));
+        ann.say(&room.id, &number.to_string()).await;
+    }
+
+    proxy.cut_once();
+    proxy.resume();
+    page.cdp("Page.setWebLifecycleState", json!({ "state": "active" })).await;
+    skip(&page, 600_000).await;
+    show(&page).await;
+    assert_eq!(ann.wait_for_kind("user_joined").await["userId"], "Eve");
+    let talk: Vec<_> = talk.iter().map(|(from, text)| (*from, text.as_str())).collect();
+    page.see_messages(&talk).await;
+    page.see_attribute("connection", "data-state", "online").await;
+    page.see_attribute("room", "data-me", "Eve").await;
+    page.see_members(&["Ann", "Eve"]).await;
+    // Reading goes on where it ended.
+    let behind = "one('unread-line')?.nextElementSibling";
+    page.until_is(&format!("all('message-text', {behind})[0].innerText"), &json!("1")).await;
+    page.until(&format!("{behind}.getBoundingClientRect().top < innerHeight / 2")).await;
+    page.see("new-messages").await;
 }

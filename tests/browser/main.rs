@@ -3,15 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod chromium;
+mod deployment;
 mod devtools;
 mod keyboard;
 mod page;
+mod pretend;
 mod scene;
 
 mod bad_days;
+mod encrypted;
 mod entering;
 mod everyone;
+mod installed;
 mod people;
+mod reading;
 mod talking;
 
 #[path = "../it/support"]

@@ -138,6 +138,14 @@ impl Page {
         self.devtools.events(&self.session, method)
     }
 
+    /// Allows what the person would be asked about: `notifications`, `clipboardReadWrite`…
+    pub async fn grant(&self, what: &str, origin: &str) {
+        let grant = json!({
+            "permissions": [what], "origin": origin, "browserContextId": self.context,
+        });
+        self.devtools.call(None, "Browser.grantPermissions", grant).await.unwrap();
+    }
+
     // Going somewhere
 
     pub async fn goto(&self, url: &str) {

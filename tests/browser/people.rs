@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Page},
+    pretend::{hide, prepare, show, skip},
     scene::{enter, link_to},
     support::Stage,
 };
@@ -15,21 +16,32 @@ async fn a_hidden_tab_is_away_and_comes_back() {
     let watcher = Page::open(&stage.env, DESKTOP).await;
     enter(&watcher, &link_to(&stage, &room), "Watcher").await;
     let page = Page::open(&stage.env, DESKTOP).await;
-    // Headless tabs are never hidden by themselves: the page is told that it is.
-    page.run_first(
-        "globalThis.hide = (hidden) => {
-           Object.defineProperty(document, 'visibilityState',
-             { value: hidden ? 'hidden' : 'visible', configurable: true });
-           Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
-           document.dispatchEvent(new Event('visibilitychange'));
-         }",
-    )
-    .await;
+    prepare(&page).await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
     watcher.see_status("Eve", "online").await;
-    page.eval("hide(true)").await;
+    hide(&page).await;
     watcher.see_status("Eve", "away").await;
-    page.eval("hide(false)").await;
+    show(&page).await;
+    watcher.see_status("Eve", "online").await;
+}
+
+#[tokio::test]
+async fn who_does_nothing_for_two_minutes_is_away_until_a_sign_of_life() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let watcher = Page::open(&stage.env, DESKTOP).await;
+    enter(&watcher, &link_to(&stage, &room), "Watcher").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    prepare(&page).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    watcher.see_status("Eve", "online").await;
+    skip(&page, 119_000).await;
+    page.see_status("Eve", "online").await;
+    skip(&page, 1_000).await;
+    watcher.see_status("Eve", "away").await;
+    let words = "all('member').find((li) => li.dataset.user === 'Eve').innerText";
+    assert!(watcher.eval(words).await.as_str().unwrap().contains("away"), "not by colour alone");
+    page.press("ArrowUp").await;
     watcher.see_status("Eve", "online").await;
 }
 
@@ -38,12 +50,17 @@ async fn who_leaves_is_gone_and_can_come_back() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     let mut ann = stage.member(0, &room, &room.token).await;
+    let watcher = Page::open(&stage.env, DESKTOP).await;
+    enter(&watcher, &link_to(&stage, &room), "Watcher").await;
+    ann.wait_for_kind("user_joined").await;
     let page = Page::open(&stage.env, DESKTOP).await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
     ann.wait_for_kind("user_joined").await;
     page.click("leave").await;
     page.see("left").await;
     ann.wait_for_kind("user_left").await;
+    watcher.see_status("Eve", "left").await;
+    watcher.until("one('notice').innerText === 'Eve left'").await;
     page.click("rejoin").await;
     page.see_attribute("room", "data-me", "Eve").await;
     assert_eq!(ann.wait_for_kind("user_joined").await["userId"], json!("Eve"));

@@ -1,0 +1,83 @@
+//! A deploy as browsers see it: the same address, and from some moment on files of another version.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::support::Http;
+
+/// Hands a node's files on, as version 1 of them or a later one. The page says its version in
+/// `<meta name="version">`, the style sheet in `--version`.
+pub struct Deployment {
+    addr: SocketAddr,
+    version: Arc<AtomicU32>,
+    serving: JoinHandle<()>,
+}
+
+impl Deployment {
+    pub async fn of(node: Http) -> Self {
+        let version = Arc::new(AtomicU32::new(1));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let routes = Router::new().fallback(answer).with_state((node, Arc::clone(&version)));
+        let serving = tokio::spawn(async { axum::serve(listener, routes).await.unwrap() });
+        Self { addr, version, serving }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// From now on every file is of this version.
+    pub fn deploy(&self, version: u32) {
+        self.version.store(version, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn answer(
+    State((node, version)): State<(Http, Arc<AtomicU32>)>,
+    uri: Uri,
+    asked: HeaderMap,
+) -> Response {
+    let file = node.file(uri.path()).await;
+    let (status, mut headers) = (file.status(), file.headers().clone());
+    let version = version.load(Ordering::Relaxed);
+    let body = mark(uri.path(), file.text().await.unwrap(), version);
+    let etag = headers.get(header::ETAG).map_or("", |etag| etag.to_str().unwrap());
+    let etag = format!("\"{}-{version}\"", etag.trim_matches('"'));
+    let is_known = asked.get(header::IF_NONE_MATCH).is_some_and(|known| *known == *etag);
+    headers.insert(header::ETAG, HeaderValue::from_str(&etag).unwrap());
+    headers.remove(header::CONTENT_LENGTH);
+    match is_known {
+        true => (StatusCode::NOT_MODIFIED, headers).into_response(),
+        false => (status, headers, body).into_response(),
+    }
+}
+
+/// A file that says which version it is.
+fn mark(path: &str, body: String, version: u32) -> String {
+    match path {
+        "/" => body
+            .replace("</head>", &format!("<meta name=\"version\" content=\"{version}\"></head>")),
+        "/static/app.css" => format!("{body}\n:root {{ --version: {version}; }}\n"),
+        _ => body,
+    }
+}

@@ -1,0 +1,61 @@
+//! What a test makes a page believe: that nobody looks at it, that time has passed. Headless tabs are
+//! never hidden by themselves, and nobody wants to wait for ten minutes.
+
+use crate::page::Page;
+
+/// `hide(true)` and `hide(false)`: the page is out of sight, and back.
+const HIDING: &str = r#"
+  window.hide = (hidden) => {
+    const state = hidden ? 'hidden' : 'visible';
+    Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
+    Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  };
+"#;
+
+/// `skip(ms)`: the clock is that much later, and timers that are due by then have run.
+const CLOCK: &str = r#"
+  (() => {
+    const { setTimeout, clearTimeout, Date: { now } } = window;
+    const waiting = new Map();
+    let skipped = 0;
+    Date.now = () => now() + skipped;
+    window.setTimeout = (task, ms = 0, ...rest) => {
+      const run = () => { waiting.delete(id); task(...rest); };
+      const id = setTimeout(run, ms);
+      waiting.set(id, { due: Date.now() + ms, run });
+      return id;
+    };
+    window.clearTimeout = (id) => { waiting.delete(id); clearTimeout(id); };
+    window.skip = (ms) => {
+      skipped += ms;
+      const timers = [...waiting].sort(([, a], [, b]) => a.due - b.due);
+      for (const [id, { due, run }] of timers) {
+        if (due > Date.now() || !waiting.has(id)) continue;
+        clearTimeout(id);
+        run();
+      }
+    };
+  })();
+"#;
+
+/// Before its first page: this tab can be hidden, and its time skipped.
+pub async fn prepare(page: &Page) {
+    page.run_first(HIDING).await;
+    page.run_first(CLOCK).await;
+}
+
+/// The person looks elsewhere.
+pub async fn hide(page: &Page) {
+    page.eval("hide(true)").await;
+}
+
+/// The person looks at the page again.
+pub async fn show(page: &Page) {
+    page.eval("hide(false)").await;
+}
+
+/// Time passes on the page.
+pub async fn skip(page: &Page, ms: u64) {
+    page.eval(&format!("skip({ms})")).await;
+}

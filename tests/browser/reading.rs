@@ -1,0 +1,123 @@
+//! Reading: what is unread, who has read it, and what reaches somebody who looks elsewhere.
+
+use serde_json::json;
+
+use crate::{
+    page::{DESKTOP, Page},
+    pretend::{hide, prepare, show},
+    scene::{enter, link_to},
+    support::{Room, Stage},
+};
+
+/// Somebody in the room, whose tab can be hidden.
+async fn reader(stage: &Stage, room: &Room, name: &str) -> Page {
+    let page = Page::open(&stage.env, DESKTOP).await;
+    prepare(&page).await;
+    enter(&page, &link_to(stage, room), name).await;
+    page.see_attribute("connection", "data-state", "online").await;
+    page
+}
+
+#[tokio::test]
+async fn a_hidden_tab_counts_in_its_title_what_came_until_it_is_seen() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = stage.member(0, &room, &room.token).await;
+    let page = reader(&stage, &room, "Eve").await;
+    page.until_is("document.title", &json!("Ann · linkroom")).await;
+    hide(&page).await;
+    ann.say(&room.id, "the first words in an empty room").await;
+    page.until_is("document.title", &json!("(1) Ann · linkroom")).await;
+    ann.say(&room.id, "and more").await;
+    page.until_is("document.title", &json!("(2) Ann · linkroom")).await;
+    show(&page).await;
+    page.until_is("document.title", &json!("Ann · linkroom")).await;
+    ann.say(&room.id, "seen at once").await;
+    page.until("all('message').length === 3").await;
+    page.until_is("document.title", &json!("Ann · linkroom")).await;
+}
+
+#[tokio::test]
+async fn a_hidden_tab_shows_a_notification_where_that_is_wanted() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = stage.member(0, &room, &room.token).await;
+    let page = reader(&stage, &room, "Eve").await;
+    page.grant("notifications", stage.http().base()).await;
+    page.see_attribute("notify", "aria-pressed", "false").await;
+    page.click("notify").await;
+    page.see_attribute("notify", "aria-pressed", "true").await;
+    page.eval("navigator.serviceWorker.ready.then(() => 0)").await;
+
+    let shown = "navigator.serviceWorker.getRegistration()\
+                 .then((worker) => worker.getNotifications())\
+                 .then((list) => list.map(({ title, body }) => [title, body]))";
+    ann.say(&room.id, "you are looking").await;
+    page.until("all('message').length === 1").await;
+    hide(&page).await;
+    ann.say(&room.id, "psst").await;
+    page.until_is(shown, &json!([["Ann", "psst"]])).await;
+
+    page.click("notify").await;
+    page.see_attribute("notify", "aria-pressed", "false").await;
+    ann.say(&room.id, "not wanted any more").await;
+    page.until("all('message').length === 3").await;
+    assert_eq!(page.eval(shown).await, json!([["Ann", "psst"]]));
+}
+
+#[tokio::test]
+async fn a_line_stands_before_what_came_while_nobody_looked() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = stage.member(0, &room, &room.token).await;
+    let page = reader(&stage, &room, "Eve").await;
+    ann.say(&room.id, "seen").await;
+    page.until("all('message').length === 1").await;
+    assert_eq!(page.eval("all('unread-line').length").await, 0);
+    hide(&page).await;
+    ann.say(&room.id, "missed").await;
+    ann.say(&room.id, "missed too").await;
+    page.until("all('message').length === 3").await;
+    show(&page).await;
+    let behind = "one('unread-line')?.nextElementSibling.querySelector('[data-testid=message-text]')\
+                  .textContent";
+    page.until_is(behind, &json!("missed")).await;
+    page.say("an answer").await;
+    page.until("all('unread-line').length === 0").await;
+}
+
+#[tokio::test]
+async fn a_line_stands_before_what_came_since_the_last_visit() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = stage.member(0, &room, &room.token).await;
+    let page = reader(&stage, &room, "Eve").await;
+    ann.say(&room.id, "seen").await;
+    ann.wait_for_kind("read").await;
+    page.goto("about:blank").await;
+    ann.say(&room.id, "missed").await;
+    page.goto(&link_to(&stage, &room)).await;
+    let behind = "one('unread-line')?.nextElementSibling.innerText.includes('missed')";
+    page.until(behind).await;
+}
+
+#[tokio::test]
+async fn a_message_shows_who_has_read_up_to_it() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = stage.member(0, &room, &room.token).await;
+    let alice = reader(&stage, &room, "Alice").await;
+    let bob = reader(&stage, &room, "Bob").await;
+    alice.say("first").await;
+    let readers = "all('message').map((li) => all('read-by', li)[0]?.dataset.names ?? '')";
+    alice.until_is(readers, &json!(["Bob"])).await;
+    hide(&bob).await;
+    alice.say("second").await;
+    ann.wait_for("the message", |frame| frame["text"] == "second").await;
+    bob.until("all('message').length === 2").await;
+    alice.until_is(readers, &json!(["Bob", ""])).await;
+    show(&bob).await;
+    alice.until_is(readers, &json!(["", "Bob"])).await;
+    let label = alice.eval("one('read-by').getAttribute('aria-label')").await;
+    assert_eq!(label, "Read by Bob");
+}
