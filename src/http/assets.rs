@@ -9,6 +9,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use data_encoding::HEXLOWER;
 use flate2::{Compression, write::GzEncoder};
 use rust_embed::{Embed, EmbeddedFile};
 
@@ -46,7 +47,7 @@ struct Form {
 impl Asset {
     fn new(file: EmbeddedFile) -> Self {
         let hash = file.metadata.sha256_hash();
-        let hash: String = hash.iter().take(ETAG_BYTES).map(|byte| format!("{byte:02x}")).collect();
+        let hash = HEXLOWER.encode(&hash[..ETAG_BYTES]);
         let body = match file.data {
             Cow::Borrowed(bytes) => Bytes::from_static(bytes),
             Cow::Owned(bytes) => bytes.into(),
