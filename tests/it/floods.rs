@@ -156,3 +156,26 @@ async fn a_flooded_room_does_not_delay_another() {
     let (taken, refused) = answers(&mut shouting, 3000).await;
     assert_eq!((taken, refused), (3000, 0));
 }
+
+#[tokio::test]
+async fn a_crowd_that_joins_one_room_does_not_delay_another() {
+    const CROWD: usize = 300;
+    let settings = [("MESSAGES_PER_SECOND", "1000"), ("REQUESTS_PER_SECOND", "10000")];
+    let stage = Stage::new(1, &settings).await;
+    let (loud, quiet) = (stage.room("loud").await, stage.room("quiet").await);
+    let mut talking = stage.member(0, &quiet, &quiet.token).await;
+    let joining = (0..CROWD).map(|number| {
+        let name = format!("guest {number}");
+        let (stage, loud) = (&stage, &loud);
+        async move { stage.member(0, loud, &name).await }
+    });
+    let talk = async {
+        for _ in 0..30 {
+            let said = talking.say(&quiet.id, "hello");
+            within(std::time::Duration::from_secs(2), "an answer in a quiet room", said).await;
+        }
+    };
+    let (crowd, ()) = tokio::join!(futures_util::future::join_all(joining), talk);
+    assert_eq!(crowd.len(), CROWD);
+    assert_eq!(stage.members_in_redis(&loud).len(), CROWD + 1, "the creator is shown as well");
+}
