@@ -12,6 +12,8 @@ use crate::{
     support::{Proxy, Stage},
 };
 
+/// From a request to its answer, at the least.
+const ROUND_TRIP: Duration = Duration::from_millis(1500);
 /// What the page and its style sheet say about their versions.
 const VERSIONS: &str = "[document.querySelector('meta[name=version]')?.content, \
                         getComputedStyle(document.documentElement).getPropertyValue('--version')]";
@@ -101,23 +103,17 @@ async fn a_room_opens_without_a_network_and_what_is_written_there_is_sent_once()
     assert_eq!(stage.redis.stream_ids(room_of(&link)).len(), 3);
 }
 
-/// Round trips are what costs on a slow network. The best of some first visits is what counts: a
-/// busy machine makes the others slower, but one round trip more would make all of them so.
+/// Round trips are what costs on a slow network, so they are counted: each takes far longer here than
+/// a busy machine needs for everything else. `npm run measure` in tests/web says how long it takes.
 #[tokio::test]
-async fn a_first_visit_over_fast_3g_is_usable_within_a_second() {
+async fn a_first_visit_is_usable_after_three_round_trips_and_is_small() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     for (link, id) in [(link_to(&stage, &room), "nickname"), (stage.http().base().into(), "name")] {
-        let mut best = Duration::MAX;
-        for _ in 0..5 {
-            let (usable, bytes) = first_visit(&stage, &link, id).await;
-            assert!(bytes < 60_000.0, "{link}: {bytes} bytes");
-            best = best.min(usable);
-            if best < Duration::from_secs(1) {
-                break;
-            }
-        }
-        assert!(best < Duration::from_secs(1), "{link}: {best:?}");
+        let (usable, bytes) = first_visit(&stage, &link, id).await;
+        println!("{link}: usable after {usable:?}, {bytes} bytes");
+        assert!(bytes < 60_000.0, "{link}: {bytes} bytes");
+        assert!(usable < ROUND_TRIP * 4, "{link}: {usable:?}");
     }
 }
 
@@ -130,7 +126,7 @@ async fn first_visit(stage: &Stage, link: &str, id: &str) -> (Duration, f64) {
          }}).observe(document, {{ childList: true, subtree: true }})"
     ))
     .await;
-    page.set_network(false, 150, 1_600_000 / 8).await;
+    page.set_network(false, ROUND_TRIP.as_millis() as u32, 1_600_000 / 8).await;
     page.goto(link).await;
     let usable = page.until("window.usable").await.as_f64().unwrap();
     let loaded = page.events("Network.loadingFinished");

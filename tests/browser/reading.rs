@@ -72,7 +72,7 @@ async fn a_line_stands_before_what_came_while_nobody_looked() {
     let mut ann = stage.member(0, &room, &room.token).await;
     let page = reader(&stage, &room, "Eve").await;
     ann.say(&room.id, "seen").await;
-    page.until("all('message').length === 1").await;
+    ann.wait_for_kind("read").await;
     assert_eq!(page.eval("all('unread-line').length").await, 0);
     hide(&page).await;
     ann.say(&room.id, "missed").await;
