@@ -239,7 +239,10 @@ impl Reader {
             Incoming::Binary => self.refuse(BadFrame::unreadable(Problem::Binary)),
             Incoming::Ping(payload) => {
                 self.client.handle.heard();
-                self.client.handle.push(codec::pong(payload));
+                // One too many is not answered: who floods waits for nothing.
+                if self.check_limit().is_ok() {
+                    self.client.handle.push(codec::pong(payload));
+                }
             }
             Incoming::Pong => self.client.handle.heard(),
             Incoming::Close(code) => self.closes = Some(code),
@@ -254,8 +257,7 @@ impl Reader {
             Err(bad) => return self.refuse(bad),
         };
         self.bad_frames = 0;
-        if let Err(error) = self.frame_limit.check() {
-            self.client.app.metrics.turned_away(Limit::Frames);
+        if let Err(error) = self.check_limit() {
             return self.client.answer_error(&error, &frame.echo());
         }
         if let ClientFrame::Ping { status, read, .. } = &frame {
@@ -268,8 +270,15 @@ impl Reader {
         self.pending.push_back(Request::Frame(frame));
     }
 
+    /// Counts one frame, whatever it is.
+    fn check_limit(&self) -> Result<(), Error> {
+        let count = |_: &Error| self.client.app.metrics.turned_away(Limit::Frames);
+        self.frame_limit.check().inspect_err(count)
+    }
+
     fn refuse(&mut self, bad: BadFrame) {
-        let error = Error::invalid(bad.field, bad.problem);
+        let too_many = self.check_limit().err();
+        let error = too_many.unwrap_or_else(|| Error::invalid(bad.field, bad.problem));
         self.client.answer_error(&error, &Echo { room_id: bad.room_id, key: bad.key });
         if !bad.unreadable {
             self.bad_frames = 0;
