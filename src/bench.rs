@@ -20,6 +20,7 @@ use clap::Parser;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::{sync::watch, task::JoinSet};
 
+use crate::files;
 use latency::Latencies;
 use report::Report;
 use target::Target;
@@ -110,6 +111,8 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
             Err(error) => error.exit(),
         };
     let json = options.json;
+    // Where it may not, the connections say so.
+    let _ = files::allow_many();
     let report = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime.block_on(run(options)),
         Err(error) => Err(error.into()),

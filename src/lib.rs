@@ -14,6 +14,7 @@ pub mod bench;
 pub mod chain;
 pub mod error;
 pub mod fanout;
+pub mod files;
 pub mod heartbeat;
 pub mod http;
 pub mod i18n;

@@ -1,4 +1,4 @@
-//! Floods that a node turns away by itself: requests, rooms, guesses and connections of one
+//! Floods that a node turns away by itself: requests, rooms, guesses, connections and sockets of one
 //! address, frames of one connection. What a user may send is counted in Redis instead, for all
 //! nodes together.
 
@@ -19,6 +19,7 @@ use governor::{
     middleware::NoOpMiddleware,
     state::{InMemoryState, NotKeyed},
 };
+use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use crate::{
@@ -37,6 +38,8 @@ pub enum Limit {
     Requests,
     /// `CONNECTIONS_PER_IP`
     Connections,
+    /// `SOCKETS_PER_IP`
+    Sockets,
     /// `ROOMS_PER_MINUTE`
     Rooms,
     /// `MISSES_PER_MINUTE`
@@ -55,9 +58,10 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit that is counted.
-    pub const ALL: [Limit; 9] = [
+    pub const ALL: [Limit; 10] = [
         Limit::Requests,
         Limit::Connections,
+        Limit::Sockets,
         Limit::Rooms,
         Limit::Misses,
         Limit::Frames,
@@ -72,6 +76,7 @@ impl Limit {
         match self {
             Limit::Requests => "requests",
             Limit::Connections => "connections",
+            Limit::Sockets => "sockets",
             Limit::Rooms => "rooms",
             Limit::Misses => "misses",
             Limit::Frames => "frames",
@@ -90,20 +95,23 @@ pub struct Limits {
     misses: Buckets,
     /// Those that missed too often, and until when they may look for nothing.
     blocked: Mutex<HashMap<IpAddr, Instant>>,
-    connections: Arc<Connections>,
+    connections: Arc<Held>,
+    sockets: Arc<Held>,
+    /// Each of them stands for many, and sees to their sockets itself.
+    proxies: Vec<IpNet>,
 }
 
 impl Limits {
     /// Limits as the settings give them.
     pub fn new(settings: &Settings) -> Self {
-        let connections =
-            Connections { max: settings.connections_per_ip, open: Mutex::new(HashMap::new()) };
         Self {
             requests: Buckets::new(Quota::per_second(count(settings.requests_per_second))),
             rooms: Buckets::new(Quota::per_minute(count(settings.rooms_per_minute))),
             misses: Buckets::new(Quota::per_minute(count(settings.misses_per_minute))),
             blocked: Mutex::default(),
-            connections: Arc::new(connections),
+            connections: Held::at_most(settings.connections_per_ip),
+            sockets: Held::at_most(settings.sockets_per_ip),
+            proxies: settings.trusted_proxies.clone(),
         }
     }
 
@@ -151,20 +159,24 @@ impl Limits {
         }
     }
 
-    /// Takes one of the connections that an address may hold; dropping the permit gives it back.
+    /// Takes one of the WebSockets that an address may hold; dropping the permit gives it back.
     ///
     /// # Errors
     /// [`Code::RateLimited`] when the address holds all of them.
-    pub fn open_connection(&self, ip: IpAddr) -> Result<ConnectionPermit, Error> {
-        let holder = holder(ip);
-        let mut open = self.connections.open.lock();
-        let count = open.entry(holder).or_insert(0);
-        if *count >= self.connections.max {
-            return Err(Code::RateLimited.into());
+    pub fn open_connection(&self, ip: IpAddr) -> Result<Permit, Error> {
+        self.connections.take(ip).ok_or(Code::RateLimited.into())
+    }
+
+    /// Takes one of the sockets that a peer may hold which are no WebSockets (yet).
+    ///
+    /// # Errors
+    /// [`Code::RateLimited`] when the peer holds all of them.
+    pub fn open_socket(&self, peer: IpAddr) -> Result<Option<Permit>, Error> {
+        let peer = peer.to_canonical();
+        if self.proxies.iter().any(|network| network.contains(&peer)) {
+            return Ok(None);
         }
-        *count += 1;
-        drop(open);
-        Ok(ConnectionPermit { connections: Arc::clone(&self.connections), holder })
+        self.sockets.take(peer).map(Some).ok_or(Code::RateLimited.into())
     }
 }
 
@@ -190,25 +202,42 @@ impl Buckets {
     }
 }
 
-/// Connections that are open, by address.
-struct Connections {
+/// What addresses hold at the moment, of which each may hold so many.
+struct Held {
     max: usize,
-    open: Mutex<HashMap<IpAddr, usize>>,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// One connection of an address, until it is dropped.
-pub struct ConnectionPermit {
-    connections: Arc<Connections>,
+impl Held {
+    fn at_most(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, by_address: Mutex::default() })
+    }
+
+    fn take(self: &Arc<Self>, ip: IpAddr) -> Option<Permit> {
+        let holder = holder(ip);
+        let mut held = self.by_address.lock();
+        let count = held.entry(holder).or_insert(0);
+        if *count >= self.max {
+            return None;
+        }
+        *count += 1;
+        Some(Permit { held: Arc::clone(self), holder })
+    }
+}
+
+/// One of what an address holds, until it is dropped.
+pub struct Permit {
+    held: Arc<Held>,
     holder: IpAddr,
 }
 
-impl Drop for ConnectionPermit {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut open = self.connections.open.lock();
-        if let Some(count) = open.get_mut(&self.holder) {
+        let mut held = self.held.by_address.lock();
+        if let Some(count) = held.get_mut(&self.holder) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&self.holder);
+                held.remove(&self.holder);
             }
         }
     }
@@ -309,8 +338,17 @@ mod tests {
         assert!(limits.open_connection(ip(1)).is_err());
         assert!(limits.open_connection(ip(2)).is_ok());
         drop(permit);
-        assert!(limits.connections.open.lock().is_empty());
+        assert!(limits.connections.by_address.lock().is_empty());
         assert!(limits.open_connection(ip(1)).is_ok());
+    }
+
+    #[test]
+    fn a_proxy_may_hold_as_many_sockets_as_it_likes() {
+        let limits = limits(&["--sockets-per-ip=1", "--trusted-proxies=127.0.0.2"]);
+        let _first = limits.open_socket(ip(1)).ok().unwrap();
+        assert!(limits.open_socket(ip(1)).is_err());
+        let _proxy =
+            [limits.open_socket(ip(2)).ok().unwrap(), limits.open_socket(ip(2)).ok().unwrap()];
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use linkroom::{
-    bench,
+    bench, files,
     node::{Leave, Node},
     redis::child,
     settings::{Refusal, Settings},
@@ -14,7 +14,7 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use tracing::info;
+use tracing::{info, warn};
 
 /// glibc's allocator takes a quarter of the time where messages are many, and keeps what a burst
 /// needed. Without huge pages, which double what quiet connections take.
@@ -53,6 +53,9 @@ fn refuse(line: &str) -> ExitCode {
 #[tokio::main]
 async fn run(settings: Settings) -> anyhow::Result<()> {
     telemetry::init(&settings)?;
+    if let Err(error) = files::allow_many() {
+        warn!(%error, "no more files may be open than before");
+    }
     let address = settings.listen_addr;
     let listener = TcpListener::bind(address)
         .await

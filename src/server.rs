@@ -1,15 +1,18 @@
 //! The listener: accepts connections and hands each to the router.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
-
-use axum::{Router, body::Body, extract::ConnectInfo};
-use hyper::{Request, body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
+
+use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
+use hyper::{Request, body::Incoming, server::conn::http1::Builder, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
@@ -17,16 +20,14 @@ use crate::{app::App, limits::Limit};
 
 /// After a failed accept (too many open files, usually) it is tried again this much later.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// For whoever holds too many sockets: no more is known of the request than that it is one too many.
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\n\
+    content-length: 0\r\nconnection: close\r\n\r\n";
 
 /// Accepts connections until `stop`, then waits until the requests in hand are answered. WebSocket
 /// connections are not waited for: they are the registry's.
 pub async fn serve(listener: TcpListener, router: Router, app: App, stop: CancellationToken) {
-    let mut http = Builder::new(TokioExecutor::new()).http1_only();
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(app.settings.header_timeout)
-        .max_buf_size(app.settings.max_header_bytes);
-    let requests = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -34,20 +35,8 @@ pub async fn serve(listener: TcpListener, router: Router, app: App, stop: Cancel
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = http.serve_connection_with_upgrades(
-                    io(stream),
-                    service_fn(hand_to(router.clone(), peer)),
-                );
-                let connection = requests.watch(connection.into_owned());
-                let metrics = app.metrics.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        debug!(%error, "connection ended badly");
-                        if let Some(limit) = limit_behind(&*error) {
-                            metrics.turned_away(limit);
-                        }
-                    }
-                });
+                let connection = talk(stream, peer, router.clone(), app.clone(), stop.clone());
+                connections.spawn(connection);
             }
             Err(error) => {
                 warn!(%error, "not accepted");
@@ -56,14 +45,56 @@ pub async fn serve(listener: TcpListener, router: Router, app: App, stop: Cancel
         }
     }
     drop(listener);
-    requests.shutdown().await;
+    connections.close();
+    connections.wait().await;
 }
 
-/// The limit that ended a connection, if one did.
-fn limit_behind(error: &(dyn std::error::Error + 'static)) -> Option<Limit> {
-    let error = error.downcast_ref::<hyper::Error>()?;
+/// Answers the requests of one connection, until it ends or becomes a WebSocket.
+async fn talk(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    app: App,
+    stop: CancellationToken,
+) {
+    let Ok(_permit) = app.limits.open_socket(peer.ip()) else {
+        app.metrics.turned_away(Limit::Sockets);
+        // Where it does not fit into an empty buffer, nobody waits for it.
+        let _ = stream.try_write(TOO_MANY);
+        return;
+    };
+    let mut http = Builder::new();
+    http.timer(TokioTimer::new())
+        // Counts from the first moment, so that silence is no way to hold a socket.
+        .header_read_timeout(app.settings.header_timeout)
+        .max_buf_size(app.settings.max_header_bytes);
+    let asked = AtomicBool::new(false);
+    let answer = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
+        hand_to(router.clone(), peer, request)
+    });
+    let connection = http.serve_connection(io(stream), answer);
+    let mut connection = pin!(connection.with_upgrades());
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "connection ended badly");
+        if let Some(limit) = limit_behind(&error, asked.into_inner()) {
+            app.metrics.turned_away(limit);
+        }
+    }
+}
+
+/// The limit that ended a connection, if one did. One that was asked on, and then was quiet, is how
+/// browsers leave them.
+fn limit_behind(error: &hyper::Error, asked: bool) -> Option<Limit> {
     match () {
-        () if error.is_timeout() => Some(Limit::HeaderTime),
+        () if error.is_timeout() => (!asked).then_some(Limit::HeaderTime),
         () if error.is_parse_too_large() => Some(Limit::HeaderSize),
         () => None,
     }
@@ -76,18 +107,12 @@ fn io(stream: TcpStream) -> TokioIo<TcpStream> {
     TokioIo::new(stream)
 }
 
-fn hand_to(
+async fn hand_to(
     router: Router,
     peer: SocketAddr,
-) -> impl Fn(
-    Request<Incoming>,
-) -> futures_util::future::BoxFuture<'static, Result<axum::response::Response, Infallible>> {
-    move |request| {
-        let router = router.clone();
-        Box::pin(async move {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            router.oneshot(request).await
-        })
-    }
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(ConnectInfo(peer));
+    router.oneshot(request).await
 }

@@ -161,6 +161,11 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 20_000, value_parser = at_least_one)]
     pub connections_per_ip: usize,
 
+    /// Sockets that one address may hold on which it asks, or asks nothing yet; WebSockets and those
+    /// of TRUSTED_PROXIES do not count
+    #[arg(long, env, default_value_t = 5000, value_parser = at_least_one)]
+    pub sockets_per_ip: usize,
+
     /// Rooms that one address may make each minute
     #[arg(long, env, default_value_t = 10_000, value_parser = at_least_one)]
     pub rooms_per_minute: usize,

@@ -18,7 +18,7 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
+use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 use tokio::net::TcpStream;
 
@@ -93,7 +93,7 @@ fn accept_key(parts: &Parts) -> Option<HeaderValue> {
 
 /// The bare socket, and what was read of it beyond the request.
 fn socket(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
-    let parts = downcast::<TokioIo<TcpStream>>(upgraded).ok()?;
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
     // Copied, as hyper's buffer is large and would live as long as what is in it.
     Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
