@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test chaos bench audit setup build fmt lint web compose asyncapi readme settings-table
+.PHONY: help run test chaos bench flood audit setup build fmt lint web compose asyncapi readme settings-table
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -28,6 +28,10 @@ bench: ## Measure CPU, memory and latency beside a bare floor server, in under 5
 	@scripts/setup.sh run
 	cargo build --locked --release
 	cd benches && cargo run --locked --release -- --linkroom ../target/release/linkroom --out ../target/bench
+
+flood: ## Flood a node, and measure what others notice of it
+	@scripts/setup.sh test
+	cargo test --locked --release --test ops -- --ignored --nocapture figures_of_a_flood
 
 # Asks for the advisory database, so it needs the network.
 audit: ## Check the licences, sources and known faults of what is built in

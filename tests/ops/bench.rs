@@ -15,13 +15,15 @@ use crate::{
 /// Users, ten to a room, who talk a lot.
 const SIXTY: [&str; 4] = ["--connections=60", "--rooms=6", "--rate=120", "--json"];
 
-fn bench(url: &str, arguments: &[&str]) -> Child {
+/// Starts the load test.
+pub fn bench(url: &str, arguments: &[&str]) -> Child {
     let mut command = guarded(PROGRAM);
     command.args(["bench", "--url", url]).args(arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-async fn report(child: Child) -> Output {
+/// Waits until it is over.
+pub async fn report(child: Child) -> Output {
     tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap()
 }
 

@@ -8,6 +8,7 @@ mod asyncapi;
 mod audit;
 mod balancer;
 mod bench;
+mod flood;
 mod logs;
 mod metrics;
 mod monitoring;

@@ -1,0 +1,172 @@
+//! A flood of every kind, from an address of its own and at a rate that leaves the machine some
+//! time, as both ends of it run there.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+
+/// Where it comes from. Whoever is flooded sits at another address.
+pub const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+/// Sockets that are never asked on, half of them with part of a header that goes on for ever.
+pub const HALF_OPEN: usize = 1000;
+/// Bytes of a frame that is announced, and sent as far as the node takes it.
+const HUGE: usize = 20 << 20;
+/// Frames of one connection that are none.
+const GARBAGE: usize = 250;
+/// Tokens of one connection that are wrong.
+const GUESSES: usize = 25;
+/// How long the node may take to answer, or to hang up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A flood; ends when it is dropped.
+pub struct Flood {
+    tasks: JoinSet<()>,
+    /// Frames that are none, so far.
+    pub garbage: Arc<AtomicUsize>,
+}
+
+impl Flood {
+    /// Begins to flood a node, on which there is this room.
+    pub fn start(node: SocketAddr, room: &str) -> Self {
+        let mut flood = Self { tasks: JoinSet::new(), garbage: Arc::default() };
+        let tasks = &mut flood.tasks;
+        for number in 0..HALF_OPEN {
+            tasks.spawn(again(5, async move || hold(node, number % 2 == 0).await));
+        }
+        let garbage = flood.garbage.clone();
+        tasks.spawn(again(20, async move || spoil(node, &garbage).await));
+        tasks.spawn(again(5, async move || oversize(node).await));
+        let room = room.to_owned();
+        tasks.spawn(again(20, async move || guess(node, &room).await));
+        tasks.spawn(again(20, async move || crowd(node).await));
+        tasks.spawn(again(100, async move || {
+            ask(node, "/api/rooms/nosuchroom00", "").await;
+        }));
+        tasks.spawn(again(100, async move || {
+            ask(node, "/api/rooms", r#"{"creatorName":"flood"}"#).await;
+        }));
+        flood
+    }
+}
+
+/// Does it so many times a second, one after the other.
+async fn again(a_second: u32, act: impl AsyncFn()) {
+    let mut ticks = interval(Duration::from_secs(1) / a_second);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // The node may hang up whenever it likes.
+        let _ = timeout(PATIENCE, act()).await;
+    }
+}
+
+async fn connect(node: SocketAddr) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.bind((FROM, 0).into()).ok()?;
+    socket.connect(node).await.ok()
+}
+
+async fn websocket(node: SocketAddr) -> Option<WebSocketStream<TcpStream>> {
+    let stream = connect(node).await?;
+    Some(client_async(format!("ws://{node}/ws"), stream).await.ok()?.0)
+}
+
+/// Holds a socket until the node hangs up: in silence, or with a header a byte at a time.
+async fn hold(node: SocketAddr, speaks: bool) {
+    let Some(mut socket) = connect(node).await else { return };
+    if !speaks {
+        let _ = socket.read(&mut [0]).await;
+        return;
+    }
+    let mut header = b"GET /ws HTTP/1.1\r\nx-slow: ".to_vec();
+    while socket.write_all(&header).await.is_ok() {
+        header = b"a".to_vec();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Frames that are none, all at once, and never so many in a row that the node hangs up; at last as
+/// many.
+async fn spoil(node: SocketAddr, count: &AtomicUsize) {
+    let Some(mut socket) = websocket(node).await else { return };
+    for number in 0..GARBAGE {
+        let garbage = match number % 3 {
+            0 => Message::text("{\"t\":"),
+            1 => Message::binary(vec![0xff; 100]),
+            _ => Message::text("[".repeat(1000)),
+        };
+        let _ = socket.feed(garbage).await;
+        if number % 9 == 8 && number < GARBAGE - 20 {
+            let _ = socket.feed(Message::text("{\"t\":\"ping\"}")).await;
+        }
+    }
+    if socket.flush().await.is_ok() {
+        count.fetch_add(GARBAGE, Ordering::Relaxed);
+    }
+    while let Some(Ok(_)) = socket.next().await {}
+}
+
+/// A frame that is far too large.
+async fn oversize(node: SocketAddr) {
+    let Some(mut socket) = websocket(node).await else { return };
+    let _ = socket.send(Message::binary(vec![0; HUGE])).await;
+}
+
+/// Wrong tokens.
+async fn guess(node: SocketAddr, room: &str) {
+    let Some(mut socket) = websocket(node).await else { return };
+    for number in 0..GUESSES {
+        let token = format!("lr_YWxpY2U.{number:022}");
+        let join = json!({ "t": "join", "roomId": room, "token": token }).to_string();
+        let _ = socket.send(Message::text(join)).await;
+    }
+    for _ in 0..GUESSES {
+        let _ = socket.next().await;
+    }
+}
+
+/// Comes into a room that it made and goes, again and again.
+async fn crowd(node: SocketAddr) {
+    let Some(answer) = ask(node, "/api/rooms", r#"{"creatorName":"flood"}"#).await else { return };
+    let Some((_, rest)) = answer.split_once("\"roomId\":\"") else { return };
+    let room = rest.split('"').next().unwrap_or_default();
+    let Some(mut socket) = websocket(node).await else { return };
+    for number in 0..10 {
+        let join = json!({ "t": "join", "roomId": room, "token": format!("guest {number}") });
+        let leave = json!({ "t": "leave", "roomId": room });
+        for frame in [join, leave] {
+            let _ = socket.send(Message::text(frame.to_string())).await;
+        }
+        let _ = socket.next().await;
+    }
+}
+
+/// One request, with a body where there is one, on a connection of its own.
+async fn ask(node: SocketAddr, path: &str, body: &str) -> Option<String> {
+    let mut socket = connect(node).await?;
+    let method = if body.is_empty() { "GET" } else { "POST" };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {node}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
+}
