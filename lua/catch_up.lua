@@ -2,7 +2,7 @@
 -- KEYS 2: 1 room, 2 messages
 -- ARGV 2: 1 last message id delivered, 2 messages wanted at most
 -- RETURNS {'OK', '1' if messages in between are no longer kept else '0', messages oldest first, as
---          XRANGE gives them}
+--          XRANGE gives them, in MessagePack}
 -- PROMISE 2: a message that the subscription lost is found in the stream.
 local room, messages, after, wanted = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 
@@ -16,4 +16,4 @@ if #found > 0 then
   local secret = redis.call('HGET', room, 'secret') or ''
   trimmed = #kept == 0 and not follows(secret, after, first) and not follows(secret, '0-0', first)
 end
-return {'OK', trimmed and '1' or '0', found}
+return {'OK', trimmed and '1' or '0', cmsgpack.pack(found)}

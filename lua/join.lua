@@ -11,7 +11,7 @@
 --          16 this node's channel, 17 the fence's tag
 -- RETURNS {'OK', members (JSON), away (JSON), creator, createdAt (ms), '1' if encrypted else '0',
 --          the room's secret, joinedAt (ms), last message id, events counted, '1' if there are more messages else '0',
---          messages oldest first, as XRANGE gives them},
+--          messages oldest first, as XRANGE gives them, in MessagePack},
 --          {'ROOM_NOT_FOUND'}, {'NAME_TAKEN'}, {'INVALID_TOKEN'} or {'ROOM_FULL'}
 -- PUBLISHES user_joined, once per user; presence; user_left of lapsed members; a fence to the node
 -- PROMISE 2: the fence parts what the snapshot holds from what the connection gets afterwards.
@@ -51,4 +51,4 @@ local messages, more = history(secret, room.messages, since, latest, most)
 local at = tip(room.messages, facts[5])
 local events = fence(room, node, ARGV[17], at)
 return {'OK', members, away, facts[1], facts[2], facts[3] and '1' or '0', secret,
-  redis.call('HGET', session, 'joinedAt'), at, events, more, messages}
+  redis.call('HGET', session, 'joinedAt'), at, events, more, cmsgpack.pack(messages)}

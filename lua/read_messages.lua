@@ -3,7 +3,7 @@
 -- ARGV 3: 1 'before' or 'after', 2 a message id, or '+' with 'before' for the newest page,
 --         3 messages wanted
 -- RETURNS {'OK', '1' if there are more that way else '0', messages oldest first, as XRANGE gives
---          them} or {'ROOM_NOT_FOUND'}
+--          them, in MessagePack} or {'ROOM_NOT_FOUND'}
 -- PROMISE 2: the ids are the cursor, so pages neither overlap nor skip.
 local room, messages = KEYS[1], KEYS[2]
 local way, from, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -26,4 +26,4 @@ if way == 'before' then
     found[i], found[#found + 1 - i] = found[#found + 1 - i], found[i]
   end
 end
-return {'OK', more and '1' or '0', found}
+return {'OK', more and '1' or '0', cmsgpack.pack(found)}

@@ -1,9 +1,10 @@
 //! How arguments and answers of scripts are written: words and decimals, so that `redis-cli
-//! MONITOR` stays readable.
+//! MONITOR` stays readable, and lists of messages in MessagePack.
 
-use std::time::Duration;
+use std::{borrow::Cow, fmt, time::Duration};
 
 use fred::prelude::Value;
+use serde::{Deserialize, Deserializer, de::Visitor};
 
 use super::types::Beat;
 use crate::{
@@ -108,26 +109,55 @@ impl Reply {
         self.rest.map(user).collect()
     }
 
+    /// Stream entries in MessagePack: Redis writes one string sooner than a list for each entry, and
+    /// its client reads it much sooner.
     pub fn messages(&mut self, room: &RoomId) -> Result<Vec<Message>, Error> {
-        let Some(Value::Array(entries)) = self.rest.next() else { return Ok(Vec::new()) };
+        let packed = self.rest.next().ok_or_else(odd)?;
+        let packed = packed.as_bytes().ok_or_else(odd)?;
+        let entries: Vec<Entry<'_>> = rmp_serde::from_slice(packed).map_err(|_| odd())?;
         entries.into_iter().map(|entry| message(room, entry).ok_or_else(odd)).collect()
+    }
+}
+
+/// The id of a stream's entry, and its fields, each name followed by its value.
+type Entry<'a> = (Text<'a>, Vec<Text<'a>>);
+
+/// What somebody stored as text; where it is none, it is read as well as it can be.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(text.into()))
+            }
+
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Text<'de>, E> {
+                Ok(Text(String::from_utf8_lossy(bytes)))
+            }
+        }
+        from.deserialize_str(Reader)
     }
 }
 
 /// Decodes one stream entry. Entries that somebody added by hand may lack a field: what is missing
 /// is empty.
-fn message(room: &RoomId, entry: Value) -> Option<Message> {
-    let Value::Array(entry) = entry else { return None };
-    let [id, Value::Array(fields)] = <[Value; 2]>::try_from(entry).ok()? else { return None };
-    let id = id.as_str()?.parse().ok()?;
+fn message(room: &RoomId, (id, fields): Entry<'_>) -> Option<Message> {
+    let id = id.0.parse().ok()?;
     let (mut from, mut text, mut key) = (String::new(), String::new(), None);
-    let mut fields = fields.into_iter();
+    let mut fields = fields.into_iter().map(|text| text.0);
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-        let value = value.as_str_lossy()?.into_owned();
-        match &*name.as_str_lossy()? {
-            "from" => from = value,
-            "text" => text = value,
-            "key" => key = Some(value),
+        match &*name {
+            "from" => from = value.into_owned(),
+            "text" => text = value.into_owned(),
+            "key" => key = Some(value.into_owned()),
             _ => {}
         }
     }
