@@ -1,6 +1,6 @@
 -- The heartbeat of one room from one node: keeps the members alive whose connections were heard,
 -- clears those that lapsed, and tells the node how far the room has come.
--- KEYS 5: 1 room, 2 members, 3 deadlines, 4 messages, 5 returning
+-- KEYS 6: 1 room, 2 members, 3 deadlines, 4 messages, 5 returning, 6 roster
 -- DERIVED from ARGV 3: session and presence of the users named and of members that lapsed
 -- ARGV 8 and on: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms),
 --          5 session TTL (ms), 6 room TTL (ms), 7 this node's channel, 8 the fence's tag; then for
@@ -13,46 +13,72 @@
 -- clears the users of a node that died. PROMISE 5: where Redis was away for longer than a presence
 -- lasts, the members expired with nobody told that they left; they return without join events.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
-  id = ARGV[1], chan = ARGV[2], users = ARGV[3]}
+  roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
+  here = {}, due = {}}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local node, tag = ARGV[7], ARGV[8]
 local now_ms = tonumber(clock())
 
-if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
+local facts = redis.call('HMGET', room.hash, 'createdAt', 'occupied', 'events', 'last')
+if not facts[1] then return {'ROOM_NOT_FOUND'} end
+room.occupied, room.events = facts[2], facts[3]
 
 local reply = {'OK'}
-local at = tip(room.messages, redis.call('HGET', room.hash, 'last'))
+local at = tip(room.messages, facts[4])
+local users, missing = {}, 0
 local next_arg = 9
-if redis.call('EXISTS', room.members) == 0 and redis.call('HGET', room.hash, 'occupied') == '1' then
+while next_arg <= #ARGV do
+  users[#users + 1] = ARGV[next_arg]
+  next_arg = next_arg + 3 + 3 * ARGV[next_arg + 2]
+end
+if #users > 0 then
+  for i, is_here in ipairs(redis.call('SMISMEMBER', room.members, unpack(users))) do
+    if is_here == 1 then room.here[users[i]] = true else missing = missing + 1 end
+  end
+end
+if missing == #users and room.occupied == '1' and redis.call('EXISTS', room.members) == 0 then
   -- The other nodes' users return with their own heartbeats, until about the next one.
   redis.call('SET', KEYS[5], 1, 'PX', math.ceil(presence_ttl / 2))
 end
-room.returning = redis.call('EXISTS', KEYS[5]) == 1
-local heard = false
-while next_arg <= #ARGV do
-  local user, read, count = ARGV[next_arg], ARGV[next_arg + 1], tonumber(ARGV[next_arg + 2])
-  next_arg = next_arg + 3
+room.returning = missing > 0 and redis.call('EXISTS', KEYS[5]) == 1
+
+local keeps = string.format('%d', math.max(session_ttl, presence_ttl))
+local anybody = false
+next_arg = 9
+for _, user in ipairs(users) do
+  local read, count = ARGV[next_arg + 1], tonumber(ARGV[next_arg + 2])
   local session = room.users .. user .. ':session'
-  local known = redis.call('HMGET', session, 'token', 'read')
-  if known[1] then
-    for i = next_arg, next_arg + 3 * count - 3, 3 do
-      redis.call('HSET', session, 'conn:' .. ARGV[i],
-        string.format('%d %s', now_ms + presence_ttl - ARGV[i + 1], ARGV[i + 2]))
+  local fields = redis.call('HGETALL', session)
+  local is_known, known_read = false, '0-0'
+  for i = 1, #fields, 2 do
+    if fields[i] == 'token' then is_known = true end
+    if fields[i] == 'read' then known_read = fields[i + 1] end
+  end
+  if is_known then
+    local heard = {deadline = 0, status = 'away'}
+    for i = next_arg + 3, next_arg + 3 * count, 3 do
+      local field, lapses, shown = 'conn:' .. ARGV[i], now_ms + presence_ttl - ARGV[i + 1], ARGV[i + 2]
+      if lapses > now_ms then
+        redis.call('HSET', session, field, string.format('%d %s', lapses, shown))
+        heard[field], heard.deadline = true, math.max(heard.deadline, lapses)
+        if shown == 'online' then heard.status = shown end
+      end
     end
-    redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
-    heard = settle(room, user, now_ms) or heard
+    redis.call('PEXPIRE', session, keeps)
+    anybody = settle(room, user, now_ms, fields, heard) or anybody
     if read ~= '' and newer(read, at) then read = at end
-    if read ~= '' and newer(read, known[2] or '0-0') then
+    if read ~= '' and newer(read, known_read) then
       redis.call('HSET', session, 'read', read)
       announce(room, 'read', '"userId":' .. cjson.encode(user) .. ',"id":"' .. read .. '"')
     end
   else
     reply[#reply + 1] = user
   end
-  next_arg = next_arg + 3 * count
+  next_arg = next_arg + 3 + 3 * count
 end
+if #room.due > 0 then redis.call('ZADD', room.deadlines, unpack(room.due)) end
 sweep(room, now_ms)
-if heard then keep(room, presence_ttl, room_ttl) end
+if anybody then keep(room, room_ttl) end
 if room.returned then tell_all(room) end
 fence(room, node, tag, at)
 return reply

@@ -1,6 +1,6 @@
 -- Lets a connection into a room, as a new guest or as the user of its token, and takes the
 -- snapshot that the connection starts from.
--- KEYS 5: 1 room, 2 members, 3 deadlines, 4 messages, 5 user's session
+-- KEYS 6: 1 room, 2 members, 3 deadlines, 4 messages, 5 user's session, 6 roster
 -- DERIVED from ARGV 3: session and presence of this user and of members that lapsed
 -- ARGV 17: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
 --          5 'guest' (the name must be free, or taken by this very token, as where the answer to
@@ -17,7 +17,7 @@
 -- PROMISE 2: the fence parts what the snapshot holds from what the connection gets afterwards.
 -- PROMISE 4: a user with another connection, or inside the grace, has not left and does not join.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
-  id = ARGV[1], chan = ARGV[2], users = ARGV[3]}
+  roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[9], here = {}}
 local session, user, mode, token_hash = KEYS[5], ARGV[4], ARGV[5], ARGV[6]
 local connection, status = ARGV[7], ARGV[8]
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
@@ -25,30 +25,34 @@ local most_members, since = tonumber(ARGV[12]), ARGV[13]
 local latest, most, node = tonumber(ARGV[14]), tonumber(ARGV[15]), ARGV[16]
 local now_ms = tonumber(clock())
 
-local facts = redis.call('HMGET', room.hash, 'creator', 'createdAt', 'e2e', 'secret', 'last')
+local facts = redis.call('HMGET', room.hash, 'creator', 'createdAt', 'e2e', 'secret', 'last', 'events',
+  'occupied')
 if not facts[2] then return {'ROOM_NOT_FOUND'} end
-local known = redis.call('HGET', session, 'token')
+room.events, room.occupied = facts[6], facts[7]
+local known, joined = unpack(redis.call('HMGET', session, 'token', 'joinedAt'))
 if mode == 'guest' and known and known ~= token_hash then return {'NAME_TAKEN'} end
 if mode == 'token' and known ~= token_hash then return {'INVALID_TOKEN'} end
-if redis.call('SISMEMBER', room.members, user) == 0 then
+room.here[user] = redis.call('SISMEMBER', room.members, user) == 1
+if not room.here[user] then
   if redis.call('SCARD', room.members) >= most_members then sweep(room, now_ms) end
   if redis.call('SCARD', room.members) >= most_members then return {'ROOM_FULL'} end
 end
 
 if not known then
-  redis.call('HSET', session, 'token', token_hash, 'joinedAt', string.format('%d', now_ms))
+  joined = string.format('%d', now_ms)
+  redis.call('HSET', session, 'token', token_hash, 'joinedAt', joined)
 end
 redis.call('HSET', session, 'conn:' .. connection,
   string.format('%d %s', now_ms + presence_ttl, status))
 redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
 settle(room, user, now_ms)
 sweep(room, now_ms)
-keep(room, presence_ttl, room_ttl)
+keep(room, room_ttl)
 
-local members, away = roster(room)
+local members, gone = roster(room)
 local secret = facts[4] or ''
-local messages, more = history(secret, room.messages, since, latest, most)
 local at = tip(room.messages, facts[5])
+local messages, more = history(secret, room.messages, at, since, latest, most)
 local events = fence(room, node, ARGV[17], at)
-return {'OK', members, away, facts[1], facts[2], facts[3] and '1' or '0', secret,
-  redis.call('HGET', session, 'joinedAt'), at, events, more, cmsgpack.pack(messages)}
+return {'OK', members, gone, facts[1], facts[2], facts[3] and '1' or '0', secret,
+  joined, at, events, more, cmsgpack.pack(messages)}

@@ -2,7 +2,7 @@
 -- KEYS 3: 1 room, 2 members, 3 deadlines
 -- DERIVED from ARGV 3: session and presence of the members
 -- ARGV 3: 1 roomId, 2 the room's channel, 3 stem of the users' keys
--- RETURNS {'OK', createdAt (ms), '1' if encrypted else '0', and for each member, by name: name,
+-- RETURNS {'OK', createdAt (ms), '1' if encrypted else '0', and for each member: name,
 --          'online' or 'away', joinedAt (ms), last message id read or ''} or {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_left of lapsed members
 -- PROMISE 4: nobody is shown who is not there.
@@ -15,12 +15,11 @@ if not facts[1] then return {'ROOM_NOT_FOUND'} end
 sweep(room, clock())
 local reply = {'OK', facts[1], facts[2] and '1' or '0'}
 local members = redis.call('SMEMBERS', room.members)
-table.sort(members)
+local gone = away(room, members)
 for _, user in ipairs(members) do
   local kept = redis.call('HMGET', room.users .. user .. ':session', 'joinedAt', 'read')
-  reply[#reply + 1] = user
-  reply[#reply + 1] = redis.call('GET', room.users .. user .. ':presence') or 'online'
-  reply[#reply + 1] = kept[1] or facts[1]
-  reply[#reply + 1] = kept[2] or ''
+  local at = #reply
+  reply[at + 1], reply[at + 2] = user, gone[user] and 'away' or 'online'
+  reply[at + 3], reply[at + 4] = kept[1] or facts[1], kept[2] or ''
 end
 return reply

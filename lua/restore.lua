@@ -1,5 +1,5 @@
 -- Puts a room back that Redis lost, and in it the users whose connections a node holds.
--- KEYS 4: 1 room, 2 members, 3 deadlines, 4 messages
+-- KEYS 5: 1 room, 2 members, 3 deadlines, 4 messages, 5 roster
 -- DERIVED from ARGV 3: session and presence of the users named
 -- ARGV 12 and on: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms),
 --          5 session TTL (ms), 6 room TTL (ms), 7 creator, 8 createdAt (ms), 9 '1' if encrypted
@@ -10,7 +10,8 @@
 -- PUBLISHES members, a fence to the node; no user_joined: nobody has noticed that they were gone
 -- PROMISE 5: Redis away, users stay.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
-  id = ARGV[1], chan = ARGV[2], users = ARGV[3], returning = true}
+  roster = KEYS[5], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
+  returning = true}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local now_ms = tonumber(clock())
 
@@ -45,7 +46,7 @@ while next_arg <= #ARGV do
   end
   next_arg = next_arg + 3 * count
 end
-keep(room, presence_ttl, room_ttl)
+keep(room, room_ttl)
 tell_all(room)
 fence(room, ARGV[10], ARGV[11], tip(room.messages, redis.call('HGET', room.hash, 'last')))
 return reply

@@ -9,7 +9,10 @@ local function depart(room, user)
   end
   if redis.call('SREM', room.members, user) == 1 then
     announce(room, 'user_left', '"userId":' .. cjson.encode(user))
-    if redis.call('EXISTS', room.members) == 0 then redis.call('HSET', room.hash, 'occupied', 0) end
+    if redis.call('EXISTS', room.members) == 0 then
+      room.occupied = '0'
+      redis.call('HSET', room.hash, 'occupied', room.occupied)
+    end
   end
 end
 

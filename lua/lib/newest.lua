@@ -1,5 +1,6 @@
--- newest(stream) -> the last id that a stream which exists ever had, kept or not.
+-- newest(stream) -> the last id that a stream ever had, kept or not; '0-0' where there is no stream.
 local function newest(stream)
+  if redis.call('EXISTS', stream) == 0 then return '0-0' end
   local facts = redis.call('XINFO', 'STREAM', stream)
   for i = 1, #facts, 2 do
     if facts[i] == 'last-generated-id' then return facts[i + 1] end

@@ -1,21 +1,26 @@
--- settle(room, user, now_ms) -> whether the user has a live connection. If so, brings what the
--- room shows of the user in line with its connections: a member, online unless all of them are
--- away, until the last of their deadlines. Says what changed, and only that. A user who comes back
--- to a room that is `returning` was never said to have left: it sets room.returned instead.
+-- settle(room, user, now_ms, fields, heard) -> whether the user has a live connection. If so, brings
+-- what the room shows of the user in line with its connections: a member, online unless all of them
+-- are away, until the last of their deadlines. Says what changed, and only that. A user who comes
+-- back to a room that is `returning` was never said to have left: it sets room.returned instead.
+-- Where the caller knows more, less is asked: `fields` are the session's, `heard` has a true for
+-- each of them that is out of date by now, with the last deadline and the status of these; who is
+-- in room.here is a member for sure; deadlines are left to the caller in room.due.
 -- Needs: announce.
-local function settle(room, user, now_ms)
+local function settle(room, user, now_ms, fields, heard)
   local session = room.users .. user .. ':session'
   local presence = room.users .. user .. ':presence'
-  local deadline, status, was_away = 0, 'away', false
-  local fields = redis.call('HGETALL', session)
+  fields = fields or redis.call('HGETALL', session)
+  heard = heard or {deadline = 0, status = 'away'}
+  local deadline, status, was_away = heard.deadline, heard.status, false
   for i = 1, #fields, 2 do
-    if fields[i] == 'away' then
+    local field = fields[i]
+    if field == 'away' then
       was_away = true
-    elseif string.sub(fields[i], 1, 5) == 'conn:' then
+    elseif string.byte(field, 5) == 58 and not heard[field] then -- conn:…, the only ones with a colon
       local lapses, shown = string.match(fields[i + 1], '^(%d+) (%a+)$')
       lapses = tonumber(lapses)
       if lapses <= now_ms then
-        redis.call('HDEL', session, fields[i])
+        redis.call('HDEL', session, field)
       else
         deadline = math.max(deadline, lapses)
         if shown == 'online' then status = 'online' end
@@ -24,12 +29,19 @@ local function settle(room, user, now_ms)
   end
   if deadline == 0 then return false end
 
-  -- The presence lapses at the deadline, the member only when somebody touches the room: in
-  -- between, the session knows what was shown last.
-  local before = redis.call('GET', presence) or (was_away and 'away' or 'online')
-  redis.call('ZADD', room.deadlines, deadline, user)
-  redis.call('SET', presence, status, 'PX', string.format('%d', deadline - now_ms))
-  if redis.call('SADD', room.members, user) == 1 then
+  local due, stays = room.due, string.format('%d', deadline - now_ms)
+  if due then
+    due[#due + 1], due[#due + 2] = string.format('%d', deadline), user
+  else
+    redis.call('ZADD', room.deadlines, string.format('%d', deadline), user)
+  end
+  -- The presence lapses at the deadline, the member only when somebody touches the room: the
+  -- session knows what was shown last.
+  local before = was_away and 'away' or 'online'
+  if before ~= status or redis.call('PEXPIRE', presence, stays) == 0 then
+    redis.call('SET', presence, status, 'PX', stays)
+  end
+  if not (room.here and room.here[user]) and redis.call('SADD', room.members, user) == 1 then
     if room.returning then
       -- The list of all members follows, and says who is away.
       room.returned, before = true, status
@@ -38,7 +50,7 @@ local function settle(room, user, now_ms)
       announce(room, 'user_joined', '"userId":' .. cjson.encode(user))
     end
   end
-  if status == 'away' and not was_away then redis.call('HSET', session, 'away', 1) end
+  if status == 'away' and not was_away then redis.call('HSET', session, 'away', '1') end
   if status == 'online' and was_away then redis.call('HDEL', session, 'away') end
   if before ~= status then
     announce(room, 'presence', '"userId":' .. cjson.encode(user) .. ',"status":"' .. status .. '"')

@@ -63,6 +63,11 @@ impl RoomKeys {
         format!("room:{}:returning", self.tag)
     }
 
+    /// HASH: the members as a join gets them, kept until something happens.
+    pub fn roster(&self) -> String {
+        format!("room:{}:roster", self.tag)
+    }
+
     /// The channel of the room's events.
     pub fn channel(&self) -> String {
         format!("chan:{}", self.tag)

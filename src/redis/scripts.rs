@@ -93,6 +93,7 @@ impl Scripts {
                 "sweep",
                 "settle",
                 "keep",
+                "away",
                 "roster"
             ),
             publish: script!("publish", "clock", "timestamp", "digest", "next_id", "tip"),
@@ -108,15 +109,16 @@ impl Scripts {
                 "sweep",
                 "settle",
                 "keep",
+                "away",
                 "roster",
                 "tell_all"
             ),
             leave: script!("leave", "clock", "announce", "depart", "sweep", "settle"),
             sweep_room: script!("sweep_room", "clock", "announce", "depart", "sweep"),
-            read_room: script!("read_room", "clock", "announce", "depart", "sweep"),
+            read_room: script!("read_room", "clock", "announce", "depart", "sweep", "away"),
             read_messages: script!("read_messages"),
             catch_up: script!("catch_up", "digest", "follows", "newer", "newest"),
-            tell_members: script!("tell_members", "json_list", "roster"),
+            tell_members: script!("tell_members", "json_list", "away", "roster"),
             restore: script!(
                 "restore",
                 "clock",
@@ -126,6 +128,7 @@ impl Scripts {
                 "fence",
                 "settle",
                 "keep",
+                "away",
                 "roster",
                 "tell_all"
             ),
@@ -209,6 +212,7 @@ impl Scripts {
             keys.deadlines(),
             keys.messages(),
             keys.session(join.user),
+            keys.roster(),
         ];
         let mut args = self.stem(room, &keys);
         args.extend([
@@ -319,8 +323,14 @@ impl Scripts {
             args.push(optional(beat.read));
             push_connections(&mut args, beat);
         }
-        let names =
-            vec![keys.room(), keys.members(), keys.deadlines(), keys.messages(), keys.returning()];
+        let names = vec![
+            keys.room(),
+            keys.members(),
+            keys.deadlines(),
+            keys.messages(),
+            keys.returning(),
+            keys.roster(),
+        ];
         self.run(&self.0.heartbeat, names, args).await?.ok()?.users()
     }
 
@@ -381,6 +391,7 @@ impl Scripts {
                 read: reply.text()?.parse().ok(),
             });
         }
+        members.sort_by(|a, b| a.user.cmp(&b.user));
         Ok(RoomState { created_at_ms, e2e, members })
     }
 
@@ -429,7 +440,7 @@ impl Scripts {
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
     pub async fn tell_members(&self, room: &RoomId) -> Result<(), Error> {
         let keys = self.keys(room);
-        let names = vec![keys.room(), keys.members()];
+        let names = vec![keys.room(), keys.members(), keys.roster()];
         let args =
             vec![room.as_str().into(), keys.users().into(), self.0.redis.node_channel().into()];
         self.run(&self.0.tell_members, names, args).await?.ok()?;
@@ -466,7 +477,8 @@ impl Scripts {
             args.push(optional(user.beat.read));
             push_connections(&mut args, &user.beat);
         }
-        let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.messages()];
+        let names =
+            vec![keys.room(), keys.members(), keys.deadlines(), keys.messages(), keys.roster()];
         self.run(&self.0.restore, names, args).await?.ok()?.users()
     }
 

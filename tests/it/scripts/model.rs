@@ -97,6 +97,14 @@ impl Model {
         }
     }
 
+    /// The names of those users, sorted.
+    fn names(&self, which: impl Fn(&User) -> bool) -> Vec<String> {
+        let users = NAMES.iter().zip(&self.users).filter(|(_, user)| which(user));
+        let mut names: Vec<_> = users.map(|(name, _)| (*name).to_owned()).collect();
+        names.sort();
+        names
+    }
+
     fn depart(&mut self, index: usize) {
         let user = &mut self.users[index];
         user.live.clear();
@@ -146,8 +154,8 @@ impl Pair<'_> {
         let snapshot = self.bench.scripts.join(&self.model.room, join).await.unwrap();
         assert_eq!(snapshot.tip, self.model.stream.last().copied().unwrap_or_default());
         assert_eq!(snapshot.messages.len(), self.model.stream.len().min(50));
-        let members: Vec<String> = serde_json::from_str(&snapshot.members).unwrap();
-        assert!(members.contains(&NAMES[index].to_owned()));
+        assert_eq!(sorted(&snapshot.members), self.model.names(|user| user.member));
+        assert_eq!(sorted(&snapshot.away), self.model.names(|user| user.member && user.away));
     }
 
     async fn message(&mut self, index: usize, connection: usize, key: Option<u8>) {
@@ -262,6 +270,12 @@ impl Pair<'_> {
             assert_eq!(self.bench.redis.cmd(["EXISTS", &key]).int() == 1, user.member, "{key}");
         }
     }
+}
+
+fn sorted(json: &str) -> Vec<String> {
+    let mut names: Vec<String> = serde_json::from_str(json).unwrap();
+    names.sort();
+    names
 }
 
 fn status(away: bool) -> Status {
