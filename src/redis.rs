@@ -46,6 +46,8 @@ use keys::KeyStyle;
 const DEMOTED: &str = "READONLY";
 /// Older ones lack what the scripts use.
 const LEAST_MAJOR_VERSION: u32 = 7;
+/// Nobody listens there.
+const KEPT_CHANNEL: &str = "linkroom:kept";
 /// Connections for commands. More than a few lose throughput: pipelines get shorter.
 const COMMAND_CLIENTS: usize = 2;
 /// Between two looks at a Redis that answers.
@@ -265,6 +267,21 @@ impl Redis {
         let reply = keeper.queue.publish(script, keys, args, channel).await;
         self.0.metrics.observe_script(name, begun.elapsed());
         reply
+    }
+
+    /// Waits until all that Redis holds by now is where the operator wants messages kept. Whoever
+    /// tells a room what it read has to: it may have been stored and not confirmed yet.
+    ///
+    /// # Errors
+    /// Redis is out of reach, or did not confirm in time.
+    pub async fn until_kept(&self) -> Result<(), Error> {
+        let Some(keeper) = &self.0.keeper else { return Ok(()) };
+        // A WAIT is for what its own connection did last, and accounts for all before it.
+        keeper.client.publish::<(), _, _>(KEPT_CHANNEL, "").await?;
+        match durable::confirm(&keeper.client, keeper.durability, self.0.timeout).await? {
+            true => Ok(()),
+            false => Err(Error::unavailable("redis did not confirm what it holds in time")),
+        }
     }
 
     /// Closes the connections.

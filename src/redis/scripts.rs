@@ -417,10 +417,10 @@ impl Scripts {
         Ok(MessagePage { has_more: reply.flag()?, messages: reply.messages(room)? })
     }
 
-    /// Reads what came after the last message that this node delivered.
+    /// Reads what came after the last message that this node delivered, and waits until it is kept.
     ///
     /// # Errors
-    /// Redis is out of reach.
+    /// Redis is out of reach, or did not confirm in time.
     pub async fn catch_up(
         &self,
         room: &RoomId,
@@ -431,7 +431,11 @@ impl Scripts {
         let names = vec![keys.room(), keys.messages()];
         let args = vec![after.to_string().into(), number(limit)];
         let mut reply = self.run(&self.0.catch_up, names, args).await?.ok()?;
-        Ok(Missed { trimmed: reply.flag()?, messages: reply.messages(room)? })
+        let missed = Missed { trimmed: reply.flag()?, messages: reply.messages(room)? };
+        if !missed.messages.is_empty() {
+            self.0.redis.until_kept().await?;
+        }
+        Ok(missed)
     }
 
     /// Has the whole truth about a room's members sent to this node, in order with its events.

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use reqwest::Method;
 use serde_json::json;
 
 use crate::support::{DEADLINE, Node, PROGRAM, RedisServer, Stage, TestEnv, eventually};
@@ -55,6 +56,33 @@ async fn what_no_replica_has_is_told_to_nobody_until_one_has_it() {
     .await;
     assert_eq!(bob.wait_for_kind("msg").await["id"], said["id"]);
     assert_eq!(stage.redis.stream_ids(&room.id).len(), 1, "a retry is not a repeat");
+}
+
+/// A heartbeat finds the stream further than what was told, and the node reads it.
+#[tokio::test]
+async fn what_no_replica_has_is_not_told_by_a_catch_up_either() {
+    let (mut stage, replica) = replicated().await;
+    let settings = [("DURABILITY", "replicated"), ("HEARTBEAT_INTERVAL", "100ms")];
+    stage.add_node(&settings).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let mut bob = stage.member(1, &room, "bob").await;
+    alice.wait_for_kind("user_joined").await;
+    replica.freeze();
+    let frame = json!({ "t": "msg", "roomId": room.id, "text": "wait", "key": "k" });
+    alice.send(frame).await;
+    alice.expect_error("SERVICE_UNAVAILABLE").await;
+    // Some heartbeats later the node knows, as its metrics say.
+    eventually(DEADLINE, "a catch-up", async || {
+        let request = stage.nodes[1].http().request(Method::GET, "/metrics");
+        let metrics = request.send().await.unwrap().text().await.unwrap();
+        (!metrics.contains("linkroom_catchups_total 0\n")).then_some(())
+    })
+    .await;
+    assert!(bob.until_pong().await.iter().all(|frame| frame["t"] != "msg"));
+    replica.thaw();
+    assert_eq!(bob.wait_for_kind("msg").await["text"], "wait");
+    assert_eq!(stage.redis.stream_ids(&room.id).len(), 1);
 }
 
 #[test]
