@@ -37,7 +37,12 @@ pub enum Durability {
 /// All settings are environment variables, and options of the same name. Durations are written
 /// 30s, 10m, 500ms or as plain seconds.
 #[derive(Clone, Debug, Parser)]
-#[command(version, name = "linkroom", max_term_width = 100)]
+#[command(
+    version,
+    name = "linkroom",
+    max_term_width = 100,
+    after_help = "A load test of any deployment: linkroom bench --help"
+)]
 pub struct Settings {
     /// Redis to use: redis://, rediss:// (TLS), redis-sentinel:// or redis-cluster://. Without
     /// it: the Redis on 127.0.0.1:6379, and where none listens a redis-server child there

@@ -116,3 +116,16 @@ async fn a_deployment_that_is_not_there_is_one_line() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.starts_with("error: http://127.0.0.1:1 makes no room"), "{said}");
 }
+
+#[tokio::test]
+async fn whoever_asks_for_help_hears_of_it() {
+    for (arguments, word) in
+        [(&["--help"][..], "linkroom bench --help"), (&["bench", "--help"], "--rate")]
+    {
+        let mut command = guarded(PROGRAM);
+        let help = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let output = report(help).await;
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && said.contains(word), "{said}");
+    }
+}
