@@ -345,17 +345,13 @@ impl Redis {
 
     /// Asks Redis what time it is, which costs it nothing: how long that takes is the way there
     /// and back, and how long Redis is busy with others.
-    async fn read_clock(&self, up: bool) {
-        let clock = &self.0.metrics.deliveries.clock;
-        if !up {
-            return clock.forget();
-        }
+    async fn read_clock(&self) {
         let begun = Instant::now();
         let time = CustomCommand::new_static("TIME", ClusterHash::FirstKey, false);
         let answer: FredResult<(u64, u64)> =
             self.0.commands[0].custom(time, Vec::<String>::new()).await;
         if let Ok((seconds, micros)) = answer {
-            clock.read(begun, seconds * 1_000_000 + micros);
+            self.0.metrics.deliveries.clock.read(begun, seconds * 1_000_000 + micros);
             self.0.metrics.observe_script("time", begun.elapsed());
         }
     }
@@ -434,10 +430,13 @@ async fn mark_down_on_errors(redis: Redis, client: Client, stop: CancellationTok
 
 async fn probe(redis: Redis, stop: CancellationToken) {
     loop {
-        let answer = redis.ask().await;
+        // At once: asked after a pong, a Redis that is busy now and then would always be quick.
+        let (answer, ()) = tokio::join!(redis.ask(), redis.read_clock());
         let up = answer == Answer::Pong;
         redis.set_up(up);
-        redis.read_clock(up).await;
+        if !up {
+            redis.0.metrics.deliveries.clock.forget();
+        }
         if answer == Answer::Silence {
             // A frozen Redis keeps its connections open, and a Sentinel may name another by now.
             redis.connect_anew(|client| client.is_connected()).await;

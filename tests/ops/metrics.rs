@@ -1,6 +1,6 @@
 //! What a node counts: named in the documentation, and right.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::json;
 
@@ -132,4 +132,18 @@ async fn what_happens_is_counted() {
     expect_value(node, "linkroom_connections_opened_total", 2.0).await;
     stage.redis.cmd(["PUBLISH", &format!("chan:{}", room.id), "rubbish"]);
     expect_value(node, "linkroom_foreign_frames_total{outcome=\"dropped\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_busy_now_and_then_is_seen() {
+    let stage = Stage::new(1, &[]).await;
+    let slow = "linkroom_redis_command_seconds_bucket{le=\"0.025\",script=\"time\"}";
+    let all = "linkroom_redis_command_seconds_bucket{le=\"+Inf\",script=\"time\"}";
+    eventually(DEADLINE, "a question that had to wait", async || {
+        stage.redis.cmd(["EVAL", "for i = 1, 20000000 do local _ = i + i end", "0"]);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let reading = Reading::of(&stage.nodes[0]).await;
+        (reading.value(all) > reading.value(slow)).then_some(())
+    })
+    .await;
 }
