@@ -1,6 +1,6 @@
 //! Reads the settings, starts the logs and, where there is none, a Redis; then runs one node.
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, process::ExitCode};
 
 use anyhow::Context;
 use linkroom::{
@@ -11,7 +11,7 @@ use linkroom::{
     telemetry,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{SignalKind, signal},
 };
 use tracing::{info, warn};
@@ -57,9 +57,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         warn!(%error, "no more files may be open than before");
     }
     let address = settings.listen_addr;
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("LISTEN_ADDR {address} cannot be listened on"))?;
+    let listener =
+        listen(address).with_context(|| format!("LISTEN_ADDR {address} cannot be listened on"))?;
     let redis = own_redis(&settings).await?;
     let node = Node::new(settings)?;
     let leave = told_to_leave()?;
@@ -69,6 +68,17 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         child::stop(redis).await;
     }
     served
+}
+
+/// Listens with a queue for whoever comes back at once when a node was lost. What does not fit tries
+/// again a second later.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    /// Systems take it down to what they allow; Linux allows 4096.
+    const QUEUE: u32 = 8192;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUE)
 }
 
 /// Where no Redis is named: the one that listens here already, else a child of our own.
