@@ -9,6 +9,7 @@
 mod floor;
 mod latency;
 mod load;
+mod plot;
 mod report;
 mod scenarios;
 mod scripts;
@@ -58,6 +59,7 @@ fn compare(options: &Options) -> anyhow::Result<ExitCode> {
     fs::create_dir_all(&options.out)?;
     fs::write(options.out.join("results.json"), report::json(&all).to_string())?;
     fs::write(options.out.join("results.md"), tables)?;
+    plot::draw(&all, &options.out.join("results.svg"))?;
     if report::is_broken(&all) {
         eprintln!("linkroom lost, doubled or reordered messages");
         return Ok(ExitCode::FAILURE);
