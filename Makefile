@@ -19,7 +19,7 @@ test: setup lint compose asyncapi web readme ## Run every check and test
 	cargo test --locked --doc
 	RUST_TEST_THREADS=4 cargo test --locked --test '*'
 
-# CHAOS_SECONDS says how long, CHAOS_SEED repeats a run.
+# CHAOS_SECONDS says how long, CHAOS_SEED repeats a run, CHAOS_STORM=redis kills Redis in every round.
 chaos: ## Break everything with fresh seeds, for as long as CHAOS_SECONDS says
 	@scripts/setup.sh test
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} cargo test --locked --test chaos -- --ignored --nocapture long

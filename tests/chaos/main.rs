@@ -2,7 +2,8 @@
 //! that reads the histories afterwards.
 //!
 //! `cargo test --test chaos` runs fixed seeds for about a minute. `make chaos` runs fresh ones for
-//! as long as `CHAOS_SECONDS` says; `CHAOS_SEED` repeats a run.
+//! as long as `CHAOS_SECONDS` says; `CHAOS_SEED` repeats a run. Every second round kills Redis every
+//! few seconds; with `CHAOS_STORM=redis` all of them do.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -88,8 +89,10 @@ async fn long() {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
     let first = number("CHAOS_SEED").unwrap_or_else(|| rand::random::<u32>().into());
     let length = Duration::from_secs(number("CHAOS_SECONDS").unwrap_or(600));
-    let storm_of =
-        |seed: u64| if seed.is_multiple_of(2) { Storm::Redis } else { Storm::Everything };
+    let only_redis = std::env::var("CHAOS_STORM").is_ok_and(|storm| storm == "redis");
+    let storm_of = |seed: u64| {
+        if only_redis || seed.is_multiple_of(2) { Storm::Redis } else { Storm::Everything }
+    };
     let (start, mut figures) = (Instant::now(), Figures::default());
     for seed in first.. {
         println!("seed {seed}: {:?}, {:.0?} so far", storm_of(seed), start.elapsed());
