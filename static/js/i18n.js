@@ -1,5 +1,6 @@
 // @ts-check
-// Every sentence of the client, in Korean and English, and how dates are written.
+// Every sentence of the client, in Korean and English, and how dates are written. \u2068 and \u2069 keep
+// a name that is written from right to left from turning the sentence around it.
 
 /** @typedef {string | {one: string, other: string}} Text `{name}` is replaced; one/other by `n` */
 
@@ -23,7 +24,7 @@ const en = {
   andMore: { one: 'and {n} more', other: 'and {n} more' },
   enter: 'Enter',
   entering: 'Entering…',
-  useName: 'Enter as {name}',
+  useName: 'Enter as \u2068{name}\u2069',
   loading: 'One moment…',
   nameEmpty: 'Please enter a name.',
   nameLong: 'A name has at most 32 characters.',
@@ -93,8 +94,8 @@ const en = {
   emptyTextCompany: 'Say hello.',
   today: 'Today',
   yesterday: 'Yesterday',
-  cameIn: '{name} came in',
-  wentOut: '{name} left',
+  cameIn: '\u2068{name}\u2069 came in',
+  wentOut: '\u2068{name}\u2069 left',
   saysInPassing: '\u2068{name}\u2069 (not kept): \u2068{text}\u2069',
   connecting: 'Connecting…',
   offline: 'No connection',
@@ -133,7 +134,7 @@ const ko = {
   andMore: '외 {n}명',
   enter: '들어가기',
   entering: '들어가는 중…',
-  useName: '“{name}” 이름으로 들어가기',
+  useName: '“\u2068{name}\u2069” 이름으로 들어가기',
   loading: '잠시만요…',
   nameEmpty: '이름을 입력해 주세요.',
   nameLong: '이름은 32자까지 쓸 수 있어요.',
@@ -203,8 +204,8 @@ const ko = {
   emptyTextCompany: '첫인사를 건네 보세요.',
   today: '오늘',
   yesterday: '어제',
-  cameIn: '{name} 님이 들어왔어요',
-  wentOut: '{name} 님이 나갔어요',
+  cameIn: '\u2068{name}\u2069 님이 들어왔어요',
+  wentOut: '\u2068{name}\u2069 님이 나갔어요',
   saysInPassing: '\u2068{name}\u2069 (기록되지 않음): \u2068{text}\u2069',
   connecting: '연결하는 중…',
   offline: '연결이 끊겼어요',

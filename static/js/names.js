@@ -37,8 +37,8 @@ export function freeName(name, taken) {
 /** A stable number from 0 to 7: the colour of a name. @param {string} name */
 export function hueOf(name) {
   let hash = 0;
-  for (const letter of name) hash = (hash * 31 + /** @type {number} */ (letter.codePointAt(0))) >>> 0;
-  return hash % 8;
+  for (const letter of name) hash = Math.imul(hash ^ /** @type {number} */ (letter.codePointAt(0)), 0x9e3779b1);
+  return hash >>> 29; // the highest bits depend on every letter
 }
 
 /** @type {Intl.Segmenter | undefined} */

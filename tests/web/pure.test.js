@@ -99,6 +99,8 @@ describe('names', () => {
   });
   test('have a colour and an initial', () => {
     assert.equal(hueOf('Ann'), hueOf('Ann'));
+    const used = new Set(Array.from({ length: 40 }, (_, i) => hueOf(`user${i}`)));
+    assert.equal(used.size, 8, 'alike names still differ');
     for (const name of ['Ann', '홍길동', '👩‍💻 dev']) assert.ok(hueOf(name) >= 0 && hueOf(name) < 8);
     assert.equal(initialOf('ann'), 'A');
     assert.equal(initialOf('홍길동'), '홍');
