@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
-    scene::{enter, link_to, write_history},
+    scene::{enter, link_to, redis_now, write_history},
     support::Stage,
 };
 
@@ -81,14 +81,136 @@ async fn nothing_scrolls_sideways_on_a_small_phone() {
     let mut ann = stage.member(0, &room, &room.token).await;
     ann.say(&room.id, &"unbroken".repeat(40)).await;
     ann.say(&room.id, "مرحبا بالعالم, hello, שלום").await;
+    let _long = stage.member(0, &room, &"W".repeat(32)).await;
     let page = Page::open(&stage.env, Look { width: 320, ..PHONE }).await;
-    let is_wide = "document.documentElement.scrollWidth > innerWidth";
     page.goto(stage.http().base()).await;
     page.see("create").await;
-    assert_eq!(page.eval(is_wide).await, false);
+    fits(&page).await;
+    page.goto(&link_to(&stage, &room)).await;
+    page.see("nickname").await;
+    fits(&page).await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
     page.until("all('message').length === 2").await;
-    assert_eq!(page.eval(is_wide).await, false);
+    fits(&page).await;
+    page.click("members-toggle").await;
+    page.see("members").await;
+    fits(&page).await;
+    page.press("Escape").await;
+    page.click("share").await;
+    page.see("qr").await;
+    fits(&page).await;
+    page.press("Escape").await;
+    stage.redis.freeze();
+    page.fill("composer", "not now").await;
+    page.click("send").await;
+    page.see("discard").await;
+    fits(&page).await;
+    stage.redis.thaw();
+}
+
+/// Nothing is wider than the screen, and no control lies beside it.
+async fn fits(page: &Page) {
+    assert_eq!(page.eval("document.documentElement.scrollWidth > innerWidth").await, false);
+    let outside = "[...document.querySelectorAll('button, input, textarea, a')].filter(isSeen)\
+                   .filter((control) => { const { left, right } = control.getBoundingClientRect(); \
+                   return left < 0 || right > innerWidth; }).map((control) => control.outerHTML)";
+    assert_eq!(page.eval(outside).await, json!([]));
+}
+
+#[tokio::test]
+async fn text_from_right_to_left_keeps_to_its_own_place() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = stage.member(0, &room, &room.token).await;
+    let mut dana = stage.member(0, &room, "דנה (1)").await;
+    ann.say(&room.id, "plain").await;
+    dana.say(&room.id, "שלום, world (2).").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    page.until("all('message').length === 2").await;
+    let directions = "all('message-text').map((text) => getComputedStyle(text).direction)";
+    assert_eq!(page.eval(directions).await, json!(["ltr", "rtl"]));
+    // Bubble, author and time stand where they do for everybody, and so do the members' lines.
+    let sides = |what: &str| {
+        format!(
+            "all('message').map((li) => li.querySelector('{what}').getBoundingClientRect())\
+             .every(({{ left }}, _, [first]) => left === first.left)"
+        )
+    };
+    assert_eq!(page.eval(&sides(".author")).await, true);
+    assert_eq!(page.eval(&sides(".bubble")).await, true);
+    let time_is_behind = "all('message').every((li) => li.querySelector('time').getBoundingClientRect().left \
+                          >= li.querySelector('.bubble').getBoundingClientRect().right)";
+    assert_eq!(page.eval(time_is_behind).await, true);
+    let statuses = "new Set(all('member').map((li) => \
+                    li.querySelector('.status').getBoundingClientRect().left)).size";
+    assert_eq!(page.eval(statuses).await, 1);
+    page.until_is("document.title", &json!("Ann, דנה (1) · linkroom")).await;
+}
+
+#[tokio::test]
+async fn who_wants_no_motion_sees_none() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    // Seconds of the longest animation or transition that anything on the page would make.
+    let longest = "Math.max(...[...document.querySelectorAll('*')].flatMap((element) => {
+                     const { animationDuration, transitionDuration, transitionProperty, animationName }
+                       = getComputedStyle(element);
+                     return [animationName === 'none' ? 0 : parseFloat(animationDuration),
+                             transitionProperty === 'none' ? 0 : parseFloat(transitionDuration)];
+                   }))";
+    for (reduced_motion, moves) in [(false, true), (true, false)] {
+        let page = Page::open(&stage.env, Look { reduced_motion, ..DESKTOP }).await;
+        enter(&page, &link_to(&stage, &room), if moves { "Eve" } else { "Bob" }).await;
+        page.set_network(true, 0, 0).await;
+        page.see_attribute("connection", "data-state", "offline").await;
+        page.say("waits").await;
+        let seconds = page.eval(longest).await.as_f64().unwrap();
+        assert_eq!(seconds > 0.01, moves, "{seconds} s");
+    }
+}
+
+/// Scrolls the log from its end to its beginning in a hundred frames; the typical time between two, in ms.
+const SCROLL: &str = "new Promise((resolve) => {
+    const log = one('log');
+    const step = log.scrollHeight / 100;
+    const gaps = [];
+    let last = performance.now();
+    requestAnimationFrame(function frame(now) {
+      gaps.push(now - last);
+      last = now;
+      log.scrollTop -= step;
+      if (log.scrollTop > 0) requestAnimationFrame(frame);
+      else resolve(gaps.sort((a, b) => a - b)[gaps.length >> 1]);
+    });
+  })";
+
+#[tokio::test]
+async fn five_thousand_messages_scroll_and_a_new_one_arrives() {
+    let settings = [("HISTORY_MAX", "8000"), ("JOIN_HISTORY", "5000"), ("OUTBOX_BYTES", "8388608")];
+    let stage = Stage::new(1, &settings).await;
+    let room = stage.room("Ann").await;
+    let write = "for n = 1, 5000 do redis.call('XADD', KEYS[1], ARGV[1] + n * 1000 .. '-1', \
+                 'from', 'Ann', 'text', 'message ' .. n) end";
+    let start = (redis_now(&stage) - 5_100_000).to_string();
+    stage.redis.cmd(["EVAL", write, "1", &format!("room:{}:messages", room.id), &start]);
+    let mut ann = stage.member(0, &room, &room.token).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    page.until("all('message').length === 5000").await;
+    let last = "all('message-text').at(-1)";
+    page.until(&format!("{last}.getBoundingClientRect().bottom < innerHeight")).await;
+    // A smooth frame takes 17 ms; one that draws all messages takes a second.
+    let typical = page.eval(SCROLL).await.as_f64().unwrap();
+    assert!(typical < 100.0, "{typical} ms from frame to frame");
+    page.until("all('message-text')[0].getBoundingClientRect().top > 0").await;
+    ann.say(&room.id, "news").await;
+    page.see_attribute("new-messages", "data-count", "1").await;
+    page.until("all('message-text')[0].getBoundingClientRect().top > 0").await;
+    page.click("new-messages").await;
+    page.until(&format!("{last}.innerText === 'news'")).await;
+    page.until(&format!("{last}.getBoundingClientRect().bottom < innerHeight")).await;
+    page.see_none("new-messages").await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,6 +22,7 @@ const LIMITS = { firstLoadBytes: 60_000, usableMs: 1000, messageMs: 4, frameMs: 
 /** 'Fast 3G' as WebPageTest has it: 1.6 Mbit/s down, 768 kbit/s up, 150 ms. */
 const FAST_3G = { offline: false, latency: 150, downloadThroughput: 1.6e6 / 8, uploadThroughput: 768e3 / 8 };
 
+if (!existsSync(LINKROOM)) throw new Error(`${LINKROOM} is missing; make it with: make build`);
 const dir = mkdtempSync(join(tmpdir(), 'linkroom-measure-'));
 const children = [];
 const failures = [];
