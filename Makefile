@@ -2,7 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test chaos bench flood audit setup build fmt lint web compose asyncapi readme settings-table
+.PHONY: help run test chaos bench flood audit setup build fmt lint web compose asyncapi readme settings-table \
+	screenshots
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -80,3 +81,8 @@ readme: ## Run the README's commands; compare its settings with --help
 settings-table: ## Write the README's table of settings anew
 	cargo build --locked
 	scripts/settings-table.sh
+
+screenshots: ## Take pictures of the web client into target/screenshots, the README's among them
+	@scripts/setup.sh test
+	cargo test --locked --test browser -- --ignored pictures
+	cp target/screenshots/room.png target/screenshots/phone.png docs/images/

@@ -16,6 +16,7 @@ mod entering;
 mod everyone;
 mod installed;
 mod people;
+mod pictures;
 mod reading;
 mod talking;
 

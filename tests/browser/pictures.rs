@@ -1,0 +1,159 @@
+//! Pictures of the client for people to look at, the README's among them: `make screenshots`.
+
+use std::{fs, path::Path};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::json;
+
+use crate::{
+    page::{DESKTOP, Look, PHONE, Page},
+    scene::{enter, link_to, redis_now, write_message},
+    support::{Client, Proxy, Room, Stage},
+};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/screenshots");
+
+/// Seconds ago, who, what.
+type Talk = [(u64, &'static str, &'static str)];
+
+const ENGLISH: &Talk = &[
+    (87_000, "Jonas", "Who brings the projector on Saturday?"),
+    (86_940, "Ada", "I do. And the long cable, after last time :-)"),
+    (2_340, "Priya", "The hall is booked: 18:00 to 22:00, chairs for sixty."),
+    (2_325, "Priya", "Plan and directions: https://example.org/summer-evening#directions"),
+    (2_100, "Mina", "Perfect. I'll be there at five to help with the tables."),
+    (1_980, "Jonas", "Same here"),
+    (
+        720,
+        "Ada",
+        "Two things left:\n1. someone with a car for the drinks\n2. a name for the evening",
+    ),
+    (600, "Omar", "I have a car. Give me a list and I'll pick everything up on Friday."),
+    (585, "Omar", "For the name: “One link away”?"),
+    (240, "Mina", "That's it!"),
+    (225, "Mina", "List follows tonight."),
+];
+
+const KOREAN: &Talk = &[
+    (2_400, "지훈", "토요일 모임 장소 정해졌나요?"),
+    (2_280, "서연", "네, 도서관 2층 큰 방으로 예약했어요. 오후 두 시부터예요."),
+    (2_270, "서연", "오시는 길: https://example.org/library"),
+    (1_500, "민아", "감사합니다! 저는 조금 일찍 가서 책상을 옮겨 둘게요."),
+    (900, "하준", "마실 것은 제가 챙기겠습니다.\n따뜻한 것도 필요하죠?"),
+    (300, "민아", "네, 부탁드려요. 토요일에 봬요!"),
+];
+
+/// A room in which `me` looks at a conversation among five.
+async fn room_of_five(
+    stage: &Stage,
+    look: Look,
+    me: &str,
+    talk: &Talk,
+) -> (Room, Page, Vec<Client>) {
+    let room = stage.room(me).await;
+    let now = redis_now(stage);
+    let mut last = String::new();
+    for (number, (ago, from, text)) in talk.iter().enumerate() {
+        last = format!("{}-{number}", now - ago * 1000);
+        write_message(stage, &room, &last, from, text);
+    }
+    let mut others: Vec<&str> = talk.iter().map(|(_, from, _)| *from).collect();
+    others.sort_unstable();
+    others.dedup();
+    others.retain(|name| *name != me);
+    let mut clients = Vec::new();
+    for (number, name) in others.iter().enumerate() {
+        let client = stage.member(0, &room, name).await;
+        let status = if number == 1 { "away" } else { "online" };
+        client.send(json!({ "t": "ping", "status": status, "read": last })).await;
+        clients.push(client);
+    }
+    let page = Page::open(&stage.env, look).await;
+    page.goto(&link_to(stage, &room)).await;
+    let identity = json!({ "name": me, "token": room.token, "at": now });
+    let key = format!("linkroom:room:{}", room.id);
+    page.eval(&format!("localStorage.setItem({}, JSON.stringify({identity}))", json!(key))).await;
+    page.reload().await;
+    page.see_attribute("room", "data-me", me).await;
+    page.until(&format!("all('message').length === {}", talk.len())).await;
+    page.until("one('read-by')").await;
+    (room, page, clients)
+}
+
+async fn save(page: &Page, name: &str) {
+    // What fades in has done so.
+    page.eval(
+        "Promise.all(document.getAnimations().map(({ finished }) => finished)).then(() => 0)",
+    )
+    .await;
+    fs::create_dir_all(FOLDER).unwrap();
+    let picture = BASE64_STANDARD.decode(page.picture(None).await).unwrap();
+    fs::write(Path::new(FOLDER).join(format!("{name}.png")), picture).unwrap();
+}
+
+#[tokio::test]
+#[ignore = "makes pictures to look at"]
+async fn pictures() {
+    let stage = Stage::new(1, &[]).await;
+    for (name, look) in [("landing", DESKTOP), ("landing-phone", PHONE)] {
+        let page = Page::open(&stage.env, look).await;
+        page.goto(stage.http().base()).await;
+        page.see("create").await;
+        save(&page, name).await;
+        page.set_colours(true).await;
+        save(&page, &format!("{name}-dark")).await;
+    }
+    let wide = Look { height: 860, ..DESKTOP };
+    let (room, page, _others) = room_of_five(&stage, wide, "Mina", ENGLISH).await;
+    save(&page, "room").await;
+    page.set_colours(true).await;
+    save(&page, "room-dark").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.goto(&link_to(&stage, &room)).await;
+    page.see("nickname").await;
+    save(&page, "entry").await;
+
+    let (_, page, _others) = room_of_five(&stage, PHONE, "Mina", ENGLISH).await;
+    save(&page, "phone").await;
+    page.click("members-toggle").await;
+    save(&page, "phone-people").await;
+    page.click("members-close").await;
+    page.click("share").await;
+    page.see("qr").await;
+    save(&page, "phone-share").await;
+
+    let look = Look { language: "ko-KR", ..DESKTOP };
+    let (_, page, _others) = room_of_five(&stage, look, "민아", KOREAN).await;
+    save(&page, "korean").await;
+}
+
+#[tokio::test]
+#[ignore = "makes pictures to look at"]
+async fn pictures_of_bad_days() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ada").await;
+    let mut ada = stage.member(0, &room, &room.token).await;
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.run_first("Math.random = () => 0.999").await;
+    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Mina").await;
+    ada.say(&room.id, "Are you still on the train?").await;
+    page.say("Yes, and there is a tunnel ahead").await;
+    page.until("all('message').length === 2").await;
+    proxy.cut();
+    page.see_attribute("connection", "data-state", "offline").await;
+    page.say("See you on the other side").await;
+    page.until("one('connection').innerText.includes('4 seconds')").await;
+    save(&page, "reconnecting").await;
+    proxy.resume();
+    page.click("try-now").await;
+    page.see_attribute("connection", "data-state", "online").await;
+    page.until("all('message').every((li) => li.dataset.state === 'sent')").await;
+    stage.redis.freeze();
+    page.say("Did this one arrive?").await;
+    page.see("retry").await;
+    save(&page, "failed").await;
+    page.set_colours(true).await;
+    save(&page, "failed-dark").await;
+    stage.redis.thaw();
+}
