@@ -111,6 +111,7 @@ async fn after_ten_minutes_in_the_background_the_room_is_as_if_one_had_never_lef
     enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
     ann.say(&room.id, "before").await;
     page.see_messages(&[("Ann", "before")]).await;
+    ann.wait_for_kind("read").await;
 
     hide(&page).await;
     page.cdp("Page.setWebLifecycleState", json!({ "state": "frozen" })).await;

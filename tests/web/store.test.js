@@ -129,6 +129,14 @@ describe('reading', () => {
     assert.equal(play(state, joined()).unreadAfter, null);
   });
 
+  test('does not end where the session did, with a line', () => {
+    const state = begin(play(start(), joined([message('1-1')])), member('Me', null));
+    const back = play(state, joined([message('3-1'), message('4-1')]));
+    const again = store.receiveReads(back, [member('Me', null, new Date(5).toISOString())]);
+    assert.equal(store.countUnread(again), 2);
+    assert.equal(again.unreadAfter, '1-1');
+  });
+
   test('begins where an earlier visit ended, with a line', () => {
     const state = play(start(), joined([message('1-1'), message('2-1')]));
     assert.equal(begin(state, member('Me', '1-1'), member('Ann', null)).unreadAfter, '1-1');
