@@ -1,13 +1,11 @@
 //! Bad days: networks, nodes and Redis that go away, and nothing that was written is lost.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::{
     page::{DESKTOP, PHONE, Page},
     pretend::{hide, prepare, show, skip},
-    scene::{enter, link_to, make_room, room_of},
+    scene::{companion, enter, link_to, make_room, room_of},
     support::{Client, Proxy, Stage},
 };
 
@@ -103,8 +101,7 @@ async fn after_ten_minutes_in_the_background_the_room_is_as_if_one_had_never_lef
     ];
     let stage = Stage::new(1, &settings).await;
     let room = stage.room("Ann").await;
-    let mut ann = stage.member(0, &room, &room.token).await;
-    ann.keep_alive(Duration::from_millis(500));
+    let mut ann = companion(&stage, &room, &room.token).await;
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, PHONE).await;
     prepare(&page).await;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
-    scene::{enter, link_to, redis_now, write_history},
+    scene::{companion, enter, link_to, redis_now, write_history},
     support::Stage,
 };
 
@@ -38,7 +38,7 @@ async fn axe_finds_nothing_in_light_or_dark() {
     let axe = std::fs::read_to_string(AXE).expect("axe-core is missing; install it with: make web");
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let mut ann = stage.member(0, &room, &room.token).await;
+    let mut ann = companion(&stage, &room, &room.token).await;
     ann.say(&room.id, "hello").await;
     let page = Page::open(&stage.env, Look { reduced_motion: true, ..DESKTOP }).await;
     for dark in [false, true] {
@@ -78,10 +78,10 @@ async fn new_messages_are_announced_and_keys_are_enough() {
 async fn nothing_scrolls_sideways_on_a_small_phone() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let mut ann = stage.member(0, &room, &room.token).await;
+    let mut ann = companion(&stage, &room, &room.token).await;
     ann.say(&room.id, &"unbroken".repeat(40)).await;
     ann.say(&room.id, "مرحبا بالعالم, hello, שלום").await;
-    let _long = stage.member(0, &room, &"W".repeat(32)).await;
+    let _long = companion(&stage, &room, &"W".repeat(32)).await;
     let page = Page::open(&stage.env, Look { width: 320, ..PHONE }).await;
     page.goto(stage.http().base()).await;
     page.see("create").await;
@@ -121,8 +121,8 @@ async fn fits(page: &Page) {
 async fn text_from_right_to_left_keeps_to_its_own_place() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let mut ann = stage.member(0, &room, &room.token).await;
-    let mut dana = stage.member(0, &room, "דנה (1)").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let mut dana = companion(&stage, &room, "דנה (1)").await;
     ann.say(&room.id, "plain").await;
     dana.say(&room.id, "שלום, world (2).").await;
     let page = Page::open(&stage.env, DESKTOP).await;
@@ -194,7 +194,7 @@ async fn five_thousand_messages_scroll_and_a_new_one_arrives() {
                  'from', 'Ann', 'text', 'message ' .. n) end";
     let start = (redis_now(&stage) - 5_100_000).to_string();
     stage.redis.cmd(["EVAL", write, "1", &format!("room:{}:messages", room.id), &start]);
-    let mut ann = stage.member(0, &room, &room.token).await;
+    let mut ann = companion(&stage, &room, &room.token).await;
     let page = Page::open(&stage.env, DESKTOP).await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
     page.until("all('message').length === 5000").await;
@@ -224,7 +224,7 @@ async fn reading_upwards_loads_older_messages_and_is_not_disturbed() {
     page.eval("one('log').scrollTop = 0").await;
     page.until("all('message').length === 150").await;
     page.eval("one('log').scrollTop = 0").await;
-    let mut ann = stage.member(0, &room, &room.token).await;
+    let mut ann = companion(&stage, &room, &room.token).await;
     ann.say(&room.id, "news").await;
     page.see("new-messages").await;
     page.see_attribute("new-messages", "data-count", "1").await;

@@ -203,22 +203,32 @@ impl Page {
 
     /// Waits until an expression is true (in JavaScript's sense), and returns its value.
     pub async fn until(&self, expression: &str) -> Value {
-        self.wait(expression, async || {
-            let value = self.try_eval(expression).await.ok()?;
-            let is_true = !matches!(&value, Value::Null | Value::Bool(false))
-                && value != json!(0)
-                && value != json!("");
-            is_true.then_some(value)
-        })
-        .await
+        let is_true = |value: &Value| {
+            !matches!(value, Value::Null | Value::Bool(false)) && *value != 0 && *value != ""
+        };
+        self.until_value(expression, expression, is_true).await
     }
 
     /// Waits until an expression has this value.
     pub async fn until_is(&self, expression: &str, wanted: &Value) {
-        self.wait(&format!("{expression} is {wanted}"), async || {
-            (self.try_eval(expression).await.as_ref() == Ok(wanted)).then_some(())
-        })
-        .await;
+        let what = format!("{expression} is {wanted}");
+        self.until_value(expression, &what, |value| value == wanted).await;
+    }
+
+    async fn until_value(
+        &self,
+        expression: &str,
+        what: &str,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let check = async || self.try_eval(expression).await.ok().filter(&is_wanted);
+        match self.in_time(what, check).await {
+            Some(value) => value,
+            None => {
+                let now = self.try_eval(expression).await;
+                self.complain(&format!("{what}; now {now:?}")).await
+            }
+        }
     }
 
     /// Waits until the element with this test id can be seen.
@@ -345,16 +355,21 @@ impl Page {
     }
 
     /// Waits as `eventually` does, and keeps a picture of the page where that was in vain.
-    pub async fn wait<T>(&self, what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    pub async fn wait<T>(&self, what: &str, check: impl AsyncFnMut() -> Option<T>) -> T {
+        match self.in_time(what, check).await {
+            Some(found) => found,
+            None => self.complain(what).await,
+        }
+    }
+
+    async fn in_time<T>(&self, what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> Option<T> {
         let mut found = None;
         let wait = eventually(DEADLINE * 10, what, async || {
             found = check().await;
             found.is_some().then_some(())
         });
-        if tokio::time::timeout(DEADLINE, wait).await.is_err() {
-            self.complain(what).await;
-        }
-        found.unwrap()
+        let _ = tokio::time::timeout(DEADLINE, wait).await;
+        found
     }
 
     async fn complain(&self, what: &str) -> ! {
@@ -362,10 +377,9 @@ impl Page {
         let pixels = tokio::time::timeout(Duration::from_secs(5), self.picture(None)).await;
         let bytes = pixels.ok().and_then(|base64| BASE64_STANDARD.decode(base64).ok());
         let _ = std::fs::write(&picture, bytes.unwrap_or_default());
-        let now = self.try_eval(what).await;
         let words = self.try_eval("[location.href, document.body?.innerText].join('\\n')").await;
         let words = words.ok().and_then(|words| words.as_str().map(str::to_owned));
-        panic!("not within {DEADLINE:?}: {what}; now {now:?}\n{}", words.unwrap_or_default());
+        panic!("not within {DEADLINE:?}: {what}\n{}", words.unwrap_or_default());
     }
 }
 

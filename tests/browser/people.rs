@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, Page},
     pretend::{hide, prepare, show, skip},
-    scene::{enter, link_to},
+    scene::{companion, enter, link_to},
     support::Stage,
 };
 
@@ -49,7 +49,7 @@ async fn who_does_nothing_for_two_minutes_is_away_until_a_sign_of_life() {
 async fn who_leaves_is_gone_and_can_come_back() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let mut ann = stage.member(0, &room, &room.token).await;
+    let mut ann = companion(&stage, &room, &room.token).await;
     let watcher = Page::open(&stage.env, DESKTOP).await;
     enter(&watcher, &link_to(&stage, &room), "Watcher").await;
     ann.wait_for_kind("user_joined").await;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
-    scene::{enter, link_to, redis_now, write_message},
+    scene::{companion, enter, link_to, redis_now, write_message},
     support::{Client, Proxy, Room, Stage},
 };
 
@@ -63,7 +63,7 @@ async fn room_of_five(
     others.retain(|name| *name != me);
     let mut clients = Vec::new();
     for (number, name) in others.iter().enumerate() {
-        let client = stage.member(0, &room, name).await;
+        let client = companion(stage, &room, name).await;
         let status = if number == 1 { "away" } else { "online" };
         client.send(json!({ "t": "ping", "status": status, "read": last })).await;
         clients.push(client);
@@ -132,7 +132,7 @@ async fn pictures() {
 async fn pictures_of_bad_days() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ada").await;
-    let mut ada = stage.member(0, &room, &room.token).await;
+    let mut ada = companion(&stage, &room, &room.token).await;
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, DESKTOP).await;
     page.run_first("Math.random = () => 0.999").await;

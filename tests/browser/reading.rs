@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, Page},
     pretend::{hide, prepare, show},
-    scene::{enter, link_to},
+    scene::{companion, enter, link_to},
     support::{Room, Stage},
 };
 
@@ -22,7 +22,7 @@ async fn reader(stage: &Stage, room: &Room, name: &str) -> Page {
 async fn a_hidden_tab_counts_in_its_title_what_came_until_it_is_seen() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let mut ann = stage.member(0, &room, &room.token).await;
+    let mut ann = companion(&stage, &room, &room.token).await;
     let page = reader(&stage, &room, "Eve").await;
     page.until_is("document.title", &json!("Ann · linkroom")).await;
     hide(&page).await;
@@ -51,7 +51,7 @@ const NOTE_NOTIFICATIONS: &str = r#"
 async fn a_hidden_tab_shows_a_notification_where_that_is_wanted() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let mut ann = stage.member(0, &room, &room.token).await;
+    let mut ann = companion(&stage, &room, &room.token).await;
     let page = reader(&stage, &room, "Eve").await;
     page.grant("notifications", stage.http().base()).await;
     page.see_attribute("notify", "aria-pressed", "false").await;
@@ -77,7 +77,7 @@ async fn a_hidden_tab_shows_a_notification_where_that_is_wanted() {
 async fn a_line_stands_before_what_came_while_nobody_looked() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let mut ann = stage.member(0, &room, &room.token).await;
+    let mut ann = companion(&stage, &room, &room.token).await;
     let page = reader(&stage, &room, "Eve").await;
     ann.say(&room.id, "seen").await;
     ann.wait_for_kind("read").await;
@@ -98,7 +98,7 @@ async fn a_line_stands_before_what_came_while_nobody_looked() {
 async fn a_line_stands_before_what_came_since_the_last_visit() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let mut ann = stage.member(0, &room, &room.token).await;
+    let mut ann = companion(&stage, &room, &room.token).await;
     let page = reader(&stage, &room, "Eve").await;
     ann.say(&room.id, "seen").await;
     ann.wait_for_kind("read").await;
@@ -113,7 +113,7 @@ async fn a_line_stands_before_what_came_since_the_last_visit() {
 async fn a_message_shows_who_has_read_up_to_it() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let mut ann = stage.member(0, &room, &room.token).await;
+    let mut ann = companion(&stage, &room, &room.token).await;
     let alice = reader(&stage, &room, "Alice").await;
     let bob = reader(&stage, &room, "Bob").await;
     alice.say("first").await;

@@ -1,8 +1,10 @@
 //! How browser tests begin: making a room, entering one, a room with a past.
 
+use std::time::Duration;
+
 use crate::{
     page::Page,
-    support::{Room, Stage},
+    support::{Client, Room, Stage},
 };
 
 /// Makes a room on the first page and returns its link.
@@ -20,6 +22,13 @@ pub async fn enter(page: &Page, link: &str, name: &str) {
     page.fill("nickname", name).await;
     page.click("enter").await;
     page.see_attribute("room", "data-me", name).await;
+}
+
+/// Somebody without a browser who stays, however long a browser takes to start.
+pub async fn companion(stage: &Stage, room: &Room, token: &str) -> Client {
+    let mut client = stage.member(0, room, token).await;
+    client.keep_alive(Duration::from_millis(500));
+    client
 }
 
 /// The room's id at the end of its link.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, Page},
-    scene::{enter, link_to, make_room, redis_now, room_of, write_message},
+    scene::{companion, enter, link_to, make_room, redis_now, room_of, write_message},
     support::Stage,
 };
 
@@ -82,7 +82,7 @@ async fn messages_stand_together_by_author_and_day() {
 async fn links_can_be_clicked_and_nothing_else_can() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let mut ann = stage.member(0, &room, &room.token).await;
+    let mut ann = companion(&stage, &room, &room.token).await;
     let page = Page::open(&stage.env, DESKTOP).await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
     ann.say(&room.id, "see https://example.org/a?b=1#c, and http://example.org/(d).").await;
