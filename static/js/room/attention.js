@@ -3,7 +3,7 @@
 // and, when wanted, a notification.
 
 import { h, icon } from '../dom.js';
-import { t } from '../i18n.js';
+import { collator, t } from '../i18n.js';
 
 const IDLE = 2 * 60_000; // ms without a sign of the person
 const SIGNS = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart', 'focus'];
@@ -47,10 +47,21 @@ export function watchActivity(onStatus, signal) {
   update();
 }
 
-/** Who is in the room, besides me. @param {import('../store.js').State} state */
+/**
+ * The names for lists of members: they are asked for with every message, and sorted when somebody came or went.
+ * @type {WeakMap<import('../store.js').State['members'], string>}
+ */
+const names = new WeakMap();
+
+/** Who is in the room, besides me; the same in every tab. @param {import('../store.js').State} state */
 export function roomName({ members, me }) {
-  const others = [...members.keys()].filter((userId) => userId !== me);
-  return others.length > 0 ? others.slice(0, NAMED).join(', ') + (others.length > NAMED ? ` +${others.length - NAMED}` : '') : t('justYou');
+  const known = names.get(members);
+  if (known !== undefined) return known;
+  const others = [...members.keys()].filter((userId) => userId !== me).sort(collator.compare);
+  const more = others.length > NAMED ? ` +${others.length - NAMED}` : '';
+  const name = others.length > 0 ? others.slice(0, NAMED).join(', ') + more : t('justYou');
+  names.set(members, name);
+  return name;
 }
 
 /** @param {import('../store.js').State} state @param {number} unread */
