@@ -126,8 +126,10 @@ async fn forward(
         }
     };
     tokio::select! {
-        () = copy => {}
+        // What was frozen does not slip through a cut.
+        biased;
         _ = weather.wait_for(|weather| weather.cuts != born) => {}
+        () = copy => {}
     }
 }
 
