@@ -16,14 +16,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use crate::{app::App, limits::Limit};
+use crate::{app::App, error::Code, http::envelope, limits::Limit};
 
 /// After a failed accept (too many open files, usually) it is tried again this much later.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// For whoever holds too many sockets: no more is known of the request than that it is one too many.
-const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\n\
-    content-length: 0\r\nconnection: close\r\n\r\n";
-
 /// Accepts connections until `stop`, then waits until the requests in hand are answered. WebSocket
 /// connections are not waited for: they are the registry's.
 pub async fn serve(listener: TcpListener, router: Router, app: App, stop: CancellationToken) {
@@ -60,7 +56,7 @@ async fn talk(
     let Ok(_permit) = app.limits.open_socket(peer.ip()) else {
         app.metrics.turned_away(Limit::Sockets);
         // Where it does not fit into an empty buffer, nobody waits for it.
-        let _ = stream.try_write(TOO_MANY);
+        let _ = stream.try_write(&envelope::unread(Code::RateLimited.into()));
         return;
     };
     let mut http = Builder::new();

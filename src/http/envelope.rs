@@ -144,19 +144,42 @@ fn of_framework(status: StatusCode) -> Failure {
     Failure { error, outages: Vec::new() }
 }
 
-/// Puts the envelope into a response, whose other headers (`Allow`) stay.
-fn write(failure: &Failure, language: Language, response: Response) -> Response {
+/// A whole answer in HTTP/1.1, for a request that nobody reads: in the default language, and the
+/// last one on its connection.
+pub fn unread(error: Error) -> Vec<u8> {
+    let failure = Failure { error, outages: Vec::new() };
+    let body = serde_json::to_string(&envelope(&failure, Language::default())).unwrap_or_default();
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    add_headers(&failure.error, &mut headers);
+    let mut answer = format!("HTTP/1.1 {}\r\n", status(failure.error.code)).into_bytes();
+    for (name, value) in &headers {
+        answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    answer.extend(b"\r\n");
+    answer.extend(body.into_bytes());
+    answer
+}
+
+fn envelope(failure: &Failure, language: Language) -> Envelope<Nothing> {
     let error = &failure.error;
     let message = i18n::message(error.code, language);
     let fault = Fault { code: error.code.as_str(), message, details: details(failure, language) };
-    let envelope = Envelope::<Nothing> {
+    Envelope {
         success: false,
         data: None,
         message: Some(message),
         error: Some(fault),
         timestamp: timestamp(),
-    };
-    let (mut parts, body) = Json(envelope).into_response().into_parts();
+    }
+}
+
+/// Puts the envelope into a response, whose other headers (`Allow`) stay.
+fn write(failure: &Failure, language: Language, response: Response) -> Response {
+    let error = &failure.error;
+    let (mut parts, body) = Json(envelope(failure, language)).into_response().into_parts();
     let (framework, _) = response.into_parts();
     parts.status = status(error.code);
     parts.extensions = framework.extensions;

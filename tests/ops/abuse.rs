@@ -193,6 +193,8 @@ async fn silence_is_no_way_to_hold_a_socket() {
     let mut answer = String::new();
     let _ = within(DEADLINE, "a refusal", from(2).await.read_to_string(&mut answer)).await;
     assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("retry-after: 1"), "{answer}");
+    let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(body["error"]["code"], "RATE_LIMITED");
     expect_value(&stage.nodes[0], &turned_away("sockets"), 1.0).await;
     for mut socket in silent {
         let end = within(DEADLINE, "the end of a silent socket", socket.read(&mut [0])).await;
