@@ -62,6 +62,50 @@ async fn a_message_that_redis_does_not_take_fails_and_is_sent_later() {
 }
 
 #[tokio::test]
+async fn what_is_said_shows_at_once_however_slow_the_network_is() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    proxy.freeze();
+    for text in ["one", "two"] {
+        page.say(text).await;
+    }
+    let states = "all('message').map((li) => li.dataset.state)";
+    page.until_is(states, &json!(["sending", "sending"])).await;
+    assert_eq!(stage.redis.stream_ids(&room.id).len(), 0);
+    proxy.resume();
+    page.until_is(states, &json!(["sent", "sent"])).await;
+    page.see_messages(&[("Eve", "one"), ("Eve", "two")]).await;
+}
+
+#[tokio::test]
+async fn a_message_that_failed_can_be_dropped_or_tried_again_at_once() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    stage.redis.freeze();
+    for text in ["drop me", "keep me"] {
+        page.say(text).await;
+    }
+    page.click("discard").await;
+    page.until_is("all('message').map((li) => li.dataset.state)", &json!(["failed"])).await;
+    let tries = || {
+        let sent = page.events("Network.webSocketFrameSent");
+        sent.iter().filter(|frame| frame.to_string().contains("keep me")).count()
+    };
+    let before = tries();
+    page.click("retry").await;
+    page.wait("another try", async || (tries() > before).then_some(())).await;
+    stage.redis.thaw();
+    page.until_is("all('message').map((li) => li.dataset.state)", &json!(["sent"])).await;
+    page.see_messages(&[("Eve", "keep me")]).await;
+    assert_eq!(stage.redis.stream_ids(&room.id).len(), 1);
+}
+
+#[tokio::test]
 async fn while_there_is_no_connection_the_next_try_is_counted_down_and_can_be_now() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
-    scene::{link_to, make_room},
+    scene::{companion, link_to, make_room},
     support::Stage,
 };
 
@@ -24,6 +24,34 @@ async fn a_taken_name_offers_a_free_one() {
     page.see_attribute("room", "data-me", offered).await;
     page.click("members-toggle").await;
     page.see_members(&["Alice", offered]).await;
+}
+
+#[tokio::test]
+async fn who_is_inside_is_shown_before_entering() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Alice").await;
+    let page = Page::open(&stage.env, PHONE).await;
+    let _alice = companion(&stage, &room, &room.token).await;
+    let _bob = companion(&stage, &room, "밥").await;
+    page.goto(&link_to(&stage, &room)).await;
+    page.see("entry-members").await;
+    let names = "all('entry-member').map((li) => li.querySelector('bdi').innerText).sort()";
+    let names = page.eval(names).await;
+    assert_eq!(names, json!(["Alice", "밥"]));
+}
+
+#[tokio::test]
+async fn a_name_is_asked_for_once() {
+    let stage = Stage::new(1, &[]).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    make_room(&page, stage.http().base(), "Alice").await;
+    page.goto(stage.http().base()).await;
+    page.until_is("one('name').value", &json!("Alice")).await;
+    page.click("create").await;
+    page.see_attribute("room", "data-me", "Alice").await;
+    let other = stage.room("Bob").await;
+    page.goto(&link_to(&stage, &other)).await;
+    page.until_is("one('nickname').value", &json!("Alice")).await;
 }
 
 #[tokio::test]
@@ -61,4 +89,19 @@ async fn the_link_can_be_shared_as_a_code() {
     page.until_is("one('share-link').value ?? one('share-link').textContent", &json!(link)).await;
     page.press("Escape").await;
     page.see_none("share-dialog").await;
+}
+
+#[tokio::test]
+async fn the_link_can_be_copied_and_handed_to_the_system() {
+    let stage = Stage::new(1, &[]).await;
+    let page = Page::open(&stage.env, PHONE).await;
+    page.grant("clipboardReadWrite", stage.http().base()).await;
+    // What a phone has, and a desktop without a screen has not.
+    page.run_first("navigator.share = async (what) => { window.shared = what; }").await;
+    let link = make_room(&page, stage.http().base(), "Alice").await;
+    page.click("share").await;
+    page.click("share-copy").await;
+    page.until_is("navigator.clipboard.readText()", &json!(link)).await;
+    page.click("share-native").await;
+    page.until_is("window.shared?.url", &json!(link)).await;
 }

@@ -298,7 +298,8 @@ impl Page {
 
     /// The same for the element that an expression gives.
     pub async fn click_at(&self, element: &str) {
-        let point = self.until(&hit_point(element)).await;
+        let what = format!("{element} can be clicked");
+        let point = self.until_value(&hit_point(element), &what, Value::is_array).await;
         for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
             let event = json!({
                 "type": kind, "x": point[0], "y": point[1], "button": "left", "clickCount": 1,
@@ -383,20 +384,23 @@ impl Page {
     }
 }
 
-/// An expression: where to click an element, once it is in sight, still, and not covered.
+/// An expression: where to click an element, once it is in sight, still, and not covered. Until then,
+/// why not.
 fn hit_point(element: &str) -> String {
     format!(
         "(async () => {{
           const element = {element};
-          if (!isSeen(element) || element.disabled) return null;
+          if (!isSeen(element)) return 'not in sight';
+          if (element.disabled) return 'disabled';
           element.scrollIntoView({{ block: 'nearest' }});
           const {{ x, y, width, height }} = element.getBoundingClientRect();
           await new Promise((resolve) => setTimeout(resolve, 20));
           const now = element.getBoundingClientRect();
-          if (now.x !== x || now.y !== y) return null;
+          if (now.x !== x || now.y !== y) return 'moving';
           const point = [x + width / 2, y + height / 2];
           const hit = document.elementFromPoint(...point);
-          return element.contains(hit) || hit?.closest('label')?.control === element ? point : null;
+          const isHit = element.contains(hit) || hit?.closest('label')?.control === element;
+          return isHit ? point : `covered by ${{hit?.outerHTML}}`;
         }})()"
     )
 }
