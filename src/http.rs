@@ -8,6 +8,7 @@ mod assets;
 pub mod client;
 mod extract;
 mod guard;
+mod headers;
 mod health;
 mod messages;
 mod observe;
@@ -16,6 +17,7 @@ mod rooms;
 
 use axum::{
     Json, Router,
+    handler::Handler,
     middleware::{from_fn, from_fn_with_state},
     routing::get,
 };
@@ -30,15 +32,16 @@ use crate::{
 
 /// Everything that the service answers.
 pub fn router(app: App) -> Router {
+    let limit = from_fn_with_state(app.clone(), guard::limit);
     let (routes, description) = OpenApiRouter::with_openapi(openapi::Description::openapi())
-        .merge(api(&app))
+        .merge(api(&app).layer(limit.clone()).layer(from_fn(guard::allow_any_origin)))
+        .merge(client().layer(limit.clone()))
         .merge(node())
-        .merge(client())
         .split_for_parts();
     let description = openapi::bounds::apply(&description, &app.settings);
     routes
-        .route("/openapi.json", get(async || Json(description)))
-        .fallback(async || Error::new(Code::NotFound))
+        .route("/openapi.json", get(async || Json(description)).layer(limit.clone()))
+        .fallback((async || Error::new(Code::NotFound)).layer(limit))
         // The last is the outermost: what is observed has its envelope, panics included.
         .layer(CatchPanicLayer::custom(envelope::panicked))
         .layer(from_fn(envelope::render))
@@ -46,7 +49,7 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// What costs Redis something, and is limited for an address.
+/// What costs Redis something.
 fn api(app: &App) -> OpenApiRouter<App> {
     let create = OpenApiRouter::new()
         .routes(routes!(rooms::create))
@@ -57,14 +60,10 @@ fn api(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(rooms::add_session))
         .routes(routes!(messages::page, messages::post))
         .layer(from_fn_with_state(app.clone(), guard::limit_guesses));
-    create
-        .merge(room)
-        .route("/ws", get(crate::ws::upgrade))
-        .layer(from_fn_with_state(app.clone(), guard::limit))
-        .layer(from_fn(guard::allow_any_origin))
+    create.merge(room).route("/ws", get(crate::ws::upgrade))
 }
 
-/// What orchestrators ask.
+/// What orchestrators ask, however much others do.
 fn node() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(health::live))

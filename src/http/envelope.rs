@@ -154,6 +154,7 @@ pub fn unread(error: Error) -> Vec<u8> {
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     add_headers(&failure.error, &mut headers);
+    super::headers::secure(&mut headers);
     let mut answer = format!("HTTP/1.1 {}\r\n", status(failure.error.code)).into_bytes();
     for (name, value) in &headers {
         answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());

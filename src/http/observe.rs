@@ -6,12 +6,12 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Method, header},
+    http::{HeaderName, HeaderValue, Method},
     middleware::Next,
     response::Response,
 };
 
-use super::envelope::Failure;
+use super::{envelope::Failure, headers};
 use crate::app::App;
 
 /// Names the request in the answer and in the log, so that the two can be brought together.
@@ -34,7 +34,10 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
     }
     let line = Line { id: &id, method, route, begun, status: response.status().as_u16() };
     line.write(failure.as_deref());
-    add_headers(&mut response, &id);
+    headers::secure(response.headers_mut());
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
     response
 }
 
@@ -59,18 +62,6 @@ impl Line<'_> {
             }
             None => tracing::debug!(request_id = id, method, route, status, took_ms, "answered"),
         }
-    }
-}
-
-/// What every answer carries. Handlers may have said something better about caching.
-fn add_headers(response: &mut Response, id: &str) {
-    let headers = response.headers_mut();
-    let no_store = HeaderValue::from_static("no-store");
-    headers.entry(header::CACHE_CONTROL).or_insert(no_store);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    if let Ok(id) = HeaderValue::from_str(id) {
-        headers.insert(REQUEST_ID, id);
     }
 }
 

@@ -159,17 +159,27 @@ async fn a_chunked_body_over_the_limit_is_too_large() {
 async fn a_flood_from_one_address_is_turned_away() {
     let stage = Stage::new(1, &[("REQUESTS_PER_SECOND", "5")]).await;
     let http = stage.http();
+    let mut refused = None;
     for _ in 0..200 {
         let answer = http.get("/api/rooms/zzzzzzzzzzzz").await;
         if answer.status == 429 {
-            answer.error(429, "RATE_LIMITED");
-            assert!(answer.header("retry-after").parse::<u32>().unwrap() >= 1);
-            assert_eq!(http.get("/healthz").await.status, 200, "health checks are not limited");
-            return;
+            refused = Some(answer);
+            break;
         }
         answer.error(404, "ROOM_NOT_FOUND");
     }
-    panic!("200 requests at once were answered at 5 a second");
+    let refused = refused.expect("200 requests at once were answered at 5 a second");
+    refused.error(429, "RATE_LIMITED");
+    assert!(refused.header("retry-after").parse::<u32>().unwrap() >= 1);
+    for path in ["/", "/static/app.css", "/openapi.json", "/none"] {
+        let statuses = async || http.file(path).await.status() == 429;
+        let mut limited = false;
+        for _ in 0..20 {
+            limited |= statuses().await;
+        }
+        assert!(limited, "{path} is limited as well");
+    }
+    assert_eq!(http.get("/healthz").await.status, 200, "health checks are not limited");
 }
 
 #[tokio::test]
@@ -316,4 +326,46 @@ async fn a_page_of_another_site_gets_no_socket() {
     assert!(connect("https://friend.example").await);
     assert!(!connect("https://evil.example").await);
     assert!(!connect("null").await);
+    let refused = reqwest::Client::new()
+        .get(format!("{own}/ws"))
+        .header("origin", "https://evil.example")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let answer: Value = refused.send().await.unwrap().json().await.unwrap();
+    assert_eq!(answer["error"]["code"], "NOT_FOUND");
+    let why = answer["error"]["details"]["origin"].as_str().unwrap();
+    assert!(why.contains("ALLOWED_ORIGINS"), "{why}");
+}
+
+#[tokio::test]
+async fn every_answer_has_security_headers() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let paths = [
+        "/",
+        "/static/app.css",
+        "/static/none.css",
+        "/none",
+        "/ws",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/api/rooms",
+        "/api/rooms/none",
+        &format!("/api/rooms/{}/members", room.id),
+    ];
+    for path in paths {
+        for method in [Method::GET, Method::POST] {
+            let url = format!("{}{path}", stage.http().base());
+            let answer = reqwest::Client::new().request(method.clone(), url).send().await.unwrap();
+            let header = |name: &str| answer.headers()[name].to_str().unwrap();
+            assert_eq!(header("x-content-type-options"), "nosniff", "{method} {path}");
+            assert_eq!(header("referrer-policy"), "no-referrer", "{method} {path}");
+            let policy = header("content-security-policy");
+            assert!(policy.contains("frame-ancestors 'none'"), "{method} {path}: {policy}");
+        }
+    }
 }
