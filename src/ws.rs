@@ -21,6 +21,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 use tokio::net::TcpStream;
+use tracing::Instrument;
 
 use crate::{
     app::App,
@@ -60,7 +61,9 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
         if let Some((socket, early)) = upgrade.await.ok().and_then(socket) {
             let connection = Connection::open(&app, language, ip, socket);
             drop(app);
-            connection.run(early).await;
+            // At the highest level, as any line that is written may be about a connection.
+            let span = tracing::error_span!("connection", connection = connection.id());
+            connection.run(early).instrument(span).await;
         }
         drop(permit);
     });

@@ -10,9 +10,10 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use tracing::Instrument;
 
 use super::{envelope::Failure, headers};
-use crate::app::App;
+use crate::{app::App, error::Code};
 
 /// Names the request in the answer and in the log, so that the two can be brought together.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,17 +24,19 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let begun = Instant::now();
-    let mut response = next.run(request).await;
-
     let id = nanoid::nanoid!(REQUEST_ID_LENGTH);
+    // At the highest level, as any line that is written may be about a request.
+    let span = tracing::error_span!("request", request_id = id);
+    let mut response = next.run(request).instrument(span.clone()).await;
+
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let failure = response.extensions_mut().remove::<Arc<Failure>>();
     app.metrics.http_request(method, route, response.status().as_u16());
     if let Some(failure) = &failure {
         app.metrics.error(failure.error.code);
     }
-    let line = Line { id: &id, method, route, begun, status: response.status().as_u16() };
-    line.write(failure.as_deref());
+    let line = Line { method, route, begun, status: response.status().as_u16() };
+    span.in_scope(|| line.write(failure.as_deref()));
     headers::secure(response.headers_mut());
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -42,7 +45,6 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
 }
 
 struct Line<'a> {
-    id: &'a str,
     method: &'static str,
     route: &'a str,
     begun: Instant,
@@ -51,16 +53,14 @@ struct Line<'a> {
 
 impl Line<'_> {
     fn write(&self, failure: Option<&Failure>) {
-        let Line { id, method, route, status, .. } = *self;
+        let Line { method, route, status, .. } = *self;
         let took_ms = self.begun.elapsed().as_millis() as u64;
-        // A probe that hears "not ready" got the answer it asked for: no fault of ours.
-        let at_fault = failure.filter(|f| status >= 500 && f.outages.is_empty());
-        match at_fault {
-            Some(failure) => {
-                let cause = failure.error.to_string();
-                tracing::error!(request_id = id, method, route, status, took_ms, cause, "failed");
+        match failure.map(|failure| &failure.error) {
+            Some(error) if error.code == Code::Internal => {
+                tracing::error!(method, route, status, took_ms, %error, "failed");
             }
-            None => tracing::debug!(request_id = id, method, route, status, took_ms, "answered"),
+            Some(error) => tracing::debug!(method, route, status, took_ms, %error, "refused"),
+            None => tracing::debug!(method, route, status, took_ms, "answered"),
         }
     }
 }

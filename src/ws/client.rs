@@ -401,7 +401,7 @@ impl Client {
     pub fn answer_error(&self, error: &Error, echo: &Echo) {
         self.app.metrics.error(error.code);
         if error.code == Code::Internal {
-            tracing::error!(connection = %self.handle.id(), %error, "frame failed");
+            tracing::error!(%error, "frame failed");
         }
         let (room_id, key) = (echo.room_id.as_deref(), echo.key.as_deref());
         let frame = ServerFrame::error(error, self.handle.language(), room_id, key);

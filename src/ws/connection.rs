@@ -7,6 +7,7 @@
 use std::{collections::VecDeque, io, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{io::Interest, net::TcpStream};
+use tracing::{debug, info};
 
 use super::{
     client::{Client, Echo, Operation, Request},
@@ -76,10 +77,16 @@ impl Connection {
         Self { socket, decoder: Decoder::new(settings.max_body_bytes), reader }
     }
 
+    /// Its id, unique over all nodes.
+    pub fn id(&self) -> &str {
+        self.reader.client.handle.id()
+    }
+
     /// Serves the connection until it ends, then takes it out of its rooms. `early` is what came
     /// right behind the request for the upgrade.
     pub async fn run(mut self, early: Vec<u8>) {
         let client = self.reader.client.clone();
+        debug!("opened");
         let registered = client.app.registry.register(client.handle.clone());
         let mut operation: Option<Operation> = None;
         let end = match self.take(early) {
@@ -92,6 +99,7 @@ impl Connection {
         // Boxed, as all that seldom runs: a connection is as large as the largest thing it waits for.
         Box::pin(client.end(operation)).await;
         drop(registered);
+        debug!("ended");
     }
 
     async fn serve(&mut self, operation: &mut Option<Operation>) -> End {
@@ -181,6 +189,7 @@ impl Connection {
                 metrics.closed(code);
                 let patience = match reason {
                     CloseReason::TooSlow => {
+                        info!("cut off: it reads too slowly");
                         metrics.slow_consumers.inc();
                         settings.slow_close_timeout
                     }

@@ -83,5 +83,13 @@ async fn lines_for_machines_hold_no_secret() {
         for field in ["timestamp", "level", "target", "message"] {
             assert!(line[field].is_string(), "no {field}: {line}");
         }
+        assert_ne!(line["level"], "ERROR", "nothing of this is a fault of the node: {line}");
+        let is_of = |part: &str| line["target"].as_str().unwrap().starts_with(part);
+        if is_of("linkroom::ws") {
+            assert!(line["span"]["connection"].is_string(), "of which connection? {line}");
+        }
+        if is_of("linkroom::http") {
+            assert!(line["span"]["request_id"].is_string(), "of which request? {line}");
+        }
     }
 }
