@@ -102,7 +102,7 @@ impl Code {
 pub struct Error {
     /// The code of the contract.
     pub code: Code,
-    /// What was wrong, by field; empty unless the code is [`Code::ValidationFailed`].
+    /// What was wrong, by field or header.
     pub problems: BTreeMap<Cow<'static, str>, Problem>,
     /// When a retry may succeed; always set for 429 and 503.
     pub retry_after: Option<Duration>,

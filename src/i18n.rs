@@ -202,6 +202,11 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             "This connection is in the room under another name. Leave first.",
             "이 연결은 이미 다른 이름으로 이 방에 있습니다. 먼저 나가 주세요.",
         ),
+        Problem::ForeignOrigin => (
+            "Pages of this site may not connect. Whoever runs the service can allow it with \
+             ALLOWED_ORIGINS.",
+            "이 사이트의 페이지는 연결할 수 없습니다. 운영자가 ALLOWED_ORIGINS로 허용할 수 있습니다.",
+        ),
         Problem::TooManyRooms { .. } => (
             "One connection may be in {max} rooms. Leave one, or open another connection.",
             "연결 하나로 방 {max}개까지 들어갈 수 있습니다. 방에서 나가거나 새로 연결해 주세요.",
@@ -235,7 +240,7 @@ const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'sta
 mod tests {
     use super::*;
 
-    const PROBLEMS: [Problem; 19] = [
+    const PROBLEMS: [Problem; 20] = [
         Problem::Required,
         Problem::WrongType,
         Problem::NameEmpty,
@@ -254,6 +259,7 @@ mod tests {
         Problem::UnknownStatus,
         Problem::RoomIdNeeded,
         Problem::AlreadyJoined,
+        Problem::ForeignOrigin,
         Problem::TooManyRooms { max: 7 },
     ];
 

@@ -48,6 +48,8 @@ pub enum Limit {
     Frames,
     /// `MESSAGES_PER_SECOND`
     Messages,
+    /// `ROOMS_PER_CONNECTION`
+    RoomsPerConnection,
     /// `HEADER_TIMEOUT`
     HeaderTime,
     /// `MAX_HEADER_BYTES`
@@ -58,7 +60,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit that is counted.
-    pub const ALL: [Limit; 10] = [
+    pub const ALL: [Limit; 11] = [
         Limit::Requests,
         Limit::Connections,
         Limit::Sockets,
@@ -66,6 +68,7 @@ impl Limit {
         Limit::Misses,
         Limit::Frames,
         Limit::Messages,
+        Limit::RoomsPerConnection,
         Limit::HeaderTime,
         Limit::HeaderSize,
         Limit::Origin,
@@ -81,6 +84,7 @@ impl Limit {
             Limit::Misses => "misses",
             Limit::Frames => "frames",
             Limit::Messages => "messages",
+            Limit::RoomsPerConnection => "rooms_per_connection",
             Limit::HeaderTime => "header_time",
             Limit::HeaderSize => "header_size",
             Limit::Origin => "origin",

@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{error::Code, limits::Limit};
+use crate::{error::Code, limits::Limit, ws::close::CloseReason};
 
 pub use clock::RedisClock;
 pub use delivery::{Deliveries, Followed};
@@ -29,8 +29,6 @@ const COMMAND_SECONDS: [f64; 11] =
     [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0];
 /// Upper bounds of the histogram of the event loop's lag, in seconds.
 const LAG_SECONDS: [f64; 10] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
-/// The codes with which a node closes connections.
-const CLOSE_CODES: [u16; 6] = [1001, 1007, 1008, 1009, 1012, 1013];
 
 /// Every count and level of this node. Counting is an atomic addition.
 pub struct Metrics {
@@ -280,8 +278,8 @@ fn errors(registry: &mut Registry) -> Family<CodeLabel, Counter> {
 
 fn closes(registry: &mut Registry) -> Family<CloseLabel, Counter> {
     let closes = family(registry, "closes", "Connections that the node closed, by close code");
-    for code in CLOSE_CODES {
-        closes.get_or_create_owned(&CloseLabel { code });
+    for reason in CloseReason::ALL {
+        closes.get_or_create_owned(&CloseLabel { code: reason.code().0 });
     }
     closes
 }

@@ -54,6 +54,8 @@ pub enum Problem {
     RoomIdNeeded,
     /// The connection is in the room already, as somebody else.
     AlreadyJoined,
+    /// The page that connects is of a site that may not.
+    ForeignOrigin,
     /// The connection is in as many rooms as it may be.
     TooManyRooms {
         /// rooms
@@ -83,6 +85,7 @@ impl Problem {
             Problem::UnknownStatus => "unknown_status",
             Problem::RoomIdNeeded => "room_id_needed",
             Problem::AlreadyJoined => "already_joined",
+            Problem::ForeignOrigin => "foreign_origin",
             Problem::TooManyRooms { .. } => "too_many_rooms",
         }
     }

@@ -29,6 +29,7 @@ use crate::{
     http::client::Client,
     i18n::Language,
     limits::Limit,
+    problem::Problem,
 };
 use connection::Connection;
 
@@ -50,7 +51,8 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
     }
     if !is_welcome(&app, &parts.headers) {
         app.metrics.turned_away(Limit::Origin);
-        return Err(Error::new(Code::NotFound));
+        let problems = [("origin".into(), Problem::ForeignOrigin)].into();
+        return Err(Error { problems, ..Error::new(Code::NotFound) });
     }
     let Client(ip) = Client::of(&app, &parts.extensions, &parts.headers);
     let full = |_: &Error| app.metrics.turned_away(Limit::Connections);

@@ -173,6 +173,7 @@ impl Client {
             }
             Some(_) => Err(Error::invalid("roomId", Problem::AlreadyJoined)),
             None if rooms.len() >= max => {
+                self.app.metrics.turned_away(Limit::RoomsPerConnection);
                 Err(Error::invalid("roomId", Problem::TooManyRooms { max }))
             }
             None => Ok(()),

@@ -20,6 +20,17 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Every reason there is.
+    pub const ALL: [CloseReason; 7] = [
+        CloseReason::Silent,
+        CloseReason::Unreadable,
+        CloseReason::TooLarge,
+        CloseReason::Broken,
+        CloseReason::Malformed,
+        CloseReason::Leaving,
+        CloseReason::TooSlow,
+    ];
+
     /// The close code and a word for whoever reads a trace.
     pub const fn code(self) -> (u16, &'static str) {
         match self {

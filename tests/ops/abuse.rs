@@ -176,6 +176,20 @@ async fn foreign_pages_are_counted() {
 }
 
 #[tokio::test]
+async fn one_room_too_many_for_a_connection_is_counted() {
+    let stage = Stage::new(1, &[("ROOMS_PER_CONNECTION", "1")]).await;
+    let (first, second) = (stage.room("alice").await, stage.room("alice").await);
+    let mut client = stage.member(0, &first, &first.token).await;
+    let join = json!({ "t": "join", "roomId": second.id, "token": second.token });
+    let error = client.try_join(join).await;
+    assert_eq!(error["code"], "VALIDATION_FAILED");
+    assert!(error["message"].as_str().unwrap().ends_with('.'), "{error}");
+    expect_value(&stage.nodes[0], &turned_away("rooms_per_connection"), 1.0).await;
+    client.send(json!({ "t": "leave", "roomId": first.id })).await;
+    client.join(&second.id, &second.token).await;
+}
+
+#[tokio::test]
 async fn silence_is_no_way_to_hold_a_socket() {
     let settings = [("HEADER_TIMEOUT", "300ms"), ("SOCKETS_PER_IP", "3")];
     let stage = Stage::new(1, &settings).await;
