@@ -211,15 +211,18 @@ async fn show_progress(run: Arc<Run>) {
 
 fn verdict(run: &Run, options: &Options, accounts: &[Account]) -> Report {
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let (sent, acknowledged, refused) =
+        (count(&run.counts.sent), count(&run.counts.acknowledged), count(&run.counts.refused));
     Report {
         url: options.url.to_string(),
         connections: options.connections,
         rooms: options.rooms,
         rate: options.rate,
         seconds: options.seconds,
-        sent: count(&run.counts.sent),
-        acknowledged: count(&run.counts.acknowledged),
-        refused: count(&run.counts.refused),
+        sent,
+        acknowledged,
+        refused,
+        unanswered: sent.saturating_sub(acknowledged + refused),
         deliveries: count(&run.counts.deliveries),
         lost: accounts.iter().map(Account::lost).sum(),
         doubled: accounts.iter().map(|account| account.doubled).sum(),

@@ -16,6 +16,8 @@ pub struct Report {
     pub sent: u64,
     pub acknowledged: u64,
     pub refused: u64,
+    /// Those that were neither, however often they were said again.
+    pub unanswered: u64,
     /// Messages that users got, each counted for each user.
     pub deliveries: u64,
     /// Acknowledged messages that a user of the room did not get.
@@ -41,7 +43,8 @@ pub struct Latency {
 impl Report {
     /// Whether the deployment kept its promises.
     pub fn is_clean(&self) -> bool {
-        self.lost + self.doubled + self.disordered == 0 && self.deliveries > 0
+        let wrong = self.lost + self.doubled + self.disordered + self.refused + self.unanswered;
+        wrong == 0 && self.deliveries > 0
     }
 
     pub fn to_json(&self) -> String {
@@ -55,8 +58,8 @@ impl fmt::Display for Report {
         writeln!(f, "{} connections in {} rooms at {}", self.connections, self.rooms, self.url)?;
         writeln!(
             f,
-            "messages    {} sent, {} acknowledged, {} refused in {} s",
-            self.sent, self.acknowledged, self.refused, self.seconds
+            "messages    {} sent, {} acknowledged, {} refused, {} not answered in {} s",
+            self.sent, self.acknowledged, self.refused, self.unanswered, self.seconds
         )?;
         writeln!(f, "deliveries  {}", self.deliveries)?;
         writeln!(

@@ -51,6 +51,9 @@ impl FromStr for Target {
             Some("https" | "wss") => Some(connector().map_err(|error| format!("{error:#}"))?),
             _ => return Err(odd()),
         };
+        if uri.path() != "/" || uri.query().is_some() {
+            return Err(odd());
+        }
         let host = uri.host().ok_or_else(odd)?.to_owned();
         let port = uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
         Ok(Self { host, port, tls })
@@ -140,6 +143,8 @@ mod tests {
         let shown = |raw: &str| raw.parse::<Target>().map(|target| target.to_string());
         assert_eq!(shown("http://127.0.0.1:8080/"), Ok("http://127.0.0.1:8080".to_owned()));
         assert_eq!(shown("ws://rooms.example"), Ok("http://rooms.example:80".to_owned()));
-        assert!(shown("rooms.example").is_err() && shown("ftp://rooms.example").is_err());
+        for odd in ["rooms.example", "ftp://rooms.example", "http://rooms.example/r/abc"] {
+            assert!(shown(odd).is_err(), "{odd}");
+        }
     }
 }

@@ -43,7 +43,7 @@ async fn clean_report(child: Child) -> (Value, String) {
     let progress = String::from_utf8(output.stderr).unwrap();
     let report: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{progress}"));
     assert!(output.status.success(), "{report}");
-    for clean in ["lost", "doubled", "disordered", "refused"] {
+    for clean in ["lost", "doubled", "disordered", "refused", "unanswered"] {
         assert_eq!(report[clean], 0, "{report}");
     }
     assert_eq!(report["sent"], report["acknowledged"], "{report}");

@@ -23,6 +23,7 @@ mod support {
     mod http;
     mod node;
     mod process;
+    mod proxy;
     mod redis_server;
     mod resp;
     mod shape;
@@ -34,6 +35,7 @@ mod support {
     pub use http::{Answer, Http};
     pub use node::{Node, PROGRAM};
     pub use process::guarded;
+    pub use proxy::Proxy;
     pub use redis_server::{RedisServer, free_addr};
     pub use stage::{Room, Stage};
     pub use time::{DEADLINE, eventually, within};

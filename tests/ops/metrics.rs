@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use futures_util::SinkExt;
 use serde_json::json;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{DEADLINE, Node, Stage, eventually};
+use crate::support::{DEADLINE, Node, Proxy, Stage, eventually};
 
 /// One reading of a node's metrics.
 pub struct Reading(String);
@@ -37,6 +40,12 @@ pub async fn expect_value(node: &Node, series: &str, expected: f64) {
         (last == expected).then_some(())
     };
     eventually(DEADLINE, &format!("{series} is {expected}"), reached).await;
+}
+
+/// The series of a node above nothing, waited for.
+async fn expect_some(node: &Node, series: &str) {
+    let counted = async || (Reading::of(node).await.value(series) > 0.0).then_some(());
+    eventually(DEADLINE, &format!("{series} counts"), counted).await;
 }
 
 /// A node that has counted everything that has labels at least once.
@@ -132,6 +141,65 @@ async fn what_happens_is_counted() {
     expect_value(node, "linkroom_connections_opened_total", 2.0).await;
     stage.redis.cmd(["PUBLISH", &format!("chan:{}", room.id), "rubbish"]);
     expect_value(node, "linkroom_foreign_frames_total{outcome=\"dropped\"}", 1.0).await;
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_counted() {
+    let settings = [("HEARTBEAT_INTERVAL", "500ms")];
+    let mut stage = Stage::new(1, &settings).await;
+    let proxy = Proxy::to(stage.redis.addr()).await;
+    stage.nodes.push(Node::start(&stage.env, &proxy.redis_url(), &settings).await);
+    let node = &stage.nodes[1];
+    node.http().get("/api/rooms/nosuchroom00").await.error(404, "ROOM_NOT_FOUND");
+    expect_value(node, "linkroom_errors_total{code=\"ROOM_NOT_FOUND\"}", 1.0).await;
+    let route = "method=\"GET\",route=\"/api/rooms/{id}\",status=\"404\"";
+    expect_value(node, &format!("linkroom_http_requests_total{{{route}}}"), 1.0).await;
+
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(1, &room, &room.token).await;
+    stage.redis.cmd(["CLIENT", "KILL", "TYPE", "pubsub"]);
+    expect_some(node, "linkroom_subscriber_reconnects_total").await;
+    proxy.lose_what_is_published();
+    stage.http().say(&room.id, &room.token, json!({ "text": "lost" })).await.data(201);
+    alice.wait_for("the message", |frame| frame["text"] == "lost").await;
+    expect_some(node, "linkroom_recovered_messages_total").await;
+    expect_some(node, "linkroom_catchups_total").await;
+
+    proxy.freeze();
+    alice.send(json!({ "t": "msg", "text": "not now" })).await;
+    alice.wait_for("a refusal", |frame| frame["code"] == "SERVICE_UNAVAILABLE").await;
+    expect_value(node, "linkroom_redis_up", 0.0).await;
+    expect_some(node, "linkroom_redis_failures_total").await;
+    expect_some(node, "linkroom_errors_total{code=\"SERVICE_UNAVAILABLE\"}").await;
+    let all = Reading::of(node).await.0;
+    for secret in [&*room.id, "alice", "nosuchroom00", &room.token] {
+        assert!(!all.contains(secret), "{secret} in {all}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_counted_and_its_queue_given_back() {
+    let settings = [("MESSAGES_PER_SECOND", "10000"), ("OUTBOX_BYTES", "65536")];
+    let stage = Stage::new(1, &settings).await;
+    let node = &stage.nodes[0];
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let stream = TcpStream::connect(node.addr()).await.unwrap();
+    let url = format!("ws://{}/ws", node.addr());
+    let (mut sleeper, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+    let join = json!({ "t": "join", "roomId": room.id, "token": "sleeper" });
+    sleeper.send(Message::text(join.to_string())).await.unwrap();
+    alice.wait_for_kind("user_joined").await;
+    let text = "🎉".repeat(4000);
+    let cut_off = "linkroom_slow_consumers_total";
+    while Reading::of(node).await.value(cut_off) == 0.0 {
+        for _ in 0..50 {
+            alice.say(&room.id, &text).await;
+        }
+    }
+    expect_value(node, cut_off, 1.0).await;
+    expect_value(node, "linkroom_closes_total{code=\"1013\"}", 1.0).await;
+    expect_value(node, "linkroom_outbox_bytes", 0.0).await;
 }
 
 #[tokio::test]
