@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test chaos bench flood audit setup build fmt lint web compose asyncapi readme settings-table \
+.PHONY: help run test chaos bench bench-inner flood audit setup build fmt lint web compose asyncapi readme settings-table \
 	screenshots
 
 help: ## This list
@@ -29,6 +29,9 @@ bench: ## Measure CPU, memory and latency beside a bare floor server, in under 5
 	@scripts/setup.sh run
 	cargo build --locked --release
 	cd benches && cargo run --locked --release -- --linkroom ../target/release/linkroom --out ../target/bench
+
+bench-inner: ## Measure the parts of a node: frames, order, fan-out, heartbeats
+	cd benches && cargo bench --locked --bench inner
 
 flood: ## Flood a node, and measure what others notice of it
 	@scripts/setup.sh test

@@ -200,7 +200,7 @@ fn single(seat: &Seat) -> (Beat, Arc<Occupant>) {
 }
 
 /// What the seats say together: one entry a user, however many connections it has.
-fn group(seats: &[Seat]) -> Vec<(Beat, Arc<Occupant>)> {
+pub fn group(seats: &[Seat]) -> Vec<(Beat, Arc<Occupant>)> {
     let mut users: BTreeMap<&UserId, (Beat, Arc<Occupant>)> = BTreeMap::new();
     for seat in seats {
         let (beat, who) = single(seat);

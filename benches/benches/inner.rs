@@ -1,0 +1,206 @@
+//! What the inner parts of a node cost: decoding and encoding a frame, the order of a room, handing a
+//! message to N connections, collecting a heartbeat. `make bench-inner` runs it.
+
+#![allow(missing_docs, reason = "the macros of criterion make functions without")]
+
+use std::{
+    hint::black_box,
+    io::Read,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use bytes::Bytes;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use linkroom::{
+    chain,
+    fanout::{
+        Occupant, Seat,
+        feed::{Answer, Feed},
+        frame::{Fence, Frame, Kind, NodeWord, Tag},
+    },
+    heartbeat,
+    i18n::Language,
+    names::{MessageId, RoomId, Token, UserId},
+    ws::{
+        codec::{self, Decoder},
+        handle::{Handle, Limits},
+    },
+};
+use sha1::{Digest, Sha1};
+use tokio::{net::TcpListener, runtime::Runtime};
+
+/// Connections of a room.
+const MEMBERS: [usize; 4] = [1, 10, 100, 1_000];
+const SECRET: &str = "cGx5Z2FtZQ";
+/// What a script publishes for a text of 64 bytes.
+const PUBLISHED: &str = concat!(
+    r#"{"t":"msg","roomId":"Gnhp1bk7CKXT","id":"1795244255858-1500768908","from":"Ann","#,
+    r#""text":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","#,
+    r#""timestamp":"2026-11-21T06:57:35.858Z","key":"295e7f149f38e4b1c2b9baeb6efaa78d"}"#,
+);
+/// What a client sends for it.
+const SENT: &str = concat!(
+    r#"{"t":"msg","roomId":"Gnhp1bk7CKXT","key":"295e7f149f38e4b1c2b9baeb6efaa78d","#,
+    r#""text":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}"#,
+);
+
+criterion_main!(inner);
+criterion_group! {
+    name = inner;
+    config = Criterion::default().warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2)).sample_size(30);
+    targets = frames, order, fan_out, heartbeats
+}
+
+fn frames(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("frame");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("decode a client's", |bench| {
+        let (frame, mut decoder) = (masked(SENT), Decoder::new(65_536));
+        bench.iter(|| {
+            let mut read = frame.clone();
+            decoder.take(black_box(&mut read), |incoming| {
+                black_box(incoming);
+            })
+        });
+    });
+    group
+        .bench_function("encode for all", |bench| bench.iter(|| codec::text(black_box(PUBLISHED))));
+    group.bench_function("decode a publication", |bench| {
+        bench.iter(|| Frame::decode(black_box(PUBLISHED), 65_536));
+    });
+    group.bench_function("decode a fence", |bench| {
+        bench.iter(|| NodeWord::decode(black_box("Gnhp1bk7CKXT @17 1795244255858-1500768908 42")));
+    });
+    group.finish();
+}
+
+fn order(criterion: &mut Criterion) {
+    let first = next(MessageId::ZERO);
+    let second = next(first);
+    let mut group = criterion.benchmark_group("order");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("position check", |bench| {
+        bench.iter(|| chain::follows(SECRET, black_box(first), black_box(second)));
+    });
+    group.finish();
+}
+
+fn fan_out(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let mut group = criterion.benchmark_group("fan-out of a message");
+    for members in MEMBERS {
+        let seats = runtime.block_on(seats(members)).expect("connections");
+        let mut feed = room(&seats);
+        let (mut last, text) = (MessageId::ZERO, codec::text(PUBLISHED));
+        let mut take = move || {
+            last = next(last);
+            let frame = Frame { kind: Kind::Message(last), text: text.clone() };
+            black_box(feed.frame(frame))
+        };
+        group.throughput(Throughput::Elements(members as u64));
+        group.bench_function(BenchmarkId::new("order and queue", members), |bench| {
+            bench.iter_custom(|count| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..count {
+                    let begun = Instant::now();
+                    let _ = take();
+                    spent += begun.elapsed();
+                    seats.iter().for_each(|seat| seat.handle.flush());
+                }
+                spent
+            });
+        });
+        group.bench_function(BenchmarkId::new("order, queue and write", members), |bench| {
+            bench.iter(|| {
+                let _ = take();
+                seats.iter().for_each(|seat| seat.handle.flush());
+            });
+        });
+    }
+    group.finish();
+}
+
+fn heartbeats(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let mut group = criterion.benchmark_group("heartbeat");
+    for members in MEMBERS {
+        let seats = runtime.block_on(seats(members)).expect("connections");
+        group.throughput(Throughput::Elements(members as u64));
+        group.bench_function(BenchmarkId::new("collect", members), |bench| {
+            bench.iter(|| heartbeat::group(black_box(&seats)));
+        });
+    }
+    group.finish();
+}
+
+/// Connections of as many users, over real sockets that somebody reads.
+async fn seats(count: usize) -> anyhow::Result<Vec<Seat>> {
+    let room = RoomId::parse("Gnhp1bk7CKXT").context("a room id")?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let mut seats = Vec::with_capacity(count);
+    let mut peers = Vec::with_capacity(count);
+    for number in 0..count {
+        let peer = std::net::TcpStream::connect(listener.local_addr()?)?;
+        peer.set_nonblocking(true)?;
+        peers.push(peer);
+        let (socket, _) = listener.accept().await?;
+        let limits = Limits { frames: 4_096, bytes: 1 << 24 };
+        let id = format!("c-{number}").into();
+        let handle = Arc::new(Handle::new(id, Language::En, limits, Arc::new(socket)));
+        let user = UserId::stored(&format!("user {number}"));
+        let token = Token::random(&user);
+        let who = Arc::new(Occupant::new(user, token));
+        seats.push(Seat::new(handle, who, room.clone()));
+    }
+    thread::spawn(move || read_all(peers));
+    Ok(seats)
+}
+
+/// Takes what comes, until nobody is there any more.
+fn read_all(mut peers: Vec<std::net::TcpStream>) {
+    let mut bytes = [0; 65_536];
+    while !peers.is_empty() {
+        peers.retain_mut(|peer| !matches!(peer.read(&mut bytes), Ok(0)));
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A room in which all of these are.
+fn room(seats: &[Seat]) -> Feed<Seat> {
+    let mut feed = Feed::default();
+    for (number, seat) in seats.iter().enumerate() {
+        let tag = number.to_string();
+        feed.enter(seat.clone(), tag.clone());
+        let _ = feed.fence(Fence { tag: Tag::Join(tag), tip: MessageId::ZERO, events: 0 });
+        let secret = SECRET.to_owned();
+        let answer = Answer { joined: Bytes::new(), tip: MessageId::ZERO, secret, heartbeat: 0 };
+        feed.answered(seat.handle.id(), answer);
+    }
+    feed
+}
+
+/// The id of the message after this one, as the scripts make it.
+fn next(previous: MessageId) -> MessageId {
+    let ms = 1_795_244_255_858;
+    let hash = Sha1::digest(format!("{SECRET} {previous} {ms}"));
+    let digest = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
+    let count = if previous.ms == ms { (previous.seq >> 32) + 1 } else { 0 };
+    MessageId { ms, seq: (count << 32) + u64::from(digest) }
+}
+
+/// A text message as a browser sends it.
+fn masked(text: &str) -> Vec<u8> {
+    let mask = [0x37, 0xfa, 0x21, 0x3d];
+    let mut frame = codec::text(text).to_vec();
+    let start = frame.len() - text.len();
+    frame[1] |= 0x80;
+    for (at, byte) in frame[start..].iter_mut().enumerate() {
+        *byte ^= mask[at % 4];
+    }
+    frame.splice(start..start, mask);
+    frame
+}
