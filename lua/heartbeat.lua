@@ -4,14 +4,16 @@
 -- DERIVED from ARGV 3: session and presence of the users named and of members that lapsed
 -- ARGV 8 and on: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms),
 --          5 session TTL (ms), 6 room TTL (ms), 7 this node's channel, 8 the fence's tag; then for
---          each user: name, last message id read or '', number of connections, and for each of
---          these: connection id, age of its last heartbeat (ms), 'online' or 'away'
--- RETURNS {'OK', users without a session …} or {'ROOM_NOT_FOUND'}
+--          each user: name, joinedAt (ms), last message id read or '', number of connections, and for
+--          each of these: connection id, age of its last heartbeat (ms), 'online' or 'away'
+-- RETURNS {'OK', users without a session, or whose session is that of somebody who took the name
+--          since …} or {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_joined of users that had lapsed, presence, read, user_left, a fence to the node;
 --          members, where all of them were gone without anybody being told
 -- PROMISE 2: the fence shows a message that the subscription lost. PROMISE 4: whoever is left
 -- clears the users of a node that died. PROMISE 5: where Redis was away for longer than a presence
 -- lasts, the members expired with nobody told that they left; they return without join events.
+-- PROMISE 8: a connection from before its session was lost does not become whoever has the name now.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
   here = {}, due = {}}
@@ -29,7 +31,7 @@ local users, missing = {}, 0
 local next_arg = 9
 while next_arg <= #ARGV do
   users[#users + 1] = ARGV[next_arg]
-  next_arg = next_arg + 3 + 3 * ARGV[next_arg + 2]
+  next_arg = next_arg + 4 + 3 * ARGV[next_arg + 3]
 end
 if #users > 0 then
   for i, is_here in ipairs(redis.call('SMISMEMBER', room.members, unpack(users))) do
@@ -46,17 +48,17 @@ local keeps = string.format('%d', math.max(session_ttl, presence_ttl))
 local anybody = false
 next_arg = 9
 for _, user in ipairs(users) do
-  local read, count = ARGV[next_arg + 1], tonumber(ARGV[next_arg + 2])
+  local joined, read, count = ARGV[next_arg + 1], ARGV[next_arg + 2], tonumber(ARGV[next_arg + 3])
   local session = room.users .. user .. ':session'
   local fields = redis.call('HGETALL', session)
   local is_known, known_read = false, '0-0'
   for i = 1, #fields, 2 do
-    if fields[i] == 'token' then is_known = true end
+    if fields[i] == 'joinedAt' and fields[i + 1] == joined then is_known = true end
     if fields[i] == 'read' then known_read = fields[i + 1] end
   end
   if is_known then
     local heard = {deadline = 0, status = 'away'}
-    for i = next_arg + 3, next_arg + 3 * count, 3 do
+    for i = next_arg + 4, next_arg + 1 + 3 * count, 3 do
       local field, lapses, shown = 'conn:' .. ARGV[i], now_ms + presence_ttl - ARGV[i + 1], ARGV[i + 2]
       if lapses > now_ms then
         redis.call('HSET', session, field, string.format('%d %s', lapses, shown))
@@ -74,7 +76,7 @@ for _, user in ipairs(users) do
   else
     reply[#reply + 1] = user
   end
-  next_arg = next_arg + 3 + 3 * count
+  next_arg = next_arg + 4 + 3 * count
 end
 if #room.due > 0 then redis.call('ZADD', room.deadlines, unpack(room.due)) end
 sweep(room, now_ms)

@@ -144,6 +144,16 @@ impl Occupant {
         let joined_at_ms = AtomicU64::new(0);
         Self { user, token, joined_at_ms, read: Mutex::default(), said: Mutex::default() }
     }
+
+    /// Whether its join was answered, and its name is still its own.
+    pub fn is_in(&self) -> bool {
+        self.joined_at_ms.load(Ordering::Relaxed) > 0
+    }
+
+    /// Somebody else has its name: it is in the room no more.
+    pub fn put_out(&self) {
+        self.joined_at_ms.store(0, Ordering::Relaxed);
+    }
 }
 
 impl Seat {

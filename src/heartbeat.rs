@@ -147,20 +147,23 @@ impl Heartbeat {
         let Some(facts) = room.facts() else { return Ok(()) };
         let users: Vec<Restored> = group(seats)
             .into_iter()
-            .filter(|(_, who)| who.joined_at_ms.load(Ordering::Relaxed) > 0)
+            .filter(|(_, who)| who.is_in())
             .map(|(beat, who)| Restored {
                 beat: Beat { read: *who.read.lock(), ..beat },
                 token: who.token.clone(),
-                joined_at_ms: who.joined_at_ms.load(Ordering::Relaxed),
             })
             .collect();
         if users.is_empty() {
             return Ok(());
         }
-        let tag = heartbeat_tag(room.next_heartbeat());
-        let taken = self.scripts.restore(&room.id, &tag, &facts, &users).await?;
+        let mut taken = Vec::new();
+        for users in users.chunks(USERS_A_CALL) {
+            let tag = heartbeat_tag(room.next_heartbeat());
+            taken.extend(self.scripts.restore(&room.id, &tag, &facts, users).await?);
+        }
         info!(users = users.len(), "restored a room");
         for seat in seats.iter().filter(|seat| taken.contains(&seat.who.user)) {
+            seat.who.put_out();
             self.fanout.leave(&room.id, seat.handle.id());
             let error = Error::new(Code::InvalidToken);
             let room_id = Some(room.id.as_str());
@@ -174,8 +177,7 @@ impl Heartbeat {
     fn heard(&self, room: &LocalRoom) -> Vec<Seat> {
         let mut seats = room.seats();
         seats.retain(|seat| {
-            let joined = seat.who.joined_at_ms.load(Ordering::Relaxed) > 0;
-            joined && seat.handle.silent_for() < self.settings.presence_ttl
+            seat.who.is_in() && seat.handle.silent_for() < self.settings.presence_ttl
         });
         seats
     }
@@ -195,7 +197,9 @@ fn single(seat: &Seat) -> (Beat, Arc<Occupant>) {
         age: seat.handle.silent_for(),
         status: seat.handle.status(),
     };
-    let beat = Beat { user: seat.who.user.clone(), read: None, connections: vec![heard] };
+    let joined_at_ms = seat.who.joined_at_ms.load(Ordering::Relaxed);
+    let user = seat.who.user.clone();
+    let beat = Beat { user, joined_at_ms, read: None, connections: vec![heard] };
     (beat, seat.who.clone())
 }
 

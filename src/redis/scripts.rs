@@ -304,7 +304,7 @@ impl Scripts {
     }
 
     /// Keeps a room's members alive, clears those that lapsed, and has a fence with `tag` sent to
-    /// this node. Returns the users that Redis has no session of.
+    /// this node. Returns the users that Redis has no session of, or another's.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
@@ -320,6 +320,7 @@ impl Scripts {
         args.extend([self.0.redis.node_channel().into(), tag.into()]);
         for beat in beats {
             args.push(beat.user.as_str().into());
+            args.push(beat.joined_at_ms.to_string().into());
             args.push(optional(beat.read));
             push_connections(&mut args, beat);
         }
@@ -477,7 +478,7 @@ impl Scripts {
         for user in users {
             args.push(user.beat.user.as_str().into());
             args.push(user.token.hash().into());
-            args.push(user.joined_at_ms.to_string().into());
+            args.push(user.beat.joined_at_ms.to_string().into());
             args.push(optional(user.beat.read));
             push_connections(&mut args, &user.beat);
         }

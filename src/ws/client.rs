@@ -103,6 +103,7 @@ impl Client {
     }
 
     async fn obey(self: &Arc<Self>, frame: ClientFrame) -> Result<(), Error> {
+        self.rooms.lock().retain(|joined| joined.who.is_in());
         match frame {
             ClientFrame::Join { room_id, token, since } => {
                 self.guess(self.join(&room_id, &token, since)).await

@@ -1,7 +1,7 @@
 //! Promise 8: tokens are unguessable, stored only as hashes, and a message's `from` comes from the
 //! connection.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Client, DEADLINE, Stage, eventually};
 
@@ -170,4 +170,32 @@ async fn one_connection_is_one_user_in_a_room() {
     assert_eq!(answer["t"], "error", "{answer}");
     assert_eq!(client.say(&room.id, "who am I").await["from"], "alice");
     assert_eq!(stage.members_in_redis(&room), ["alice"]);
+}
+
+/// Redis lost everything, and somebody took a name before its owner was heard of again.
+#[tokio::test]
+async fn a_name_that_redis_forgot_is_not_had_by_two() {
+    // No heartbeat comes by itself.
+    let settings = [("PRESENCE_TTL", "10m"), ("HEARTBEAT_INTERVAL", "5m")];
+    let stage = Stage::new(2, &settings).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let mut bob = stage.member(1, &room, "bob").await;
+    stage.redis.cmd(["FLUSHALL"]);
+    bob.say(&room.id, "puts the room back").await;
+    let mut taker = stage.nodes[1].client().await;
+    taker.join(&room.id, "alice").await;
+
+    alice.send(json!({ "t": "msg", "roomId": room.id, "text": "I am alice", "key": "k" })).await;
+    let told = alice.wait_for("the news", |frame| frame["code"] == "INVALID_TOKEN").await;
+    assert_eq!(told["roomId"], room.id);
+    let refused = alice.wait_for("the answer", |frame| frame["key"] == "k").await;
+    assert_eq!(refused["code"], "NOT_IN_ROOM");
+    alice.send(json!({ "t": "ping", "status": "away" })).await;
+    alice.join(&room.id, "alice's friend").await;
+    alice.say(&room.id, "I was alice").await;
+    taker.wait_for("her message", |frame| frame["from"] == "alice's friend").await;
+    assert_eq!(stage.redis.stream_ids(&room.id).len(), 2);
+    let spoke = |frame: &Value| frame["t"] == "presence" && frame["userId"] == "alice";
+    assert!(!taker.seen.iter().any(spoke), "{:?}", taker.seen);
 }

@@ -105,6 +105,13 @@ impl Bench {
         self.redis.cmd(["ZADD", &format!("room:{room}:deadlines"), "XX", "1", name]);
     }
 
+    /// When a user first joined, in ms; 0 for one that has no session.
+    fn joined_at_ms(&self, room: &RoomId, name: &str) -> u64 {
+        let session = format!("user:{room}:{name}:session");
+        let joined = self.redis.texts(["HMGET", &session, "joinedAt"]);
+        joined.first().and_then(|ms| ms.parse().ok()).unwrap_or_default()
+    }
+
     fn members(&self, room: &RoomId) -> Vec<String> {
         self.redis.texts(["SMEMBERS", &format!("room:{room}:members")])
     }
@@ -379,15 +386,23 @@ async fn a_heartbeat_names_whom_redis_does_not_know() {
     bench.guest(&room, "known").await.unwrap();
     let heard =
         |id: &str| Heard { connection: id.into(), age: Duration::ZERO, status: Status::Online };
-    let beat = |name: &str| Beat {
+    let beat = |name: &str, joined_at_ms| Beat {
         user: UserId::stored(name),
+        joined_at_ms,
         read: None,
-        connections: vec![heard(&format!("{name}-1"))],
+        connections: vec![heard(&format!("{name}-2"))],
     };
-    let beats = [beat("known"), beat("unknown")];
+    let joined = bench.joined_at_ms(&room, "known");
+    let beats = [beat("known", joined), beat("unknown", joined)];
     let unknown = bench.beat(&room, &beats).await;
     assert_eq!(unknown.unwrap(), [UserId::stored("unknown")]);
     assert_eq!(bench.members(&room), ["known", "owner"]);
+
+    // Somebody who had the name before is not who has it now.
+    let unknown = bench.beat(&room, &[beat("owner", joined - 1_000)]).await;
+    assert_eq!(unknown.unwrap(), [UserId::stored("owner")]);
+    let session = format!("user:{room}:owner:session");
+    assert_eq!(bench.redis.cmd(["HEXISTS", &session, "conn:owner-2"]).int(), 0);
 }
 
 /// Members that expired while Redis was frozen were never said to have left: they return with the
@@ -398,7 +413,8 @@ async fn members_that_expired_return_without_a_word_about_each() {
     let (room, _) = bench.room().await;
     bench.guest(&room, "away").await.unwrap();
     let heard = Heard { connection: "away-1".into(), age: Duration::ZERO, status: Status::Away };
-    let beat = Beat { user: UserId::stored("away"), read: None, connections: vec![heard] };
+    let (user, joined_at_ms) = (UserId::stored("away"), bench.joined_at_ms(&room, "away"));
+    let beat = Beat { user, joined_at_ms, read: None, connections: vec![heard] };
     bench.beat(&room, std::slice::from_ref(&beat)).await.unwrap();
     for key in [
         format!("room:{room}:members"),

@@ -86,6 +86,8 @@ pub enum Published {
 pub struct Beat {
     /// The user.
     pub user: UserId,
+    /// When it first joined, milliseconds on Redis's clock.
+    pub joined_at_ms: u64,
     /// The last message that it has read, if that is news.
     pub read: Option<MessageId>,
     /// Its connections.
@@ -110,8 +112,6 @@ pub struct Restored {
     pub beat: Beat,
     /// Its token.
     pub token: Token,
-    /// When it first joined, milliseconds on Redis's clock.
-    pub joined_at_ms: u64,
 }
 
 /// What leaving came to.

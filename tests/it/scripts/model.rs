@@ -204,7 +204,9 @@ impl Pair<'_> {
             age: Duration::ZERO,
             status: status(*away),
         });
-        let beat = Beat { user: UserId::stored(NAMES[index]), read, connections: heard.collect() };
+        let joined_at_ms = self.bench.joined_at_ms(&self.model.room, NAMES[index]);
+        let user = UserId::stored(NAMES[index]);
+        let beat = Beat { user, joined_at_ms, read, connections: heard.collect() };
         self.model.settle(index);
         if read > self.model.users[index].read {
             self.model.users[index].read = read;
