@@ -5,20 +5,23 @@
 -- Needs: follows, newer, newest.
 local history
 function history(secret, stream, at, since, latest, most)
-  if since ~= '' and newer(since, at) and newer(since, newest(stream)) then
-    -- Not an id of this stream: Redis lost that message, or somebody made it up.
+  local function latest_of_all()
     local messages = history(secret, stream, at, '', latest, most)
     return messages, #messages > 0 and '1' or '0'
   end
+  -- Not an id of this stream: Redis lost that message, or somebody made it up.
+  if since ~= '' and newer(since, at) and newer(since, newest(stream)) then return latest_of_all() end
   local wanted = since == '' and latest or most
   local found = redis.call('XREVRANGE', stream, '+', since == '' and '-' or '(' .. since, 'COUNT', wanted + 1)
   local more = #found > wanted
   if more then found[#found] = nil end
-  if since ~= '' and not more and #found > 0 then
-    local first = found[#found][1]
+  if since ~= '' and not more and #found > 0 and not follows(secret, since, found[#found][1]) then
+    local before = redis.call('XREVRANGE', stream, since, '-', 'COUNT', '1')[1]
+    -- Older ones are kept, but not this one: somebody made it up, or deleted it. Who has it may lack
+    -- what came before it.
+    if before and before[1] ~= since then return latest_of_all() end
     -- A stream's very first message follows nothing: history began anew, none is missing.
-    more = not follows(secret, since, first) and not follows(secret, '0-0', first)
-      and #redis.call('XREVRANGE', stream, since, '-', 'COUNT', '1') == 0
+    more = not before and not follows(secret, '0-0', found[#found][1])
   end
   if since ~= '' and since ~= at and #found == 0 then
     more = newer(newest(stream), since)

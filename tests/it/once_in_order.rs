@@ -453,3 +453,33 @@ async fn a_since_from_the_future_hides_nothing() {
         }
     }
 }
+
+/// Somebody published a message under an id that the stream reached only later: who resumes from it
+/// may lack what was said before.
+#[tokio::test]
+async fn a_since_that_was_made_up_is_told_that_there_is_more() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("writer").await;
+    let mut writer = stage.member(0, &room, &room.token).await;
+    writer.accept_any_frame();
+    writer.say(&room.id, "before").await;
+    let ahead = redis_now(&stage) + 2_000;
+    let foreign = json!({ "t": "msg", "roomId": room.id, "id": format!("{ahead}-0"), "text": "?" });
+    stage.redis.cmd(["PUBLISH", &format!("chan:{}", room.id), &foreign.to_string()]);
+    writer.wait_for("the foreign message", |frame| frame["text"] == "?").await;
+    writer.say(&room.id, "meanwhile").await;
+    eventually(DEADLINE, "that time has come", async || (redis_now(&stage) > ahead).then_some(()))
+        .await;
+    writer.say(&room.id, "after").await;
+
+    let mut reader = stage.client().await;
+    let joined = reader.resume(&room.id, "reader", &format!("{ahead}-0")).await;
+    assert_eq!(joined["more"], true);
+    assert_eq!(ids_of(joined["messages"].as_array().unwrap()), stage.redis.stream_ids(&room.id));
+}
+
+/// Redis's clock, in ms.
+fn redis_now(stage: &Stage) -> u64 {
+    let time = stage.redis.cmd(["TIME"]);
+    time.list()[0].text().parse::<u64>().unwrap() * 1000
+}
