@@ -16,8 +16,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use governor::Jitter;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
@@ -39,8 +40,10 @@ use subscriber::Change;
 
 /// Messages that one reading of the stream takes.
 const CATCH_UP_PAGE: usize = 500;
-/// Between two attempts to read the stream.
-const CATCH_UP_RETRY: Duration = Duration::from_millis(200);
+/// Rooms whose streams are read at once, so that a return of Redis makes no herd.
+const CATCH_UPS_AT_ONCE: usize = 32;
+/// Between two attempts to read the stream, at most.
+const CATCH_UP_RETRY: Duration = Duration::from_millis(400);
 /// Connections that are written to without letting others have a turn.
 const WRITTEN_IN_PLACE: usize = 64;
 /// Changes of the subscription that may wait to be sent together.
@@ -63,6 +66,7 @@ struct Inner {
     frame_max: usize,
     patience: Duration,
     resync: Notify,
+    catch_ups: Semaphore,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -85,6 +89,8 @@ pub struct LocalRoom {
     heartbeats: Arc<AtomicU64>,
     /// Whether something was queued since the room was last flushed.
     is_waiting: AtomicBool,
+    /// Whether the list of members was asked for and has not been sent.
+    asks_members: AtomicBool,
     writer: Writer,
 }
 
@@ -204,6 +210,7 @@ impl Fanout {
             frame_max: settings.max_body_bytes,
             patience: settings.redis_timeout,
             resync: Notify::new(),
+            catch_ups: Semaphore::new(CATCH_UPS_AT_ONCE),
             tasks,
             stop,
         }));
@@ -242,6 +249,9 @@ impl Fanout {
         let tag = format!("{}.{}", handle.id(), self.0.joins.fetch_add(1, Ordering::Relaxed));
         let local = self.seat(Seat::new(handle, who, room.clone()), tag.clone());
         if !*local.subscribed.borrow() {
+            if !self.0.redis.is_up() {
+                return Err(Error::unavailable("redis is out of reach"));
+            }
             let change = Change::Subscribe(local.clone());
             let asked = self.0.changes.try_send(change).is_ok();
             let mut subscribed = local.subscribed.subscribe();
@@ -362,8 +372,14 @@ impl Fanout {
         }
     }
 
-    fn find(&self, room: &RoomId) -> Option<Arc<LocalRoom>> {
+    /// A room that somebody on this node hears.
+    pub fn find(&self, room: &RoomId) -> Option<Arc<LocalRoom>> {
         self.0.rooms.read().get(room).cloned()
+    }
+
+    /// Whether this is the room that is heard here, and not one of before.
+    fn serves(&self, room: &Arc<LocalRoom>) -> bool {
+        self.find(&room.id).is_some_and(|current| Arc::ptr_eq(&current, room))
     }
 
     /// Does what the room's feed asks for.
@@ -372,13 +388,15 @@ impl Fanout {
             let (fanout, room) = (self.clone(), room.clone());
             self.0.tasks.spawn(async move { fanout.catch_up(room, number).await });
         }
-        if todo.tell_members {
+        // One at a time: each fence asks again until the list is here.
+        if todo.tell_members && !room.asks_members.swap(true, Ordering::SeqCst) {
             let fanout = self.clone();
             self.0.tasks.spawn(async move {
                 // Where it fails, the next heartbeat's fence shows the difference again.
                 if let Err(error) = fanout.0.scripts.tell_members(&room.id).await {
                     warn!(%error, "members not sent");
                 }
+                room.asks_members.store(false, Ordering::SeqCst);
             });
         }
     }
@@ -388,11 +406,14 @@ impl Fanout {
         self.0.metrics.catchups.inc();
         loop {
             let Some(after) = room.feed.lock().reading(number) else { return };
-            let missed = match self.0.scripts.catch_up(&room.id, after, CATCH_UP_PAGE).await {
+            let turn = self.0.catch_ups.acquire().await;
+            let missed = self.0.scripts.catch_up(&room.id, after, CATCH_UP_PAGE).await;
+            drop(turn);
+            let missed = match missed {
                 Ok(missed) => missed,
                 Err(_) if room.feed.lock().is_empty() || self.0.stop.is_cancelled() => return,
                 Err(_) => {
-                    tokio::time::sleep(CATCH_UP_RETRY).await;
+                    tokio::time::sleep(jittered(CATCH_UP_RETRY)).await;
                     continue;
                 }
             };
@@ -449,6 +470,7 @@ impl LocalRoom {
             heartbeat: AtomicU64::new(heartbeats.load(Ordering::Relaxed)),
             heartbeats,
             is_waiting: AtomicBool::new(false),
+            asks_members: AtomicBool::new(false),
             writer: Writer::default(),
         })
     }
@@ -524,6 +546,11 @@ impl LocalRoom {
         self.heartbeat.fetch_max(number, Ordering::Relaxed);
         number
     }
+}
+
+/// Any time up to this, so that those who wait for the same do not come back together.
+pub fn jittered(longest: Duration) -> Duration {
+    Jitter::up_to(longest) + Duration::ZERO
 }
 
 fn message_frame(message: &Message) -> Bytes {

@@ -123,6 +123,12 @@ enum Waiting {
     Members(u64, Bytes),
 }
 
+impl Waiting {
+    fn is_message(&self) -> bool {
+        matches!(self, Waiting::Frame(Frame { kind: Kind::Message(_), .. }))
+    }
+}
+
 /// What waits while the stream is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct CatchUp {
@@ -179,8 +185,8 @@ impl<S: Sink> Feed<S> {
     /// Seats a connection before its join is sent, whose fence will have this tag. One that is
     /// seated already stays as it is until that fence.
     pub fn enter(&mut self, sink: S, tag: String) {
-        if let Some(seat) = self.seat(sink.connection()) {
-            seat.tag = tag;
+        if let Some(at) = self.position(sink.connection()) {
+            self.seats[at].tag = tag;
             return;
         }
         if self.seats.is_empty() {
@@ -193,14 +199,16 @@ impl<S: Sink> Feed<S> {
 
     /// Takes a connection out. Returns its sink if it was seated.
     pub fn leave(&mut self, connection: &str) -> Option<S> {
-        let at = self.seats.iter().position(|seat| seat.sink.connection() == connection)?;
+        let at = self.position(connection)?;
         Some(self.seats.swap_remove(at).sink)
     }
 
     /// Sends the answer to a connection's join, then what came in since. `false` where the
     /// connection is no longer seated.
     pub fn answered(&mut self, connection: &str, answer: Answer) -> bool {
-        let Some(seat) = self.seat(connection) else { return false };
+        let Some(at) = self.position(connection) else { return false };
+        self.secret = answer.secret;
+        let seat = &mut self.seats[at];
         seat.cutoff = answer.tip;
         seat.sink.push(answer.joined);
         let tag = std::mem::take(&mut seat.tag);
@@ -221,17 +229,13 @@ impl<S: Sink> Feed<S> {
                 seat.stage = Stage::Live;
             }
         }
-        self.secret = answer.secret;
         true
     }
 
     /// A join was refused. Returns whether the connection is still in the room, as one that was
     /// in it before is; it gets what waited for the answer.
     pub fn refused(&mut self, connection: &str) -> bool {
-        let Some(at) = self.seats.iter().position(|seat| seat.sink.connection() == connection)
-        else {
-            return false;
-        };
+        let Some(at) = self.position(connection) else { return false };
         let seat = &mut self.seats[at];
         // The script may run yet; nobody waits for its fence any more.
         seat.tag.clear();
@@ -282,32 +286,28 @@ impl<S: Sink> Feed<S> {
 
     /// A frame of the room's channel.
     pub fn frame(&mut self, frame: Frame) -> (Outcome, Todo) {
-        match &mut self.catch_up {
-            Some(catch_up) => {
-                catch_up.hold(Waiting::Frame(frame));
-                (Outcome::Delivered(0), Todo::default())
-            }
-            None => self.take_frame(frame, false),
+        if self.catch_up.is_none() {
+            return self.take_frame(frame, false);
         }
+        self.hold(Waiting::Frame(frame));
+        (Outcome::Delivered(0), Todo::default())
     }
 
     /// A fence on this node's channel.
     pub fn fence(&mut self, fence: Fence) -> Todo {
-        match &mut self.catch_up {
-            Some(catch_up) => {
-                catch_up.hold(Waiting::Fence(fence));
-                Todo::default()
-            }
-            None => self.take_fence(fence, false),
+        if self.catch_up.is_none() {
+            return self.take_fence(fence, false);
         }
+        self.hold(Waiting::Fence(fence));
+        Todo::default()
     }
 
     /// The list of members, on this node's channel.
     pub fn members(&mut self, events: u64, frame: Bytes) {
-        match &mut self.catch_up {
-            Some(catch_up) => catch_up.hold(Waiting::Members(events, frame)),
-            None => self.take_members(events, frame),
+        if self.catch_up.is_none() {
+            return self.take_members(events, frame);
         }
+        self.hold(Waiting::Members(events, frame));
     }
 
     /// A reading of the stream begins, or goes on behind its last page. Returns after which
@@ -365,8 +365,19 @@ impl<S: Sink> Feed<S> {
         self.release_backlog()
     }
 
-    fn seat(&mut self, connection: &str) -> Option<&mut Seat<S>> {
-        self.seats.iter_mut().find(|seat| seat.sink.connection() == connection)
+    fn position(&self, connection: &str) -> Option<usize> {
+        self.seats.iter().position(|seat| seat.sink.connection() == connection)
+    }
+
+    /// Keeps what came in until the stream is read. What is too much is dropped: a message leaves a
+    /// gap, and after any other frame what the connections know of the members is in doubt.
+    fn hold(&mut self, waiting: Waiting) {
+        let Some(catch_up) = &mut self.catch_up else { return };
+        if catch_up.backlog.len() < BACKLOG_MAX {
+            catch_up.backlog.push_back(waiting);
+        } else if !waiting.is_message() {
+            self.doubt();
+        }
     }
 
     fn is_reading(&self, number: u64) -> bool {
@@ -558,14 +569,6 @@ impl<S: Sink> Seat<S> {
             _ => {}
         }
         false
-    }
-}
-
-impl CatchUp {
-    fn hold(&mut self, waiting: Waiting) {
-        if self.backlog.len() < BACKLOG_MAX {
-            self.backlog.push_back(waiting);
-        }
     }
 }
 

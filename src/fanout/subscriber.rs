@@ -226,7 +226,8 @@ async fn make(fanout: &Fanout, changes: impl Iterator<Item = Change>) -> Result<
     if !gone.is_empty() {
         redis.subscriber().unsubscribe(gone).await?;
     }
-    let rooms: Vec<_> = subscribes.into_values().collect();
+    // Who asked may have given up, and the room be gone since.
+    let rooms: Vec<_> = subscribes.into_values().filter(|room| fanout.serves(room)).collect();
     if rooms.is_empty() { Ok(()) } else { subscribe(fanout, &rooms).await }
 }
 

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     app::App,
     error::{Code, Error},
-    fanout::{LocalRoom, Occupant, Seat},
+    fanout::{Fanout, LocalRoom, Occupant, Seat, jittered},
     limits::Limit,
     message::Message,
     names::{MessageId, RoomId},
@@ -31,8 +31,8 @@ use crate::{
 
 /// How long what is under way may take when the connection has ended.
 const END_PATIENCE: Duration = Duration::from_secs(3);
-/// Between two attempts to join again while Redis is away.
-const REJOIN_RETRY: Duration = Duration::from_millis(200);
+/// Between two attempts to join again while Redis is away, at most.
+const REJOIN_RETRY: Duration = Duration::from_millis(400);
 /// Between two looks whether what was said has come back.
 const DELIVERY_LOOK: Duration = Duration::from_millis(2);
 /// How much longer than the grace the room is looked at again: clocks do not run alike.
@@ -146,7 +146,15 @@ impl Client {
         let room = RoomId::parse(room_id).ok_or(Code::RoomNotFound)?;
         let identity = self.identity(&room, token).await?;
         self.check_rooms(&room, &identity)?;
-        self.enter(&room, &identity, since).await?;
+        let mut entered = self.enter(&room, &identity, since).await;
+        if let Err(Error { code: Code::RoomNotFound, .. }) = entered
+            && let Some(local) = self.app.fanout.find(&room)
+        {
+            // Redis came back empty, and nobody has put back yet what this node knows of the room.
+            self.app.heartbeat.beat(&local).await;
+            entered = self.enter(&room, &identity, since).await;
+        }
+        entered?;
         if since.is_some() {
             self.app.metrics.resumes.inc();
         }
@@ -192,6 +200,7 @@ impl Client {
             Ok(joined) => joined.who,
             Err(_) => Arc::new(Occupant::new(identity.user.clone(), identity.token.clone())),
         };
+        let mut seat = SeatGuard::new(&self.app.fanout, room, self.handle.id());
         let entered = self.app.fanout.enter(room, self.handle.clone(), who.clone()).await;
         let answer = match entered {
             Ok((local, tag)) => {
@@ -201,6 +210,7 @@ impl Client {
             }
             Err(error) => Err(error),
         };
+        seat.is_answered = true;
         match answer {
             Ok((local, snapshot)) => self.entered(local, who, snapshot),
             Err(error) => {
@@ -268,8 +278,19 @@ impl Client {
         if !joined.local.is_behind(self.handle.id()) {
             return Ok(());
         }
+        let done = self.try_rejoin(&joined, since).await;
+        if done.is_err() {
+            // It is told so, and not left in a room of which it hears nothing.
+            self.app.fanout.leave(room, self.handle.id());
+            self.rooms.lock().retain(|joined| joined.local.id != *room);
+        }
+        done
+    }
+
+    async fn try_rejoin(self: &Arc<Self>, joined: &Joined, since: MessageId) -> Result<(), Error> {
         let (user, token) = (joined.who.user.clone(), joined.who.token.clone());
         let identity = Identity { user, token, guest: false };
+        let room = &joined.local.id;
         loop {
             match self.enter(room, &identity, Some(since)).await {
                 Err(error) if error.code == Code::ServiceUnavailable => {}
@@ -279,7 +300,7 @@ impl Client {
                 }
                 done => return done,
             }
-            tokio::time::sleep(REJOIN_RETRY).await;
+            tokio::time::sleep(jittered(REJOIN_RETRY)).await;
         }
     }
 
@@ -432,6 +453,28 @@ impl ClientFrame {
             ClientFrame::Ping { room_id, .. } | ClientFrame::Leave { room_id } => {
                 Echo { room_id: room_id.clone(), key: None }
             }
+        }
+    }
+}
+
+/// Gives a seat back where the join is given up before it was answered.
+struct SeatGuard<'a> {
+    fanout: &'a Fanout,
+    room: &'a RoomId,
+    connection: &'a str,
+    is_answered: bool,
+}
+
+impl<'a> SeatGuard<'a> {
+    fn new(fanout: &'a Fanout, room: &'a RoomId, connection: &'a str) -> Self {
+        Self { fanout, room, connection, is_answered: false }
+    }
+}
+
+impl Drop for SeatGuard<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.fanout.refused(self.room, self.connection);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -25,14 +25,16 @@ pub struct Registry {
     opened: AtomicU64,
     handles: Mutex<HashMap<Arc<str>, Arc<Handle>>>,
     left: Notify,
+    /// Whether the node leaves.
+    leaving: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
 impl Registry {
     /// An empty registry of the node with this id.
     pub fn new(node: String, metrics: Arc<Metrics>) -> Self {
-        let (opened, handles, left) = (AtomicU64::new(0), Mutex::default(), Notify::new());
-        Self { node, opened, handles, left, metrics }
+        let (opened, leaving) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { node, opened, handles: Mutex::default(), left: Notify::new(), leaving, metrics }
     }
 
     /// An id for a new connection, unique over all nodes.
@@ -40,9 +42,13 @@ impl Registry {
         format!("{}-{}", self.node, self.opened.fetch_add(1, Ordering::Relaxed)).into()
     }
 
-    /// Notes a connection until the guard is dropped.
+    /// Notes a connection until the guard is dropped. One whose upgrade was under way when the node
+    /// began to leave is closed at once.
     pub fn register(self: &Arc<Self>, handle: Arc<Handle>) -> Registered {
         self.handles.lock().insert(handle.id().clone(), handle.clone());
+        if self.leaving.load(Ordering::SeqCst) {
+            handle.close(CloseReason::Leaving);
+        }
         self.metrics.connections.inc();
         self.metrics.connections_opened.inc();
         Registered { registry: self.clone(), handle }
@@ -66,6 +72,8 @@ impl Registry {
     /// Closes every connection because the node leaves, evenly over `spread`, so that the clients
     /// do not all come back elsewhere at once.
     pub async fn close_all(&self, spread: Duration) {
+        // Who is noted from here on sees it, and the others are among these.
+        self.leaving.store(true, Ordering::SeqCst);
         let handles = self.all();
         let pause = spread / u32::try_from(handles.len().max(1)).unwrap_or(u32::MAX);
         let mut turns = tokio::time::interval(pause.max(Duration::from_micros(1)));

@@ -150,3 +150,26 @@ async fn a_node_drains_while_redis_is_away() {
     assert!(stage.nodes[0].exit_status().await.success());
     assert!(asked.elapsed() < Duration::from_secs(5), "took {:?}", asked.elapsed());
 }
+
+#[tokio::test]
+async fn who_connects_while_a_node_leaves_is_told_or_turned_away() {
+    let mut stage = Stage::new(1, &[("DRAIN_TIMEOUT", "5s")]).await;
+    let addr = stage.nodes[0].addr();
+    let mut connecting = tokio::task::JoinSet::new();
+    for _ in 0..300 {
+        connecting.spawn(async move {
+            match Client::connect_with(addr, &[]).await {
+                Ok(mut client) => client.closed().await,
+                Err(_) => Some(1012),
+            }
+        });
+    }
+    let mut early = stage.client().await;
+    stage.nodes[0].signal(Signal::SIGTERM);
+    early.expect_closed(1012).await;
+    while let Some(code) = connecting.join_next().await {
+        assert_eq!(code.unwrap(), Some(1012));
+    }
+    assert!(stage.nodes[0].exit_status().await.success());
+    assert!(!stage.nodes[0].log().contains("left before"), "{}", stage.nodes[0].log());
+}

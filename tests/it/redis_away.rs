@@ -270,3 +270,42 @@ async fn a_join_that_failed_takes_nobody_out() {
     alice.wait_for("the message", |frame| frame["id"] == said["id"]).await;
     assert_eq!(bob.comings_and_goings(), []);
 }
+
+#[tokio::test]
+async fn joins_of_other_rooms_delay_nothing_while_redis_is_away() {
+    let mut stage = Stage::new(2, &[]).await;
+    let (room, mut alice, _bob) = two_members(&stage).await;
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        others.push(stage.room("alice").await);
+    }
+    stage.redis.kill();
+    let http = stage.http();
+    eventually(RECOVERY, "not ready", async || {
+        (http.get("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    let asked = Instant::now();
+    for other in &others {
+        let join = json!({ "t": "join", "roomId": other.id, "token": other.token });
+        assert_eq!(alice.try_join(join).await["code"], "SERVICE_UNAVAILABLE");
+    }
+    alice.send(json!({ "t": "msg", "roomId": room.id, "text": "?", "key": "k" })).await;
+    let refused = alice.wait_for("the answer", |frame| frame["key"] == "k").await;
+    assert_eq!(refused["code"], "SERVICE_UNAVAILABLE");
+    assert!(asked.elapsed() < Duration::from_secs(2), "took {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn who_comes_to_a_room_that_redis_forgot_finds_it() {
+    // No heartbeat comes by itself.
+    let settings = [("PRESENCE_TTL", "10m"), ("HEARTBEAT_INTERVAL", "5m")];
+    let stage = Stage::new(2, &settings).await;
+    let (room, mut alice, _bob) = two_members(&stage).await;
+    stage.redis.cmd(["FLUSHALL"]);
+    let mut eve = stage.client().await;
+    let joined = eve.join(&room.id, "eve").await;
+    assert!(joined["members"].as_array().unwrap().contains(&json!("alice")), "{joined}");
+    let said = eve.say(&room.id, "hello").await;
+    alice.wait_for("the message", |frame| frame["id"] == said["id"]).await;
+}
