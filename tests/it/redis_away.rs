@@ -1,7 +1,11 @@
 //! Promise 5: Redis away, users stay.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
+use futures_util::{StreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -42,7 +46,9 @@ async fn expect_away(stage: &Stage, room: &Room, alice: &mut Client) {
 
     let path = format!("/api/rooms/{}", room.id);
     let asked = Instant::now();
-    http.get(&path).await.error(503, "SERVICE_UNAVAILABLE");
+    let refused = http.get(&path).await;
+    refused.error(503, "SERVICE_UNAVAILABLE");
+    assert!(refused.header("retry-after").parse::<u32>().unwrap() >= 1);
     http.get(&format!("{path}/members")).await.error(503, "SERVICE_UNAVAILABLE");
     http.get(&format!("{path}/messages")).await.error(503, "SERVICE_UNAVAILABLE");
     http.post("/api/rooms", json!({ "creatorName": "a" })).await.error(503, "SERVICE_UNAVAILABLE");
@@ -308,4 +314,40 @@ async fn who_comes_to_a_room_that_redis_forgot_finds_it() {
     assert!(joined["members"].as_array().unwrap().contains(&json!("alice")), "{joined}");
     let said = eve.say(&room.id, "hello").await;
     alice.wait_for("the message", |frame| frame["id"] == said["id"]).await;
+}
+
+#[tokio::test]
+async fn hundreds_of_rooms_are_back_as_soon_as_one() {
+    const ROOMS: usize = 300;
+    let settings = [("ROOMS_PER_CONNECTION", "300"), ("FRAMES_PER_SECOND", "1000")];
+    let mut stage = Stage::durable(1, &settings).await;
+    let mut reader = stage.client().await;
+    let mut rooms = Vec::new();
+    for _ in 0..ROOMS {
+        let room = stage.room("alice").await;
+        reader.join(&room.id, "reader").await;
+        rooms.push(room);
+    }
+    stage.redis.kill();
+    let http = stage.http();
+    eventually(RECOVERY, "not ready", async || {
+        (http.get("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    stage.redis.restart();
+    let back = Instant::now();
+    let say = async |room: &Room| {
+        eventually(RECOVERY, "a message is taken", async || {
+            let said = http.say(&room.id, &room.token, json!({ "text": "?", "key": "k" })).await;
+            (said.status == 201).then_some(())
+        })
+        .await;
+    };
+    stream::iter(&rooms).for_each_concurrent(16, say).await;
+    let mut unheard: HashSet<&str> = rooms.iter().map(|room| &*room.id).collect();
+    while !unheard.is_empty() {
+        let heard = reader.wait_for_kind("msg").await;
+        unheard.remove(heard["roomId"].as_str().unwrap());
+    }
+    assert!(back.elapsed() < RECOVERY, "took {:?}", back.elapsed());
 }
