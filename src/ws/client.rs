@@ -291,17 +291,27 @@ impl Client {
         let (user, token) = (joined.who.user.clone(), joined.who.token.clone());
         let identity = Identity { user, token, guest: false };
         let room = &joined.local.id;
-        loop {
-            match self.enter(room, &identity, Some(since)).await {
-                Err(error) if error.code == Code::ServiceUnavailable => {}
-                Err(error) if matches!(error.code, Code::RoomNotFound | Code::InvalidToken) => {
-                    self.app.heartbeat.beat(&joined.local).await;
-                    return self.enter(room, &identity, Some(since)).await;
-                }
-                done => return done,
-            }
-            tokio::time::sleep(jittered(REJOIN_RETRY)).await;
+        let mut done = self.enter(room, &identity, Some(since)).await;
+        if let Err(Error { code: Code::RoomNotFound | Code::InvalidToken, .. }) = done {
+            self.app.heartbeat.beat(&joined.local).await;
+            done = self.enter(room, &identity, Some(since)).await;
         }
+        match done {
+            Err(Error { code: Code::ServiceUnavailable, .. }) => {
+                self.rejoin_later(room.clone(), since);
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Asks for another attempt. Until then the connection's other frames are answered.
+    fn rejoin_later(&self, room: RoomId, since: MessageId) {
+        let handle = self.handle.clone();
+        self.app.tasks.spawn(async move {
+            tokio::time::sleep(jittered(REJOIN_RETRY)).await;
+            handle.rejoin(room, since);
+        });
     }
 
     /// Says something. Where Redis has forgotten the connection, it is reported first.
