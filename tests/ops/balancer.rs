@@ -19,12 +19,22 @@ pub struct Balancer {
 impl Balancer {
     /// Starts nginx in front of two nodes and waits until it answers.
     pub async fn start(env: &TestEnv, nodes: &[Node]) -> Self {
+        Self::start_with(env, nodes, &[]).await
+    }
+
+    /// The same with some lines of the configuration replaced, which must be there.
+    pub async fn start_with(env: &TestEnv, nodes: &[Node], changes: &[(&str, &str)]) -> Self {
         let addr = free_addr();
         let folder = env.fresh_path("nginx");
         fs::create_dir(&folder).unwrap();
         let temporary = |kind: &str| format!("{kind}_temp_path {};", folder.join(kind).display());
         let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-        let config = include_str!("../../deploy/nginx.conf")
+        let mut config = include_str!("../../deploy/nginx.conf").to_owned();
+        for (line, other) in changes {
+            assert!(config.contains(line), "no {line}");
+            config = config.replace(line, other);
+        }
+        let config = config
             .replace("node-a:8080", &nodes[0].addr().to_string())
             .replace("node-b:8080", &nodes[1].addr().to_string())
             .replace("listen 8080;", &format!("listen {addr};"))

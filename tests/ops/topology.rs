@@ -3,11 +3,17 @@
 use std::{fs, net::SocketAddr, process::Child};
 
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
     balancer::Balancer,
     metrics::expect_value,
-    support::{Client, DEADLINE, Http, Room, Stage, TestEnv, eventually, free_addr, guarded},
+    support::{
+        Client, DEADLINE, Http, Room, Stage, TestEnv, eventually, free_addr, guarded, within,
+    },
 };
 
 /// One Prometheus with the configuration that we ship; dies with the test.
@@ -108,4 +114,54 @@ async fn a_conversation_through_the_balancer_outlives_a_node() {
     assert_eq!(stays.wait_for("three", |frame| frame["text"] == "three").await["id"], third["id"]);
     prometheus.expect("up{job=\"linkroom\"}", &["0", "1"]).await;
     prometheus.expect("ALERTS{alertname=\"LinkroomNodeDown\"}", &["1"]).await;
+}
+
+#[tokio::test]
+async fn the_balancer_waits_for_nobody_who_dawdles() {
+    let stage = Stage::new(2, &[]).await;
+    let quick = [
+        ("client_header_timeout 10s;", "client_header_timeout 1s;"),
+        ("client_body_timeout 10s;", "client_body_timeout 1s;"),
+    ];
+    let balancer = Balancer::start_with(&stage.env, &stage.nodes, &quick).await;
+    let half_a_header = "POST /api/rooms HTTP/1.1\r\nHost: a\r\n";
+    let half_a_body = format!("{half_a_header}Content-Length: 9\r\n\r\n{{");
+    for half in [half_a_header, &half_a_body] {
+        let mut socket = TcpStream::connect(balancer.addr()).await.unwrap();
+        socket.write_all(half.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        within(DEADLINE, "the end", socket.read_to_end(&mut answer)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_balancer_keeps_an_address_to_its_share() {
+    let stage = Stage::new(2, &[]).await;
+    let two = [("limit_conn addresses 8192;", "limit_conn addresses 2;")];
+    let balancer = Balancer::start_with(&stage.env, &stage.nodes, &two).await;
+    let first = Client::connect(balancer.addr()).await;
+    let _second = Client::connect(balancer.addr()).await;
+    let third = Client::connect_with(balancer.addr(), &[]).await;
+    assert!(third.is_err_and(|error| error.to_string().contains("429")));
+    first.close().await;
+    eventually(DEADLINE, "room for another", async || {
+        Client::connect_with(balancer.addr(), &[]).await.ok()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_client_says_about_its_address_counts_for_nothing() {
+    let settings = [("TRUSTED_PROXIES", "127.0.0.1"), ("ROOMS_PER_MINUTE", "1")];
+    let stage = Stage::new(2, &settings).await;
+    let balancer = Balancer::start(&stage.env, &stage.nodes).await;
+    let mut made = 0;
+    for number in 0..4 {
+        let http = balancer.http();
+        let request = http.request(reqwest::Method::POST, "/api/rooms");
+        let request = request.header("x-forwarded-for", format!("192.0.2.{number}"));
+        let request = request.json(&json!({ "creatorName": "alice" }));
+        made += usize::from(http.send(request).await.status == 201);
+    }
+    assert!(made <= stage.nodes.len(), "one room an address and node, not {made}");
 }
