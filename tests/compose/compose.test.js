@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { BlockList } from "node:net";
 import { test } from "node:test";
 
 import Ajv from "ajv";
@@ -11,6 +12,12 @@ import { parse } from "yaml";
 const read = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
 const compose = parse(read("../../docker-compose.yml"), { merge: true });
 const nodes = [compose.services["node-a"], compose.services["node-b"]];
+const holds = (network, address) => {
+  const [first, prefix] = network.split("/");
+  const list = new BlockList();
+  list.addSubnet(first, Number(prefix));
+  return list.check(address);
+};
 const seconds = (text) => Number(/^(\d+)s$/.exec(text)[1]);
 
 test("it follows the schema", () => {
@@ -41,6 +48,19 @@ test("a node has time to drain", () => {
   for (const { environment, stop_grace_period } of nodes) {
     assert.ok(seconds(stop_grace_period) > seconds(environment.DRAIN_TIMEOUT));
   }
+});
+
+test("the nodes trust the balancer alone, at an address that nobody else is given", () => {
+  const { subnet, ip_range } = compose.networks.default.ipam.config[0];
+  const { ipv4_address } = compose.services.balancer.networks.default;
+  for (const { environment } of nodes) assert.equal(environment.TRUSTED_PROXIES, ipv4_address);
+  assert.ok(holds(subnet, ipv4_address) && !holds(ip_range, ipv4_address));
+});
+
+test("Redis keeps what it was told", () => {
+  const { command, volumes } = compose.services.redis;
+  assert.equal(command[command.indexOf("--appendonly") + 1], "yes");
+  assert.deepEqual(volumes, ["redis-data:/data"]);
 });
 
 test("the balancer knows every node, and the volume is declared", () => {
