@@ -66,7 +66,7 @@ web: tests/web/node_modules ## Check and test the web client's modules
 	npm --prefix tests/web run --silent check
 	cd tests/web && NODE_OPTIONS="$(node_options)" npm run --silent test
 
-compose: tests/compose/node_modules ## Check docker-compose.yml against the Compose schema
+compose: tests/compose/node_modules ## Check docker-compose.yml against its schema, and what is in deploy/
 	npm --prefix tests/compose test --silent
 
 asyncapi: tests/asyncapi/node_modules ## Check docs/asyncapi.yaml against the AsyncAPI schema

@@ -1,7 +1,6 @@
 // docker-compose.yml against the Compose schema, and what a schema cannot say.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { BlockList } from "node:net";
 import { test } from "node:test";
 
@@ -9,8 +8,9 @@ import Ajv from "ajv";
 import addFormats from "ajv-formats";
 import { parse } from "yaml";
 
-const read = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
-const compose = parse(read("../../docker-compose.yml"), { merge: true });
+import { read, seconds, settings } from "./files.js";
+
+const compose = parse(read("docker-compose.yml"), { merge: true });
 const nodes = [compose.services["node-a"], compose.services["node-b"]];
 const holds = (network, address) => {
   const [first, prefix] = network.split("/");
@@ -18,11 +18,10 @@ const holds = (network, address) => {
   list.addSubnet(first, Number(prefix));
   return list.check(address);
 };
-const seconds = (text) => Number(/^(\d+)s$/.exec(text)[1]);
 
 test("it follows the schema", () => {
   // ajv knows this draft under its http: name only, and it is the default.
-  const { $schema: _, ...schema } = JSON.parse(read("compose-spec.json"));
+  const { $schema: _, ...schema } = JSON.parse(read("tests/compose/compose-spec.json"));
   const ajv = addFormats(new Ajv({ strict: false, allErrors: true }));
   const follows = ajv.compile(schema);
   assert.ok(follows(compose), ajv.errorsText(follows.errors, { separator: "\n" }));
@@ -44,8 +43,9 @@ test("every service has a health check, and waits for healthy ones", () => {
   }
 });
 
-test("a node has time to drain", () => {
+test("what is set are settings, and a node has time to drain", () => {
   for (const { environment, stop_grace_period } of nodes) {
+    for (const name of Object.keys(environment)) assert.ok(settings.has(name), name);
     assert.ok(seconds(stop_grace_period) > seconds(environment.DRAIN_TIMEOUT));
   }
 });
@@ -64,7 +64,7 @@ test("Redis keeps what it was told", () => {
 });
 
 test("the balancer knows every node, and the volume is declared", () => {
-  const nginx = read("../../deploy/nginx.conf");
+  const nginx = read("deploy/nginx.conf");
   const balanced = [...nginx.matchAll(/^ +server ([a-z-]+):8080 /gm)].map(([, name]) => name);
   assert.deepEqual(balanced, Object.keys(compose.services.balancer.depends_on));
   assert.deepEqual(Object.keys(compose.volumes), ["redis-data", "prometheus-data"]);
@@ -73,13 +73,13 @@ test("the balancer knows every node, and the volume is declared", () => {
 test("Prometheus scrapes every node, Grafana asks Prometheus, and both only when they are wanted", () => {
   const { prometheus, grafana } = compose.services;
   assert.deepEqual([prometheus.profiles, grafana.profiles], [["watch"], ["watch"]]);
-  const config = parse(read("../../deploy/prometheus/prometheus.yml"));
+  const config = parse(read("deploy/prometheus/prometheus.yml"));
   const targets = config.scrape_configs.flatMap((job) => job.static_configs[0].targets);
   assert.deepEqual(targets, ["node-a:8080", "node-b:8080"]);
-  const sources = parse(read("../../deploy/grafana/provisioning/datasources/prometheus.yml"));
+  const sources = parse(read("deploy/grafana/provisioning/datasources/prometheus.yml"));
   const [{ uid, url }] = sources.datasources;
   assert.equal(url, "http://prometheus:9090");
-  const dashboard = JSON.parse(read("../../deploy/grafana/dashboards/linkroom.json"));
+  const dashboard = JSON.parse(read("deploy/grafana/dashboards/linkroom.json"));
   for (const { title, datasource } of dashboard.panels.filter(({ type }) => type !== "row")) {
     assert.equal(datasource.uid, uid, title);
   }
