@@ -9,6 +9,7 @@ mod audit;
 mod balancer;
 mod bench;
 mod flood;
+mod log_lines;
 mod logs;
 mod metrics;
 mod monitoring;
