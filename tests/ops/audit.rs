@@ -1,26 +1,50 @@
-//! What `make audit` asks, as far as it needs no network: licences, and crates that are there twice.
+//! What `make audit` asks, as far as it needs no database: licences, and crates that are there twice.
+//! Here also for the packages that `make audit` does not look at.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 use serde_json::Value;
 
-const CONFIG: &str = include_str!("../../deny.toml");
+/// The program with its tests, what measures it, and what makes up input for it.
+const WORKSPACES: [&str; 3] = [".", "benches", "fuzz"];
 
-/// What stands in quotes first on each line of a list of the configuration.
-fn list(name: &str) -> BTreeSet<String> {
-    let (_, list) = CONFIG.split_once(&format!("\n{name} = [\n")).unwrap();
-    let (list, _) = list.split_once("\n]").unwrap();
-    list.lines().map(|line| line.split('"').nth(1).unwrap().to_owned()).collect()
+/// A list of deny.toml, such as `licenses.allow`.
+fn list(section: &str, name: &str) -> Vec<toml::Value> {
+    let config: toml::Table = include_str!("../../deny.toml").parse().unwrap();
+    config[section][name].as_array().unwrap().clone()
 }
 
-/// Everything that is built here, tests included.
-fn packages() -> Vec<Value> {
+fn texts(list: &[toml::Value]) -> BTreeSet<String> {
+    list.iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+/// The licences that one crate may have: those for all, and those for it alone.
+fn allowed_for(name: &str) -> BTreeSet<String> {
+    let mut allowed = texts(&list("licenses", "allow"));
+    for exception in list("licenses", "exceptions") {
+        if exception["crate"].as_str() == Some(name) {
+            allowed.extend(texts(exception["allow"].as_array().unwrap()));
+        }
+    }
+    allowed
+}
+
+/// The crates that are known to be there in more than one version: `name@version`.
+fn known() -> BTreeSet<String> {
+    let skip = list("bans", "skip");
+    skip.iter().map(|one| one["crate"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Everything that is built in a workspace, tests included, as its lock file has it.
+fn packages(workspace: &str) -> Vec<Value> {
     let version = Command::new("rustc").arg("-vV").output().unwrap().stdout;
     let version = String::from_utf8(version).unwrap();
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(workspace).join("Cargo.toml");
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--locked", "--format-version=1", "--filter-platform", host])
-        .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")])
+        .arg("--manifest-path")
+        .arg(manifest)
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -34,21 +58,11 @@ fn is_allowed(licence: &str, allowed: &BTreeSet<String>) -> bool {
     plain.split(" AND ").all(|part| part.split(" OR ").any(|one| allowed.contains(one.trim())))
 }
 
-#[test]
-fn every_licence_is_allowed() {
-    let allowed = list("allow");
-    for package in packages() {
-        let licence = package["license"].as_str().unwrap_or("none");
-        assert!(is_allowed(licence, &allowed), "{}: {licence}", package["name"]);
-    }
-}
-
-#[test]
-fn what_is_there_twice_is_known() {
-    let mut twice = BTreeSet::new();
-    let packages = packages();
+/// The older ones of what is there more than once.
+fn twice(packages: &[Value]) -> BTreeSet<String> {
     let of = |package: &Value, field: &str| package[field].as_str().unwrap().to_owned();
-    for package in &packages {
+    let mut twice = BTreeSet::new();
+    for package in packages {
         let (name, version) = (of(package, "name"), of(package, "version"));
         let number = |version: &str| -> Vec<u64> {
             version.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
@@ -64,5 +78,24 @@ fn what_is_there_twice_is_known() {
             twice.insert(format!("{name}@{}", parts[..kept].join(".")));
         }
     }
-    assert_eq!(twice, list("skip"));
+    twice
+}
+
+#[test]
+fn every_licence_is_allowed() {
+    for package in WORKSPACES.iter().flat_map(|workspace| packages(workspace)) {
+        let name = package["name"].as_str().unwrap();
+        let licence = package["license"].as_str().unwrap_or("none");
+        assert!(is_allowed(licence, &allowed_for(name)), "{name}: {licence}");
+    }
+}
+
+#[test]
+fn what_is_there_twice_is_known() {
+    let [program, companions @ ..] = WORKSPACES;
+    assert_eq!(twice(&packages(program)), known());
+    for workspace in companions {
+        let twice = twice(&packages(workspace));
+        assert!(twice.is_subset(&known()), "{workspace}: {:?}", twice.difference(&known()));
+    }
 }
