@@ -77,6 +77,9 @@ function isTexts(value) {
 
 // Message ids are `ms-seq`, ordered by ms, then seq, as numbers (both below 2^53).
 
+/** The id before all others: where a room begins. */
+export const BEGINNING = '0-0';
+
 /** @param {unknown} id @returns {id is string} */
 export function isId(id) {
   return typeof id === 'string' && /^\d{1,16}-\d{1,16}$/.test(id);

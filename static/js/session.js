@@ -6,7 +6,7 @@ import { getMembers, getMessages } from './api.js';
 import { loadIdentity, saveIdentity, withIdentityLock } from './identity.js';
 import { Outbox } from './outbox.js';
 import * as frames from './protocol.js';
-import { compareIds, newKey } from './protocol.js';
+import { BEGINNING, compareIds, newKey } from './protocol.js';
 import { Socket } from './socket.js';
 import * as store from './store.js';
 
@@ -17,7 +17,6 @@ const RETRY_LIMIT = 15_000; // ms between attempts while the server cannot store
 const REJOIN = 2_000; // ms, at most, before a join that could not be served is tried again
 const READ_DELAY = 400; // ms in which several read positions become one frame
 const KEYS_LIVE = 9 * 60_000; // ms in which the server surely knows a key again
-const BEGINNING = '0-0'; // the id before all others
 
 /** Errors of a message that a new join answers, one way or the other. */
 const REJOINED = new Set(['NOT_IN_ROOM', 'ROOM_NOT_FOUND', 'INVALID_TOKEN']);

@@ -2,7 +2,7 @@
 // What the page knows about its room: pure functions from (state, event) to the next state. States
 // and everything in them are never changed in place, so the view compares by identity.
 
-import { compareIds, lowerBound } from './protocol.js';
+import { BEGINNING, compareIds, lowerBound } from './protocol.js';
 
 /**
  * @typedef {import('./protocol.js').Status} Status
@@ -60,11 +60,11 @@ const FRAMES = {
     return {
       ...next,
       members: toMembers(frame.members, frame.away),
-      cursor: frame.messages.at(-1)?.id ?? state.cursor,
+      cursor: frame.messages.at(-1)?.id ?? state.cursor ?? BEGINNING,
       holes: frame.more && last && first && compareIds(last, first) < 0
         ? [...next.holes, { after: last, before: first }]
         : next.holes,
-      older: next.older === 'unknown' ? olderAtFirst(state, frame) : next.older,
+      older: state.messages.length === 0 ? olderAtFirst(state, frame) : next.older,
       unreadAfter: countUnread(state) > 0 ? state.unreadAfter : unreadBoundary(next) ?? state.unreadAfter,
     };
   },
@@ -232,12 +232,12 @@ function toMembers(members, away) {
 }
 
 /**
- * Whether there is history above what the first join brought. One that resumed from a message
- * (for the outbox of an earlier page) always has that message above it.
+ * Whether there is history above the first messages that a join brought. One that resumed from a
+ * message (for the outbox of an earlier page) always has that message above it.
  * @param {State} state
  * @param {import('./protocol.js').Joined} frame
  * @returns {Older}
  */
 function olderAtFirst(state, frame) {
-  return frame.more || state.cursor ? 'more' : 'end';
+  return frame.more || (state.cursor ?? BEGINNING) !== BEGINNING ? 'more' : 'end';
 }

@@ -34,6 +34,24 @@ async fn what_is_written_while_the_network_is_away_is_sent_once_when_it_is_back(
 }
 
 #[tokio::test]
+async fn what_was_said_since_the_room_was_empty_is_all_there_after_an_absence() {
+    let stage = Stage::new(1, &[("MESSAGES_PER_SECOND", "100")]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let page = Page::open(&stage.env, PHONE).await;
+    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    proxy.cut();
+    let talk: Vec<_> = (1..=60).map(|number| number.to_string()).collect();
+    for text in &talk {
+        ann.say(&room.id, text).await;
+    }
+    proxy.resume();
+    let talk: Vec<_> = talk.iter().map(|text| ("Ann", text.as_str())).collect();
+    page.see_messages(&talk).await;
+}
+
+#[tokio::test]
 async fn offline_is_said_in_words() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;

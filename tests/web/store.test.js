@@ -43,7 +43,11 @@ describe('messages', () => {
 
   test('resume behind the one that was delivered last', () => {
     assert.equal(play(start(), joined([message('1-1')]), msg('7-3', 'Ann')).cursor, '7-3');
-    assert.equal(play(start(), joined()).cursor, null);
+    assert.equal(play({ ...start(), cursor: '7-3' }, joined()).cursor, '7-3');
+  });
+
+  test('of an empty room resume from its beginning', () => {
+    assert.equal(play(start(), joined()).cursor, '0-0');
   });
 
   test('of one’s own take the place of what was waiting', () => {
@@ -62,6 +66,15 @@ describe('history', () => {
     assert.equal(play(start(), joined([message('1-1')])).older, 'end');
     assert.equal(play(start(), joined([message('1-1')], { more: true })).older, 'more');
     assert.equal(play({ ...start(), cursor: '0-5' }, joined([message('1-1')])).older, 'more');
+  });
+
+  test('begins anew where an absence from an empty room ended', () => {
+    const empty = play(start(), joined());
+    assert.equal(empty.older, 'end');
+    assert.equal(play(empty, joined([message('1-1')])).older, 'end');
+    const missed = play(empty, joined([message('9-1')], { more: true }));
+    assert.equal(missed.older, 'more');
+    assert.deepEqual(missed.holes, []);
   });
 
   test('fills the top page by page', () => {
