@@ -351,6 +351,7 @@ export class Session {
   /** @param {string} token @returns {Promise<void>} settled by the answer, or by the loss of the connection */
   #ask(token) {
     if (!this.#socket.send(frames.join(this.#roomId, token, this.#state.cursor))) return Promise.resolve();
+    this.#socket.expect();
     this.#token = token;
     this.#asking = true;
     return new Promise((resolve) => {

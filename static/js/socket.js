@@ -1,8 +1,8 @@
 // @ts-check
 // A WebSocket that comes back. It knows frames and time, and nothing about rooms.
 //
-// Always true: at most one WebSocket is alive; events of an earlier one are ignored; in phase
-// `offline` exactly one timer is set; after `close()` nothing happens any more.
+// Always true: at most one WebSocket is alive; events of an earlier one are ignored; in the phases
+// `connecting` and `offline` exactly one timer is set; after `close()` nothing happens any more.
 
 import { parseFrame } from './protocol.js';
 
@@ -13,7 +13,8 @@ const AFTER_RESTART = 2_000; // ms: the node went away politely, others are ther
 /** Close codes after which coming back would only be turned away again. */
 const FINAL = new Set([1008, 1009]);
 
-const OPEN_TIMEOUT = 10_000; // ms for a connection to open
+const OPEN_TIMEOUT = 10_000; // ms for a connection to open, and for a first answer on it
+const PATIENCE = 60_000; // ms, ceiling of the wait for an answer
 const PROBE_TIMEOUT = 4_000; // ms for a sign of life after a probe
 
 /**
@@ -52,7 +53,6 @@ export class Socket {
     this.#ws = ws;
     this.#timer = setTimeout(() => this.#lost(1006), OPEN_TIMEOUT);
     ws.onopen = () => {
-      clearTimeout(this.#timer);
       this.#lastHeard = Date.now();
       this.#events.onOpen();
     };
@@ -64,8 +64,15 @@ export class Socket {
     ws.onclose = (event) => this.#lost(event.code);
   }
 
+  /** The owner has asked what it needs an answer to; until it is `settled` the connection may as well be dead. */
+  expect() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#lost(1006), patience(this.#attempt));
+  }
+
   /** The owner says that the connection is of use: the next loss starts the back-off anew. */
   settled() {
+    clearTimeout(this.#timer);
     this.#attempt = 0;
     this.#events.onConnection({ phase: 'online' });
   }
@@ -132,6 +139,12 @@ export class Socket {
     ws.close();
   }
 }
+
+/**
+ * How long an answer may take: longer with every attempt, because on a slow network a long one does.
+ * @param {number} attempt Failed attempts so far, from 0.
+ */
+export const patience = (attempt) => Math.min(PATIENCE, OPEN_TIMEOUT * 2 ** attempt);
 
 /** @param {number} code */
 export const isFinal = (code) => FINAL.has(code);

@@ -66,6 +66,29 @@ async fn offline_is_said_in_words() {
 }
 
 #[tokio::test]
+async fn a_connection_that_opens_and_then_says_nothing_is_given_up_for_another() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    prepare(&page).await;
+    // What is sent on a connection while `lost` is set vanishes.
+    page.run_first(
+        "const { send } = WebSocket.prototype; window.lost = 0; \
+         WebSocket.prototype.send = function (text) { window.lost ? window.lost++ : send.call(this, text); }",
+    )
+    .await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    page.eval("window.lost = 1; dispatchEvent(new Event('offline'))").await;
+    page.until("lost > 1").await;
+    page.see_attribute("connection", "data-state", "connecting").await;
+    page.eval("window.lost = 0").await;
+    skip(&page, 10_000).await;
+    page.see_attribute("connection", "data-state", "online").await;
+    page.say("heard").await;
+    page.see_messages(&[("Eve", "heard")]).await;
+}
+
+#[tokio::test]
 async fn a_message_that_redis_does_not_take_fails_and_is_sent_later() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
