@@ -235,20 +235,20 @@ export class Session {
   }
 
   /**
-   * Takes what the server has stored out of the outbox, and lets the next one go. What another tab
-   * sent is that tab's to take out.
-   * @param {readonly store.Message[]} messages
+   * Messages came in: what waited and turns out to be stored leaves the outbox, and the next one may go.
+   * @param {store.State} next the state with them
    */
-  #settle(messages) {
-    const { me, pending } = this.#state;
-    for (const { from, key } of messages) {
-      if (!key || from !== me || !pending.some((entry) => entry.key === key)) continue;
+  #take(next) {
+    const stored = this.#state.pending.filter((entry) => !next.pending.includes(entry));
+    this.#set(next);
+    for (const { key } of stored) {
       this.#outbox.remove(key);
       if (key !== this.#inFlight) continue;
       this.#inFlight = null;
       this.#failures = 0;
       clearTimeout(this.#sendTimer);
     }
+    if (stored.length > 0) this.#flush();
   }
 
   /** @param {string} key @param {Partial<store.Pending>} change */
@@ -289,7 +289,8 @@ export class Session {
     this.#set(store.setOlder(this.#state, 'loading'));
     const before = messages[0]?.id ?? null;
     const page = await this.#page(before);
-    this.#set(page ? store.receivePage(this.#state, before, page) : store.setOlder(this.#state, 'failed'));
+    if (page) this.#take(store.receivePage(this.#state, before, page));
+    else this.#set(store.setOlder(this.#state, 'failed'));
   }
 
   /** @param {store.Hole} hole */
@@ -297,9 +298,8 @@ export class Session {
     if (hole.busy) return;
     this.#set(store.setHoleBusy(this.#state, hole.before, true));
     const page = await this.#page(hole.before);
-    this.#set(page
-      ? store.receivePage(this.#state, hole.before, page)
-      : store.setHoleBusy(this.#state, hole.before, false));
+    if (page) this.#take(store.receivePage(this.#state, hole.before, page));
+    else this.#set(store.setHoleBusy(this.#state, hole.before, false));
   }
 
   /** @param {string | null} before */
@@ -422,10 +422,9 @@ export class Session {
     this.#name = frame.me;
     this.#answered();
     const fresh = !this.#joined;
-    this.#joined = true;
-    this.#settle(messages);
-    this.#set(store.receive(this.#state, { ...frame, messages }));
+    this.#take(store.receive(this.#state, { ...frame, messages }));
     if (frame.more) this.#doubtOld();
+    this.#joined = true;
     if (frame.heartbeat > 0) this.#heartbeat = frame.heartbeat * 1000;
     this.#ticker.postMessage(this.#heartbeat);
     this.#socket.settled();
@@ -438,9 +437,7 @@ export class Session {
   /** @param {frames.Msg} frame */
   #onMessage(frame) {
     const known = this.#state.messages;
-    this.#settle([frame]);
-    this.#set(store.receive(this.#state, frame));
-    this.#flush();
+    this.#take(store.receive(this.#state, frame));
     if (this.#state.messages !== known && frame.from !== this.#state.me) this.onMessage(frame);
   }
 

@@ -199,16 +199,15 @@ export function countUnread(state) {
 
 /**
  * Merges messages by id; what is already there stays the same object. Own pending messages that
- * turn out to be stored are pending no more.
+ * turn out to be stored are pending no more, be it under a name that was lost since.
  * @param {State} state
  * @param {readonly Message[]} added
  * @returns {State}
  */
 function addMessages(state, added) {
-  const stored = new Set(added.filter((m) => m.from === state.me && m.key).map((m) => m.key));
-  const pending = state.pending.some((p) => stored.has(p.key))
-    ? state.pending.filter((p) => !stored.has(p.key))
-    : state.pending;
+  const isStored = (/** @type {Pending} */ { key, from }) =>
+    added.some((m) => m.key === key && (m.from === state.me || m.from === from));
+  const pending = state.pending.some(isStored) ? state.pending.filter((p) => !isStored(p)) : state.pending;
   return { ...state, pending, messages: merge(state.messages, added) };
 }
 

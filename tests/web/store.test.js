@@ -59,6 +59,15 @@ describe('messages', () => {
     assert.equal(play(waiting, msg('3-1', 'Mallory', { key: 'a' })).pending.length, 2);
     assert.deepEqual(play(waiting, joined([message('3-1', 'Me', { key: 'b' })])).pending.map(({ key }) => key), ['a']);
   });
+
+  test('of one’s own are known under the name of then and of now', () => {
+    const waiting = store.setPending(start(), [
+      { key: 'a', text: 'x', at: 1, from: 'Me' },
+      { key: 'b', text: 'y', at: 2, from: 'Me' },
+    ]);
+    const stored = [message('3-1', 'Me', { key: 'a' }), message('3-2', 'Me2', { key: 'b' })];
+    assert.deepEqual(play(waiting, joined(stored, { me: 'Me2' })).pending, []);
+  });
 });
 
 describe('history', () => {
