@@ -15,10 +15,11 @@ const ACK_TIMEOUT = 15_000; // ms; a lost acknowledgement comes within a heartbe
 const RATE_PAUSE = 1_000; // ms after which a message may be sent again
 const RETRY_LIMIT = 15_000; // ms between attempts while the server cannot store
 const REJOIN = 2_000; // ms, at most, before a join that could not be served is tried again
+const READS_AGAIN = 2_000; // ms before positions that did not come are asked for again
 const READ_DELAY = 400; // ms in which several read positions become one frame
 const KEYS_LIVE = 9 * 60_000; // ms in which the server surely knows a key again
 
-/** Errors of a message that a new join answers, one way or the other. */
+/** Errors that a new join answers, one way or the other. */
 const REJOINED = new Set(['NOT_IN_ROOM', 'ROOM_NOT_FOUND', 'INVALID_TOKEN']);
 
 /** Errors that go away by themselves; the message keeps its place and is tried again. */
@@ -64,6 +65,8 @@ export class Session {
   #joinTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #readTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #readsTimer;
 
   /** @type {store.Status} */
   #status = 'online';
@@ -131,6 +134,7 @@ export class Session {
     clearTimeout(this.#sendTimer);
     clearTimeout(this.#joinTimer);
     clearTimeout(this.#readTimer);
+    clearTimeout(this.#readsTimer);
     this.#ticker.terminate();
     this.#socket.close();
   }
@@ -178,8 +182,7 @@ export class Session {
   /** @param {string} key */
   retry(key) {
     this.#change(key, { failed: undefined });
-    clearTimeout(this.#sendTimer);
-    this.#inFlight = null;
+    this.#land();
     this.#flush();
   }
 
@@ -187,7 +190,6 @@ export class Session {
   discard(key) {
     this.#outbox.remove(key);
     this.#forget(key);
-    this.#flush();
   }
 
   /**
@@ -217,14 +219,14 @@ export class Session {
 
   /** @param {string} key @param {string} code */
   #refused(key, code) {
-    if (this.#inFlight === key) this.#inFlight = null;
+    const isLatest = key === this.#inFlight;
+    if (isLatest) this.#land();
     if (REJOINED.has(code)) {
-      this.#joined = false;
-      this.#join();
+      this.#rejoin();
       return;
     }
     if (code !== 'RATE_LIMITED') this.#change(key, { failed: code });
-    clearTimeout(this.#sendTimer);
+    if (!isLatest) return;
     this.#sendTimer = setTimeout(() => this.#flush(), this.#pause(code) * (0.5 + Math.random() / 2));
   }
 
@@ -244,9 +246,8 @@ export class Session {
     for (const { key } of stored) {
       this.#outbox.remove(key);
       if (key !== this.#inFlight) continue;
-      this.#inFlight = null;
+      this.#land();
       this.#failures = 0;
-      clearTimeout(this.#sendTimer);
     }
     if (stored.length > 0) this.#flush();
   }
@@ -259,11 +260,15 @@ export class Session {
 
   /** @param {string} key */
   #forget(key) {
-    if (this.#inFlight === key) {
-      this.#inFlight = null;
-      clearTimeout(this.#sendTimer);
-    }
+    if (this.#inFlight === key) this.#land();
     this.#set(store.setPending(this.#state, this.#state.pending.filter((entry) => entry.key !== key)));
+    this.#flush();
+  }
+
+  /** The message in flight is so no more. */
+  #land() {
+    this.#inFlight = null;
+    clearTimeout(this.#sendTimer);
   }
 
   // Reading
@@ -316,10 +321,13 @@ export class Session {
     try {
       const list = await getMembers(this.#roomId);
       this.#set(store.receiveReads(this.#state, list));
+      if (!this.#state.knowsReads) this.#set(store.beginReading(this.#state));
     } catch {
-      // Positions come with the next `read` events then.
+      // Where I had read to before this page must be known; the rest comes with the next `read` events.
+      if (this.#state.knowsReads || !this.#joined || this.#ended.signal.aborted) return;
+      clearTimeout(this.#readsTimer);
+      this.#readsTimer = setTimeout(() => this.#loadReads(), READS_AGAIN);
     }
-    if (!this.#state.knowsReads) this.#set(store.beginReading(this.#state));
   }
 
   // The connection
@@ -328,9 +336,9 @@ export class Session {
   #onConnection(connection) {
     if (connection.phase !== 'online') {
       this.#joined = false;
-      this.#inFlight = null;
-      clearTimeout(this.#sendTimer);
+      this.#land();
       clearTimeout(this.#joinTimer);
+      clearTimeout(this.#readsTimer);
       this.#joinTurn++;
       this.#answered();
     }
@@ -346,6 +354,14 @@ export class Session {
       if (turn !== this.#joinTurn) return;
       await this.#ask(loadIdentity(this.#roomId)?.token ?? this.#name);
     });
+  }
+
+  /** The server does not have this connection in the room, whatever it looked like. */
+  #rejoin() {
+    if (!this.#joined) return;
+    this.#joined = false;
+    this.#land();
+    this.#join();
   }
 
   /** @param {string} token @returns {Promise<void>} settled by the answer, or by the loss of the connection */
@@ -365,7 +381,8 @@ export class Session {
   /** @param {frames.ErrorFrame} frame */
   #onError({ code, message, key }) {
     if (key) this.#refused(key, code);
-    else if (this.#asking) this.#onJoinRefused({ code, message });
+    else if (this.#asking && code !== 'NOT_IN_ROOM') this.#onJoinRefused({ code, message });
+    else if (REJOINED.has(code)) this.#rejoin();
   }
 
   /** @param {Refusal} refusal */

@@ -174,6 +174,45 @@ async fn while_there_is_no_connection_the_next_try_is_counted_down_and_can_be_no
     page.see_messages(&[("Eve", "here again")]).await;
 }
 
+#[tokio::test]
+async fn whoever_turns_out_not_to_be_in_the_room_joins_again() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let joins = || {
+        let sent = page.events("Network.webSocketFrameSent");
+        sent.iter().filter(|frame| frame.to_string().contains(r#"\"t\":\"join\""#)).count()
+    };
+    page.wait("the join", async || (joins() == 1).then_some(())).await;
+    let channel = format!("chan:{}", room.id);
+    stage.redis.cmd(["PUBLISH", &channel, r#"{"t":"error","code":"NOT_IN_ROOM"}"#]);
+    page.wait("another join", async || (joins() == 2).then_some(())).await;
+    page.say("in again").await;
+    page.see_messages(&[("Eve", "in again")]).await;
+}
+
+#[tokio::test]
+async fn where_one_had_read_to_is_asked_for_until_it_is_known() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    ann.say(&room.id, "seen").await;
+    ann.wait_for_kind("read").await;
+    page.goto("about:blank").await;
+    ann.say(&room.id, "missed").await;
+    page.run_first(
+        "const ask = fetch; window.asked = 0; window.fetch = (path, ...rest) => \
+         path.endsWith('/members') && ++asked === 1 ? Promise.reject(new TypeError()) : ask(path, ...rest)",
+    )
+    .await;
+    page.goto(&link_to(&stage, &room)).await;
+    page.until("one('unread-line')?.nextElementSibling.innerText.includes('missed')").await;
+    assert_eq!(page.eval("asked").await, 2);
+}
+
 /// The phone sleeps: its page stands still and its connection dies in silence. Presence lapses, and
 /// even the session. Then it is as if nobody had been away.
 #[tokio::test]
