@@ -57,7 +57,7 @@ export class Cipher {
    * @returns {Promise<{text: string, problem?: import('./store.js').Problem}>}
    */
   async open(text, from) {
-    if (!ENVELOPE.test(text)) return { text: '', problem: 'unencrypted' };
+    if (!isSealed(text)) return { text: '', problem: 'unencrypted' };
     try {
       const envelope = fromBase64Url(text.slice(PREFIX.length));
       const algorithm = this.#bound(envelope.subarray(0, IV_BYTES), from);
@@ -74,6 +74,9 @@ export class Cipher {
     return { name: 'AES-GCM', iv, additionalData, tagLength: TAG_BYTES * 8 };
   }
 }
+
+/** Whether a text is an envelope, as far as one can see without the key. @param {string} text */
+export const isSealed = (text) => ENVELOPE.test(text);
 
 /** Length of the envelope of a text, in characters. @param {string} text */
 export function sealedLength(text) {

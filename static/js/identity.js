@@ -1,5 +1,6 @@
 // @ts-check
-// Who this browser is in each room, shared by all its tabs through localStorage.
+// What this browser remembers, for all its tabs, and above all who it is in each room. One file, because
+// each that a first visit loads may cost it a round trip.
 
 const PREFIX = 'linkroom:room:';
 const NAME = 'linkroom:name';
@@ -7,31 +8,67 @@ const KEEP = 7 * 24 * 60 * 60_000; // ms after which an unused identity is forgo
 
 /** @typedef {{name: string, token: string | null, at: number}} Identity */
 
+/** @type {Map<string, string>} what could not be written */
+const memory = new Map();
+
+/** Where storage is forbidden or full, the page remembers by itself for as long as it is open. */
+export const storage = {
+  /** @param {string} key @returns {string | null} */
+  read: (key) => memory.get(key) ?? attempt(() => localStorage.getItem(key), null),
+
+  /** @param {string} key @param {string} value */
+  write(key, value) {
+    const isKept = attempt(() => {
+      localStorage.setItem(key, value);
+      return true;
+    }, false);
+    if (isKept) memory.delete(key);
+    else memory.set(key, value);
+  },
+
+  /** @param {string} key */
+  remove(key) {
+    memory.delete(key);
+    attempt(() => localStorage.removeItem(key), undefined);
+  },
+
+  /** The keys that begin like this. @param {string} prefix */
+  keys(prefix) {
+    const kept = attempt(() => Object.keys(localStorage), []);
+    return [...new Set([...kept, ...memory.keys()])].filter((key) => key.startsWith(prefix));
+  },
+};
+
 /** @param {string} roomId @returns {Identity | null} */
 export function loadIdentity(roomId) {
-  return parse(localStorage.getItem(PREFIX + roomId));
+  return parse(storage.read(PREFIX + roomId));
 }
 
 /** @param {string} roomId @param {string} name @param {string | null} token null: the name is ours to try again, its token is dead */
 export function saveIdentity(roomId, name, token) {
-  localStorage.setItem(PREFIX + roomId, JSON.stringify({ name, token, at: Date.now() }));
-  localStorage.setItem(NAME, name);
+  storage.write(PREFIX + roomId, JSON.stringify({ name, token, at: Date.now() }));
+  storage.write(NAME, name);
   forgetOld();
 }
 
 /** The name used last, in any room. */
-export const rememberedName = () => localStorage.getItem(NAME) ?? '';
+export const rememberedName = () => storage.read(NAME) ?? '';
 
 /**
  * Runs `task` while no other tab of this browser runs one for the same room, so that two tabs that
- * open at once do not both enter as new guests. Without Web Locks (plain http) it just runs.
+ * open at once do not both enter as new guests. Without Web Locks (plain http, or storage that is
+ * forbidden) it just runs.
  * @template T
  * @param {string} roomId
  * @param {() => Promise<T>} task
  * @returns {Promise<T>}
  */
 export async function withIdentityLock(roomId, task) {
-  return navigator.locks ? navigator.locks.request(PREFIX + roomId, task) : task();
+  if (!navigator.locks) return task();
+  return navigator.locks.request(PREFIX + roomId, task).catch((error) => {
+    if (error?.name === 'SecurityError') return task();
+    throw error;
+  });
 }
 
 /**
@@ -58,9 +95,17 @@ function parse(text) {
 }
 
 function forgetOld() {
-  for (const key of Object.keys(localStorage)) {
-    if (!key.startsWith(PREFIX)) continue;
-    const identity = parse(localStorage.getItem(key));
-    if (!identity || Date.now() - identity.at > KEEP) localStorage.removeItem(key);
+  for (const key of storage.keys(PREFIX)) {
+    const identity = parse(storage.read(key));
+    if (!identity || Date.now() - identity.at > KEEP) storage.remove(key);
+  }
+}
+
+/** @template T @param {() => T} task @param {T} otherwise @returns {T} */
+function attempt(task, otherwise) {
+  try {
+    return task();
+  } catch {
+    return otherwise;
   }
 }

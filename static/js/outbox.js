@@ -1,11 +1,18 @@
 // @ts-check
-// Own messages that are not known to be stored yet, kept in localStorage until they are: they
-// survive a reload and go out once. One item a message, so that tabs never overwrite each other.
-// In an encrypted room they lie here sealed as well.
+// Own messages that are not known to be stored yet, kept in the browser until they are: they survive
+// a reload and go out once. One item a message, so that tabs never overwrite each other. In an
+// encrypted room they lie here sealed as well, and wait for a page that has the key.
+
+import { isSealed } from './crypto.js';
+import { storage } from './identity.js';
 
 const PREFIX = 'linkroom:out:';
+const KEEP = 7 * 24 * 60 * 60_000; // ms after which a message that nobody came back to send is forgotten
 
-/** @typedef {import('./store.js').Pending} Pending */
+/**
+ * @typedef {import('./store.js').Pending} Pending
+ * @typedef {Pick<Pending, 'text' | 'from' | 'at' | 'after'>} Kept
+ */
 
 export class Outbox {
   #prefix;
@@ -19,24 +26,20 @@ export class Outbox {
 
   /** What an earlier page left, oldest first. @returns {Promise<Pending[]>} */
   async load() {
-    const keys = Object.keys(localStorage).filter((key) => key.startsWith(this.#prefix));
-    const entries = await Promise.all(keys.map((key) => this.#read(key)));
+    forgetOld();
+    const entries = await Promise.all(storage.keys(this.#prefix).map((item) => this.#read(item)));
     return entries.filter((entry) => entry !== null).sort((a, b) => a.at - b.at);
   }
 
   /** @param {Pending} entry */
   async put({ key, text, from, at, after }) {
     const kept = this.#cipher ? await this.#cipher.seal(text, from) : text;
-    try {
-      localStorage.setItem(this.#prefix + key, JSON.stringify({ text: kept, from, at, after }));
-    } catch {
-      // Storage is full or forbidden: the message still goes out, it just would not survive a reload.
-    }
+    storage.write(this.#prefix + key, JSON.stringify({ text: kept, from, at, after }));
   }
 
   /** @param {string} key */
   remove(key) {
-    localStorage.removeItem(this.#prefix + key);
+    storage.remove(this.#prefix + key);
   }
 
   /** Calls back with the key of what another tab removed. @param {(key: string) => void} callback @param {AbortSignal} signal */
@@ -48,12 +51,34 @@ export class Outbox {
 
   /** @param {string} item @returns {Promise<Pending | null>} */
   async #read(item) {
-    try {
-      const { text, from, at, after } = JSON.parse(localStorage.getItem(item) ?? '');
-      const opened = this.#cipher ? await this.#cipher.open(text, from) : { text };
-      return opened.text === '' ? null : { key: item.slice(this.#prefix.length), text: opened.text, from, at, after };
-    } catch {
-      return null;
-    }
+    const kept = parse(item);
+    if (!kept) return null;
+    const text = await this.#open(kept);
+    return text === '' ? null : { ...kept, key: item.slice(this.#prefix.length), text };
+  }
+
+  /** @param {Kept} kept @returns {Promise<string>} nothing where the key is missing, or another */
+  async #open({ text, from }) {
+    if (!isSealed(text)) return text;
+    return this.#cipher ? (await this.#cipher.open(text, from)).text : '';
+  }
+}
+
+/** @param {string} item @returns {Kept | null} */
+function parse(item) {
+  try {
+    const { text, from, at, after } = JSON.parse(storage.read(item) ?? '');
+    const fits = typeof text === 'string' && typeof from === 'string' && Number.isFinite(at);
+    return fits ? { text, from, at, after } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Texts do not stay for ever in a browser that never comes back to their room. */
+function forgetOld() {
+  for (const item of storage.keys(PREFIX)) {
+    const kept = parse(item);
+    if (!kept || Date.now() - kept.at > KEEP) storage.remove(item);
   }
 }

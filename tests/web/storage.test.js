@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { beforeEach, describe, test } from 'node:test';
+import { Cipher, newRoomKey } from '../../static/js/crypto.js';
+import { loadIdentity, rememberedName, saveIdentity, storage } from '../../static/js/identity.js';
+import { Outbox } from '../../static/js/outbox.js';
+
+/** As a browser's: items are properties, methods are not. */
+class Shelf {
+  getItem(key) {
+    return this[key] ?? null;
+  }
+  setItem(key, value) {
+    this[key] = value;
+  }
+  removeItem(key) {
+    delete this[key];
+  }
+}
+
+/** Nothing more fits. */
+class Full extends Shelf {
+  setItem() {
+    throw new DOMException('full', 'QuotaExceededError');
+  }
+}
+
+const put = (shelf) => Object.defineProperty(globalThis, 'localStorage', { value: shelf, configurable: true });
+const forbid = () => Object.defineProperty(globalThis, 'localStorage', {
+  get() {
+    throw new DOMException('forbidden', 'SecurityError');
+  },
+  configurable: true,
+});
+
+beforeEach(() => {
+  put(new Shelf());
+  for (const key of storage.keys('')) storage.remove(key);
+});
+
+for (const [what, where] of [['there', () => put(new Shelf())], ['full', () => put(new Full())], ['forbidden', forbid]]) {
+  test(`where storage is ${what}, the page knows what it wrote`, async () => {
+    where();
+    saveIdentity('r', 'Me', 'lr_x');
+    assert.equal(loadIdentity('r').token, 'lr_x');
+    assert.equal(loadIdentity('other'), null);
+    assert.equal(rememberedName(), 'Me');
+    const outbox = new Outbox('r', null);
+    await outbox.put({ key: 'b', text: 'second', from: 'Me', at: Date.now() + 1 });
+    await outbox.put({ key: 'a', text: 'first', from: 'Me', at: Date.now() });
+    assert.deepEqual((await outbox.load()).map(({ key, text }) => [key, text]), [['a', 'first'], ['b', 'second']]);
+    outbox.remove('a');
+    assert.deepEqual((await outbox.load()).map(({ key }) => key), ['b']);
+  });
+}
+
+test('what was written while storage was full gives way to what is written later', () => {
+  put(new Full());
+  storage.write('key', 'old');
+  put(new Shelf());
+  storage.write('key', 'new');
+  assert.equal(storage.read('key'), 'new');
+  storage.remove('key');
+  assert.equal(storage.read('key'), null);
+});
+
+describe('the outbox', () => {
+  const entry = { key: 'a', text: 'between us', from: 'Me', at: Date.now() };
+  const texts = async (outbox) => (await outbox.load()).map(({ text }) => text);
+
+  test('of an encrypted room gives nothing without the key, and keeps what it has', async () => {
+    const right = new Outbox('r', await Cipher.forRoom(newRoomKey(), 'r'));
+    await right.put(entry);
+    assert.ok(!localStorage.getItem('linkroom:out:r:a').includes('between us'));
+    assert.deepEqual(await texts(new Outbox('r', null)), []);
+    assert.deepEqual(await texts(new Outbox('r', await Cipher.forRoom(newRoomKey(), 'r'))), []);
+    assert.deepEqual(await texts(right), ['between us']);
+  });
+
+  test('gives what was written before the key was there', async () => {
+    await new Outbox('r', null).put(entry);
+    assert.deepEqual(await texts(new Outbox('r', await Cipher.forRoom(newRoomKey(), 'r'))), ['between us']);
+  });
+
+  test('forgets, in any room, what nobody came back to send, and what is no message', async () => {
+    await new Outbox('left', null).put({ ...entry, at: Date.now() - 8 * 24 * 60 * 60_000 });
+    await new Outbox('left', null).put({ ...entry, key: 'b' });
+    localStorage.setItem('linkroom:out:left:c', '{"text":"x"}');
+    assert.deepEqual(await texts(new Outbox('r', null)), []);
+    assert.deepEqual(Object.keys(localStorage), ['linkroom:out:left:b']);
+  });
+});
