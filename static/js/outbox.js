@@ -24,7 +24,7 @@ export class Outbox {
     this.#cipher = cipher;
   }
 
-  /** What an earlier page left, oldest first. @returns {Promise<Pending[]>} */
+  /** What waits, whichever tab wrote it, oldest first. @returns {Promise<Pending[]>} */
   async load() {
     forgetOld();
     const entries = await Promise.all(storage.keys(this.#prefix).map((item) => this.#read(item)));
@@ -42,10 +42,16 @@ export class Outbox {
     storage.remove(this.#prefix + key);
   }
 
-  /** Calls back with the key of what another tab removed. @param {(key: string) => void} callback @param {AbortSignal} signal */
-  onRemoved(callback, signal) {
+  /**
+   * Calls back when another tab has put something in, and with the key of what it took out.
+   * @param {{onPut(): void, onRemoved(key: string): void}} events
+   * @param {AbortSignal} signal
+   */
+  watch({ onPut, onRemoved }, signal) {
     addEventListener('storage', ({ key, newValue }) => {
-      if (key?.startsWith(this.#prefix) && newValue === null) callback(key.slice(this.#prefix.length));
+      if (!key?.startsWith(this.#prefix)) return;
+      if (newValue === null) onRemoved(key.slice(this.#prefix.length));
+      else onPut();
     }, { signal });
   }
 

@@ -15,6 +15,7 @@ const ACK_TIMEOUT = 15_000; // ms; a lost acknowledgement comes within a heartbe
 const RATE_PAUSE = 1_000; // ms after which a message may be sent again
 const RETRY_LIMIT = 15_000; // ms between attempts while the server cannot store
 const REJOIN = 2_000; // ms, at most, before a join that could not be served is tried again
+const ADOPT = 3_000; // ms in which the tab that wrote a message may send it itself
 const READS_AGAIN = 2_000; // ms before positions that did not come are asked for again
 const READ_DELAY = 400; // ms in which several read positions become one frame
 const KEYS_LIVE = 9 * 60_000; // ms in which the server surely knows a key again
@@ -63,6 +64,8 @@ export class Session {
   #sendTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #joinTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #adoptTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #readTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -119,7 +122,7 @@ export class Session {
     if (signal.aborted) return;
     this.#set(store.setPending(this.#state, waiting));
     this.#set({ ...this.#state, cursor: earliestAttempt(waiting) });
-    this.#outbox.onRemoved((key) => this.#forget(key), signal);
+    this.#outbox.watch({ onPut: () => this.#adoptSoon(), onRemoved: (key) => this.#onRemoved(key) }, signal);
     this.#ticker.onmessage = () => this.#beat();
     addEventListener('online', () => this.#comeBack(), { signal });
     addEventListener('offline', () => this.#socket.lose(), { signal });
@@ -133,6 +136,7 @@ export class Session {
     this.#answered();
     clearTimeout(this.#sendTimer);
     clearTimeout(this.#joinTimer);
+    clearTimeout(this.#adoptTimer);
     clearTimeout(this.#readTimer);
     clearTimeout(this.#readsTimer);
     this.#ticker.terminate();
@@ -175,7 +179,7 @@ export class Session {
     const at = Math.max(Date.now(), (pending.at(-1)?.at ?? 0) + 1);
     const entry = { key: newKey(), text, at, from: me };
     this.#set(store.setUnreadAfter(store.setPending(this.#state, [...pending, entry]), null));
-    await this.#outbox.put(entry);
+    await this.#keep(entry);
     this.#flush();
   }
 
@@ -211,7 +215,7 @@ export class Session {
     const after = entry.after ?? cursor ?? BEGINNING;
     if (entry.after === undefined || entry.from !== me) {
       this.#change(entry.key, { after, from: me });
-      await this.#outbox.put({ ...entry, after, from: me });
+      await this.#keep({ ...entry, after, from: me });
     }
     const text = this.#cipher ? await this.#cipher.seal(entry.text, me) : entry.text;
     if (this.#inFlight === entry.key) this.#socket.send(frames.msg(this.#roomId, text, entry.key));
@@ -269,6 +273,38 @@ export class Session {
   #land() {
     this.#inFlight = null;
     clearTimeout(this.#sendTimer);
+  }
+
+  /** Sealing takes a moment, in which the message may be sent or dropped by another tab. @param {store.Pending} entry */
+  async #keep(entry) {
+    await this.#outbox.put(entry);
+    if (!this.#state.pending.some(({ key }) => key === entry.key)) this.#outbox.remove(entry.key);
+  }
+
+  // What other tabs do with the outbox
+
+  /** Another tab has sent a message, or dropped it. @param {string} key */
+  #onRemoved(key) {
+    if (this.#joined) this.#forget(key);
+    else this.#change(key, { elsewhere: true });
+  }
+
+  #adoptSoon() {
+    clearTimeout(this.#adoptTimer);
+    this.#adoptTimer = setTimeout(() => this.#adopt(), ADOPT);
+  }
+
+  /** What other tabs wrote and have not sent, for instance because they were closed, is sent here. */
+  async #adopt() {
+    if (!this.#joined) return;
+    const waiting = await this.#outbox.load();
+    if (this.#ended.signal.aborted) return;
+    this.#set(store.adopt(this.#state, waiting));
+    for (const { key } of waiting) {
+      if (!this.#state.pending.some((entry) => entry.key === key)) this.#outbox.remove(key);
+    }
+    if (this.#state.holes.length > 0) this.#doubtOld();
+    this.#flush();
   }
 
   // Reading
@@ -448,6 +484,7 @@ export class Session {
     if (!fresh) return;
     this.#ping();
     this.#flush();
+    this.#adoptSoon();
     this.#loadReads();
   }
 

@@ -8,7 +8,8 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @typedef {import('./protocol.js').Status} Status
  * @typedef {'undecryptable' | 'unencrypted'} Problem
  * @typedef {import('./protocol.js').WireMessage & {problem?: Problem}} Message
- * @typedef {{key: string, text: string, at: number, from: string, after?: string, failed?: string}} Pending
+ * @typedef {{key: string, text: string, at: number, from: string, after?: string, failed?: string, elsewhere?: true}} Pending
+ *   `elsewhere`: another tab has sent it, or dropped it; the next join tells
  * @typedef {{after: string, before: string, busy?: boolean}} Hole Messages between these two ids are missing here.
  * @typedef {'unknown' | 'more' | 'loading' | 'failed' | 'end'} Older
  *
@@ -59,6 +60,7 @@ const FRAMES = {
     const next = addMessages({ ...state, me: frame.me }, frame.messages);
     return {
       ...next,
+      pending: next.pending.filter(({ elsewhere }) => !elsewhere),
       members: toMembers(frame.members, frame.away),
       cursor: frame.messages.at(-1)?.id ?? state.cursor ?? BEGINNING,
       holes: frame.more && last && first && compareIds(last, first) < 0
@@ -138,6 +140,18 @@ export const setConnection = (state, connection) => ({ ...state, connection });
 
 /** @param {State} state @param {readonly Pending[]} pending @returns {State} */
 export const setPending = (state, pending) => ({ ...state, pending });
+
+/**
+ * What other tabs wrote is pending here too, as far as it is not stored.
+ * @param {State} state
+ * @param {readonly Pending[]} waiting
+ * @returns {State}
+ */
+export function adopt(state, waiting) {
+  const found = waiting.filter(({ key }) => !state.pending.some((known) => known.key === key));
+  const pending = [...state.pending, ...found].sort((a, b) => a.at - b.at);
+  return addMessages({ ...state, pending }, state.messages);
+}
 
 /** @param {State} state @param {string | null} unreadAfter @returns {State} */
 export const setUnreadAfter = (state, unreadAfter) => ({ ...state, unreadAfter });

@@ -34,6 +34,26 @@ async fn what_is_written_while_the_network_is_away_is_sent_once_when_it_is_back(
 }
 
 #[tokio::test]
+async fn what_a_tab_could_not_send_before_it_was_closed_another_one_sends_once() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let link = format!("http://{}/r/{}", proxy.addr(), room.id);
+    let page = Page::open(&stage.env, DESKTOP).await;
+    enter(&page, &link, "Eve").await;
+    let tab = page.new_tab().await;
+    tab.goto(&link).await;
+    tab.see_attribute("connection", "data-state", "online").await;
+    proxy.cut();
+    tab.say("left behind").await;
+    tab.close().await;
+    proxy.resume();
+    page.see_messages(&[("Eve", "left behind")]).await;
+    page.until("Object.keys(localStorage).every((key) => !key.startsWith('linkroom:out:'))").await;
+    assert_eq!(stage.redis.stream_ids(&room.id).len(), 1);
+}
+
+#[tokio::test]
 async fn what_was_said_since_the_room_was_empty_is_all_there_after_an_absence() {
     let stage = Stage::new(1, &[("MESSAGES_PER_SECOND", "100")]).await;
     let room = stage.room("Ann").await;

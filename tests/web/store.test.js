@@ -60,6 +60,21 @@ describe('messages', () => {
     assert.deepEqual(play(waiting, joined([message('3-1', 'Me', { key: 'b' })])).pending.map(({ key }) => key), ['a']);
   });
 
+  test('that another tab wrote wait here in their turn, if they are not stored', () => {
+    const entry = (key, at) => ({ key, text: key, at, from: 'Me' });
+    const mine = entry('b', 2);
+    const state = store.setPending(play(start(), joined([message('3-1', 'Me', { key: 'd' })])), [mine]);
+    const next = store.adopt(state, [entry('a', 1), entry('b', 2), entry('c', 3), entry('d', 4)]);
+    assert.deepEqual(next.pending.map(({ key }) => key), ['a', 'b', 'c']);
+    assert.equal(next.pending[1], mine);
+    assert.equal(next.messages, state.messages);
+  });
+
+  test('that another tab took out wait until a join tells what became of them', () => {
+    const gone = store.setPending(start(), [{ key: 'a', text: 'x', at: 1, from: 'Me', elsewhere: true }, { key: 'b', text: 'y', at: 2, from: 'Me' }]);
+    assert.deepEqual(play(gone, joined()).pending.map(({ key }) => key), ['b']);
+  });
+
   test('of one’s own are known under the name of then and of now', () => {
     const waiting = store.setPending(start(), [
       { key: 'a', text: 'x', at: 1, from: 'Me' },
