@@ -50,8 +50,23 @@ const SHAPES = {
 };
 
 /** @param {any} m @returns {m is WireMessage} */
-export function isMessage(m) {
-  return isId(m?.id) && isText(m.from) && isText(m.text);
+function isMessage(m) {
+  return isId(m?.id) && isText(m.from) && isText(m.text) && (m.key === undefined || isText(m.key));
+}
+
+/** The messages in a list. @param {readonly unknown[]} list @returns {WireMessage[]} */
+export function messagesIn(list) {
+  return list.filter(isMessage).map(dated);
+}
+
+/**
+ * With the time that the id says, as the server's messages have it; what somebody published by hand may have any or none.
+ * @template {{id: string}} M
+ * @param {M} message
+ * @returns {M & {timestamp: string}}
+ */
+function dated(message) {
+  return { ...message, timestamp: new Date(Math.min(timeOf(message.id), LAST_TIME)).toISOString() };
 }
 
 /** @param {unknown} data @returns {ServerFrame | null} */
@@ -59,7 +74,9 @@ export function parseFrame(data) {
   try {
     const frame = JSON.parse(String(data));
     const fits = Object.hasOwn(SHAPES, frame?.t) && SHAPES[frame.t](frame);
-    return fits ? frame : null;
+    if (!fits) return null;
+    if (frame.t === 'joined') return { ...frame, messages: messagesIn(frame.messages) };
+    return frame.t === 'msg' && frame.id !== undefined ? dated(frame) : frame;
   } catch {
     return null;
   }
@@ -79,6 +96,11 @@ function isTexts(value) {
 
 /** The id before all others: where a room begins. */
 export const BEGINNING = '0-0';
+
+const LAST_TIME = 8.64e15; // ms, the last that a Date can be
+
+/** When a message was stored, in ms of Redis's clock. @param {string} id */
+export const timeOf = (id) => Number(id.split('-')[0]);
 
 /** @param {unknown} id @returns {id is string} */
 export function isId(id) {

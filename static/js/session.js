@@ -6,7 +6,7 @@ import { getMembers, getMessages } from './api.js';
 import { loadIdentity, saveIdentity, withIdentityLock } from './identity.js';
 import { Outbox } from './outbox.js';
 import * as frames from './protocol.js';
-import { BEGINNING, compareIds, newKey } from './protocol.js';
+import { BEGINNING, compareIds, newKey, timeOf } from './protocol.js';
 import { Socket } from './socket.js';
 import * as store from './store.js';
 
@@ -18,6 +18,7 @@ const REJOIN = 2_000; // ms, at most, before a join that could not be served is 
 const ADOPT = 3_000; // ms in which the tab that wrote a message may send it itself
 const READS_AGAIN = 2_000; // ms before positions that did not come are asked for again
 const READ_DELAY = 400; // ms in which several read positions become one frame
+const AHEAD = 5 * 60_000; // ms by which no message is ahead of its time, where clocks are right
 const KEYS_LIVE = 9 * 60_000; // ms in which the server surely knows a key again
 
 /** Errors that a new join answers, one way or the other. */
@@ -329,7 +330,7 @@ export class Session {
     if (older !== 'more' && older !== 'failed') return;
     this.#set(store.setOlder(this.#state, 'loading'));
     const before = messages[0]?.id ?? null;
-    const page = await this.#page(before);
+    const page = await this.#page(before, PAGE);
     if (page) this.#take(store.receivePage(this.#state, before, page));
     else this.#set(store.setOlder(this.#state, 'failed'));
   }
@@ -338,16 +339,16 @@ export class Session {
   async loadHole(hole) {
     if (hole.busy) return;
     this.#set(store.setHoleBusy(this.#state, hole.before, true));
-    const page = await this.#page(hole.before);
+    const page = await this.#page(hole.before, PAGE);
     if (page) this.#take(store.receivePage(this.#state, hole.before, page));
     else this.#set(store.setHoleBusy(this.#state, hole.before, false));
   }
 
-  /** @param {string | null} before */
-  async #page(before) {
+  /** @param {string | null} before @param {number} limit */
+  async #page(before, limit) {
     try {
-      const page = await getMessages(this.#roomId, before, PAGE);
-      return { ...page, messages: await this.#openAll(page.messages.filter(frames.isMessage)) };
+      const page = await getMessages(this.#roomId, before, limit);
+      return { ...page, messages: await this.#openAll(frames.messagesIn(page.messages)) };
     } catch {
       return null;
     }
@@ -461,7 +462,26 @@ export class Session {
     else if (frame.t === 'joined') this.#onJoined(frame);
     else if (frame.t !== 'msg') this.#onOther(frame);
     else if (frame.id === undefined) this.onPassing(frame);
+    else if (this.#isAhead(frame.id)) this.#verify(frame);
     else this.#onMessage(frame);
+  }
+
+  /** Whether a message is from the future, by this clock and by what was said last. @param {string} id */
+  #isAhead(id) {
+    const newest = this.#state.messages.at(-1)?.id ?? BEGINNING;
+    return timeOf(id) > Math.max(Date.now(), timeOf(newest)) + AHEAD;
+  }
+
+  /**
+   * Somebody published a message by hand, under an id that would stand below all others for ever. Or
+   * this clock is wrong: the stream knows.
+   * @param {frames.Msg} frame
+   */
+  async #verify(frame) {
+    const page = await this.#page(null, 1);
+    const newest = page?.messages.at(-1)?.id ?? BEGINNING;
+    if (compareIds(frame.id, newest) <= 0) this.#onMessage(frame);
+    else if (!this.#ended.signal.aborted) this.onPassing(frame);
   }
 
   /** Comes after a join, and also by itself when events may have been missed. @param {frames.Joined} frame */
@@ -470,12 +490,11 @@ export class Session {
       this.#end({ code: 'KEY_MISSING' });
       return;
     }
-    const messages = frame.messages.filter(frames.isMessage);
     saveIdentity(this.#roomId, frame.me, frame.token);
     this.#name = frame.me;
     this.#answered();
     const fresh = !this.#joined;
-    this.#take(store.receive(this.#state, { ...frame, messages }));
+    this.#take(store.receive(this.#state, frame));
     if (frame.more) this.#doubtOld();
     this.#joined = true;
     if (frame.heartbeat > 0) this.#heartbeat = frame.heartbeat * 1000;
@@ -518,7 +537,7 @@ export class Session {
   /** @param {frames.ServerFrame} frame @returns {Promise<frames.ServerFrame>} */
   async #opened(frame) {
     if (frame.t === 'msg') return { ...frame, ...(await this.#readable(frame)) };
-    if (frame.t === 'joined') return { ...frame, messages: await this.#openAll(frame.messages.filter(frames.isMessage)) };
+    if (frame.t === 'joined') return { ...frame, messages: await this.#openAll(frame.messages) };
     return frame;
   }
 

@@ -72,7 +72,8 @@ const FRAMES = {
   },
 
   msg(state, /** @type {import('./protocol.js').Msg} */ frame) {
-    return { ...addMessages(state, [frame]), cursor: frame.id };
+    const isNewest = compareIds(state.cursor ?? BEGINNING, frame.id) < 0;
+    return { ...addMessages(state, [frame]), cursor: isNewest ? frame.id : state.cursor };
   },
 
   user_joined(state, /** @type {import('./protocol.js').Came} */ { userId }) {

@@ -228,6 +228,28 @@ async fn whoever_turns_out_not_to_be_in_the_room_joins_again() {
 }
 
 #[tokio::test]
+async fn what_is_published_by_hand_under_an_id_of_the_future_passes_by() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    // To a clock that is slow every message is of the future.
+    page.run_first("const { now } = Date; Date.now = () => now() - 3_600_000").await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let channel = format!("chan:{}", room.id);
+    let foreign = r#"{"t":"msg","id":"9999999999999-0","from":"ops","text":"restart at noon"}"#;
+    stage.redis.cmd(["PUBLISH", &channel, foreign]);
+    page.until("one('notice').innerText.includes('restart at noon')").await;
+    page.say("fine").await;
+    page.see_messages(&[("Eve", "fine")]).await;
+    let session = format!("user:{}:Eve:session", room.id);
+    let last = stage.redis.stream_ids(&room.id).pop().unwrap();
+    page.wait("the read position", async || {
+        format!("{:?}", stage.redis.cmd(["HGET", &session, "read"])).contains(&last).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn where_one_had_read_to_is_asked_for_until_it_is_known() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { dayText, pickLanguage, TEXTS } from '../../static/js/i18n.js';
 import { linkify } from '../../static/js/linkify.js';
 import { checkName, freeName, hueOf, initialOf } from '../../static/js/names.js';
-import { compareIds, isId, isMessage, lowerBound, newKey, parseFrame } from '../../static/js/protocol.js';
+import { compareIds, isId, lowerBound, messagesIn, newKey, parseFrame } from '../../static/js/protocol.js';
 import { backoff, isFinal } from '../../static/js/socket.js';
 import { liesBetween, placeOf } from '../../static/js/timeline.js';
 
@@ -48,16 +48,25 @@ describe('backoff', () => {
 
 describe('frames', () => {
   test('of the protocol are taken', () => {
-    const frame = { t: 'msg', roomId: 'r', id: '1-1', from: 'A', text: 'x', timestamp: '' };
+    const frame = { t: 'msg', roomId: 'r', id: '1-1', from: 'A', text: 'x', timestamp: '1970-01-01T00:00:00.001Z' };
     assert.deepEqual(parseFrame(JSON.stringify(frame)), frame);
     assert.deepEqual(parseFrame('{"t":"pong"}'), { t: 'pong' });
   });
   test('of anything else are left', () => {
-    for (const text of ['', 'x', 'null', '[]', '{}', '{"t":"toString"}', '{"t":"msg","text":"x"}', '{"t":"msg","id":"x","from":"a","text":"b"}',
+    for (const text of ['', 'x', 'null', '[]', '{}', '{"t":"toString"}', '{"t":"msg","text":"x"}', '{"t":"msg","id":"x","from":"a","text":"b"}', '{"t":"msg","id":"1-1","from":"a","text":"b","key":1}',
       '{"t":"presence","userId":"a","status":"dancing"}', '{"t":"members","members":[1],"away":[]}', '{"t":"read","userId":"a","id":"?"}']) {
       assert.equal(parseFrame(text), null, text);
     }
-    assert.ok(!isMessage(null));
+    assert.deepEqual(messagesIn([null, 'x', { id: '1-1', from: 'A' }, { id: '1-1', from: 'A', text: {} }]), []);
+  });
+  test('have the time of their ids, whatever they say', () => {
+    const said = [{}, { timestamp: 'soon' }, { timestamp: 7 }].map((more) => ({ id: '1-1', from: 'A', text: 'x', ...more }));
+    const times = messagesIn(said).map(({ timestamp }) => timestamp);
+    assert.deepEqual(times, Array(3).fill('1970-01-01T00:00:00.001Z'));
+    const { messages } = parseFrame(JSON.stringify({ t: 'joined', me: 'A', token: 'lr_x', members: [], away: [], messages: [null, said[1]] }));
+    assert.deepEqual(messages, [{ ...said[0], timestamp: times[0] }]);
+    const last = parseFrame('{"t":"msg","id":"9999999999999999-0","from":"a","text":"b"}');
+    assert.equal(Date.parse(last.timestamp), 8.64e15);
   });
 });
 

@@ -44,6 +44,7 @@ describe('messages', () => {
   test('resume behind the one that was delivered last', () => {
     assert.equal(play(start(), joined([message('1-1')]), msg('7-3', 'Ann')).cursor, '7-3');
     assert.equal(play({ ...start(), cursor: '7-3' }, joined()).cursor, '7-3');
+    assert.equal(play({ ...start(), cursor: '7-3' }, msg('7-2', 'Ann')).cursor, '7-3');
   });
 
   test('of an empty room resume from its beginning', () => {
