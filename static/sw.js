@@ -43,6 +43,7 @@ const ROOM = [
   '/static/js/session.js',
   '/static/js/socket.js',
   '/static/js/store.js',
+  '/static/js/ticker.js',
   '/static/js/timeline.js',
 ];
 

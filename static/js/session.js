@@ -9,6 +9,7 @@ import * as frames from './protocol.js';
 import { BEGINNING, compareIds, newKey, timeOf } from './protocol.js';
 import { Socket } from './socket.js';
 import * as store from './store.js';
+import { Ticker } from './ticker.js';
 
 const PAGE = 100; // messages in one page of history
 const ACK_TIMEOUT = 15_000; // ms; a lost acknowledgement comes within a heartbeat
@@ -75,7 +76,8 @@ export class Session {
   /** @type {store.Status} */
   #status = 'online';
   #heartbeat = 10_000; // ms, until the server says
-  #ticker = new Worker(new URL('./heartbeat.js', import.meta.url));
+  /** @type {Ticker | undefined} */
+  #ticker;
   #started = false;
 
   /**
@@ -124,7 +126,7 @@ export class Session {
     this.#set(store.setPending(this.#state, waiting));
     this.#set({ ...this.#state, cursor: earliestAttempt(waiting) });
     this.#outbox.watch({ onPut: () => this.#adoptSoon(), onRemoved: (key) => this.#onRemoved(key) }, signal);
-    this.#ticker.onmessage = () => this.#beat();
+    this.#ticker = new Ticker(() => this.#beat());
     addEventListener('online', () => this.#comeBack(), { signal });
     addEventListener('offline', () => this.#socket.lose(), { signal });
     this.#started = true;
@@ -140,7 +142,7 @@ export class Session {
     clearTimeout(this.#adoptTimer);
     clearTimeout(this.#readTimer);
     clearTimeout(this.#readsTimer);
-    this.#ticker.terminate();
+    this.#ticker?.stop();
     this.#socket.close();
   }
 
@@ -498,7 +500,7 @@ export class Session {
     if (frame.more) this.#doubtOld();
     this.#joined = true;
     if (frame.heartbeat > 0) this.#heartbeat = frame.heartbeat * 1000;
-    this.#ticker.postMessage(this.#heartbeat);
+    this.#ticker?.tick(this.#heartbeat);
     this.#socket.settled();
     if (!fresh) return;
     this.#ping();

@@ -1,6 +1,6 @@
 //! Bad days: networks, nodes and Redis that go away, and nothing that was written is lost.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     page::{DESKTOP, PHONE, Page},
@@ -215,14 +215,10 @@ async fn whoever_turns_out_not_to_be_in_the_room_joins_again() {
     let room = stage.room("Ann").await;
     let page = Page::open(&stage.env, DESKTOP).await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
-    let joins = || {
-        let sent = page.events("Network.webSocketFrameSent");
-        sent.iter().filter(|frame| frame.to_string().contains(r#"\"t\":\"join\""#)).count()
-    };
-    page.wait("the join", async || (joins() == 1).then_some(())).await;
+    page.wait("the join", async || (sent(&page, "join") == 1).then_some(())).await;
     let channel = format!("chan:{}", room.id);
     stage.redis.cmd(["PUBLISH", &channel, r#"{"t":"error","code":"NOT_IN_ROOM"}"#]);
-    page.wait("another join", async || (joins() == 2).then_some(())).await;
+    page.wait("another join", async || (sent(&page, "join") == 2).then_some(())).await;
     page.say("in again").await;
     page.see_messages(&[("Eve", "in again")]).await;
 }
@@ -247,6 +243,20 @@ async fn what_is_published_by_hand_under_an_id_of_the_future_passes_by() {
         format!("{:?}", stage.redis.cmd(["HGET", &session, "read"])).contains(&last).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_needs_no_worker() {
+    let stage = Stage::new(1, &[("HEARTBEAT_INTERVAL", "300ms")]).await;
+    let room = stage.room("Ann").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.run_first(
+        "const Real = Worker; \
+         window.Worker = class extends Real { constructor() { super('/static/js/none.js'); } }",
+    )
+    .await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    page.wait("some heartbeats", async || (sent(&page, "ping") > 4).then_some(())).await;
 }
 
 #[tokio::test]
@@ -322,4 +332,14 @@ async fn after_ten_minutes_in_the_background_the_room_is_as_if_one_had_never_lef
     page.until_is(&format!("all('message-text', {behind})[0].innerText"), &json!("1")).await;
     page.until(&format!("{behind}.getBoundingClientRect().top < innerHeight / 2")).await;
     page.see("new-messages").await;
+}
+
+/// How many frames with this `t` the page has sent.
+fn sent(page: &Page, t: &str) -> usize {
+    let frames = page.events("Network.webSocketFrameSent");
+    let of_kind = |frame: &&Value| {
+        let data = frame["response"]["payloadData"].as_str().unwrap_or_default();
+        serde_json::from_str::<Value>(data).is_ok_and(|sent| sent["t"] == t)
+    };
+    frames.iter().filter(of_kind).count()
 }

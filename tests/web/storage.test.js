@@ -45,8 +45,9 @@ for (const [what, where] of [['there', () => put(new Shelf())], ['full', () => p
     assert.equal(loadIdentity('other'), null);
     assert.equal(rememberedName(), 'Me');
     const outbox = new Outbox('r', null);
-    await outbox.put({ key: 'b', text: 'second', from: 'Me', at: Date.now() + 1 });
-    await outbox.put({ key: 'a', text: 'first', from: 'Me', at: Date.now() });
+    const now = Date.now();
+    await outbox.put({ key: 'b', text: 'second', from: 'Me', at: now });
+    await outbox.put({ key: 'a', text: 'first', from: 'Me', at: now - 1 });
     assert.deepEqual((await outbox.load()).map(({ key, text }) => [key, text]), [['a', 'first'], ['b', 'second']]);
     outbox.remove('a');
     assert.deepEqual((await outbox.load()).map(({ key }) => key), ['b']);

@@ -1,0 +1,37 @@
+// @ts-check
+// Ticks, also while the page is hidden: in a worker, or in the page itself where no worker comes.
+
+export class Ticker {
+  #onTick;
+  #every = 0; // ms; 0: not at all
+  /** @type {Worker | null} */
+  #worker;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #timer;
+
+  /** @param {() => void} onTick */
+  constructor(onTick) {
+    this.#onTick = onTick;
+    const worker = new Worker(new URL('./heartbeat.js', import.meta.url));
+    worker.onmessage = onTick;
+    worker.onerror = () => {
+      this.#worker = null;
+      this.tick(this.#every);
+    };
+    this.#worker = worker;
+  }
+
+  /** @param {number} every ms */
+  tick(every) {
+    this.#every = every;
+    clearInterval(this.#timer);
+    if (this.#worker) this.#worker.postMessage(every);
+    else if (every > 0) this.#timer = setInterval(this.#onTick, every);
+  }
+
+  stop() {
+    this.#worker?.terminate();
+    this.#worker = null;
+    clearInterval(this.#timer);
+  }
+}
