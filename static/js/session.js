@@ -58,6 +58,8 @@ export class Session {
   #asking = false;
   /** Frames are handled one after the other, also when decrypting takes a moment. */
   #work = Promise.resolve();
+  /** Another number for each connection: what one brought and was not handled while it lived comes again. */
+  #era = 0;
 
   /** @type {string | null} key of the message that waits for its acknowledgement */
   #inFlight = null;
@@ -375,6 +377,7 @@ export class Session {
   #onConnection(connection) {
     if (connection.phase !== 'online') {
       this.#joined = false;
+      this.#era++;
       this.#land();
       clearTimeout(this.#joinTimer);
       clearTimeout(this.#readsTimer);
@@ -454,7 +457,11 @@ export class Session {
       this.#handle(frame);
       return;
     }
-    this.#work = this.#work.then(async () => this.#handle(await this.#opened(frame))).catch(reportError);
+    const era = this.#era;
+    this.#work = this.#work.then(async () => {
+      const opened = await this.#opened(frame);
+      if (era === this.#era) this.#handle(opened);
+    }).catch(reportError);
   }
 
   /** @param {frames.ServerFrame} frame */

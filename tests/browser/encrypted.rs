@@ -5,14 +5,14 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, Page},
     scene::{enter, room_of},
-    support::Stage,
+    support::{Proxy, Stage},
 };
 
 #[tokio::test]
 async fn the_server_of_an_encrypted_room_sees_ciphertext_only() {
     let stage = Stage::new(1, &[]).await;
     let alice = Page::open(&stage.env, DESKTOP).await;
-    let link = make_encrypted(&alice, &stage).await;
+    let link = make_encrypted(&alice, stage.http().base()).await;
     let (plain, key) = link.split_once('#').unwrap();
     assert!(!key.is_empty());
     let bob = Page::open(&stage.env, DESKTOP).await;
@@ -36,7 +36,7 @@ async fn the_server_of_an_encrypted_room_sees_ciphertext_only() {
 async fn ciphertext_that_was_changed_or_moved_is_marked_and_not_shown() {
     let stage = Stage::new(1, &[]).await;
     let alice = Page::open(&stage.env, DESKTOP).await;
-    let link = make_encrypted(&alice, &stage).await;
+    let link = make_encrypted(&alice, stage.http().base()).await;
     let room = room_of(&link);
     alice.say("the truth").await;
     alice.see_messages(&[("Alice", "the truth")]).await;
@@ -63,9 +63,46 @@ async fn ciphertext_that_was_changed_or_moved_is_marked_and_not_shown() {
     assert!(!shown.contains("in the clear") && !shown.contains("e2e1."), "{shown}");
 }
 
+#[tokio::test]
+async fn what_is_decrypted_after_its_connection_was_lost_does_not_count() {
+    let stage = Stage::new(1, &[]).await;
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let alice = Page::open(&stage.env, DESKTOP).await;
+    let link = make_encrypted(&alice, &format!("http://{}", proxy.addr())).await;
+    alice.say("sealed").await;
+    alice.see_messages(&[("Alice", "sealed")]).await;
+    // Whatever is decrypted takes until `open` is called.
+    alice
+        .run_first(
+            "window.opened = 0; const gate = new Promise((resolve) => (window.open = resolve)); \
+             const { decrypt } = SubtleCrypto.prototype; window.waiting = 0; \
+             SubtleCrypto.prototype.decrypt = async function (...args) { \
+               waiting++; await gate; const text = await decrypt.apply(this, args); opened++; return text; }",
+        )
+        .await;
+    alice.reload().await;
+    alice.until("waiting > 0").await;
+    proxy.cut();
+    let state = "one('connection').dataset.state";
+    alice.until_is(state, &json!("offline")).await;
+    alice.eval("open()").await;
+    alice.until("opened === waiting").await;
+    // The frame is handled in the same turn; drawing follows.
+    alice
+        .eval(
+            "new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))",
+        )
+        .await;
+    assert_ne!(alice.eval(state).await, "online");
+    proxy.resume();
+    alice.until_is(state, &json!("online")).await;
+    alice.see_messages(&[("Alice", "sealed")]).await;
+    assert_eq!(alice.url().await, link);
+}
+
 /// Makes an encrypted room and returns its link, key and all.
-async fn make_encrypted(page: &Page, stage: &Stage) -> String {
-    page.goto(stage.http().base()).await;
+async fn make_encrypted(page: &Page, base: &str) -> String {
+    page.goto(base).await;
     page.fill("name", "Alice").await;
     page.click("e2e").await;
     page.click("create").await;
