@@ -150,6 +150,29 @@ async fn a_redis_that_came_back_empty_is_filled_from_the_connections() {
 }
 
 #[tokio::test]
+async fn an_encrypted_room_is_encrypted_still_in_a_redis_that_came_back_empty() {
+    let mut stage = Stage::new(1, &[]).await;
+    let wish = json!({ "creatorName": "alice", "e2e": true });
+    let made = stage.http().post("/api/rooms", wish).await.data(201);
+    let (id, token) = (made["roomId"].as_str().unwrap(), made["token"].as_str().unwrap());
+    let (room, plain) = (format!("room:{id}"), stage.room("bob").await);
+    assert_eq!(stage.redis.cmd(["HGET", &room, "e2e"]).text(), "1");
+    assert_eq!(stage.redis.cmd(["HEXISTS", &format!("room:{}", plain.id), "e2e"]).int(), 0);
+    let mut alice = stage.client().await;
+    assert_eq!(alice.join(id, token).await["e2e"], true);
+
+    stage.redis.kill();
+    stage.redis.restart();
+    eventually(DEADLINE, "the room is restored", async || {
+        (stage.redis.cmd(["EXISTS", &room]).int() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(stage.redis.cmd(["HGET", &room, "e2e"]).text(), "1");
+    let seen = stage.http().get(&format!("/api/rooms/{id}")).await.data(200);
+    assert_eq!(seen["e2e"], true);
+}
+
+#[tokio::test]
 async fn a_node_that_lost_redis_for_a_while_catches_up() {
     let stage = &mut Stage::new(1, &[("MESSAGES_PER_SECOND", "1000")]).await;
     let proxy = Proxy::to(stage.redis.addr()).await;

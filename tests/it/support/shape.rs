@@ -36,7 +36,7 @@ fn fields_of(t: &str) -> (&'static [Field], &'static [Field]) {
                 ("more", Value::is_boolean),
                 ("heartbeat", Value::is_number),
             ],
-            &[],
+            &[("e2e", |value| *value == true)],
         ),
         "msg" => (MESSAGE, &[("key", is_text)]),
         "user_joined" | "user_left" => (&[("roomId", is_text), ("userId", is_text)], &[]),
