@@ -283,7 +283,12 @@ export class Session {
   /** Sealing takes a moment, in which the message may be sent or dropped by another tab. @param {store.Pending} entry */
   async #keep(entry) {
     await this.#outbox.put(entry);
-    if (!this.#state.pending.some(({ key }) => key === entry.key)) this.#outbox.remove(entry.key);
+    if (!this.#isPending(entry.key)) this.#outbox.remove(entry.key);
+  }
+
+  /** @param {string} key */
+  #isPending(key) {
+    return this.#state.pending.some((entry) => entry.key === key);
   }
 
   // What other tabs do with the outbox
@@ -304,11 +309,12 @@ export class Session {
     if (!this.#joined) return;
     const waiting = await this.#outbox.load();
     if (this.#ended.signal.aborted) return;
-    this.#set(store.adopt(this.#state, waiting));
-    for (const { key } of waiting) {
-      if (!this.#state.pending.some((entry) => entry.key === key)) this.#outbox.remove(key);
+    const found = waiting.filter(({ key }) => !this.#isPending(key));
+    this.#set(store.adopt(this.#state, found));
+    for (const { key } of found) {
+      if (!this.#isPending(key)) this.#outbox.remove(key);
     }
-    if (this.#state.holes.length > 0) this.#doubtOld();
+    if (this.#state.holes.length > 0) this.#doubtOld(found);
     this.#flush();
   }
 
@@ -504,7 +510,7 @@ export class Session {
     this.#answered();
     const fresh = !this.#joined;
     this.#take(store.receive(this.#state, frame));
-    if (frame.more) this.#doubtOld();
+    if (frame.more) this.#doubtOld(this.#state.pending);
     this.#joined = true;
     if (frame.heartbeat > 0) this.#heartbeat = frame.heartbeat * 1000;
     this.#ticker?.tick(this.#heartbeat);
@@ -536,9 +542,10 @@ export class Session {
   /**
    * The answer has a gap and the server no longer knows keys that old: whether such a message was
    * stored cannot be known, so the person decides.
+   * @param {readonly store.Pending[]} pending
    */
-  #doubtOld() {
-    for (const { key, at, after } of this.#state.pending) {
+  #doubtOld(pending) {
+    for (const { key, at, after } of pending) {
       if (after !== undefined && Date.now() - at > KEYS_LIVE) this.#change(key, { failed: 'UNCERTAIN' });
     }
   }

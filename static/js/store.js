@@ -145,11 +145,10 @@ export const setPending = (state, pending) => ({ ...state, pending });
 /**
  * What other tabs wrote is pending here too, as far as it is not stored.
  * @param {State} state
- * @param {readonly Pending[]} waiting
+ * @param {readonly Pending[]} found
  * @returns {State}
  */
-export function adopt(state, waiting) {
-  const found = waiting.filter(({ key }) => !state.pending.some((known) => known.key === key));
+export function adopt(state, found) {
   const pending = [...state.pending, ...found].sort((a, b) => a.at - b.at);
   return addMessages({ ...state, pending }, state.messages);
 }
