@@ -2,7 +2,7 @@
 // Finds links in a text. Only http and https: anything else stays text.
 
 const LINK = /\bhttps?:\/\/[^\s<>"'`\u200b\u202a-\u202e\u2066-\u2069]+/giu;
-const TRAILING = /[.,:;!?…。、，）」』】》'"*_~]+$/u;
+const TRAILING = /[.,:;!?…。、，）」』】》'"*_~]/u;
 
 /**
  * @param {string} text
@@ -24,18 +24,19 @@ export function linkify(text) {
 }
 
 /**
- * Leaves out the punctuation of the sentence around it, and a bracket that was opened outside.
+ * Leaves out the punctuation of the sentence around it, and brackets that were opened outside.
  * @param {string} link
  */
 function trim(link) {
-  let trimmed = link;
-  for (;;) {
-    const before = trimmed;
-    trimmed = trimmed.replace(TRAILING, '');
-    if (trimmed.endsWith(')') && count(trimmed, ')') > count(trimmed, '(')) trimmed = trimmed.slice(0, -1);
-    if (trimmed.endsWith(']') && count(trimmed, ']') > count(trimmed, '[')) trimmed = trimmed.slice(0, -1);
-    if (trimmed === before) return trimmed;
+  /** @type {Record<string, number>} how many are closed and not opened */
+  const extra = { ')': count(link, ')') - count(link, '('), ']': count(link, ']') - count(link, '[') };
+  let end = link.length;
+  for (; end > 0; end--) {
+    const last = link[end - 1];
+    if (extra[last] > 0) extra[last]--;
+    else if (!TRAILING.test(last)) break;
   }
+  return link.slice(0, end);
 }
 
 /** @param {string} text @param {string} letter */

@@ -86,6 +86,17 @@ describe('links', () => {
       assert.equal(linkify(text).map((piece) => piece.text).join(''), text);
     }
   });
+  test('lose every bracket and every mark that ends them, in any order', () => {
+    assert.deepEqual(links('[see https://a.example/b).]).'), ['https://a.example/b']);
+    assert.deepEqual(links('(https://a.example/(b)[c]))'), ['https://a.example/(b)[c]']);
+  });
+  test('cost no more than their length, however they end', () => {
+    const before = process.cpuUsage().user;
+    for (const end of [')', ']', '.)', '.']) links(`https://a.example/${end.repeat(100_000)}`);
+    links(`https://a.example/${'.'.repeat(100_000)}a`);
+    // Each would take a minute if it were looked through anew for every letter.
+    assert.ok(process.cpuUsage().user - before < 5_000_000, 'in microseconds');
+  });
   test('end where the writing direction is turned over', () => {
     assert.deepEqual(links('https://a.example/\u202egpj.exe'), ['https://a.example/']);
   });
