@@ -1,4 +1,5 @@
-//! One tab, as a person uses it: looks, clicks, types. Every wait is for a condition.
+//! One tab, as a person uses it: looks, clicks, types. Every wait is for a condition. Whatever a test
+//! is about, it fails if a script throws or the page does what its content security policy forbids.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -9,7 +10,7 @@ use crate::{
     chromium,
     devtools::DevTools,
     keyboard::{self, SHIFT},
-    support::{TestEnv, eventually},
+    support::{Stage, TestEnv, eventually},
 };
 
 /// How long anything on a page may take on a busy machine; a test that passes never waits for it.
@@ -21,9 +22,6 @@ const PRELUDE: &str = r#"
   window.all = (id, within = document) => [...within.querySelectorAll(`[data-testid="${id}"]`)];
   window.one = (id) => document.querySelector(`[data-testid="${id}"]`);
   window.isSeen = (element) => Boolean(element?.checkVisibility({ visibilityProperty: true, opacityProperty: false }));
-  window.violations = [];
-  addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) =>
-    violations.push(`${violatedDirective} ${blockedURI}`));
 "#;
 
 /// What a person looks at the page with.
@@ -144,6 +142,22 @@ impl Page {
             "permissions": [what], "origin": origin, "browserContextId": self.context,
         });
         self.devtools.call(None, "Browser.grantPermissions", grant).await.unwrap();
+    }
+
+    /// What no page may do, whatever happens to it: an exception that nobody caught, a breach of the
+    /// content security policy.
+    fn faults(&self) -> Vec<Value> {
+        let revoked = self.events("Runtime.exceptionRevoked");
+        let was_caught = |thrown: &Value| {
+            let id = &thrown["exceptionDetails"]["exceptionId"];
+            revoked.iter().any(|late| late["exceptionId"] == *id)
+        };
+        let mut faults = self.events("Runtime.exceptionThrown");
+        faults.retain(|thrown| !was_caught(thrown));
+        let logged =
+            self.events("Log.entryAdded").into_iter().map(|mut event| event["entry"].take());
+        faults.extend(logged.filter(|entry| entry["source"] == "security"));
+        faults
     }
 
     // Going somewhere
@@ -384,6 +398,13 @@ impl Page {
     }
 }
 
+impl Drop for Page {
+    fn drop(&mut self) {
+        let faults = self.faults();
+        assert!(faults.is_empty() || std::thread::panicking(), "on the page: {faults:#?}");
+    }
+}
+
 /// An expression: where to click an element, once it is in sight, still, and not covered. Until then,
 /// why not.
 fn hit_point(element: &str) -> String {
@@ -403,4 +424,18 @@ fn hit_point(element: &str) -> String {
           return isHit ? point : `covered by ${{hit?.outerHTML}}`;
         }})()"
     )
+}
+
+#[tokio::test]
+async fn a_page_that_breaks_its_policy_or_throws_fails_its_test() {
+    let stage = Stage::new(1, &[]).await;
+    let style = "const p = document.createElement('p'); p.setAttribute('style', 'color: red')";
+    for wrong in [style, "setTimeout(() => { throw 1; })", "void Promise.reject(1)"] {
+        let page = Page::open(&stage.env, DESKTOP).await;
+        page.goto(stage.http().base()).await;
+        page.eval(&format!("{wrong}; 0")).await;
+        page.wait("the fault comes", async || (!page.faults().is_empty()).then_some(())).await;
+        let test = std::panic::AssertUnwindSafe(|| drop(page));
+        assert!(std::panic::catch_unwind(test).is_err(), "{wrong}");
+    }
 }
