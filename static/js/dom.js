@@ -62,6 +62,18 @@ export function show(element, ...children) {
 }
 
 /**
+ * Does something to the page. Whoever had the focus on what is gone or hidden by it goes on at `refuge`.
+ * @param {HTMLElement} refuge
+ * @param {() => void} work
+ */
+export function keepFocus(refuge, work) {
+  const focused = document.activeElement;
+  work();
+  const isLost = focused !== document.activeElement || focused?.closest('[hidden]');
+  if (isLost && focused !== document.body) refuge.focus({ preventScroll: true });
+}
+
+/**
  * Fetches all files of a part of the client side by side, once. index.html names them.
  * @param {'landing' | 'entry' | 'room'} part
  */

@@ -1,5 +1,6 @@
 // @ts-check
-// How messages stand together: which begins a day, which begins and ends a run of one author.
+// How messages stand together: which begins a day, which begins and ends a run of one author; and when
+// the day of the reader begins.
 
 import { compareIds } from './protocol.js';
 
@@ -13,6 +14,30 @@ const RUN = 5 * 60_000; // ms of silence after which an author is named again
 /** @param {string} a @param {string} b RFC 3339 */
 function sameDay(a, b) {
   return new Date(a).toDateString() === new Date(b).toDateString();
+}
+
+/** The date where the reader is, as `<time>` has it. @param {string} timestamp RFC 3339 */
+export function localDate(timestamp) {
+  const day = new Date(timestamp);
+  return [day.getFullYear(), day.getMonth() + 1, day.getDate()].map((part) => String(part).padStart(2, '0')).join('-');
+}
+
+/**
+ * Calls back when a day begins, and when the page is looked at again: timers sleep with the machine.
+ * @param {() => void} callback
+ * @param {AbortSignal} signal
+ */
+export function onNewDay(callback, signal) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  function update() {
+    clearTimeout(timer);
+    timer = setTimeout(update, new Date().setHours(24, 0, 0, 0) - Date.now());
+    callback();
+  }
+  document.addEventListener('visibilitychange', () => document.hidden || update(), { signal });
+  signal.addEventListener('abort', () => clearTimeout(timer));
+  update();
 }
 
 /** @param {Entry | undefined} a @param {Entry | undefined} b @param {(a: Entry, b: Entry) => boolean} isCut */

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
-    scene::{companion, link_to, make_room},
-    support::Stage,
+    scene::{companion, enter, link_to, make_room},
+    support::{Proxy, Stage},
 };
 
 #[tokio::test]
@@ -104,4 +104,25 @@ async fn the_link_can_be_copied_and_handed_to_the_system() {
     page.until_is("navigator.clipboard.readText()", &json!(link)).await;
     page.click("share-native").await;
     page.until_is("window.shared?.url", &json!(link)).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_long_can_be_tried_anew() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    page.click("leave").await;
+    page.see("left").await;
+    // New connections are taken, and then nothing comes.
+    proxy.freeze();
+    proxy.cut_once();
+    page.click("rejoin").await;
+    page.see_attribute("connection", "data-state", "connecting").await;
+    page.click("try-now").await;
+    page.see("try-now").await;
+    proxy.resume();
+    page.see_attribute("connection", "data-state", "online").await;
+    page.see_none("try-now").await;
 }

@@ -21,9 +21,14 @@ async fn violations(page: &Page, axe: &str) -> serde_json::Value {
     .await
 }
 
+/// An expression: whether the element, or something in it, has the focus.
+fn is_focused(id: &str) -> String {
+    format!("Boolean(one('{id}')?.contains(document.activeElement))")
+}
+
 /// Presses Tab until the element has the focus.
 async fn tab_to(page: &Page, id: &str) {
-    let is_there = format!("document.activeElement === one('{id}')");
+    let is_there = is_focused(id);
     for _ in 0..30 {
         if page.eval(&is_there).await == true {
             return;
@@ -31,6 +36,18 @@ async fn tab_to(page: &Page, id: &str) {
         page.press("Tab").await;
     }
     panic!("Tab does not lead to {id}");
+}
+
+/// Presses Tab and Shift until the element has the focus.
+async fn tab_back_to(page: &Page, id: &str) {
+    let is_there = is_focused(id);
+    for _ in 0..10 {
+        page.press_shift("Tab").await;
+        if page.eval(&is_there).await == true {
+            return;
+        }
+    }
+    panic!("Shift and Tab do not lead to {id}");
 }
 
 #[tokio::test]
@@ -71,7 +88,78 @@ async fn new_messages_are_announced_and_keys_are_enough() {
     page.press("Enter").await;
     page.see_messages(&[("Eve", "no mouse")]).await;
     assert_eq!(page.eval("one('log').getAttribute('role')").await, "log");
-    assert_ne!(page.eval("one('log').getAttribute('aria-live')").await, "assertive");
+    page.see_attribute("log", "aria-live", "polite").await;
+}
+
+/// Presses a control with the keyboard alone.
+async fn press_control(page: &Page, id: &str) {
+    page.see(id).await;
+    tab_to(page, id).await;
+    page.press("Enter").await;
+}
+
+#[tokio::test]
+async fn dialogs_and_sheets_give_the_focus_back_and_pages_take_it() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let page = Page::open(&stage.env, Look { touch: false, ..PHONE }).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    for (control, within) in [("share", "share-dialog"), ("members-toggle", "members-close")] {
+        press_control(&page, control).await;
+        page.until(&is_focused(within)).await;
+        page.press("Escape").await;
+        page.until(&is_focused(control)).await;
+    }
+    let heading = "document.activeElement.tagName";
+    press_control(&page, "leave").await;
+    page.see("left").await;
+    page.until_is(heading, &json!("H1")).await;
+    press_control(&page, "rejoin").await;
+    page.see_attribute("room", "data-me", "Eve").await;
+    page.goto(&format!("{}/r/zzzzzzzzzzzz", stage.http().base())).await;
+    page.see("room-gone").await;
+    page.until_is(heading, &json!("H1")).await;
+    press_control(&page, "new-room").await;
+    page.see("landing").await;
+}
+
+#[tokio::test]
+async fn what_disappears_leaves_the_focus_in_the_log_and_a_failure_is_said() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    write_history(&stage, &room, "Ann", 60, 60_000);
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    page.until("all('message').length >= 50").await;
+    page.until("one('log').scrollTop > 0").await;
+    tab_to(&page, "log").await;
+    page.press("Home").await;
+    page.see_attribute("older", "data-state", "end").await;
+    page.see("new-messages").await;
+    ann.say(&room.id, "news").await;
+    page.see_attribute("new-messages", "data-count", "1").await;
+    press_control(&page, "new-messages").await;
+    page.see_none("new-messages").await;
+    assert_eq!(page.eval(&is_focused("log")).await, true);
+
+    stage.redis.freeze();
+    tab_to(&page, "composer").await;
+    for text in ["drop me", "keep me"] {
+        page.type_text(text).await;
+        page.press("Enter").await;
+    }
+    page.until("one('notice').innerText.includes('Not sent: \u{2068}drop me')").await;
+    assert_eq!(page.eval("one('notice').getAttribute('role')").await, "status");
+    tab_back_to(&page, "discard").await;
+    page.press("Enter").await;
+    page.until("one('notice').innerText.includes('Not sent: \u{2068}keep me')").await;
+    assert_eq!(page.eval(&is_focused("log")).await, true);
+    press_control(&page, "retry").await;
+    page.until("!one('retry') || one('log') === document.activeElement").await;
+    stage.redis.thaw();
+    page.until("all('message').at(-1).dataset.state === 'sent'").await;
+    assert_eq!(page.eval("document.activeElement === one('log')").await, true);
 }
 
 #[tokio::test]

@@ -16,10 +16,13 @@ const HIDING: &str = r#"
 /// `skip(ms)`: the clock is that much later, and timers that are due by then have run.
 const CLOCK: &str = r#"
   (() => {
-    const { setTimeout, clearTimeout, Date: { now } } = window;
+    const { setTimeout, clearTimeout, Date: Real } = window;
     const waiting = new Map();
     let skipped = 0;
-    Date.now = () => now() + skipped;
+    window.Date = class extends Real {
+      static now() { return Real.now() + skipped; }
+      constructor(...given) { super(...(given.length > 0 ? given : [Date.now()])); }
+    };
     window.setTimeout = (task, ms = 0, ...rest) => {
       const run = () => { waiting.delete(id); task(...rest); };
       const id = setTimeout(run, ms);

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, Page},
+    pretend::{hide, prepare, show, skip},
     scene::{companion, enter, link_to, make_room, redis_now, room_of, write_message},
     support::Stage,
 };
@@ -76,6 +77,35 @@ async fn messages_stand_together_by_author_and_day() {
         )
         .await;
     assert_eq!(heads, json!(["three days ago", "yesterday", "another", "today"]));
+}
+
+#[tokio::test]
+async fn days_are_the_readers_and_today_is_yesterday_after_midnight() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let day = 24 * 60 * 60 * 1000;
+    // In Seoul eight in the evening of Greenwich is five in the morning of the next day.
+    let evening = redis_now(&stage) / day * day - 2 * day + day / 24 * 20;
+    write_message(&stage, &room, &format!("{evening}-1"), "Ann", "good morning");
+    let page = Page::open(&stage.env, DESKTOP).await;
+    prepare(&page).await;
+    page.cdp("Emulation.setTimezoneOverride", json!({ "timezoneId": "Asia/Seoul" })).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    page.until("all('day').length === 1").await;
+    let dates = page.eval("one('day').firstChild.dateTime").await;
+    let next = page.eval(&format!("new Date({evening} + {day}).toISOString().slice(0, 10)")).await;
+    assert_eq!(dates, next);
+
+    page.say("today").await;
+    let last = "all('day').at(-1).innerText";
+    page.until_is(last, &json!("Today")).await;
+    skip(&page, day).await;
+    page.until_is(last, &json!("Yesterday")).await;
+    // The machine sleeps over the next midnight, and no timer runs.
+    hide(&page).await;
+    page.eval(&format!("const {{ now }} = Date; Date.now = () => now() + {day}; 0")).await;
+    show(&page).await;
+    page.until(&format!("/day, /.test({last})")).await;
 }
 
 #[tokio::test]

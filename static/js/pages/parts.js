@@ -13,7 +13,7 @@ export function brand() {
 }
 
 /**
- * A page that says one thing and offers one way on.
+ * A page that says one thing and offers one way on. Its heading can have the focus, for what is read next.
  * @param {string} testid
  * @param {string} title
  * @param {string} text
@@ -23,7 +23,7 @@ export function noticePage(testid, title, text, ...actions) {
   document.title = `${title} · linkroom`;
   return h('main', { class: 'page', testid },
     brand(),
-    h('div', { class: 'card' }, h('h1', {}, title), h('p', {}, text), ...actions));
+    h('div', { class: 'card' }, h('h1', { tabindex: '-1' }, title), h('p', {}, text), ...actions));
 }
 
 /**

@@ -49,6 +49,10 @@ class RoomPage {
   #ended = new AbortController();
   /** @type {AbortController | undefined} */
   #waiting;
+  /** The page that says so. @type {HTMLElement | undefined} */
+  #unreachable;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retryTimer;
 
   /** @param {HTMLElement} app @param {string} roomId @param {(address: string) => void} go @param {Promise<Room> | null} asked */
   constructor(app, roomId, go, asked) {
@@ -61,6 +65,7 @@ class RoomPage {
   end() {
     this.#ended.abort();
     this.#waiting?.abort();
+    clearTimeout(this.#retryTimer);
     this.#session?.stop();
   }
 
@@ -83,7 +88,7 @@ class RoomPage {
 
   /** @param {string} [name] @param {Refusal} [refusal] why the name has to be asked for again */
   async #askForName(name, refusal) {
-    this.#show(h('main', { class: 'page loading', 'aria-busy': 'true' }, h('p', {}, t('loading'))));
+    if (!this.#unreachable?.isConnected) this.#show(h('main', { class: 'page loading', 'aria-busy': 'true' }, h('p', {}, t('loading'))));
     const asked = this.#asked ?? getRoom(this.#roomId);
     this.#asked = null;
     try {
@@ -175,16 +180,20 @@ class RoomPage {
       h('button', { class: 'button', testid: 'new-room', onclick: () => this.#go('/') }, t('newRoom'))));
   }
 
-  /** @param {() => void} again */
+  /** Stays as it is while further attempts are in vain. @param {() => void} again */
   #showUnreachable(again) {
-    const timer = setTimeout(again, AGAIN * (0.5 + Math.random()));
-    this.#ended.signal.addEventListener('abort', () => clearTimeout(timer));
+    clearTimeout(this.#retryTimer);
+    if (this.#ended.signal.aborted) return;
+    this.#retryTimer = setTimeout(again, AGAIN * (0.5 + Math.random()));
+    if (this.#unreachable?.isConnected) return;
     const now = () => {
-      clearTimeout(timer);
+      clearTimeout(this.#retryTimer);
       again();
     };
-    this.#show(noticePage('unreachable', t('unreachableTitle'), t('unreachableText'),
-      h('button', { class: 'button', testid: 'try-now', onclick: now }, t('tryNow'))));
+    const page = noticePage('unreachable', t('unreachableTitle'), t('unreachableText'),
+      h('button', { class: 'button', testid: 'try-now', onclick: now }, t('tryNow')));
+    this.#unreachable = page;
+    this.#show(page);
   }
 
   #showKeyMissing() {
@@ -205,6 +214,8 @@ class RoomPage {
 
   /** @param {HTMLElement} element */
   #show(element) {
-    if (!this.#ended.signal.aborted) show(this.#app, element);
+    if (this.#ended.signal.aborted) return;
+    show(this.#app, element);
+    /** @type {HTMLElement | null} */ (element.querySelector('h1[tabindex]'))?.focus();
   }
 }

@@ -4,11 +4,11 @@
 // Messages stand in chunks that the browser skips while they are out of sight, so that thousands of
 // them cost no more than a screenful.
 
-import { h, icon } from '../dom.js';
+import { h, icon, keepFocus } from '../dom.js';
 import { dayText, t } from '../i18n.js';
 import { lowerBound } from '../protocol.js';
 import { countUnread } from '../store.js';
-import { liesBetween, placeOf } from '../timeline.js';
+import { liesBetween, localDate, onNewDay, placeOf } from '../timeline.js';
 import { markPending, markReaders, markStored, messageElement, pendingElement } from './message.js';
 
 const CHUNK = 120; // messages
@@ -73,6 +73,12 @@ export class Log {
     observer.observe(this.#inner);
     observer.observe(this.#scroller);
     session.signal.addEventListener('abort', () => observer.disconnect());
+    onNewDay(() => this.#nameDays(), session.signal);
+  }
+
+  /** Where to go on with the keyboard. */
+  get focusable() {
+    return this.#scroller;
   }
 
   /** Shows the newest message, and keeps showing what comes. */
@@ -207,7 +213,7 @@ export class Log {
     const hole = entry.id && state.holes.find(({ before }) => before === entry.id);
     this.#setLines(element, [
       ...(hole ? [this.#holeLine(hole)] : []),
-      ...(day ? [h('li', { class: 'line day', testid: 'day' }, h('time', { datetime: entry.timestamp.slice(0, 10) }, dayText(entry.timestamp)))] : []),
+      ...(day ? [dayLine(entry.timestamp)] : []),
       ...(previous && liesBetween(state.unreadAfter, previous, entry) ? [h('li', { class: 'line unread', testid: 'unread-line' }, t('unread'))] : []),
     ]);
   }
@@ -227,6 +233,14 @@ export class Log {
     return h('li', { class: 'line hole' },
       h('button', { class: 'text-button', testid: 'hole', disabled: hole.busy, onclick: () => this.#session.loadHole(hole) },
         t(hole.busy ? 'loadingOlder' : 'hole')));
+  }
+
+  /** What was today is yesterday. */
+  #nameDays() {
+    for (const time of this.#inner.querySelectorAll('.day time')) {
+      // Without a zone it is the time of the reader.
+      time.textContent = dayText(`${time.dateTime}T00:00`);
+    }
   }
 
   /** @param {State | null} before @param {State} state @returns {number[]} indexes next to lines that moved */
@@ -369,7 +383,7 @@ export class Log {
 
   /** @param {number} count @param {boolean} hidden */
   #drawPill(count, hidden) {
-    if (this.#pill.hidden !== hidden) this.#pill.hidden = hidden;
+    if (this.#pill.hidden !== hidden) keepFocus(this.#scroller, () => (this.#pill.hidden = hidden));
     if (this.#pill.dataset.count === String(count)) return;
     const words = count > 0 ? t('newCount', { n: count }) : '';
     this.#pill.dataset.count = String(count);
@@ -391,6 +405,11 @@ export class Log {
     clearTimeout(this.#quiet);
     this.#quiet = setTimeout(() => this.#scroller.setAttribute('aria-live', 'polite'), QUIET);
   }
+}
+
+/** @param {string} timestamp */
+function dayLine(timestamp) {
+  return h('li', { class: 'line day', testid: 'day' }, h('time', { datetime: localDate(timestamp) }, dayText(timestamp)));
 }
 
 /** @param {HTMLLIElement} first */

@@ -54,10 +54,13 @@ export function markPending(li, { key, failed }, online, actions) {
   li.append(failed ? failure(key, failed, actions) : h('div', { class: 'delivery' }, t(online ? 'sending' : 'waiting')));
 }
 
+/** What became of a message that was not stored. @param {string} code */
+export const failureText = (code) => t(code === 'UNCERTAIN' ? 'uncertain' : 'notSent');
+
 /** @param {string} key @param {string} code @param {{retry(key: string): void, discard(key: string): void}} actions */
 function failure(key, code, actions) {
   return h('div', { class: 'delivery failed' },
-    h('span', {}, t(code === 'UNCERTAIN' ? 'uncertain' : 'notSent')),
+    h('span', {}, failureText(code)),
     h('button', { class: 'text-button', testid: 'retry', onclick: () => actions.retry(key) }, t('retry')),
     h('button', { class: 'text-button', testid: 'discard', onclick: () => actions.discard(key) }, t('discard')));
 }

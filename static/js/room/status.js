@@ -4,6 +4,7 @@
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
 
+const SLOW = 4_000; // ms of connecting after which it may be tried anew
 const TICK = 500; // ms between looks at the countdown
 const NOTICE = 4_000; // ms that a notice stays
 
@@ -17,6 +18,8 @@ export class ConnectionBar {
   #shown = null;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #slow;
 
   #words = h('span', { class: 'connection-words', role: 'status' });
   #countdown = h('span', { class: 'countdown', 'aria-hidden': 'true' });
@@ -28,21 +31,28 @@ export class ConnectionBar {
   constructor(session, say) {
     this.#session = session;
     this.#say = say;
-    session.signal.addEventListener('abort', () => clearInterval(this.#timer));
+    session.signal.addEventListener('abort', () => this.#stopTimers());
   }
 
   /** @param {import('../store.js').State} state */
   render({ connection }) {
     if (connection === this.#shown) return;
     this.#shown = connection;
-    clearInterval(this.#timer);
+    this.#stopTimers();
     const { phase } = connection;
     this.element.dataset.state = phase === 'stopped' ? 'offline' : phase;
     this.element.dataset.reason = 'code' in connection ? String(connection.code) : '';
-    this.#button.hidden = phase === 'online' || phase === 'connecting';
+    // Whoever has just pressed the button finds it where it was.
+    if (phase !== 'connecting') this.#button.hidden = phase === 'online';
     this.#show(phase);
     this.#count();
     if (phase === 'offline') this.#timer = setInterval(() => this.#count(), TICK);
+    if (phase === 'connecting') this.#slow = setTimeout(() => (this.#button.hidden = false), SLOW);
+  }
+
+  #stopTimers() {
+    clearInterval(this.#timer);
+    clearTimeout(this.#slow);
   }
 
   /** @param {import('../socket.js').Connection['phase']} phase */

@@ -1,7 +1,7 @@
 // @ts-check
 // The room: header, messages, composer, people. Puts the parts together and redraws them.
 
-import { h } from '../dom.js';
+import { h, keepFocus } from '../dom.js';
 import { t } from '../i18n.js';
 import { focusGently } from '../pages/parts.js';
 import { Session } from '../session.js';
@@ -12,7 +12,10 @@ import { header } from './header.js';
 import { emptyRoom, shareDialog } from './invite.js';
 import { Log } from './log.js';
 import { MemberList } from './members.js';
+import { failureText } from './message.js';
 import { ConnectionBar, notices } from './status.js';
+
+/** @typedef {import('../store.js').Pending} Pending */
 
 const PASSING = 12_000; // ms for which something said by hand is shown
 const HIDDEN = 250; // ms after which a page is drawn that gets no animation frames, as hidden ones
@@ -59,8 +62,8 @@ function roomView(session, leave) {
   /** @type {import('../protocol.js').Status} */
   let status = 'away';
   let unread = 0;
-  /** The messages that the log shows. */
-  let drawn = session.state.messages;
+  /** What the log shows. */
+  let drawn = session.state;
 
   function draw() {
     if (!view.isConnected) return;
@@ -71,13 +74,25 @@ function roomView(session, leave) {
     head.render(state);
     empty.render(state);
     log.render(state, status === 'online' && state.knowsReads);
-    drawn = state.messages;
+    sayFailures(drawn.pending, state.pending);
+    drawn = state;
     drawUnread();
+  }
+
+  /**
+   * The log does not announce what one writes oneself, but that it was not sent is news.
+   * @param {readonly Pending[]} before
+   * @param {readonly Pending[]} now
+   */
+  function sayFailures(before, now) {
+    const known = new Set(before.flatMap(({ key, failed }) => (failed ? [key] : [])));
+    const news = now.find(({ key, failed }) => failed && !known.has(key));
+    if (news) notice.say(t('failure', { problem: failureText(news.failed ?? ''), text: news.text }), PASSING);
   }
 
   /** Scrolling has read on. What came in since the last drawing is not unread, only not drawn yet. */
   function onRead() {
-    if (session.state.messages === drawn) drawUnread();
+    if (session.state.messages === drawn.messages) drawUnread();
   }
 
   /** The count in the title; the line goes where the first message was not read at once. */
@@ -90,7 +105,7 @@ function roomView(session, leave) {
     if (document.title !== title) document.title = title;
   }
 
-  const redraw = scheduler(draw, signal);
+  const redraw = scheduler(() => keepFocus(log.focusable, draw), signal);
   session.subscribe(redraw);
   session.onMessage = notifyOf;
   session.onPassing = ({ from, text, problem }) =>
