@@ -49,6 +49,11 @@ const ROOM = [
 
 const FILES = [...FIRST, ...ROOM];
 
+const PATIENCE = 3_000; // ms for the network, where there is a copy
+
+/** Pages that began with a copy and go on so: they neither wait again for each file nor mix two versions. */
+const withoutNetwork = new Set();
+
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
 /** Fetches these files and keeps them all, or, where one fails, none. @param {string[]} files @param {RequestCache} mode */
@@ -99,13 +104,20 @@ function shellFile(request) {
   return FILES.includes(pathname) ? pathname : null;
 }
 
+/** @param {number} ms @returns {Promise<null>} */
+const nothingAfter = (ms) => new Promise((resolve) => setTimeout(() => resolve(null), ms));
+
 /** @param {FetchEvent} event @param {string} file */
 async function answer(event, file) {
-  const fresh = await fetch(event.request).catch(() => null);
+  const coming = fetch(event.request).catch(() => null);
+  event.waitUntil(coming.then((fresh) => fresh && inTurn(() => renewIfOther(file, fresh))));
+  const copy = await kept(file);
+  if (copy && file !== SHELL && withoutNetwork.has(event.clientId)) return copy;
+  const fresh = await (copy ? Promise.race([coming, nothingAfter(PATIENCE)]) : coming);
   // A proxy whose nodes are all away is as good as no network.
-  if (fresh === null || fresh.status >= 500) return (await kept(file)) ?? fresh ?? Response.error();
-  event.waitUntil(inTurn(() => renewIfOther(file, fresh)));
-  return fresh;
+  if (fresh && fresh.status < 500) return fresh;
+  if (copy && file === SHELL) withoutNetwork.add(event.resultingClientId);
+  return copy ?? fresh ?? Response.error();
 }
 
 worker.addEventListener('install', (event) => {

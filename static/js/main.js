@@ -3,7 +3,7 @@
 // server has to say about the room travels side by side with the page that shows it.
 
 import { getRoom } from './api.js';
-import { preload } from './dom.js';
+import { load, preload } from './dom.js';
 import { loadIdentity } from './identity.js';
 
 const AGAIN = 2_000; // ms
@@ -31,19 +31,17 @@ async function route() {
 }
 
 async function landing() {
-  preload('landing');
-  const { landingPage } = await import('./pages/landing.js');
+  const { landingPage } = await load('landing');
   return () => landingPage(app, go);
 }
 
 /** @param {string} roomId */
 async function roomAt(roomId) {
-  preload('entry');
   const isMember = Boolean(loadIdentity(roomId)?.token);
   if (isMember) preload('room');
   const asked = isMember ? null : getRoom(roomId);
   asked?.catch(() => {}); // The page looks at the answer, and says what is wrong.
-  const { roomPage } = await import('./pages/room.js');
+  const { roomPage } = await load('entry');
   return () => roomPage(app, roomId, go, asked);
 }
 

@@ -10,16 +10,18 @@ use std::{
 
 use axum::{
     Router,
+    body::Bytes,
     extract::State,
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::support::Http;
 
-/// Hands a node's files on, as version 1 of them or a later one. The page says its version in
-/// `<meta name="version">`, the style sheet in `--version`.
+/// Hands a node's files on, as version 1 of them or a later one, and calls of its API; no sockets. The
+/// page says its version in `<meta name="version">`, the style sheet in `--version`; the room wants
+/// something of `dom.js` that only its own version has.
 pub struct Deployment {
     addr: SocketAddr,
     version: Arc<AtomicU32>,
@@ -54,10 +56,14 @@ impl Drop for Deployment {
 
 async fn answer(
     State((node, version)): State<(Http, Arc<AtomicU32>)>,
+    method: Method,
     uri: Uri,
     asked: HeaderMap,
+    call: Bytes,
 ) -> Response {
-    let file = node.file(uri.path()).await;
+    let kind = asked.get(header::CONTENT_TYPE).map(|kind| (header::CONTENT_TYPE, kind.clone()));
+    let request = node.request(method, uri.path()).headers(kind.into_iter().collect()).body(call);
+    let file = request.send().await.unwrap();
     let (status, mut headers) = (file.status(), file.headers().clone());
     let version = version.load(Ordering::Relaxed);
     let body = mark(uri.path(), file.text().await.unwrap(), version);
@@ -75,8 +81,12 @@ async fn answer(
 /// A file that says which version it is.
 fn mark(path: &str, body: String, version: u32) -> String {
     match path {
-        "/" => body
+        page if page == "/" || page.starts_with("/r/") => body
             .replace("</head>", &format!("<meta name=\"version\" content=\"{version}\"></head>")),
+        "/static/js/dom.js" => format!("{body}\nexport const version{version} = true;\n"),
+        "/static/js/room/view.js" => {
+            format!("import {{ version{version} }} from '../dom.js';\n{body}")
+        }
         "/static/app.css" => format!("{body}\n:root {{ --version: {version}; }}\n"),
         _ => body,
     }

@@ -1,7 +1,7 @@
 //! Installed: what makes the client an app, that it opens without a network, and how fast it opens
 //! for the first time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -73,6 +73,61 @@ async fn the_client_opens_without_a_network_and_is_never_older_than_the_last_dep
     page.reload().await;
     page.see("landing").await;
     page.until_is(VERSIONS, &json!(["2", "2"])).await;
+}
+
+#[tokio::test]
+async fn the_client_opens_where_the_network_takes_everything_and_brings_nothing() {
+    let stage = Stage::new(1, &[]).await;
+    let network = Proxy::to(stage.nodes[0].addr()).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.goto(&format!("http://{}", network.addr())).await;
+    page.until("navigator.serviceWorker.controller && caches.match('/').then(Boolean)").await;
+    network.freeze();
+    let start = Instant::now();
+    page.reload().await;
+    page.see("landing").await;
+    // One wait for the page, and none for each of its files.
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
+    network.resume();
+}
+
+#[tokio::test]
+async fn a_deploy_under_an_open_page_does_not_keep_it_out_of_its_room() {
+    let stage = Stage::new(1, &[]).await;
+    let deployment = Deployment::of(stage.http()).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.goto(&format!("http://{}", deployment.addr())).await;
+    page.see("landing").await;
+    deployment.deploy(2);
+    page.fill("name", "Alice").await;
+    page.click("create").await;
+    page.see("room").await;
+    page.until_is(VERSIONS, &json!(["2", "2"])).await;
+}
+
+#[tokio::test]
+async fn a_file_that_did_not_come_once_is_got_over() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.goto(&link_to(&stage, &room)).await;
+    page.see("nickname").await;
+    page.cdp("Network.setBlockedURLs", json!({ "urls": ["*/log.js"] })).await;
+    page.run_first("window.isFresh = true").await;
+    page.fill("nickname", "Eve").await;
+    page.click("enter").await;
+    // The page begins anew, and again it does not come: that is said, and nothing else happens.
+    page.until("window.isFresh").await;
+    page.until_is("one('nickname')?.value", &json!("Eve")).await;
+    page.eval("window.isFresh = false").await;
+    page.click("enter").await;
+    page.see("form-error").await;
+    assert_eq!(page.eval("window.isFresh").await, false, "not again");
+
+    page.cdp("Network.setBlockedURLs", json!({ "urls": [] })).await;
+    page.reload().await;
+    page.click("enter").await;
+    page.see_attribute("room", "data-me", "Eve").await;
 }
 
 #[tokio::test]

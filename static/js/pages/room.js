@@ -4,9 +4,9 @@
 
 import { getRoom } from '../api.js';
 import { canEncrypt, Cipher, keyInLink } from '../crypto.js';
-import { h, preload, show } from '../dom.js';
+import { h, load, show } from '../dom.js';
 import { t } from '../i18n.js';
-import { loadIdentity, onIdentity } from '../identity.js';
+import { loadIdentity, onIdentity, saveIdentity } from '../identity.js';
 import { entryPage } from './entry.js';
 import { focusGently, noticePage } from './parts.js';
 
@@ -123,6 +123,8 @@ class RoomPage {
 
   /** @param {string} name @returns {Promise<Refusal | null>} */
   #enter(name) {
+    // Should the page have to begin anew, it knows the name.
+    if (!loadIdentity(this.#roomId)?.token) saveIdentity(this.#roomId, name, null);
     return new Promise(async (resolve) => {
       const room = await this.#room(name, (refusal) => {
         if (FORM_CODES.has(refusal.code) && !room?.view.isConnected) resolve(refusal);
@@ -148,8 +150,7 @@ class RoomPage {
    * @param {(refusal: Refusal) => void} onRefused
    */
   async #room(name, onRefused) {
-    preload('room');
-    const { openRoom } = await import('../room/view.js').catch(() => ({ openRoom: null }));
+    const { openRoom } = await load('room').catch(() => ({ openRoom: null }));
     if (!openRoom) return null;
     this.#session?.stop();
     const onLeave = () => {

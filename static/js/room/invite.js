@@ -55,8 +55,12 @@ export function shareDialog(encrypted, notice) {
   async function open() {
     link.value = roomLink();
     dialog.showModal();
-    const { qrElement } = await import('./qr.js');
-    code.replaceChildren(qrElement(roomLink(), t('qrLabel')));
+    try {
+      const { qrElement } = await import('./qr.js');
+      code.replaceChildren(qrElement(roomLink(), t('qrLabel')));
+    } catch {
+      code.hidden = true; // The link itself is there.
+    }
   }
   return { element: dialog, open };
 }
