@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
+    pretend::{hide, prepare, show},
     scene::{companion, enter, link_to, redis_now, write_history},
     support::Stage,
 };
@@ -11,14 +12,25 @@ use crate::{
 const AXE: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/web/node_modules/axe-core/axe.min.js");
 
-/// What axe-core has to say against the page.
-async fn violations(page: &Page, axe: &str) -> serde_json::Value {
-    page.eval(&format!("{axe};0")).await;
-    page.eval(
-        "axe.run().then((found) => found.violations.map((v) => \
-         v.id + ': ' + v.nodes.map((node) => node.target.join(' ')).join(', ')))",
-    )
-    .await
+/// How a state of the client is looked at. Not every state with every look: each is there in light and
+/// dark, wide and narrow, English and Korean at least once.
+const WIDE: Look = Look { reduced_motion: true, ..DESKTOP };
+const NARROW: Look = Look { reduced_motion: true, language: "ko-KR", dark: true, ..PHONE };
+
+/// Fails if axe-core has anything to say against the page, in light or dark.
+async fn check_with_axe(page: &Page, state: &str) {
+    let axe = std::fs::read_to_string(AXE).expect("axe-core is missing; install it with: make web");
+    page.eval(&format!("if (!window.axe) {{ {axe} }} 0")).await;
+    // What fades in has done so.
+    let settle =
+        "Promise.all(document.getAnimations().map(({ finished }) => finished)).then(() => 0)";
+    page.eval(settle).await;
+    let found = "axe.run().then((found) => found.violations.map((v) => \
+                 v.id + ': ' + v.nodes.map((node) => node.target.join(' ')).join(', ')))";
+    for dark in [false, true] {
+        page.set_colours(dark).await;
+        assert_eq!(page.eval(found).await, json!([]), "{state}, dark: {dark}");
+    }
 }
 
 /// An expression: whether the element, or something in it, has the focus.
@@ -51,24 +63,82 @@ async fn tab_back_to(page: &Page, id: &str) {
 }
 
 #[tokio::test]
-async fn axe_finds_nothing_in_light_or_dark() {
-    let axe = std::fs::read_to_string(AXE).expect("axe-core is missing; install it with: make web");
+async fn axe_finds_nothing_outside_a_room() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let mut ann = companion(&stage, &room, &room.token).await;
-    ann.say(&room.id, "hello").await;
-    let page = Page::open(&stage.env, Look { reduced_motion: true, ..DESKTOP }).await;
-    for dark in [false, true] {
-        page.set_colours(dark).await;
-        page.goto(stage.http().base()).await;
-        page.see("create").await;
-        assert_eq!(violations(&page, &axe).await, json!([]), "landing, dark: {dark}");
+    let sealed =
+        stage.http().post("/api/rooms", json!({ "creatorName": "Ann", "e2e": true })).await;
+    let sealed = sealed.data(201)["roomId"].as_str().unwrap().to_owned();
+    let _ann = companion(&stage, &room, &room.token).await;
+    let base = stage.http().base().to_owned();
+    for look in [WIDE, NARROW] {
+        let page = Page::open(&stage.env, look).await;
+        for (address, id) in [
+            (String::new(), "landing"),
+            (format!("/r/{}", room.id), "entry"),
+            (format!("/r/{sealed}"), "key-missing"),
+            ("/r/zzzzzzzzzzzz".to_owned(), "room-gone"),
+        ] {
+            page.goto(&format!("{base}{address}")).await;
+            page.see(id).await;
+            if id == "entry" {
+                page.fill("nickname", "Ann").await;
+                page.click("enter").await;
+                page.see("suggest-name").await;
+            }
+            check_with_axe(&page, id).await;
+        }
     }
-    enter(&page, &link_to(&stage, &room), "Eve").await;
-    page.until("all('message').length === 1").await;
-    for dark in [false, true] {
-        page.set_colours(dark).await;
-        assert_eq!(violations(&page, &axe).await, json!([]), "room, dark: {dark}");
+}
+
+#[tokio::test]
+async fn axe_finds_nothing_in_a_room() {
+    for look in [WIDE, NARROW] {
+        let stage = Stage::new(1, &[("MESSAGES_PER_SECOND", "100")]).await;
+        let room = stage.room("Ann").await;
+        write_history(&stage, &room, "Ann", 40, 60_000);
+        let mut ann = companion(&stage, &room, &room.token).await;
+        let page = Page::open(&stage.env, look).await;
+        prepare(&page).await;
+        enter(&page, &link_to(&stage, &room), "Eve").await;
+        page.until("all('message').length === 40").await;
+        page.fill("composer", "https://example.org/").await;
+        page.click("send").await;
+        page.until("all('message').at(-1).dataset.state === 'sent'").await;
+        check_with_axe(&page, "messages").await;
+
+        page.click("share").await;
+        page.see("qr").await;
+        check_with_axe(&page, "share dialog").await;
+        page.press("Escape").await;
+        if look.touch {
+            page.click("members-toggle").await;
+            page.see("members-close").await;
+            check_with_axe(&page, "people").await;
+            page.click("members-close").await;
+        }
+
+        hide(&page).await;
+        for number in 1..=30 {
+            ann.say(&room.id, &format!("unread {number}")).await;
+        }
+        page.until("all('message').length === 71").await;
+        show(&page).await;
+        page.see("unread-line").await;
+        page.see("new-messages").await;
+        check_with_axe(&page, "unread messages").await;
+
+        stage.redis.freeze();
+        page.fill("composer", "not now").await;
+        page.click("send").await;
+        page.see("retry").await;
+        page.set_network(true, 0, 0).await;
+        page.see("try-now").await;
+        check_with_axe(&page, "a failed message, no connection").await;
+        page.click("leave").await;
+        page.see("left").await;
+        check_with_axe(&page, "left").await;
+        stage.redis.thaw();
     }
 }
 
