@@ -107,6 +107,75 @@ async fn the_link_can_be_copied_and_handed_to_the_system() {
 }
 
 #[tokio::test]
+async fn the_shared_link_of_an_encrypted_room_has_its_key() {
+    let stage = Stage::new(1, &[]).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.goto(stage.http().base()).await;
+    page.fill("name", "Alice").await;
+    page.click("e2e").await;
+    page.click("create").await;
+    page.see_attribute("room", "data-me", "Alice").await;
+    let link = page.url().await;
+    assert!(link.contains("#k="), "{link}");
+    page.grant("clipboardReadWrite", stage.http().base()).await;
+    page.click("share").await;
+    page.until_is("one('share-link').value", &json!(link)).await;
+    page.click("share-copy").await;
+    page.until_is("navigator.clipboard.readText()", &json!(link)).await;
+}
+
+#[tokio::test]
+async fn a_room_that_goes_while_somebody_is_inside_says_so() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    page.see_attribute("connection", "data-state", "online").await;
+    proxy.cut();
+    stage.redis.cmd(["FLUSHALL"]);
+    proxy.resume();
+    page.see("room-gone").await;
+    page.until_is("document.activeElement.tagName", &json!("H1")).await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_asked_again_until_it_does() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.cdp("Network.setBlockedURLs", json!({ "urls": ["*/api/rooms/*"] })).await;
+    page.goto(&link_to(&stage, &room)).await;
+    page.see("unreachable").await;
+    page.until_is("document.activeElement.tagName", &json!("H1")).await;
+    let tries = || page.events("Network.loadingFailed").len();
+    page.eval("window.before = one('unreachable'); 0").await;
+    let before = tries();
+    page.click("try-now").await;
+    page.wait("another try", async || (tries() > before).then_some(())).await;
+    page.wait("and one by itself", async || (tries() > before + 1).then_some(())).await;
+    assert_eq!(page.eval("one('unreachable') === before").await, true, "nothing flickers");
+    page.cdp("Network.setBlockedURLs", json!({ "urls": [] })).await;
+    page.see("nickname").await;
+}
+
+#[tokio::test]
+async fn a_room_speaks_korean_when_the_connection_goes_too() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let page = Page::open(&stage.env, Look { language: "ko-KR", ..DESKTOP }).await;
+    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "민아").await;
+    page.until("one('log').innerText.includes('아직 조용하네요')").await;
+    proxy.cut();
+    page.until("/연결이 끊겼어요[^]*초 뒤에 다시 시도합니다/.test(one('connection').innerText)")
+        .await;
+    assert_eq!(page.text("try-now").await, "지금 시도");
+    proxy.resume();
+    page.until("one('notice').innerText === '다시 연결됐어요'").await;
+}
+
+#[tokio::test]
 async fn a_connection_that_takes_long_can_be_tried_anew() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;

@@ -376,19 +376,52 @@ async fn reading_upwards_loads_older_messages_and_is_not_disturbed() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     write_history(&stage, &room, "Ann", 150, 60_000);
+    let mut ann = companion(&stage, &room, &room.token).await;
     let page = Page::open(&stage.env, DESKTOP).await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
     page.until("all('message').length >= 50").await;
-    page.eval("one('log').scrollTop = 0").await;
+    page.until("one('log').scrollTop > 0").await;
+    // The message that is read, and where it stands; the server takes its time for those above it.
+    stage.redis.freeze();
+    let read = "window.read ??= all('message')[2]; read.getBoundingClientRect().top";
+    page.eval(&format!(
+        "one('log').scrollTop = 0; new Promise(requestAnimationFrame).then(() => {{ {read} }})"
+    ))
+    .await;
+    page.see_attribute("older", "data-state", "loading").await;
+    let before = page.eval(read).await.as_f64().unwrap();
+    stage.redis.thaw();
     page.until("all('message').length === 150").await;
-    page.eval("one('log').scrollTop = 0").await;
-    let mut ann = companion(&stage, &room, &room.token).await;
-    ann.say(&room.id, "news").await;
-    page.see("new-messages").await;
-    page.see_attribute("new-messages", "data-count", "1").await;
-    assert!(page.eval("one('log').scrollTop < 400").await.as_bool().unwrap(), "the page stays");
+    stands_still(&page, read, before).await;
+
+    // In the middle, with more above and below than fits on the screen.
+    page.eval("window.read = all('message')[75]; read.scrollIntoView({ block: 'center' })").await;
+    let is_still = format!(
+        "(async () => {{ const last = read.getBoundingClientRect().top; await {FRAMES}; \
+         return last > 0 && read.getBoundingClientRect().top === last; }})()"
+    );
+    page.until(&is_still).await;
+    let before = page.eval(read).await.as_f64().unwrap();
+    for (text, count) in [("news", "1"), ("and more", "2"), ("and again", "3")] {
+        ann.say(&room.id, text).await;
+        page.see_attribute("new-messages", "data-count", count).await;
+    }
+    assert_eq!(page.text("new-messages").await, "3 new");
+    stands_still(&page, read, before).await;
     page.click("new-messages").await;
     page.see_none("new-messages").await;
+    page.until("all('message').at(-1).getBoundingClientRect().bottom < innerHeight").await;
+}
+
+/// Some frames, after which everything stands where it belongs.
+const FRAMES: &str = "new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => \
+                      requestAnimationFrame(() => resolve(0)))))";
+
+/// A message is where it was, to the pixel.
+async fn stands_still(page: &Page, read: &str, before: f64) {
+    page.eval(FRAMES).await;
+    let now = page.eval(read).await.as_f64().unwrap();
+    assert!((now - before).abs() < 1.0, "from {before} to {now}");
 }
 
 #[tokio::test]

@@ -203,16 +203,21 @@ impl Page {
     }
 
     async fn try_eval(&self, expression: &str) -> Result<Value, String> {
-        let params = json!({
-            "expression": expression, "awaitPromise": true, "returnByValue": true,
-            "userGesture": true,
+        evaluate(&self.devtools, &self.session, expression).await
+    }
+
+    /// The same in this person's service worker.
+    pub async fn eval_in_worker(&self, expression: &str) -> Value {
+        let targets = self.devtools.call(None, "Target.getTargets", json!({})).await.unwrap();
+        let mut targets = targets["targetInfos"].as_array().unwrap().iter();
+        let worker = targets.find(|target| {
+            target["type"] == "service_worker" && target["browserContextId"] == *self.context
         });
-        let mut answer =
-            self.devtools.call(Some(&self.session), "Runtime.evaluate", params).await?;
-        match answer.get("exceptionDetails") {
-            Some(details) => Err(details["exception"]["description"].to_string()),
-            None => Ok(answer["result"]["value"].take()),
-        }
+        let attach = json!({ "targetId": worker.unwrap()["targetId"], "flatten": true });
+        let attached = self.devtools.call(None, "Target.attachToTarget", attach).await.unwrap();
+        evaluate(&self.devtools, attached["sessionId"].as_str().unwrap(), expression)
+            .await
+            .unwrap_or_else(|error| panic!("{expression}: {error}"))
     }
 
     /// Waits until an expression is true (in JavaScript's sense), and returns its value.
@@ -402,6 +407,17 @@ impl Drop for Page {
     fn drop(&mut self) {
         let faults = self.faults();
         assert!(faults.is_empty() || std::thread::panicking(), "on the page: {faults:#?}");
+    }
+}
+
+async fn evaluate(devtools: &DevTools, session: &str, expression: &str) -> Result<Value, String> {
+    let params = json!({
+        "expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true,
+    });
+    let mut answer = devtools.call(Some(session), "Runtime.evaluate", params).await?;
+    match answer.get("exceptionDetails") {
+        Some(details) => Err(details["exception"]["description"].to_string()),
+        None => Ok(answer["result"]["value"].take()),
     }
 }
 

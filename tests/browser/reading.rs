@@ -73,6 +73,45 @@ async fn a_hidden_tab_shows_a_notification_where_that_is_wanted() {
     assert_eq!(page.eval("notified").await, json!([["Ann", "psst"]]));
 }
 
+/// As if the first notification had been clicked, which no test can; a worker may only bring a page to
+/// the front after a real click, so what it does is noted instead.
+const CLICK_NOTIFICATION: &str = r#"
+  (async () => {
+    const done = new Promise((resolve) => {
+      WindowClient.prototype.focus = async function () { resolve(['focus', this.url]); };
+      Clients.prototype.openWindow = async (url) => resolve(['open', url]);
+    });
+    const [notification] = await registration.getNotifications();
+    dispatchEvent(new NotificationEvent('notificationclick', { notification }));
+    const left = (await done, await registration.getNotifications());
+    return [...(await done), left.length];
+  })()
+"#;
+
+#[tokio::test]
+async fn a_click_on_a_notification_brings_its_room_to_the_front_or_opens_it() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = reader(&stage, &room, "Eve").await;
+    page.grant("notifications", stage.http().base()).await;
+    page.click("notify").await;
+    page.see_attribute("notify", "aria-pressed", "true").await;
+    page.until("navigator.serviceWorker.controller").await;
+    hide(&page).await;
+    let link = link_to(&stage, &room);
+    for (text, outcome) in [("come", "focus"), ("come back", "open")] {
+        ann.say(&room.id, text).await;
+        let shown = "navigator.serviceWorker.ready.then((ready) => ready.getNotifications())                     .then((shown) => shown.length)";
+        page.until_is(shown, &json!(1)).await;
+        if outcome == "open" {
+            page.goto(&format!("{}/?elsewhere", stage.http().base())).await;
+        }
+        let clicked = page.eval_in_worker(CLICK_NOTIFICATION).await;
+        assert_eq!(clicked, json!([outcome, link, 0]));
+    }
+}
+
 #[tokio::test]
 async fn a_line_stands_before_what_came_while_nobody_looked() {
     let stage = Stage::new(1, &[]).await;
