@@ -4,6 +4,7 @@
 
 import { h, icon } from '../dom.js';
 import { collator, t } from '../i18n.js';
+import { storage } from '../identity.js';
 
 const IDLE = 2 * 60_000; // ms without a sign of the person
 const SIGNS = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart', 'focus'];
@@ -77,8 +78,8 @@ export function notifyButton(notice) {
   const show = () => button.setAttribute('aria-pressed', String(isOn()));
 
   async function toggle() {
-    if (isOn()) localStorage.removeItem(WANTED);
-    else if ((await Notification.requestPermission()) === 'granted') localStorage.setItem(WANTED, '1');
+    if (isOn()) storage.remove(WANTED);
+    else if ((await Notification.requestPermission()) === 'granted') storage.write(WANTED, '1');
     else notice(t('notifyDenied'));
     show();
   }
@@ -87,7 +88,7 @@ export function notifyButton(notice) {
 }
 
 function isOn() {
-  return Notification.permission === 'granted' && localStorage.getItem(WANTED) !== null;
+  return Notification.permission === 'granted' && storage.read(WANTED) !== null;
 }
 
 /** @param {import('../store.js').Message} message */
