@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test chaos bench bench-inner flood audit setup build fmt lint web compose asyncapi readme settings-table \
-	screenshots
+.PHONY: help run test chaos bench bench-inner measure flood audit setup build fmt lint web compose asyncapi \
+	readme settings-table screenshots
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -32,6 +32,11 @@ bench: ## Measure CPU, memory and latency beside a bare floor server, in under 5
 
 bench-inner: ## Measure the parts of a node: frames, order, fan-out, heartbeats
 	cd benches && cargo bench --locked --bench inner
+
+measure: tests/web/node_modules ## Measure the web client: its weight, first loads, 5,000 messages
+	@scripts/setup.sh test
+	cargo build --locked --release
+	npm --prefix tests/web run --silent measure
 
 flood: ## Flood a node, and measure what others notice of it
 	@scripts/setup.sh test

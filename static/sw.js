@@ -91,9 +91,9 @@ async function install() {
   else await keep(FIRST, (await caches.has(CACHE)) ? 'no-cache' : 'force-cache');
 }
 
-/** Somebody is in a room. */
+/** Somebody is in a room, whose page has just fetched nearly all of it. */
 async function keepRoom() {
-  if (!(await keepsRoom())) await keep(FILES, 'no-cache');
+  if (!(await keepsRoom())) await keep(FILES, 'force-cache');
 }
 
 /** The file of the shell that answers a request, if any. @param {Request} request */

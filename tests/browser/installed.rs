@@ -159,7 +159,7 @@ async fn a_room_opens_without_a_network_and_what_is_written_there_is_sent_once()
 }
 
 /// Round trips are what costs on a slow network, so they are counted: each takes far longer here than
-/// a busy machine needs for everything else. `npm run measure` in tests/web says how long it takes.
+/// a busy machine needs for everything else. `make measure` says how long it takes.
 #[tokio::test]
 async fn a_first_visit_is_usable_after_three_round_trips_and_is_small() {
     let stage = Stage::new(1, &[]).await;

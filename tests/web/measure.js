@@ -1,5 +1,6 @@
-// Measures what the client promises: the weight of a first load, when it is usable on a slow network,
-// and what a message costs with 5,000 messages on the page. Starts a private Redis and linkroom.
+// Measures what the client promises: the weight of a first load and of the way into a room, when a page
+// is usable on a slow network, and what a message costs with 5,000 messages on the page. Starts a
+// private Redis and linkroom: `make measure`.
 //
 //   LINKROOM=path/to/linkroom CHROMIUM=path/to/chromium node measure.js
 
@@ -17,8 +18,9 @@ const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-ru
 
 const MESSAGES = 5000;
 const ARRIVING = 100; // messages that are measured
+const HEAVIEST = 6; // files that are named
 const RUNS = 5; // of each page load; the middle one counts
-const LIMITS = { firstLoadBytes: 60_000, usableMs: 1000, messageMs: 4, frameMs: 50 };
+const LIMITS = { firstLoadBytes: 60_000, wayInBytes: 85_000, usableMs: 1000, messageMs: 4, frameMs: 50 };
 /** 'Fast 3G' as WebPageTest has it: 1.6 Mbit/s down, 768 kbit/s up, 150 ms. */
 const FAST_3G = { offline: false, latency: 150, downloadThroughput: 1.6e6 / 8, uploadThroughput: 768e3 / 8 };
 
@@ -102,6 +104,33 @@ async function weight(browser, base, path) {
   return counter.bytes;
 }
 
+/** The same for somebody who makes a room on the landing page: until inside, until nothing more comes. */
+async function weightOfWayIn(browser, base) {
+  const counter = await countingProxy(base);
+  const { context, page } = await newPage(browser);
+  const files = new Set();
+  page.on('request', (request) => files.add(new URL(request.url()).pathname));
+  await page.goto(counter.base);
+  await page.locator('[data-testid="name"]').fill('Ben');
+  await page.keyboard.press('Enter');
+  await page.locator('[data-testid="room"][data-me]').waitFor();
+  const inside = counter.bytes;
+  await page.evaluate(() => navigator.serviceWorker.ready.then(() => {}));
+  await page.waitForLoadState('networkidle');
+  await context.close();
+  return { inside, all: counter.bytes, files: [...files].filter((file) => file.startsWith('/static/')) };
+}
+
+/** The files that weigh most on the wire, without their headers. */
+async function heaviest(base, files) {
+  const weigh = async (file) => {
+    const { headers } = await fetch(base + file, { method: 'HEAD', headers: { 'accept-encoding': 'gzip' } });
+    return { file, bytes: Number(headers.get('content-length')) };
+  };
+  const weighed = await Promise.all(files.map(weigh));
+  return weighed.sort((a, b) => b.bytes - a.bytes).slice(0, HEAVIEST);
+}
+
 /** In the page: notes when the frame is due that shows the element with this test id. */
 function noteUsable(testid) {
   new MutationObserver((_, observer) => {
@@ -129,6 +158,10 @@ async function measureLoads(browser, base) {
     report(`${name}, first load with all that is kept for later`, await weight(browser, base, path), LIMITS.firstLoadBytes, 'bytes');
     report(`${name}, usable on Fast 3G`, middle(usable), LIMITS.usableMs, 'ms');
   }
+  const { inside, all, files } = await weightOfWayIn(browser, base);
+  report('from the landing page into a room', inside, LIMITS.wayInBytes, 'bytes');
+  report('from the landing page into a room, with all that is kept for later', all, undefined, 'bytes');
+  for (const { file, bytes } of await heaviest(base, files)) console.log(`  ${file}: ${bytes} bytes`);
 }
 
 /** Scrolls up until the whole history is on the page. */
