@@ -35,7 +35,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    error::Error,
     metrics::Metrics,
     settings::{Durability, Settings},
 };
@@ -46,8 +45,6 @@ use keys::KeyStyle;
 const DEMOTED: &str = "READONLY";
 /// Older ones lack what the scripts use.
 const LEAST_MAJOR_VERSION: u32 = 7;
-/// Nobody listens there.
-const KEPT_CHANNEL: &str = "linkroom:kept";
 /// Connections for commands. More than a few lose throughput: pipelines get shorter.
 const COMMAND_CLIENTS: usize = 2;
 /// Between two looks at a Redis that answers.
@@ -119,13 +116,15 @@ impl Redis {
         let key_style =
             if config.server.is_clustered() { KeyStyle::HashTag } else { KeyStyle::Plain };
         let client = |events| connect(config.clone(), settings.redis_timeout, events);
+        let up = watch::Sender::new(false);
+        let keeper = (settings.durability != Durability::Memory)
+            .then(|| Keeper::start(client(EVENT_BUFFER), settings, up.subscribe(), tasks, stop));
         let redis = Self(Arc::new(Inner {
             commands: (0..COMMAND_CLIENTS).map(|_| client(EVENT_BUFFER)).collect(),
             next: AtomicUsize::new(0),
             subscriber: client(SUBSCRIPTION_BUFFER),
-            keeper: (settings.durability != Durability::Memory)
-                .then(|| Keeper::start(client(EVENT_BUFFER), settings, tasks, stop)),
-            up: watch::Sender::new(false),
+            keeper,
+            up,
             suspicion: Notify::new(),
             demoted: Notify::new(),
             node_channel: keys::node_channel(node),
@@ -238,11 +237,7 @@ impl Redis {
         let begun = Instant::now();
         // Boxed: fred's future is large, and everything that waits for it would be.
         let reply = Box::pin(script.evalsha_with_reload(self.client(), keys, args)).await;
-        self.0.metrics.observe_script(name, begun.elapsed());
-        if let Err(error) = &reply {
-            self.0.metrics.redis_failures.inc();
-            self.suspect(error);
-        }
+        self.note(name, begun, &reply);
         reply
     }
 
@@ -258,29 +253,49 @@ impl Redis {
         keys: Vec<String>,
         args: Vec<Value>,
         channel: String,
-    ) -> Result<Vec<Value>, Error> {
+    ) -> FredResult<Vec<Value>> {
+        self.run_kept(name, script, keys, args, Some(channel)).await
+    }
+
+    /// Runs a script that reads messages of which the room will be told, and waits until they are
+    /// where the operator wants them: they may have been stored and not confirmed yet.
+    ///
+    /// # Errors
+    /// As [`Redis::evalsha`], and where what was read is not kept in time.
+    pub async fn read_kept(
+        &self,
+        name: &'static str,
+        script: &Script,
+        keys: Vec<String>,
+        args: Vec<Value>,
+    ) -> FredResult<Vec<Value>> {
+        self.run_kept(name, script, keys, args, None).await
+    }
+
+    async fn run_kept(
+        &self,
+        name: &'static str,
+        script: &Script,
+        keys: Vec<String>,
+        args: Vec<Value>,
+        channel: Option<String>,
+    ) -> FredResult<Vec<Value>> {
         let Some(keeper) = &self.0.keeper else {
-            return Ok(self.evalsha(name, script, keys, args).await?);
+            return self.evalsha(name, script, keys, args).await;
         };
         self.refuse_while_down()?;
         let begun = Instant::now();
-        let reply = keeper.queue.publish(script, keys, args, channel).await;
-        self.0.metrics.observe_script(name, begun.elapsed());
+        let reply = keeper.queue.run(script, keys, args, channel).await;
+        self.note(name, begun, &reply);
         reply
     }
 
-    /// Waits until all that Redis holds by now is where the operator wants messages kept. Whoever
-    /// tells a room what it read has to: it may have been stored and not confirmed yet.
-    ///
-    /// # Errors
-    /// Redis is out of reach, or did not confirm in time.
-    pub async fn until_kept(&self) -> Result<(), Error> {
-        let Some(keeper) = &self.0.keeper else { return Ok(()) };
-        // A WAIT is for what its own connection did last, and accounts for all before it.
-        keeper.client.publish::<(), _, _>(KEPT_CHANNEL, "").await?;
-        match durable::confirm(&keeper.client, keeper.durability, self.0.timeout).await? {
-            true => Ok(()),
-            false => Err(Error::unavailable("redis did not confirm what it holds in time")),
+    /// Counts what a script took, and looks into why it failed.
+    fn note(&self, name: &'static str, begun: Instant, reply: &FredResult<Vec<Value>>) {
+        self.0.metrics.observe_script(name, begun.elapsed());
+        if let Err(error) = reply {
+            self.0.metrics.redis_failures.inc();
+            self.suspect(error);
         }
     }
 
@@ -373,11 +388,12 @@ impl Keeper {
     fn start(
         client: Client,
         settings: &Settings,
+        up: watch::Receiver<bool>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
         let (durability, timeout) = (settings.durability, settings.redis_timeout);
-        let (queue, worker) = Durable::new(client.clone(), durability, timeout, stop.clone());
+        let (queue, worker) = Durable::new(client.clone(), durability, timeout, up, stop.clone());
         tasks.spawn(worker);
         Self { durability, client, queue }
     }

@@ -1,81 +1,126 @@
 //! Messages that are told only once Redis has them where the operator wants them.
 //!
 //! A WAIT blocks its connection and counts only that connection's writes, so this is one client of
-//! its own and one task: many messages are stored, then one WAIT for all of them, then all are
-//! told, in the order of the stream. What Redis does not confirm in time is not told: its sender
-//! gets an error, and its retry with the same key waits again.
+//! its own and one task: many scripts run, then one WAIT for all of them, then all messages are
+//! told, in the order of the stream. What a room missed and reads is kept in the same way. What
+//! Redis does not confirm in time is not told: its sender gets an error, and its retry with the
+//! same key waits again.
 
 use std::time::Duration;
 
 use fred::{
     clients::Client,
-    error::Error as RedisError,
-    interfaces::{ClientLike, PubsubInterface, ServerInterface},
+    error::{Error as RedisError, ErrorKind},
+    interfaces::{ClientLike, EventInterface, PubsubInterface, ServerInterface},
     prelude::{FredResult, Value},
-    types::{ClusterHash, CustomCommand, scripts::Script},
+    types::{ClusterHash, CustomCommand, config::Server, scripts::Script},
 };
 use futures_util::future::join_all;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{error::Error, settings::Durability};
+use crate::settings::Durability;
 
-/// Messages that may wait for their turn. Beyond it senders are told to try again.
+/// Jobs that may wait for their turn. Beyond it whoever asks is told to try again.
 const QUEUE: usize = 1024;
-/// Messages that one WAIT is for.
+/// Jobs that one WAIT is for.
 const BATCH: usize = 256;
+/// What a sender waits for its answer at most; 2 s are promised.
+const GIVE_UP: Duration = Duration::from_millis(1900);
+/// Nobody listens there.
+const KEPT_CHANNEL: &str = "linkroom:kept";
 
-/// A message to store and, once it is kept, to tell.
-pub(super) struct Job {
-    pub script: Script,
-    pub keys: Vec<String>,
-    pub args: Vec<Value>,
-    pub channel: String,
-    pub reply: oneshot::Sender<Result<Vec<Value>, Error>>,
+/// A script to run, whose answer is given once what it stored or read is kept.
+struct Job {
+    script: Script,
+    keys: Vec<String>,
+    args: Vec<Value>,
+    /// Where to tell of the message that it stored; none for one that only reads.
+    channel: Option<String>,
+    until: Instant,
+    reply: oneshot::Sender<FredResult<Vec<Value>>>,
 }
 
-/// The queue of messages to be kept.
+/// The queue of what has to be kept.
 #[derive(Clone)]
 pub(super) struct Durable(mpsc::Sender<Job>);
 
 impl Durable {
-    /// A queue, and the worker that has to be spawned for it.
+    /// A queue, and the worker that has to be spawned for it. `up` says whether Redis answers.
     pub fn new(
         client: Client,
         durability: Durability,
         timeout: Duration,
+        up: watch::Receiver<bool>,
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (jobs, waiting) = mpsc::channel(QUEUE);
-        let worker = Worker { client, durability, timeout };
+        let worker = Worker { client, durability, timeout, up };
         (Self(jobs), worker.run(waiting, stop))
     }
 
-    /// Stores a message, waits until it is kept, tells it, and returns what the script said.
+    /// Runs a script, waits until what it stored or read is kept, tells `channel` of the message
+    /// that it stored, and returns what it said.
     ///
     /// # Errors
     /// Redis is out of reach, or did not confirm in time.
-    pub async fn publish(
+    pub async fn run(
         &self,
         script: &Script,
         keys: Vec<String>,
         args: Vec<Value>,
-        channel: String,
-    ) -> Result<Vec<Value>, Error> {
+        channel: Option<String>,
+    ) -> FredResult<Vec<Value>> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { script: script.clone(), keys, args, channel, reply };
-        self.0.try_send(job).map_err(|_| Error::unavailable("too many messages wait"))?;
-        answer.await.unwrap_or_else(|_| Err(Error::unavailable("the node leaves")))
+        let until = Instant::now() + GIVE_UP;
+        let job = Job { script: script.clone(), keys, args, channel, until, reply };
+        self.0
+            .try_send(job)
+            .map_err(|_| RedisError::new(ErrorKind::Backpressure, "too many messages wait"))?;
+        match tokio::time::timeout_at(until, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(RedisError::new(ErrorKind::Unknown, "the node leaves")),
+            Err(_) => Err(not_confirmed()),
+        }
     }
+}
+
+fn not_confirmed() -> RedisError {
+    RedisError::new(ErrorKind::Timeout, "redis did not confirm in time")
 }
 
 /// Where a stored message's frame stands in the script's answer; refusals are shorter.
 const FRAME: usize = 3;
 
+impl Job {
+    /// Whether there is something to be kept behind what the script said.
+    fn waits(&self, said: &[Value]) -> bool {
+        self.channel.is_none() || said.len() > FRAME
+    }
+
+    async fn run(&self, client: &Client) -> FredResult<Vec<Value>> {
+        self.script.evalsha_with_reload(client, self.keys.clone(), self.args.clone()).await
+    }
+
+    fn answer(self, answer: FredResult<Vec<Value>>) {
+        // Whoever asked may be gone.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// A job, and what its script said.
+type Said = (Job, Vec<Value>);
+/// The connections that a client made since it was asked for them.
+type Reconnects = broadcast::Receiver<Server>;
+
 struct Worker {
     client: Client,
     durability: Durability,
     timeout: Duration,
+    up: watch::Receiver<bool>,
 }
 
 impl Worker {
@@ -86,46 +131,60 @@ impl Worker {
                 () = stop.cancelled() => return,
                 count = waiting.recv_many(&mut jobs, BATCH) => if count == 0 { return },
             }
+            // The others were given up: to store them now would be to answer nobody.
+            jobs.retain(|job| job.until > Instant::now());
             self.keep(std::mem::take(&mut jobs)).await;
         }
     }
 
     async fn keep(&self, jobs: Vec<Job>) {
-        let stored = join_all(jobs.iter().map(|job| {
-            job.script.evalsha_with_reload::<Vec<Value>, _, _>(
-                &self.client,
-                job.keys.clone(),
-                job.args.clone(),
-            )
-        }));
-        let stored: Vec<FredResult<Vec<Value>>> = stored.await;
-        let any = stored.iter().flatten().any(|reply| reply.len() > FRAME);
-        let kept =
-            if any { confirm(&self.client, self.durability, self.timeout).await } else { Ok(true) };
-        for (job, stored) in jobs.into_iter().zip(stored) {
-            let answer = self.tell(&job.channel, stored, &kept).await;
-            // Whoever asked may be gone.
-            let _ = job.reply.send(answer);
+        if !*self.up.borrow() {
+            let refusal = RedisError::new(ErrorKind::IO, "redis is out of reach");
+            jobs.into_iter().for_each(|job| job.answer(Err(refusal.clone())));
+            return;
+        }
+        let reconnects = self.client.reconnect_rx();
+        let said = join_all(jobs.iter().map(|job| job.run(&self.client))).await;
+        let mut waiting = Vec::with_capacity(jobs.len());
+        for (job, said) in jobs.into_iter().zip(said) {
+            match said {
+                Ok(said) if job.waits(&said) => waiting.push((job, said)),
+                said => job.answer(said),
+            }
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let outcome = match self.confirmed(&waiting, &reconnects).await {
+            Ok(()) => self.tell(&waiting).await,
+            Err(error) => Err(error),
+        };
+        for (job, said) in waiting {
+            job.answer(outcome.clone().map(|()| said));
         }
     }
 
-    /// Tells the room of a message that is kept.
-    async fn tell(
-        &self,
-        channel: &str,
-        stored: FredResult<Vec<Value>>,
-        kept: &FredResult<bool>,
-    ) -> Result<Vec<Value>, Error> {
-        let reply = stored?;
-        let Some(frame) = reply.get(FRAME).and_then(Value::as_string) else { return Ok(reply) };
-        match kept {
-            Ok(true) => {
-                self.client.publish::<(), _, _>(channel, frame).await?;
-                Ok(reply)
-            }
-            Ok(false) => Err(Error::unavailable("redis did not confirm the message in time")),
-            Err(error) => Err(error.clone().into()),
+    /// Waits until what the scripts stored and read is kept.
+    async fn confirmed(&self, waiting: &[Said], reconnects: &Reconnects) -> FredResult<()> {
+        if waiting.iter().any(|(job, _)| job.channel.is_none()) {
+            // A WAIT is for what its own connection wrote last, and accounts for all before it.
+            self.client.publish::<(), _, _>(KEPT_CHANNEL, "").await?;
         }
+        let is_kept = confirm(&self.client, self.durability, self.timeout).await?;
+        // On another connection, perhaps to another Redis, the WAIT was for nothing that we wrote.
+        if is_kept && reconnects.is_empty() { Ok(()) } else { Err(not_confirmed()) }
+    }
+
+    /// Tells the rooms of messages that are kept, in the order in which they were asked for.
+    async fn tell(&self, kept: &[Said]) -> FredResult<()> {
+        let pipeline = self.client.pipeline();
+        for (job, said) in kept {
+            let frame = said.get(FRAME).and_then(Value::as_string);
+            if let (Some(channel), Some(frame)) = (&job.channel, frame) {
+                pipeline.publish::<(), _, _>(channel, frame).await?;
+            }
+        }
+        pipeline.all().await
     }
 }
 

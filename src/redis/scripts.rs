@@ -431,12 +431,10 @@ impl Scripts {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.messages()];
         let args = vec![after.to_string().into(), number(limit)];
-        let mut reply = self.run(&self.0.catch_up, names, args).await?.ok()?;
-        let missed = Missed { trimmed: reply.flag()?, messages: reply.messages(room)? };
-        if !missed.messages.is_empty() {
-            self.0.redis.until_kept().await?;
-        }
-        Ok(missed)
+        let named = &self.0.catch_up;
+        let answer = self.0.redis.read_kept(named.name, &named.script, names, args).await?;
+        let mut reply = Reply::new(answer)?.ok()?;
+        Ok(Missed { trimmed: reply.flag()?, messages: reply.messages(room)? })
     }
 
     /// Has the whole truth about a room's members sent to this node, in order with its events.

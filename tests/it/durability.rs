@@ -1,16 +1,23 @@
 //! The setting DURABILITY: an acknowledgement waits for what the operator wants.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
+use futures_util::future::join_all;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, Node, PROGRAM, RedisServer, Stage, TestEnv, eventually};
+use crate::support::{
+    Client, DEADLINE, Node, PROGRAM, Proxy, RedisServer, Room, Stage, TestEnv, eventually,
+};
 
-/// A Redis whose writes reach a replica, and a node that waits for them.
-async fn replicated() -> (Stage, RedisServer) {
-    let env = TestEnv::new();
-    let (primary, replica) = (RedisServer::start(&env), RedisServer::start(&env));
+const SETTINGS: [(&str, &str); 2] = [("DURABILITY", "replicated"), ("PRESENCE_TTL", "60s")];
+
+/// A Redis whose writes reach a replica.
+async fn primary_and_replica(env: &TestEnv) -> (RedisServer, RedisServer) {
+    let (primary, replica) = (RedisServer::start(env), RedisServer::start(env));
     let addr = primary.addr();
     replica.cmd(["REPLICAOF", &addr.ip().to_string(), &addr.port().to_string()]);
     eventually(DEADLINE, "a replica in step", async || {
@@ -18,9 +25,44 @@ async fn replicated() -> (Stage, RedisServer) {
         state.text().contains("state=online").then_some(())
     })
     .await;
-    let settings = [("DURABILITY", "replicated"), ("PRESENCE_TTL", "60s")];
-    let node = Node::start(&env, &primary.url(), &settings).await;
+    (primary, replica)
+}
+
+/// The same, and a node that waits for the replica.
+async fn replicated() -> (Stage, RedisServer) {
+    let env = TestEnv::new();
+    let (primary, replica) = primary_and_replica(&env).await;
+    let node = Node::start(&env, &primary.url(), &SETTINGS).await;
     (Stage { nodes: vec![node], redis: primary, env }, replica)
+}
+
+/// The same, and what breaks the network between the node and the primary.
+async fn replicated_through_a_proxy() -> (Stage, RedisServer, Proxy) {
+    let env = TestEnv::new();
+    let (primary, replica) = primary_and_replica(&env).await;
+    let proxy = Proxy::to(primary.addr()).await;
+    let node = Node::start(&env, &proxy.redis_url(), &SETTINGS).await;
+    (Stage { nodes: vec![node], redis: primary, env }, replica, proxy)
+}
+
+fn message(room: &Room, text: &str) -> Value {
+    json!({ "t": "msg", "roomId": room.id, "text": text, "key": text })
+}
+
+async fn stored(stage: &Stage, room: &Room, count: usize) {
+    eventually(DEADLINE, "messages in the stream", async || {
+        (stage.redis.stream_ids(&room.id).len() == count).then_some(())
+    })
+    .await;
+}
+
+async fn insist(client: &mut Client, room: &Room, text: &str) {
+    eventually(DEADLINE, "an acknowledgement", async || {
+        client.send(message(room, text)).await;
+        let answer = client.wait_for("an answer", |f| f["key"] == text).await;
+        (answer["t"] == "msg").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -83,6 +125,117 @@ async fn what_no_replica_has_is_not_told_by_a_catch_up_either() {
     replica.thaw();
     assert_eq!(bob.wait_for_kind("msg").await["text"], "wait");
     assert_eq!(stage.redis.stream_ids(&room.id).len(), 1);
+}
+
+/// A WAIT is for what its own connection wrote: on a later one it is content at once.
+#[tokio::test]
+async fn a_connection_made_anew_does_not_vouch_for_what_the_last_one_wrote() {
+    let (stage, replica, proxy) = replicated_through_a_proxy().await;
+    expect_no_acknowledgement(stage, replica, proxy).await;
+}
+
+#[tokio::test]
+async fn another_primary_does_not_vouch_for_what_the_last_one_was_given() {
+    let (stage, replica, proxy) = replicated_through_a_proxy().await;
+    let (promoted, _its_replica) = primary_and_replica(&stage.env).await;
+    proxy.lead_to(promoted.addr());
+    expect_no_acknowledgement(stage, replica, proxy).await;
+}
+
+/// The keeper's connection ends between the scripts and the WAIT, while no replica has anything.
+async fn expect_no_acknowledgement(stage: Stage, replica: RedisServer, proxy: Proxy) {
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let mut bob = stage.member(0, &room, "bob").await;
+    let mut carol = stage.member(0, &room, "carol").await;
+    replica.freeze();
+    // While this one waits, the next two come together.
+    alice.send(message(&room, "first")).await;
+    stored(&stage, &room, 1).await;
+    proxy.cut_before("third");
+    bob.send(message(&room, "second")).await;
+    bob.until_pong().await;
+    carol.send(message(&room, "third")).await;
+    for (client, text) in [(&mut alice, "first"), (&mut bob, "second"), (&mut carol, "third")] {
+        let answer = client.wait_for("an answer", |frame| frame["key"] == text).await;
+        assert_eq!(answer["code"], "SERVICE_UNAVAILABLE", "no replica has it: {answer}");
+    }
+    stored(&stage, &room, 3).await;
+    proxy.lead_to(stage.redis.addr());
+    proxy.cut_once();
+    replica.thaw();
+    for (client, text) in [(&mut alice, "first"), (&mut bob, "second"), (&mut carol, "third")] {
+        insist(client, &room, text).await;
+    }
+    assert_eq!(stage.redis.stream_ids(&room.id).len(), 3, "a retry is not a repeat");
+    assert_eq!(replica.stream_ids(&room.id).len(), 3);
+}
+
+/// Promise 5 for those in the queue as well.
+#[tokio::test]
+async fn nobody_in_the_queue_waits_longer_than_promised_for_a_frozen_redis() {
+    let (stage, replica, proxy) = replicated_through_a_proxy().await;
+    let room = stage.room("alice").await;
+    let mut senders = vec![stage.member(0, &room, &room.token).await];
+    for number in 1..20 {
+        senders.push(stage.member(0, &room, &format!("guest{number}")).await);
+    }
+    replica.freeze();
+    senders[0].send(message(&room, "0")).await;
+    stored(&stage, &room, 1).await;
+    // All others are stored and confirmed together; Redis freezes when the first is told, which is
+    // when the node first says an id.
+    proxy.freeze_at(r#""id":"1"#);
+    for (number, sender) in senders.iter().enumerate().skip(1) {
+        sender.send(message(&room, &number.to_string())).await;
+    }
+    stored(&stage, &room, senders.len()).await;
+    replica.thaw();
+    eventually(DEADLINE, "frozen", async || proxy.is_frozen().then_some(())).await;
+    let frozen = Instant::now();
+    join_all(senders.iter_mut().map(|sender| sender.wait_for_kind("error"))).await;
+    let took = frozen.elapsed();
+    assert!(took < Duration::from_millis(2500), "promised within 2 s, took {took:?}");
+    proxy.resume();
+    for (number, sender) in senders.iter_mut().enumerate() {
+        insist(sender, &room, &number.to_string()).await;
+    }
+    assert_eq!(stage.redis.stream_ids(&room.id).len(), senders.len());
+}
+
+#[tokio::test]
+async fn rooms_that_catch_up_wait_for_the_replica_together() {
+    const ROOMS: usize = 20;
+    let (mut stage, replica) = replicated().await;
+    stage.add_node(&[("DURABILITY", "replicated"), ("HEARTBEAT_INTERVAL", "100ms")]).await;
+    let mut bob = stage.nodes[1].client().await;
+    let mut rooms = Vec::new();
+    for _ in 0..ROOMS {
+        let room = stage.room("alice").await;
+        bob.join(&room.id, "bob").await;
+        rooms.push(room);
+    }
+    replica.freeze();
+    let http = stage.http();
+    let said = rooms.iter().map(|room| http.say(&room.id, &room.token, json!({ "text": "wait" })));
+    for answer in join_all(said).await {
+        answer.error(503, "SERVICE_UNAVAILABLE");
+    }
+    stage.redis.cmd(["CONFIG", "RESETSTAT"]);
+    eventually(DEADLINE, "every room catches up", async || {
+        let metrics = stage.nodes[1].http().file("/metrics").await.text().await.unwrap();
+        let count = metrics.lines().find_map(|l| l.strip_prefix("linkroom_catchups_total "));
+        (count?.parse::<usize>().ok()? >= ROOMS).then_some(())
+    })
+    .await;
+    replica.thaw();
+    for _ in &rooms {
+        bob.wait_for_kind("msg").await;
+    }
+    let stats = stage.redis.cmd(["INFO", "commandstats"]);
+    let waits = stats.text().split("cmdstat_wait:calls=").nth(1).unwrap();
+    let waits: usize = waits.split(',').next().unwrap().parse().unwrap();
+    assert!(waits < ROOMS / 2, "{waits} waits for {ROOMS} rooms");
 }
 
 #[test]

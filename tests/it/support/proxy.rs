@@ -23,11 +23,20 @@ struct Weather {
     deaf: bool,
     /// Connections made before the latest cut are gone.
     cuts: u64,
+    /// What a word on its way sets off, once.
+    trap: Option<Trap>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Trap {
+    CutBefore(&'static str),
+    FreezeAt(&'static str),
 }
 
 /// Forwards to one address; lives in the test's runtime.
 pub struct Proxy {
     addr: SocketAddr,
+    upstream: watch::Sender<SocketAddr>,
     weather: watch::Sender<Weather>,
     accepting: JoinHandle<()>,
 }
@@ -36,9 +45,10 @@ impl Proxy {
     pub async fn to(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let (weather, seen) = watch::channel(Weather::default());
-        let accepting = tokio::spawn(accept(listener, upstream, seen));
-        Self { addr, weather, accepting }
+        let weather = watch::Sender::new(Weather::default());
+        let (upstream, leads_to) = watch::channel(upstream);
+        let accepting = tokio::spawn(accept(listener, leads_to, weather.clone()));
+        Self { addr, upstream, weather, accepting }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -47,6 +57,11 @@ impl Proxy {
 
     pub fn redis_url(&self) -> String {
         format!("redis://{}", self.addr)
+    }
+
+    /// Leads new connections elsewhere.
+    pub fn lead_to(&self, upstream: SocketAddr) {
+        self.upstream.send_replace(upstream);
     }
 
     /// Cuts every connection; new ones pass.
@@ -65,6 +80,21 @@ impl Proxy {
     /// Keeps every connection, but nothing passes until [`resume`](Self::resume).
     pub fn freeze(&self) {
         self.weather.send_modify(|weather| weather.frozen = true);
+    }
+
+    /// The next answer with this word ends its connection there; what came before it passes.
+    pub fn cut_before(&self, word: &'static str) {
+        self.weather.send_modify(|weather| weather.trap = Some(Trap::CutBefore(word)));
+    }
+
+    /// Freezes as soon as somebody asks something with this word.
+    pub fn freeze_at(&self, word: &'static str) {
+        self.weather.send_modify(|weather| weather.trap = Some(Trap::FreezeAt(word)));
+    }
+
+    /// Whether nothing passes.
+    pub fn is_frozen(&self) -> bool {
+        self.weather.borrow().frozen
     }
 
     /// Loses what Redis publishes, and nothing else, until [`resume`](Self::resume): a subscription
@@ -90,17 +120,22 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr, weather: watch::Receiver<Weather>) {
+async fn accept(
+    listener: TcpListener,
+    leads_to: watch::Receiver<SocketAddr>,
+    weather: watch::Sender<Weather>,
+) {
     while let Ok((downstream, _)) = listener.accept().await {
         if weather.borrow().refusing {
             continue;
         }
+        let upstream = *leads_to.borrow();
         let Ok(upstream) = TcpStream::connect(upstream).await else { continue };
         let _ = (downstream.set_nodelay(true), upstream.set_nodelay(true));
         let (down_read, down_write) = downstream.into_split();
         let (up_read, up_write) = upstream.into_split();
-        tokio::spawn(forward(down_read, up_write, weather.clone()));
-        tokio::spawn(forward(up_read, down_write, weather.clone()));
+        tokio::spawn(forward(down_read, up_write, weather.clone(), false));
+        tokio::spawn(forward(up_read, down_write, weather.clone(), true));
     }
 }
 
@@ -108,19 +143,22 @@ async fn accept(listener: TcpListener, upstream: SocketAddr, weather: watch::Rec
 async fn forward(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut weather: watch::Receiver<Weather>,
+    weather: watch::Sender<Weather>,
+    is_answer: bool,
 ) {
     let born = weather.borrow().cuts;
-    let mut clearing = weather.clone();
+    let (mut clearing, mut cutting) = (weather.subscribe(), weather.subscribe());
     let copy = async {
         let mut bytes = vec![0; 16 * 1024];
         loop {
             let count = from.read(&mut bytes).await.unwrap_or(0);
+            let cut = spring(&weather, is_answer, &bytes[..count]);
             let clear = clearing.wait_for(|weather| !weather.frozen).await.is_ok();
             if clearing.borrow().deaf && is_publication(&bytes[..count]) {
                 continue;
             }
-            if count == 0 || !clear || to.write_all(&bytes[..count]).await.is_err() {
+            let passing = &bytes[..cut.unwrap_or(count)];
+            if count == 0 || !clear || to.write_all(passing).await.is_err() || cut.is_some() {
                 return;
             }
         }
@@ -128,13 +166,29 @@ async fn forward(
     tokio::select! {
         // What was frozen does not slip through a cut.
         biased;
-        _ = weather.wait_for(|weather| weather.cuts != born) => {}
+        _ = cutting.wait_for(|weather| weather.cuts != born) => {}
         () = copy => {}
     }
 }
 
+/// Sets off the trap if these bytes have its word. Returns where they are to be cut.
+fn spring(weather: &watch::Sender<Weather>, is_answer: bool, bytes: &[u8]) -> Option<usize> {
+    let (word, frozen) = match weather.borrow().trap? {
+        Trap::CutBefore(word) if is_answer => (word, false),
+        Trap::FreezeAt(word) if !is_answer => (word, true),
+        _ => return None,
+    };
+    let at = find(bytes, word)?;
+    weather.send_modify(|weather| (weather.trap, weather.frozen) = (None, frozen));
+    (!frozen).then_some(at)
+}
+
 /// Whether these bytes bring something that was published on a room's channel.
 fn is_publication(bytes: &[u8]) -> bool {
-    let contains = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
-    contains(b"message\r\n") && contains(b"chan:") && !contains(b"subscribe\r\n")
+    let contains = |word| find(bytes, word).is_some();
+    contains("message\r\n") && contains("chan:") && !contains("subscribe\r\n")
+}
+
+fn find(bytes: &[u8], word: &str) -> Option<usize> {
+    bytes.windows(word.len()).position(|window| window == word.as_bytes())
 }
