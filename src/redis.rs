@@ -86,7 +86,8 @@ struct Inner {
 /// What keeps messages before they are told; only where the operator wants it.
 struct Keeper {
     durability: Durability,
-    client: Client,
+    clients: Vec<Client>,
+    timeout: Duration,
     queue: Durable,
 }
 
@@ -118,7 +119,7 @@ impl Redis {
         let client = |events| connect(config.clone(), settings.redis_timeout, events);
         let up = watch::Sender::new(false);
         let keeper = (settings.durability != Durability::Memory)
-            .then(|| Keeper::start(client(EVENT_BUFFER), settings, up.subscribe(), tasks, stop));
+            .then(|| Keeper::start(&config, settings, up.subscribe(), tasks, stop));
         let redis = Self(Arc::new(Inner {
             commands: (0..COMMAND_CLIENTS).map(|_| client(EVENT_BUFFER)).collect(),
             next: AtomicUsize::new(0),
@@ -169,7 +170,7 @@ impl Redis {
             "linkroom needs Redis {LEAST_MAJOR_VERSION} or newer, this is {version}"
         );
         let Some(keeper) = &self.0.keeper else { return Ok(()) };
-        match durable::confirm(&keeper.client, keeper.durability, self.0.timeout).await {
+        match durable::confirm(&keeper.clients[0], keeper.durability, keeper.timeout).await {
             Err(error) if keeper.durability == Durability::Local => anyhow::bail!(
                 "DURABILITY=local needs Redis 7.2 or newer with `appendonly yes`; this is \
                  {version}, and says: {}",
@@ -308,7 +309,7 @@ impl Redis {
     }
 
     fn clients(&self) -> impl Iterator<Item = &Client> {
-        let keeper = self.0.keeper.iter().map(|keeper| &keeper.client);
+        let keeper = self.0.keeper.iter().flat_map(|keeper| &keeper.clients);
         self.0.commands.iter().chain([&self.0.subscriber]).chain(keeper)
     }
 
@@ -386,16 +387,19 @@ impl Redis {
 
 impl Keeper {
     fn start(
-        client: Client,
+        config: &Config,
         settings: &Settings,
         up: watch::Receiver<bool>,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Self {
-        let (durability, timeout) = (settings.durability, settings.redis_timeout);
-        let (queue, worker) = Durable::new(client.clone(), durability, timeout, up, stop.clone());
+        let durability = settings.durability;
+        let timeout = durable::timeout(durability, settings.redis_timeout);
+        let client = |_| connect(config.clone(), timeout, EVENT_BUFFER);
+        let clients: Vec<_> = (0..durable::CLIENTS).map(client).collect();
+        let (queue, worker) = Durable::new(clients.clone(), durability, timeout, up, stop.clone());
         tasks.spawn(worker);
-        Self { durability, client, queue }
+        Self { durability, clients, timeout, queue }
     }
 }
 

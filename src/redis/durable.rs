@@ -1,10 +1,12 @@
 //! Messages that are told only once Redis has them where the operator wants them.
 //!
-//! A WAIT blocks its connection and counts only that connection's writes, so this is one client of
-//! its own and one task: many scripts run, then one WAIT for all of them, then all messages are
-//! told, in the order of the stream. What a room missed and reads is kept in the same way. What
-//! Redis does not confirm in time is not told: its sender gets an error, and its retry with the
-//! same key waits again.
+//! A WAIT blocks its connection and counts only that connection's writes, so this has clients of its
+//! own: many scripts run, then one WAIT for all of them, then all messages are told. A file that is
+//! synced once a second would make those who come during a WAIT wait twice; so where a WAIT takes
+//! long, what has come since begins on the next client. Messages are told in the order in which
+//! they were asked for. What a room missed and reads is kept in the same way. What Redis does not
+//! confirm in time is not told: its sender gets an error, and its retry with the same key waits
+//! again.
 
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use fred::{
     prelude::{FredResult, Value},
     types::{ClusterHash, CustomCommand, config::Server, scripts::Script},
 };
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream::FuturesOrdered};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     time::Instant,
@@ -28,6 +30,10 @@ use crate::settings::Durability;
 const QUEUE: usize = 1024;
 /// Jobs that one WAIT is for.
 const BATCH: usize = 256;
+/// Connections, each with one WAIT at a time.
+pub(super) const CLIENTS: usize = 4;
+/// What a WAIT may take before the next one begins beside it: all together a second.
+const TURN: Duration = Duration::from_millis(250);
 /// What a sender waits for its answer at most; 2 s are promised.
 const GIVE_UP: Duration = Duration::from_millis(1900);
 /// Nobody listens there.
@@ -51,14 +57,14 @@ pub(super) struct Durable(mpsc::Sender<Job>);
 impl Durable {
     /// A queue, and the worker that has to be spawned for it. `up` says whether Redis answers.
     pub fn new(
-        client: Client,
+        clients: Vec<Client>,
         durability: Durability,
         timeout: Duration,
         up: watch::Receiver<bool>,
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (jobs, waiting) = mpsc::channel(QUEUE);
-        let worker = Worker { client, durability, timeout, up };
+        let worker = Worker { clients, durability, timeout, up };
         (Self(jobs), worker.run(waiting, stop))
     }
 
@@ -116,8 +122,15 @@ type Said = (Job, Vec<Value>);
 /// The connections that a client made since it was asked for them.
 type Reconnects = broadcast::Receiver<Server>;
 
+/// What goes through the scripts and the WAIT together.
+struct Batch<'a> {
+    client: &'a Client,
+    waiting: Vec<Said>,
+    kept: FredResult<()>,
+}
+
 struct Worker {
-    client: Client,
+    clients: Vec<Client>,
     durability: Durability,
     timeout: Duration,
     up: watch::Receiver<bool>,
@@ -126,65 +139,97 @@ struct Worker {
 impl Worker {
     async fn run(self, mut waiting: mpsc::Receiver<Job>, stop: CancellationToken) {
         let mut jobs = Vec::with_capacity(BATCH);
+        let mut under_way = FuturesOrdered::new();
+        let mut clients = self.clients.iter().cycle();
+        let mut begun = Instant::now();
         loop {
+            let turn = wait_for_turn(under_way.len(), begun);
             tokio::select! {
                 () = stop.cancelled() => return,
-                count = waiting.recv_many(&mut jobs, BATCH) => if count == 0 { return },
+                Some(batch) = under_way.next() => Batch::tell(batch).await,
+                count = async { turn.await; waiting.recv_many(&mut jobs, BATCH).await } => {
+                    let Some(client) = clients.next().filter(|_| count > 0) else { return };
+                    begun = Instant::now();
+                    // The others were given up: to store them now would be to answer nobody.
+                    jobs.retain(|job| job.until > begun);
+                    under_way.push_back(self.keep(client, std::mem::take(&mut jobs)));
+                }
             }
-            // The others were given up: to store them now would be to answer nobody.
-            jobs.retain(|job| job.until > Instant::now());
-            self.keep(std::mem::take(&mut jobs)).await;
         }
     }
 
-    async fn keep(&self, jobs: Vec<Job>) {
+    /// Runs the scripts, and waits until what they stored and read is kept.
+    async fn keep<'a>(&self, client: &'a Client, jobs: Vec<Job>) -> Batch<'a> {
+        let mut batch = Batch { client, waiting: Vec::with_capacity(jobs.len()), kept: Ok(()) };
         if !*self.up.borrow() {
             let refusal = RedisError::new(ErrorKind::IO, "redis is out of reach");
             jobs.into_iter().for_each(|job| job.answer(Err(refusal.clone())));
-            return;
+            return batch;
         }
-        let reconnects = self.client.reconnect_rx();
-        let said = join_all(jobs.iter().map(|job| job.run(&self.client))).await;
-        let mut waiting = Vec::with_capacity(jobs.len());
+        let reconnects = client.reconnect_rx();
+        let said = join_all(jobs.iter().map(|job| job.run(client))).await;
         for (job, said) in jobs.into_iter().zip(said) {
             match said {
-                Ok(said) if job.waits(&said) => waiting.push((job, said)),
+                Ok(said) if job.waits(&said) => batch.waiting.push((job, said)),
                 said => job.answer(said),
             }
         }
-        if waiting.is_empty() {
-            return;
+        if !batch.waiting.is_empty() {
+            batch.kept = self.confirmed(&batch, &reconnects).await;
         }
-        let outcome = match self.confirmed(&waiting, &reconnects).await {
-            Ok(()) => self.tell(&waiting).await,
-            Err(error) => Err(error),
+        batch
+    }
+
+    async fn confirmed(&self, batch: &Batch<'_>, reconnects: &Reconnects) -> FredResult<()> {
+        if batch.waiting.iter().any(|(job, _)| job.channel.is_none()) {
+            // A WAIT is for what its own connection wrote last, and accounts for all before it.
+            batch.client.publish::<(), _, _>(KEPT_CHANNEL, "").await?;
+        }
+        let is_kept = confirm(batch.client, self.durability, self.timeout).await?;
+        // On another connection, perhaps to another Redis, the WAIT was for nothing that we wrote.
+        if is_kept && reconnects.is_empty() { Ok(()) } else { Err(not_confirmed()) }
+    }
+}
+
+/// Waits until the next client may begin: at once where nothing is under way.
+async fn wait_for_turn(under_way: usize, begun: Instant) {
+    match under_way {
+        0 => {}
+        CLIENTS => std::future::pending().await,
+        _ => tokio::time::sleep_until(begun + TURN).await,
+    }
+}
+
+impl Batch<'_> {
+    /// Tells the rooms of messages that are kept, and answers whoever asked.
+    async fn tell(self) {
+        let outcome = match self.kept {
+            Ok(()) => self.publish().await,
+            Err(ref error) => Err(error.clone()),
         };
-        for (job, said) in waiting {
+        for (job, said) in self.waiting {
             job.answer(outcome.clone().map(|()| said));
         }
     }
 
-    /// Waits until what the scripts stored and read is kept.
-    async fn confirmed(&self, waiting: &[Said], reconnects: &Reconnects) -> FredResult<()> {
-        if waiting.iter().any(|(job, _)| job.channel.is_none()) {
-            // A WAIT is for what its own connection wrote last, and accounts for all before it.
-            self.client.publish::<(), _, _>(KEPT_CHANNEL, "").await?;
-        }
-        let is_kept = confirm(&self.client, self.durability, self.timeout).await?;
-        // On another connection, perhaps to another Redis, the WAIT was for nothing that we wrote.
-        if is_kept && reconnects.is_empty() { Ok(()) } else { Err(not_confirmed()) }
-    }
-
-    /// Tells the rooms of messages that are kept, in the order in which they were asked for.
-    async fn tell(&self, kept: &[Said]) -> FredResult<()> {
+    async fn publish(&self) -> FredResult<()> {
         let pipeline = self.client.pipeline();
-        for (job, said) in kept {
+        for (job, said) in &self.waiting {
             let frame = said.get(FRAME).and_then(Value::as_string);
             if let (Some(channel), Some(frame)) = (&job.channel, frame) {
                 pipeline.publish::<(), _, _>(channel, frame).await?;
             }
         }
         pipeline.all().await
+    }
+}
+
+/// How long a command of the keeper may take.
+pub(super) fn timeout(durability: Durability, redis_timeout: Duration) -> Duration {
+    match durability {
+        // With `appendfsync everysec` Redis syncs its file once a second, whoever waits.
+        Durability::Local => redis_timeout.max(GIVE_UP),
+        Durability::Memory | Durability::Replicated => redis_timeout,
     }
 }
 

@@ -18,6 +18,8 @@ const SETTINGS: [(&str, &str); 2] = [("DURABILITY", "replicated"), ("PRESENCE_TT
 /// A Redis whose writes reach a replica.
 async fn primary_and_replica(env: &TestEnv) -> (RedisServer, RedisServer) {
     let (primary, replica) = (RedisServer::start(env), RedisServer::start(env));
+    // By default a primary waits some seconds for further replicas.
+    primary.cmd(["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
     let addr = primary.addr();
     replica.cmd(["REPLICAOF", &addr.ip().to_string(), &addr.port().to_string()]);
     eventually(DEADLINE, "a replica in step", async || {
@@ -127,7 +129,8 @@ async fn what_no_replica_has_is_not_told_by_a_catch_up_either() {
     assert_eq!(stage.redis.stream_ids(&room.id).len(), 1);
 }
 
-/// A WAIT is for what its own connection wrote: on a later one it is content at once.
+/// From Redis 7.2 on a WAIT is for what its own connection wrote: on a later one it is content at
+/// once.
 #[tokio::test]
 async fn a_connection_made_anew_does_not_vouch_for_what_the_last_one_wrote() {
     let (stage, replica, proxy) = replicated_through_a_proxy().await;
