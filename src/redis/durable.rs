@@ -26,10 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::Durability;
 
-/// Jobs that may wait for their turn. Beyond it whoever asks is told to try again.
+/// Jobs that may wait for their turn, which they have together. Beyond it whoever asks is told to
+/// try again.
 const QUEUE: usize = 1024;
-/// Jobs that one WAIT is for.
-const BATCH: usize = 256;
 /// Connections, each with one WAIT at a time.
 pub(super) const CLIENTS: usize = 4;
 /// What a WAIT may take before the next one begins beside it: all together a second.
@@ -138,7 +137,7 @@ struct Worker {
 
 impl Worker {
     async fn run(self, mut waiting: mpsc::Receiver<Job>, stop: CancellationToken) {
-        let mut jobs = Vec::with_capacity(BATCH);
+        let mut jobs = Vec::with_capacity(QUEUE);
         let mut under_way = FuturesOrdered::new();
         let mut clients = self.clients.iter().cycle();
         let mut begun = Instant::now();
@@ -147,7 +146,7 @@ impl Worker {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(batch) = under_way.next() => Batch::tell(batch).await,
-                count = async { turn.await; waiting.recv_many(&mut jobs, BATCH).await } => {
+                count = async { turn.await; waiting.recv_many(&mut jobs, QUEUE).await } => {
                     let Some(client) = clients.next().filter(|_| count > 0) else { return };
                     begun = Instant::now();
                     // The others were given up: to store them now would be to answer nobody.
