@@ -160,7 +160,7 @@ impl Worker {
     /// Runs the scripts, and waits until what they stored and read is kept.
     async fn keep<'a>(&self, client: &'a Client, jobs: Vec<Job>) -> Batch<'a> {
         let mut batch = Batch { client, waiting: Vec::with_capacity(jobs.len()), kept: Ok(()) };
-        if !*self.up.borrow() {
+        if !self.reaches(client).await {
             let refusal = RedisError::new(ErrorKind::IO, "redis is out of reach");
             jobs.into_iter().for_each(|job| job.answer(Err(refusal.clone())));
             return batch;
@@ -177,6 +177,13 @@ impl Worker {
             batch.kept = self.confirmed(&batch, &reconnects).await;
         }
         batch
+    }
+
+    /// Whether it makes sense to ask. Who is about to connect is waited for: a connection that is
+    /// made later would look like one that was made anew.
+    async fn reaches(&self, client: &Client) -> bool {
+        let connected = tokio::time::timeout(self.timeout, client.wait_for_connect());
+        *self.up.borrow() && matches!(connected.await, Ok(Ok(())))
     }
 
     async fn confirmed(&self, batch: &Batch<'_>, reconnects: &Reconnects) -> FredResult<()> {
