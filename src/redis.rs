@@ -146,6 +146,11 @@ impl Redis {
     /// # Errors
     /// It is too old, or cannot keep messages as the settings want.
     pub async fn check(&self) -> anyhow::Result<()> {
+        // A WAIT asks one shard, and a batch is for rooms on all of them.
+        anyhow::ensure!(
+            self.0.keeper.is_none() || self.0.key_style == KeyStyle::Plain,
+            "DURABILITY must be memory on Redis Cluster"
+        );
         let mut up = self.ups_and_downs();
         loop {
             // The sender lives as long as `self`.
