@@ -34,7 +34,7 @@ use crate::{
     settings::Settings,
     ws::{handle::Handle, protocol::ServerFrame},
 };
-use feed::{Answer, Feed, Outcome, Sink, Todo};
+use feed::{Answer, Answered, Feed, Outcome, Sink, Todo};
 use frame::{Fence, Frame, Kind};
 use subscriber::Change;
 
@@ -475,16 +475,15 @@ impl LocalRoom {
         })
     }
 
-    /// Sends the answer to a connection's join, then what came in since. `false` where the
-    /// connection is no longer in the room.
-    pub fn answered(&self, handle: &Handle, joined: Bytes, snapshot: Snapshot) -> bool {
+    /// Sends the answer to a connection's join, then what came in since.
+    pub fn answered(&self, handle: &Handle, joined: Bytes, snapshot: Snapshot) -> Answered {
         let secret = snapshot.facts.secret.clone();
         *self.facts.lock() = Some(snapshot.facts);
         let heartbeat = self.heartbeat.load(Ordering::Relaxed);
         let answer = Answer { joined, tip: snapshot.tip, secret, heartbeat };
-        let is_seated = self.feed.lock().answered(handle.id(), answer);
+        let answered = self.feed.lock().answered(handle.id(), answer);
         handle.flush();
-        is_seated
+        answered
     }
 
     /// Sends a connection the message that its retry repeats, unless it is about to get it anyway.

@@ -178,7 +178,7 @@ fn room(seats: &[Seat]) -> Feed<Seat> {
         let _ = feed.fence(Fence { tag: Tag::Join(tag), tip: MessageId::ZERO, events: 0 });
         let secret = SECRET.to_owned();
         let answer = Answer { joined: Bytes::new(), tip: MessageId::ZERO, secret, heartbeat: 0 };
-        feed.answered(seat.handle.id(), answer);
+        let _ = feed.answered(seat.handle.id(), answer);
     }
     feed
 }

@@ -56,6 +56,19 @@ pub enum Outcome {
     Foreign,
 }
 
+/// What became of the answer to a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Answered {
+    /// It was sent.
+    Sent,
+    /// The connection is no longer seated.
+    Gone,
+    /// It was not: the connection was in the room already, and was given messages that the answer does
+    /// not account for. The join has to be made anew.
+    Overtaken,
+}
+
 /// What a join was answered with.
 pub struct Answer {
     /// The `joined` frame.
@@ -95,8 +108,9 @@ enum Stage {
 enum Origin {
     /// Not in the room.
     Outside,
-    /// In it, and nothing was missing.
-    Inside,
+    /// In it, and nothing was missing. It had been given the messages up to this one when the fence
+    /// passed: more than there were at the fence, where the stream was read meanwhile.
+    Inside(Option<MessageId>),
     /// In it, before a hole that only a join can tell it of.
     Hole,
     /// In it, joining anew, and a hole was found meanwhile behind this message. The answer may
@@ -203,11 +217,14 @@ impl<S: Sink> Feed<S> {
         Some(self.seats.swap_remove(at).sink)
     }
 
-    /// Sends the answer to a connection's join, then what came in since. `false` where the
-    /// connection is no longer seated.
-    pub fn answered(&mut self, connection: &str, answer: Answer) -> bool {
-        let Some(at) = self.position(connection) else { return false };
+    /// Sends the answer to a connection's join, then what came in since.
+    pub fn answered(&mut self, connection: &str, answer: Answer) -> Answered {
+        let Some(at) = self.position(connection) else { return Answered::Gone };
         self.secret = answer.secret;
+        if self.seats[at].given(self.last) > Some(answer.tip) {
+            self.refused(connection);
+            return Answered::Overtaken;
+        }
         let seat = &mut self.seats[at];
         seat.cutoff = answer.tip;
         seat.sink.push(answer.joined);
@@ -220,7 +237,7 @@ impl<S: Sink> Feed<S> {
                 // What came in between went by before anybody here was sure to hear it.
                 seat.sink.rejoin(answer.tip);
                 seat.stage = Stage::joining(Origin::Hole);
-                return true;
+                return Answered::Sent;
             }
             for frame in early.into_iter().filter(|frame| frame.is_after(answer.tip)) {
                 seat.sink.push(frame.text);
@@ -229,7 +246,7 @@ impl<S: Sink> Feed<S> {
                 seat.stage = Stage::Live;
             }
         }
-        true
+        Answered::Sent
     }
 
     /// A join was refused. Returns whether the connection is still in the room, as one that was
@@ -244,7 +261,7 @@ impl<S: Sink> Feed<S> {
                 self.seats.swap_remove(at);
                 false
             }
-            Stage::Joining { from: Origin::Inside, early, .. } => {
+            Stage::Joining { from: Origin::Inside(_), early, .. } => {
                 early.into_iter().for_each(|frame| seat.sink.push(frame.text));
                 true
             }
@@ -441,7 +458,7 @@ impl<S: Sink> Feed<S> {
         }
         self.events = fence.events;
         for seat in &mut self.seats {
-            if seat.pass(&fence) {
+            if seat.pass(&fence, self.last) {
                 self.members = Members::Unknown;
             }
         }
@@ -543,8 +560,19 @@ impl<S: Sink> Seat<S> {
         true
     }
 
-    /// A fence passes. Returns whether the connection may have missed events.
-    fn pass(&mut self, fence: &Fence) -> bool {
+    /// The last message that it was given, where it was in the room while it joined. `last` is the
+    /// last that went out.
+    fn given(&self, last: Option<MessageId>) -> Option<MessageId> {
+        match self.stage {
+            Stage::Joining { from: Origin::Inside(given), .. } => given,
+            Stage::Joining { from: Origin::InsideWithHole(given), .. } => Some(given),
+            Stage::Joining { .. } => None,
+            Stage::Answered { .. } | Stage::Live => last,
+        }
+    }
+
+    /// A fence passes; `last` is the last message that went out. Returns whether the connection may have missed events.
+    fn pass(&mut self, fence: &Fence, last: Option<MessageId>) -> bool {
         match (&mut self.stage, &fence.tag) {
             (Stage::Joining { fenced, .. }, Tag::Join(tag)) if *tag == self.tag => *fenced = true,
             (Stage::Answered { tag: own, .. }, Tag::Join(tag)) if tag == own => {
@@ -554,7 +582,7 @@ impl<S: Sink> Seat<S> {
             (stage, Tag::Join(tag)) if *tag == self.tag => {
                 let may_have_missed = matches!(stage, Stage::Answered { .. });
                 self.stage = Stage::Joining {
-                    from: Origin::Inside,
+                    from: Origin::Inside(last),
                     fenced: true,
                     heard_from: None,
                     early: Vec::new(),

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     app::App,
     error::{Code, Error},
-    fanout::{Fanout, LocalRoom, Occupant, Seat, jittered},
+    fanout::{Fanout, LocalRoom, Occupant, Seat, feed::Answered, jittered},
     limits::Limit,
     message::Message,
     names::{MessageId, RoomId},
@@ -212,7 +212,10 @@ impl Client {
         };
         seat.is_answered = true;
         match answer {
-            Ok((local, snapshot)) => self.entered(local, who, snapshot),
+            Ok((local, snapshot)) => match self.entered(local, who, snapshot)? {
+                Answered::Overtaken => Box::pin(self.enter(room, identity, since)).await,
+                Answered::Sent | Answered::Gone => Ok(()),
+            },
             Err(error) => {
                 self.not_entered(room, identity, &error);
                 Err(error)
@@ -225,7 +228,7 @@ impl Client {
         local: Arc<LocalRoom>,
         who: Arc<Occupant>,
         snapshot: Snapshot,
-    ) -> Result<(), Error> {
+    ) -> Result<Answered, Error> {
         who.joined_at_ms.store(snapshot.joined_at_ms, Ordering::Relaxed);
         let joined = self.joined_frame(&local.id, &who, &snapshot)?;
         *self.unanswered.lock() = None;
@@ -234,8 +237,7 @@ impl Client {
         rooms.push(Joined { local: local.clone(), who });
         drop(rooms);
         self.app.metrics.joins.inc();
-        local.answered(&self.handle, joined, snapshot);
-        Ok(())
+        Ok(local.answered(&self.handle, joined, snapshot))
     }
 
     fn not_entered(&self, room: &RoomId, identity: &Identity, error: &Error) {

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use bytes::Bytes;
 use linkroom::{
     fanout::{
-        feed::{Answer, Feed, Sink},
+        feed::{Answer, Answered, Feed, Sink},
         frame::{Fence, Frame, Kind, Tag},
     },
     names::MessageId,
@@ -61,7 +61,7 @@ fn a_join_that_is_never_answered() {
         let _ = feed.frame(event());
     }
     assert!(counter.overflows.get() > 0, "the connection is cut off");
-    feed.answered("c", answer());
+    assert_eq!(feed.answered("c", answer()), Answered::Sent);
     assert!(counter.frames.get() <= 1 + MOST);
 }
 
@@ -71,7 +71,7 @@ fn a_stream_that_is_never_read() {
     let mut feed = Feed::default();
     feed.enter(&counter, "c.1".into());
     let _ = feed.fence(fence(Tag::Join("c.1".into()), 1, 0));
-    feed.answered("c", answer());
+    assert_eq!(feed.answered("c", answer()), Answered::Sent);
     let reading = feed.fence(fence(Tag::Heartbeat(1), 2, 0)).catch_up.unwrap();
     for _ in 0..MANY {
         let _ = feed.frame(event());

@@ -53,7 +53,9 @@ impl Client {
             return Err("`joined` skips a message in silence");
         }
         self.joined = true;
-        // Where it was in the room before, it may have more than the snapshot.
+        if skips(history, joined.to, self.has) {
+            return Err("`joined` is behind what was heard");
+        }
         self.has = self.has.max(joined.to);
         (self.events, self.members) = (joined.events, joined.members);
         self.settle_debt();

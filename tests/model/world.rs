@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use linkroom::{
-    fanout::feed::{Answer, Feed, Sink, Todo},
+    fanout::feed::{Answer, Answered, Feed, Sink, Todo},
     names::MessageId,
 };
 use parking_lot::Mutex;
@@ -406,7 +406,7 @@ impl World {
         let name = self.connections[i].name(i);
         let connection = &mut self.connections[i];
         match std::mem::replace(&mut connection.join, Join::Outside) {
-            Join::Answered(_, Some(snapshot)) => {
+            Join::Answered(asked, Some(snapshot)) => {
                 (connection.join, connection.occupied) = (Join::Inside, true);
                 let answer = Answer {
                     joined: Word::Joined(snapshot.joined).to_text(),
@@ -414,7 +414,11 @@ impl World {
                     secret: SECRET.to_owned(),
                     heartbeat: self.node.heartbeat,
                 };
-                self.node.feed.answered(&name, answer);
+                if self.node.feed.answered(&name, answer) == Answered::Overtaken {
+                    let asked_with = self.connections[i].client.asked;
+                    self.enter(i, asked);
+                    self.connections[i].client.asked = asked_with;
+                }
             }
             Join::Answered(asked, None) => {
                 self.refused(i, &asked);
