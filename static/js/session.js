@@ -509,17 +509,26 @@ export class Session {
     this.#name = frame.me;
     this.#answered();
     const fresh = !this.#joined;
+    const before = this.#state;
     this.#take(store.receive(this.#state, frame));
     if (frame.more) this.#doubtOld(this.#state.pending);
     this.#joined = true;
     if (frame.heartbeat > 0) this.#heartbeat = frame.heartbeat * 1000;
     this.#ticker?.tick(this.#heartbeat);
     this.#socket.settled();
+    if (before.members.size > 0) this.#tellMissed(before.messages.at(-1)?.id ?? BEGINNING, frame);
     if (!fresh) return;
     this.#ping();
     this.#flush();
     this.#adoptSoon();
     this.#loadReads();
+  }
+
+  /** One word about what came while this page was not connected. @param {string} last @param {frames.Joined} frame */
+  #tellMissed(last, { me, messages }) {
+    const missed = messages.filter(({ id, from }) => from !== me && compareIds(id, last) > 0);
+    const latest = missed.at(-1);
+    if (latest) this.onMessage(latest);
   }
 
   /** @param {frames.Msg} frame */

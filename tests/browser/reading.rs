@@ -6,7 +6,7 @@ use crate::{
     page::{DESKTOP, Page},
     pretend::{hide, prepare, show},
     scene::{companion, enter, link_to},
-    support::{Room, Stage},
+    support::{Proxy, Room, Stage},
 };
 
 /// Somebody in the room, whose tab can be hidden.
@@ -109,6 +109,29 @@ async fn a_click_on_a_notification_brings_its_room_to_the_front_or_opens_it() {
     page.goto(&format!("{}/?elsewhere", stage.http().base())).await;
     let clicked = page.eval_in_worker(CLICK_NOTIFICATION).await;
     assert_eq!(clicked, json!(["open", link, 0]));
+}
+
+/// What came while the page was not connected is news too.
+#[tokio::test]
+async fn a_hidden_tab_that_was_cut_off_notifies_of_what_it_missed() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    prepare(&page).await;
+    page.grant("notifications", &format!("http://{}", proxy.addr())).await;
+    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    page.click("notify").await;
+    page.see_attribute("notify", "aria-pressed", "true").await;
+    page.eval("navigator.serviceWorker.ready.then(() => 0)").await;
+    page.eval(NOTE_NOTIFICATIONS).await;
+    hide(&page).await;
+    proxy.cut();
+    page.see_attribute("connection", "data-state", "offline").await;
+    ann.say(&room.id, "missed").await;
+    proxy.resume();
+    page.until_is("notified", &json!([["Ann", "missed"]])).await;
 }
 
 #[tokio::test]
