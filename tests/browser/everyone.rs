@@ -23,7 +23,7 @@ async fn check_with_axe(page: &Page, state: &str) {
     page.eval(&format!("if (!window.axe) {{ {axe} }} 0")).await;
     // What fades in has done so.
     let settle =
-        "Promise.all(document.getAnimations().map(({ finished }) => finished)).then(() => 0)";
+        "Promise.allSettled(document.getAnimations().map(({ finished }) => finished)).then(() => 0)";
     page.eval(settle).await;
     let found = "axe.run().then((found) => found.violations.map((v) => \
                  v.id + ': ' + v.nodes.map((node) => node.target.join(' ')).join(', ')))";

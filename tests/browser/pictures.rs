@@ -83,7 +83,7 @@ async fn room_of_five(
 async fn save(page: &Page, name: &str) {
     // What fades in has done so.
     page.eval(
-        "Promise.all(document.getAnimations().map(({ finished }) => finished)).then(() => 0)",
+        "Promise.allSettled(document.getAnimations().map(({ finished }) => finished)).then(() => 0)",
     )
     .await;
     fs::create_dir_all(FOLDER).unwrap();
