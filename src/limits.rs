@@ -272,6 +272,11 @@ impl FrameLimit {
         let now = self.0.clock().now();
         self.0.check().map_err(|refusal| wait(&refusal, now))
     }
+
+    /// Counts frames that were not sent, as far as there is room for them.
+    pub fn spend(&self, frames: usize) {
+        let _ = (0..frames).try_for_each(|_| self.0.check());
+    }
 }
 
 fn count(wanted: usize) -> NonZeroU32 {

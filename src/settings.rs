@@ -153,8 +153,8 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 50, value_parser = at_least_one)]
     pub rooms_per_connection: usize,
 
-    /// Frames that one connection may send each second; without it, five times
-    /// MESSAGES_PER_SECOND and at least 50
+    /// Frames that one connection may send each second, where 100 messages in the answer to a join
+    /// count as one; without it, five times MESSAGES_PER_SECOND and at least 50
     #[arg(long, env, value_parser = at_least_one)]
     pub frames_per_second: Option<usize>,
 

@@ -21,7 +21,7 @@ use crate::{
     app::App,
     error::{Code, Error},
     fanout::{Fanout, LocalRoom, Occupant, Seat, feed::Answered, jittered},
-    limits::Limit,
+    limits::{FrameLimit, Limit},
     message::Message,
     names::{MessageId, RoomId},
     problem::Problem,
@@ -31,6 +31,8 @@ use crate::{
 
 /// How long what is under way may take when the connection has ended.
 const END_PATIENCE: Duration = Duration::from_secs(3);
+/// So many messages in the answer to a join count as a frame more.
+const MESSAGES_A_FRAME: usize = 100;
 /// Between two attempts to join again while Redis is away, at most.
 const REJOIN_RETRY: Duration = Duration::from_millis(400);
 /// Between two looks whether what was said has come back.
@@ -49,6 +51,8 @@ pub struct Client {
     pub handle: Arc<Handle>,
     /// Whose guesses its wrong joins are.
     ip: IpAddr,
+    /// How many frames it may send.
+    pub frame_limit: FrameLimit,
     rooms: Mutex<Vec<Joined>>,
     /// The identity of a join that was not answered: a second try is the same guest.
     unanswered: Mutex<Option<(RoomId, Identity)>>,
@@ -81,8 +85,9 @@ pub struct Echo {
 impl Client {
     /// The client of a connection that was just opened.
     pub fn new(app: &App, handle: Arc<Handle>, ip: IpAddr) -> Arc<Self> {
+        let frame_limit = FrameLimit::new(app.settings.frames_per_second());
         let (rooms, unanswered) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { app: app.clone(), handle, ip, rooms, unanswered })
+        Arc::new(Self { app: app.clone(), handle, ip, frame_limit, rooms, unanswered })
     }
 
     /// Begins what a request asks for; what fails is answered.
@@ -230,6 +235,8 @@ impl Client {
         snapshot: Snapshot,
     ) -> Result<Answered, Error> {
         who.joined_at_ms.store(snapshot.joined_at_ms, Ordering::Relaxed);
+        // What costs Redis much is asked for less often.
+        self.frame_limit.spend(snapshot.messages.len() / MESSAGES_A_FRAME);
         let joined = self.joined_frame(&local.id, &who, &snapshot)?;
         *self.unanswered.lock() = None;
         let mut rooms = self.rooms.lock();

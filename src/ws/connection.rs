@@ -16,13 +16,7 @@ use super::{
     handle::{Handle, Limits},
     protocol::{BadFrame, ClientFrame, ServerFrame},
 };
-use crate::{
-    app::App,
-    error::Error,
-    i18n::Language,
-    limits::{FrameLimit, Limit},
-    problem::Problem,
-};
+use crate::{app::App, error::Error, i18n::Language, limits::Limit, problem::Problem};
 
 /// Frames that may wait for their turn; with so many waiting, the socket is not read.
 const PENDING_MAX: usize = 64;
@@ -45,7 +39,6 @@ struct Reader {
     client: Arc<Client>,
     pending: VecDeque<Request>,
     bad_frames: usize,
-    frame_limit: FrameLimit,
     /// Set when the client closes: the code to close with in turn.
     closes: Option<Option<u16>>,
 }
@@ -71,7 +64,6 @@ impl Connection {
             client: Client::new(app, Arc::new(handle), ip),
             pending: VecDeque::new(),
             bad_frames: 0,
-            frame_limit: FrameLimit::new(settings.frames_per_second()),
             closes: None,
         };
         Self { socket, decoder: Decoder::new(settings.max_body_bytes), reader }
@@ -282,7 +274,7 @@ impl Reader {
     /// Counts one frame, whatever it is.
     fn check_limit(&self) -> Result<(), Error> {
         let count = |_: &Error| self.client.app.metrics.turned_away(Limit::Frames);
-        self.frame_limit.check().inspect_err(count)
+        self.client.frame_limit.check().inspect_err(count)
     }
 
     fn refuse(&mut self, bad: BadFrame) {

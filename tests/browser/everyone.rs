@@ -22,8 +22,7 @@ async fn check_with_axe(page: &Page, state: &str) {
     let axe = std::fs::read_to_string(AXE).expect("axe-core is missing; install it with: make web");
     page.eval(&format!("if (!window.axe) {{ {axe} }} 0")).await;
     // What fades in has done so.
-    let settle =
-        "Promise.allSettled(document.getAnimations().map(({ finished }) => finished)).then(() => 0)";
+    let settle = "Promise.allSettled(document.getAnimations().map(({ finished }) => finished)).then(() => 0)";
     page.eval(settle).await;
     let found = "axe.run().then((found) => found.violations.map((v) => \
                  v.id + ': ' + v.nodes.map((node) => node.target.join(' ')).join(', ')))";

@@ -157,6 +157,27 @@ async fn a_flooded_room_does_not_delay_another() {
     assert_eq!((taken, refused), (3000, 0));
 }
 
+/// Who asks for all of a long history over and over has to wait, and nobody else.
+#[tokio::test]
+async fn joins_that_bring_much_are_made_less_often() {
+    let stage = Stage::new(1, &[]).await;
+    let (loud, quiet) = (stage.room("loud").await, stage.room("quiet").await);
+    let stream = format!("room:{}:messages", loud.id);
+    for number in 1..=1000 {
+        let id = format!("{number}-0");
+        stage.redis.cmd(["XADD", &stream, &id, "from", "loud", "text", "hello"]);
+    }
+    let mut greedy = stage.member(0, &loud, &loud.token).await;
+    let again = json!({ "t": "join", "roomId": loud.id, "token": loud.token, "since": "0-1" });
+    let mut refused = false;
+    for _ in 0..49 {
+        refused = refused || greedy.try_join(again.clone()).await["code"] == "RATE_LIMITED";
+    }
+    assert!(refused, "49 frames are no flood, but 49,000 messages are");
+    let mut talking = stage.member(0, &quiet, &quiet.token).await;
+    talking.say(&quiet.id, "hello").await;
+}
+
 #[tokio::test]
 async fn a_crowd_that_joins_one_room_does_not_delay_another() {
     const CROWD: usize = 300;
