@@ -131,6 +131,7 @@ export class Session {
     this.#ticker = new Ticker(() => this.#beat());
     addEventListener('online', () => this.#comeBack(), { signal });
     addEventListener('offline', () => this.#socket.lose(), { signal });
+    addEventListener('pagehide', () => this.#withdraw(), { signal });
     this.#started = true;
     this.#socket.connect();
   }
@@ -167,6 +168,12 @@ export class Session {
   wake() {
     this.#comeBack();
     if (this.#socket.silence > this.#heartbeat / 2) this.#socket.probe(this.#pingFrame());
+  }
+
+  /** A browser may keep the page for the way back, and its connection with it: nobody is in the room there. */
+  #withdraw() {
+    this.#ping();
+    this.#socket.lose();
   }
 
   /** @param {store.Status} status */

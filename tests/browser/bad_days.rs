@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     page::{DESKTOP, PHONE, Page},
     pretend::{hide, prepare, show, skip},
-    scene::{companion, enter, link_to, make_room, room_of},
+    scene::{close, companion, enter, link_to, make_room, room_of},
     support::{Client, Proxy, Stage},
 };
 
@@ -268,7 +268,7 @@ async fn where_one_had_read_to_is_asked_for_until_it_is_known() {
     enter(&page, &link_to(&stage, &room), "Eve").await;
     ann.say(&room.id, "seen").await;
     ann.wait_for_kind("read").await;
-    page.goto("about:blank").await;
+    close(&stage, &page).await;
     ann.say(&room.id, "missed").await;
     page.run_first(
         "const ask = fetch; window.asked = 0; window.fetch = (path, ...rest) => \
@@ -278,6 +278,26 @@ async fn where_one_had_read_to_is_asked_for_until_it_is_known() {
     page.goto(&link_to(&stage, &room)).await;
     page.until("one('unread-line')?.nextElementSibling.innerText.includes('missed')").await;
     assert_eq!(page.eval("asked").await, 2);
+}
+
+/// Browsers keep a page for the way back. Whoever went on is not in the room meanwhile.
+#[tokio::test]
+async fn whoever_goes_on_is_gone_and_the_way_back_brings_what_came() {
+    let stage = Stage::new(1, &[("LEAVE_GRACE", "500ms")]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    ann.say(&room.id, "seen").await;
+    ann.wait_for_kind("read").await;
+    page.eval("window.kept = true").await;
+    close(&stage, &page).await;
+    ann.wait_for_kind("user_left").await;
+    ann.say(&room.id, "missed").await;
+    page.eval("history.back()").await;
+    page.see_attribute("connection", "data-state", "online").await;
+    page.until("one('unread-line')?.nextElementSibling.innerText.includes('missed')").await;
+    assert_eq!(page.eval("window.kept").await, true);
 }
 
 /// The phone sleeps: its page stands still and its connection dies in silence. Presence lapses, and

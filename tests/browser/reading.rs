@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, Page},
     pretend::{hide, prepare, show},
-    scene::{companion, enter, link_to},
+    scene::{close, companion, enter, link_to},
     support::{Proxy, Room, Stage},
 };
 
@@ -163,7 +163,7 @@ async fn a_line_stands_before_what_came_since_the_last_visit() {
     let page = reader(&stage, &room, "Eve").await;
     ann.say(&room.id, "seen").await;
     ann.wait_for_kind("read").await;
-    page.goto("about:blank").await;
+    close(&stage, &page).await;
     ann.say(&room.id, "missed").await;
     page.goto(&link_to(&stage, &room)).await;
     let behind = "one('unread-line')?.nextElementSibling.innerText.includes('missed')";

@@ -31,6 +31,20 @@ pub async fn companion(stage: &Stage, room: &Room, token: &str) -> Client {
     client
 }
 
+/// Closes the only page in the room. A tab has begun anew before the node sees the connection go, and
+/// until then the old page still reads.
+pub async fn close(stage: &Stage, page: &Page) {
+    let connections = async || {
+        let metrics = stage.http().file("/metrics").await.text().await.unwrap();
+        let count = metrics.lines().find_map(|line| line.strip_prefix("linkroom_connections "));
+        count.unwrap().parse::<u32>().unwrap()
+    };
+    let before = connections().await;
+    page.goto("about:blank").await;
+    page.wait("the connection is gone", async || (connections().await < before).then_some(()))
+        .await;
+}
+
 /// The room's id at the end of its link.
 pub fn room_of(link: &str) -> &str {
     let path = link.split(['#', '?']).next().unwrap();
