@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use governor::Jitter;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
@@ -31,7 +31,7 @@ use crate::{
         Redis,
         scripts::{RoomFacts, Scripts, Snapshot},
     },
-    settings::Settings,
+    settings::{Durability, Settings},
     ws::{handle::Handle, protocol::ServerFrame},
 };
 use feed::{Answer, Answered, Feed, Outcome, Sink, Todo};
@@ -46,6 +46,11 @@ const CATCH_UPS_AT_ONCE: usize = 32;
 const CATCH_UP_RETRY: Duration = Duration::from_millis(400);
 /// Connections that are written to without letting others have a turn.
 const WRITTEN_IN_PLACE: usize = 64;
+/// Scripts that the clients of one room have under way at once: more would only wait in Redis, and
+/// everybody else's behind them.
+const UNDER_WAY: usize = 32;
+/// The same where a script is under way until its message is kept, which nobody waits behind.
+const UNDER_WAY_KEPT: usize = 1024;
 /// Changes of the subscription that may wait to be sent together.
 const CHANGES: usize = 1024;
 
@@ -65,6 +70,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     frame_max: usize,
     patience: Duration,
+    under_way: usize,
     resync: Notify,
     catch_ups: Semaphore,
     tasks: TaskTracker,
@@ -91,6 +97,8 @@ pub struct LocalRoom {
     is_waiting: AtomicBool,
     /// Whether the list of members was asked for and has not been sent.
     asks_members: AtomicBool,
+    /// One for each script that may be under way for the room's clients.
+    turns: Semaphore,
     writer: Writer,
 }
 
@@ -209,6 +217,10 @@ impl Fanout {
             metrics,
             frame_max: settings.max_body_bytes,
             patience: settings.redis_timeout,
+            under_way: match settings.durability {
+                Durability::Memory => UNDER_WAY,
+                Durability::Local | Durability::Replicated => UNDER_WAY_KEPT,
+            },
             resync: Notify::new(),
             catch_ups: Semaphore::new(CATCH_UPS_AT_ONCE),
             tasks,
@@ -451,7 +463,9 @@ impl Fanout {
         let mut rooms = self.0.rooms.write();
         let local = rooms
             .entry(seat.room.clone())
-            .or_insert_with_key(|id| LocalRoom::new(id, self.0.heartbeats.clone()))
+            .or_insert_with_key(|id| {
+                LocalRoom::new(id, self.0.heartbeats.clone(), self.0.under_way)
+            })
             .clone();
         local.feed.lock().enter(seat, tag);
         self.0.metrics.rooms.set(i64::try_from(rooms.len()).unwrap_or(i64::MAX));
@@ -460,7 +474,7 @@ impl Fanout {
 }
 
 impl LocalRoom {
-    fn new(id: &RoomId, heartbeats: Arc<AtomicU64>) -> Arc<Self> {
+    fn new(id: &RoomId, heartbeats: Arc<AtomicU64>, under_way: usize) -> Arc<Self> {
         Arc::new(Self {
             id: id.clone(),
             feed: Mutex::default(),
@@ -471,6 +485,7 @@ impl LocalRoom {
             heartbeats,
             is_waiting: AtomicBool::new(false),
             asks_members: AtomicBool::new(false),
+            turns: Semaphore::new(under_way),
             writer: Writer::default(),
         })
     }
@@ -502,6 +517,13 @@ impl LocalRoom {
     /// Whether a connection was given this message.
     pub fn has_delivered(&self, connection: &str, id: MessageId) -> bool {
         self.feed.lock().has_delivered(connection, id)
+    }
+
+    /// To be held while a client's script for this room is under way, so that a crowd here waits in
+    /// its own room, and not in Redis in front of all others.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.turns.acquire().await.ok()
     }
 
     /// To be held while connections are reported, from before they are gathered.
@@ -554,4 +576,24 @@ pub fn jittered(longest: Duration) -> Duration {
 
 fn message_frame(message: &Message) -> Bytes {
     ServerFrame::Msg(message).encode()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_crowd_waits_for_its_turn_in_its_own_room() {
+        let room = || LocalRoom::new(&RoomId::random(), Arc::default(), 2);
+        let (loud, quiet) = (room(), room());
+        let first = loud.turn().now_or_never();
+        let second = loud.turn().now_or_never();
+        assert!(first.is_some() && second.is_some());
+        assert!(loud.turn().now_or_never().is_none());
+        assert!(quiet.turn().now_or_never().is_some());
+        drop(first);
+        assert!(loud.turn().now_or_never().is_some());
+    }
 }

@@ -209,8 +209,10 @@ impl Client {
         let entered = self.app.fanout.enter(room, self.handle.clone(), who.clone()).await;
         let answer = match entered {
             Ok((local, tag)) => {
+                let turn = local.turn().await;
                 let (id, status) = (self.handle.id(), self.handle.status());
                 let snapshot = self.app.rooms.join(room, identity, id, status, since, &tag).await;
+                drop(turn);
                 snapshot.map(|snapshot| (local, snapshot))
             }
             Err(error) => Err(error),
@@ -325,11 +327,10 @@ impl Client {
 
     /// Says something. Where Redis has forgotten the connection, it is reported first.
     async fn say(&self, joined: &Joined, text: &str, key: Option<&str>) -> Result<(), Error> {
-        let (room, user, id) = (&joined.local.id, &joined.who.user, self.handle.id());
-        let said = match self.app.rooms.say(room, user, id, text, key).await {
+        let said = match self.store(joined, text, key).await {
             Err(error) if matches!(error.code, Code::NotInRoom | Code::RoomNotFound) => {
                 self.app.heartbeat.report(&joined.local, &self.seat(joined), false).await?;
-                self.app.rooms.say(room, user, id, text, key).await
+                self.store(joined, text, key).await
             }
             said => said,
         };
@@ -343,10 +344,22 @@ impl Client {
         *joined.who.said.lock() = Some(said_id);
         if let Published::Repeat { id, text } = said {
             let key = key.map(str::to_owned);
-            let message = Message::new(room, id, user.to_string(), text, key);
+            let (room, user) = (&joined.local.id, joined.who.user.to_string());
+            let message = Message::new(room, id, user, text, key);
             joined.local.answer_repeat(&self.handle, &message);
         }
         Ok(())
+    }
+
+    async fn store(
+        &self,
+        joined: &Joined,
+        text: &str,
+        key: Option<&str>,
+    ) -> Result<Published, Error> {
+        let _turn = joined.local.turn().await;
+        let (room, user) = (&joined.local.id, &joined.who.user);
+        self.app.rooms.say(room, user, self.handle.id(), text, key).await
     }
 
     /// Waits until what the connection said has come back to it.
