@@ -12,6 +12,7 @@ use linkroom::{
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
+    runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
 };
 use tracing::{info, warn};
@@ -50,8 +51,20 @@ fn refuse(line: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-#[tokio::main]
-async fn run(settings: Settings) -> anyhow::Result<()> {
+fn run(settings: Settings) -> anyhow::Result<()> {
+    runtime(settings.worker_threads())?.block_on(serve(settings))
+}
+
+/// One thread needs no queues between threads, and serves tasks in the order in which they woke.
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    let mut builder = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.worker_threads(threads).enable_all().build()
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
     telemetry::init(&settings)?;
     if let Err(error) = files::allow_many() {
         warn!(%error, "no more files may be open than before");

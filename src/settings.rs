@@ -53,6 +53,11 @@ pub struct Settings {
     #[arg(long, env, default_value = "127.0.0.1:8080")]
     pub listen_addr: SocketAddr,
 
+    /// Threads that serve everybody; without it, one less than there are cores: one is for Redis and
+    /// the kernel
+    #[arg(long, env, value_parser = threads)]
+    pub worker_threads: Option<usize>,
+
     /// What links to rooms begin with; without it, the address that the request came to
     #[arg(long, env, value_parser = public_url)]
     pub public_url: Option<String>,
@@ -247,6 +252,12 @@ impl Settings {
         self.heartbeat_interval.unwrap_or(self.presence_ttl / 3)
     }
 
+    /// Threads that serve everybody.
+    pub fn worker_threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.worker_threads.unwrap_or(cores.saturating_sub(1).max(1))
+    }
+
     /// Frames that one connection may send each second.
     pub fn frames_per_second(&self) -> usize {
         const FRAMES_PER_MESSAGE: usize = 5;
@@ -315,11 +326,19 @@ fn header_bytes(raw: &str) -> Result<usize, String> {
     from(8192, raw)
 }
 
+/// As many as there are cores anywhere.
+fn threads(raw: &str) -> Result<usize, String> {
+    between(1, 1024, raw)
+}
+
 /// A whole number that is not too small, and not so large that Redis cannot count it.
 fn from(least: usize, raw: &str) -> Result<usize, String> {
-    const MOST: usize = 1_000_000_000;
-    let number = raw.trim().parse().ok().filter(|number| (least..=MOST).contains(number));
-    number.ok_or_else(|| format!("write a whole number from {least} to {MOST}"))
+    between(least, 1_000_000_000, raw)
+}
+
+fn between(least: usize, most: usize, raw: &str) -> Result<usize, String> {
+    let number = raw.trim().parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("write a whole number from {least} to {most}"))
 }
 
 /// A network, or one address.
@@ -393,6 +412,8 @@ mod tests {
             "--log-format=xml",
             "--trusted-proxies=10.0.0.0/33",
             "--max-header-bytes=100",
+            "--worker-threads=0",
+            "--worker-threads=1025",
             "--no-such-option",
         ];
         for argument in bad {

@@ -41,6 +41,7 @@ fn help_lists_every_setting_with_its_default() {
     let settings = [
         ("REDIS_URL", ""),
         ("LISTEN_ADDR", "127.0.0.1:8080"),
+        ("WORKER_THREADS", ""),
         ("PUBLIC_URL", ""),
         ("ALLOWED_ORIGINS", ""),
         ("PRESENCE_TTL", "30s"),
@@ -88,6 +89,7 @@ fn a_bad_value_stops_the_start_with_one_clear_line() {
         ("PRESENCE_TTL", "0"),
         ("LISTEN_ADDR", "nowhere"),
         ("LISTEN_ADDR", "127.0.0.1:99999"),
+        ("WORKER_THREADS", "0"),
         ("HISTORY_MAX", "many"),
         ("HISTORY_MAX", "-1"),
         ("MESSAGES_PER_SECOND", "0"),

@@ -117,6 +117,17 @@ async fn a_message_is_timed_on_every_node_that_delivers_it() {
 }
 
 #[tokio::test]
+async fn as_many_threads_work_as_are_wanted() {
+    let threads = "linkroom_worker_threads";
+    let stage = Stage::new(1, &[("WORKER_THREADS", "3")]).await;
+    assert_eq!(Reading::of(&stage.nodes[0]).await.value(threads), 3.0);
+    let stage = Stage::new(1, &[]).await;
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let one_is_left = (cores - 1).max(1) as f64;
+    assert_eq!(Reading::of(&stage.nodes[0]).await.value(threads), one_is_left);
+}
+
+#[tokio::test]
 async fn what_happens_is_counted() {
     let stage = Stage::new(1, &[]).await;
     let node = &stage.nodes[0];
