@@ -120,6 +120,30 @@ async fn a_frozen_redis_is_noticed_as_quickly_as_a_dead_one() {
     assert_eq!(bob.comings_and_goings(), []);
 }
 
+/// Messages of one room take turns, and none of them waits for others to fail first.
+#[tokio::test]
+async fn a_crowd_is_told_that_redis_is_frozen_as_soon_as_one() {
+    const CROWD: usize = 160;
+    let stage = Stage::new(1, &[("REDIS_TIMEOUT", "2s")]).await;
+    let room = stage.room("alice").await;
+    let names = (0..CROWD).map(|number| format!("guest {number}"));
+    let joins = names.map(|name| async { stage.member(0, &room, &{ name }).await });
+    let mut crowd = futures_util::future::join_all(joins).await;
+    stage.redis.freeze();
+    let asked = Instant::now();
+    for client in &crowd {
+        client.send(json!({ "t": "msg", "roomId": room.id, "text": "lost?" })).await;
+    }
+    for client in &mut crowd {
+        assert_eq!(client.wait_for_kind("error").await["code"], "SERVICE_UNAVAILABLE");
+    }
+    assert!(asked.elapsed() < Duration::from_secs(5), "took {:?}", asked.elapsed());
+    stage.redis.thaw();
+    let ready = async || (stage.http().get("/readyz").await.status == 200).then_some(());
+    eventually(DEADLINE, "ready", ready).await;
+    crowd[0].say(&room.id, "found").await;
+}
+
 #[tokio::test]
 async fn a_redis_that_came_back_empty_is_filled_from_the_connections() {
     let mut stage = Stage::new(2, &[]).await;
