@@ -290,6 +290,8 @@ async fn whoever_goes_on_is_gone_and_the_way_back_brings_what_came() {
     enter(&page, &link_to(&stage, &room), "Eve").await;
     ann.say(&room.id, "seen").await;
     ann.wait_for_kind("read").await;
+    // A page that a service worker takes over while it is kept is not kept.
+    page.until("navigator.serviceWorker.controller").await;
     page.eval("window.kept = true").await;
     close(&stage, &page).await;
     ann.wait_for_kind("user_left").await;
