@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     page::{DESKTOP, PHONE, Page},
     pretend::{hide, prepare, show, skip},
-    scene::{close, companion, enter, link_to, make_room, room_of},
+    scene::{close, companion, enter, inside, link_to, make_room, room_of, see_unread_from},
     support::{Client, Proxy, Stage},
 };
 
@@ -75,8 +75,7 @@ async fn what_was_said_since_the_room_was_empty_is_all_there_after_an_absence() 
 async fn offline_is_said_in_words() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = inside(&stage, &room, "Eve").await;
     page.see_attribute("connection", "data-state", "online").await;
     page.set_network(true, 0, 0).await;
     page.until("one('connection').dataset.state !== 'online'").await;
@@ -127,8 +126,7 @@ async fn a_browser_that_forbids_storage_is_enough_to_talk() {
 async fn a_message_that_redis_does_not_take_fails_and_is_sent_later() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = inside(&stage, &room, "Eve").await;
     stage.redis.freeze();
     page.say("patience").await;
     page.until("['sending', 'failed'].includes(one('message')?.dataset.state)").await;
@@ -160,8 +158,7 @@ async fn what_is_said_shows_at_once_however_slow_the_network_is() {
 async fn a_message_that_failed_can_be_dropped_or_tried_again_at_once() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = inside(&stage, &room, "Eve").await;
     stage.redis.freeze();
     for text in ["drop me", "keep me"] {
         page.say(text).await;
@@ -213,8 +210,7 @@ async fn while_there_is_no_connection_the_next_try_is_counted_down_and_can_be_no
 async fn whoever_turns_out_not_to_be_in_the_room_joins_again() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = inside(&stage, &room, "Eve").await;
     page.wait("the join", async || (sent(&page, "join") == 1).then_some(())).await;
     let channel = format!("chan:{}", room.id);
     stage.redis.cmd(["PUBLISH", &channel, r#"{"t":"error","code":"NOT_IN_ROOM"}"#]);
@@ -264,8 +260,7 @@ async fn where_one_had_read_to_is_asked_for_until_it_is_known() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     let mut ann = companion(&stage, &room, &room.token).await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = inside(&stage, &room, "Eve").await;
     ann.say(&room.id, "seen").await;
     ann.wait_for_kind("read").await;
     close(&stage, &page).await;
@@ -276,7 +271,7 @@ async fn where_one_had_read_to_is_asked_for_until_it_is_known() {
     )
     .await;
     page.goto(&link_to(&stage, &room)).await;
-    page.until("one('unread-line')?.nextElementSibling.innerText.includes('missed')").await;
+    see_unread_from(&page, "missed").await;
     assert_eq!(page.eval("asked").await, 2);
 }
 
@@ -286,8 +281,7 @@ async fn whoever_goes_on_is_gone_and_the_way_back_brings_what_came() {
     let stage = Stage::new(1, &[("LEAVE_GRACE", "500ms")]).await;
     let room = stage.room("Ann").await;
     let mut ann = companion(&stage, &room, &room.token).await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = inside(&stage, &room, "Eve").await;
     ann.say(&room.id, "seen").await;
     ann.wait_for_kind("read").await;
     // A page that a service worker takes over while it is kept is not kept.
@@ -298,7 +292,7 @@ async fn whoever_goes_on_is_gone_and_the_way_back_brings_what_came() {
     ann.say(&room.id, "missed").await;
     page.eval("history.back()").await;
     page.see_attribute("connection", "data-state", "online").await;
-    page.until("one('unread-line')?.nextElementSibling.innerText.includes('missed')").await;
+    see_unread_from(&page, "missed").await;
     assert_eq!(page.eval("window.kept").await, true);
 }
 

@@ -5,8 +5,8 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
     pretend::{hide, prepare, show},
-    scene::{companion, enter, link_to, redis_now, write_history},
-    support::Stage,
+    scene::{companion, enter, inside, link_to, redis_now, write_history},
+    support::{Client, Room, Stage},
 };
 
 const AXE: &str =
@@ -30,6 +30,17 @@ async fn check_with_axe(page: &Page, state: &str) {
         page.set_colours(dark).await;
         assert_eq!(page.eval(found).await, json!([]), "{state}, dark: {dark}");
     }
+}
+
+/// Eve, who reads on in a room with this many messages of Ann, and Ann.
+async fn in_a_long_room(stage: &Stage, room: &Room, messages: u64) -> (Client, Page) {
+    write_history(stage, room, "Ann", messages, 60_000);
+    let mut ann = companion(stage, room, &room.token).await;
+    let page = inside(stage, room, "Eve").await;
+    page.until("all('message').length >= 50").await;
+    // From now on it minds where the person scrolls to.
+    ann.wait_for_kind("read").await;
+    (ann, page)
 }
 
 /// An expression: whether the element, or something in it, has the focus.
@@ -196,13 +207,7 @@ async fn dialogs_and_sheets_give_the_focus_back_and_pages_take_it() {
 async fn what_disappears_leaves_the_focus_in_the_log_and_a_failure_is_said() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    write_history(&stage, &room, "Ann", 60, 60_000);
-    let mut ann = companion(&stage, &room, &room.token).await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
-    page.until("all('message').length >= 50").await;
-    // From now on it minds where the person scrolls to.
-    ann.wait_for_kind("read").await;
+    let (mut ann, page) = in_a_long_room(&stage, &room, 60).await;
     tab_to(&page, "log").await;
     page.eval("one('log').scrollTop = 0").await;
     page.see_attribute("older", "data-state", "end").await;
@@ -283,8 +288,7 @@ async fn text_from_right_to_left_keeps_to_its_own_place() {
     let mut dana = companion(&stage, &room, "דנה (1)").await;
     ann.say(&room.id, "plain").await;
     dana.say(&room.id, "שלום, world (2).").await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = inside(&stage, &room, "Eve").await;
     page.until("all('message').length === 2").await;
     let directions = "all('message-text').map((text) => getComputedStyle(text).direction)";
     assert_eq!(page.eval(directions).await, json!(["ltr", "rtl"]));
@@ -353,8 +357,7 @@ async fn five_thousand_messages_scroll_and_a_new_one_arrives() {
     let start = (redis_now(&stage) - 5_100_000).to_string();
     stage.redis.cmd(["EVAL", write, "1", &format!("room:{}:messages", room.id), &start]);
     let mut ann = companion(&stage, &room, &room.token).await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = inside(&stage, &room, "Eve").await;
     page.until("all('message').length === 5000").await;
     let last = "all('message-text').at(-1)";
     page.until(&format!("{last}.getBoundingClientRect().bottom < innerHeight")).await;
@@ -375,13 +378,7 @@ async fn five_thousand_messages_scroll_and_a_new_one_arrives() {
 async fn reading_upwards_loads_older_messages_and_is_not_disturbed() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    write_history(&stage, &room, "Ann", 150, 60_000);
-    let mut ann = companion(&stage, &room, &room.token).await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
-    page.until("all('message').length >= 50").await;
-    // From now on it minds where the person scrolls to.
-    ann.wait_for_kind("read").await;
+    let (mut ann, page) = in_a_long_room(&stage, &room, 150).await;
     // The message that is read, and where it stands; the server takes its time for those above it.
     stage.redis.freeze();
     let read = "window.read ??= all('message')[2]; read.getBoundingClientRect().top";
@@ -429,8 +426,7 @@ async fn stands_still(page: &Page, read: &str, before: f64) {
 async fn nothing_comes_from_another_host() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = inside(&stage, &room, "Eve").await;
     let urls = "performance.getEntriesByType('resource').map((entry) => entry.name)";
     let foreign = format!("{urls}.filter((name) => !name.startsWith(location.origin))");
     assert_eq!(page.eval(&foreign).await, json!([]));

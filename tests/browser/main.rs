@@ -26,6 +26,7 @@ mod support {
     mod client;
     mod env;
     mod http;
+    mod metrics;
     mod node;
     mod process;
     mod proxy;
@@ -38,6 +39,7 @@ mod support {
     pub use client::Client;
     pub use env::TestEnv;
     pub use http::Http;
+    pub use metrics::Reading;
     pub use node::Node;
     pub use process::require;
     pub use proxy::Proxy;

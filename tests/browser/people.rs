@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, Page},
     pretend::{hide, prepare, show, skip},
-    scene::{companion, enter, link_to},
+    scene::{companion, enter, inside, link_to},
     support::Stage,
 };
 
@@ -13,8 +13,7 @@ use crate::{
 async fn a_hidden_tab_is_away_and_comes_back() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let watcher = Page::open(&stage.env, DESKTOP).await;
-    enter(&watcher, &link_to(&stage, &room), "Watcher").await;
+    let watcher = inside(&stage, &room, "Watcher").await;
     let page = Page::open(&stage.env, DESKTOP).await;
     prepare(&page).await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
@@ -29,8 +28,7 @@ async fn a_hidden_tab_is_away_and_comes_back() {
 async fn who_does_nothing_for_two_minutes_is_away_until_a_sign_of_life() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let watcher = Page::open(&stage.env, DESKTOP).await;
-    enter(&watcher, &link_to(&stage, &room), "Watcher").await;
+    let watcher = inside(&stage, &room, "Watcher").await;
     let page = Page::open(&stage.env, DESKTOP).await;
     prepare(&page).await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
@@ -50,11 +48,9 @@ async fn who_leaves_is_gone_and_can_come_back() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     let mut ann = companion(&stage, &room, &room.token).await;
-    let watcher = Page::open(&stage.env, DESKTOP).await;
-    enter(&watcher, &link_to(&stage, &room), "Watcher").await;
+    let watcher = inside(&stage, &room, "Watcher").await;
     ann.wait_for_kind("user_joined").await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = inside(&stage, &room, "Eve").await;
     ann.wait_for_kind("user_joined").await;
     page.click("leave").await;
     page.see("left").await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, Page},
     pretend::{hide, prepare, show},
-    scene::{close, companion, enter, link_to},
+    scene::{close, companion, enter, link_to, see_unread_from},
     support::{Proxy, Room, Stage},
 };
 
@@ -166,8 +166,7 @@ async fn a_line_stands_before_what_came_since_the_last_visit() {
     close(&stage, &page).await;
     ann.say(&room.id, "missed").await;
     page.goto(&link_to(&stage, &room)).await;
-    let behind = "one('unread-line')?.nextElementSibling.innerText.includes('missed')";
-    page.until(behind).await;
+    see_unread_from(&page, "missed").await;
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    page::Page,
-    support::{Client, Room, Stage},
+    page::{DESKTOP, Page},
+    support::{Client, Reading, Room, Stage},
 };
 
 /// Makes a room on the first page and returns its link.
@@ -24,6 +24,19 @@ pub async fn enter(page: &Page, link: &str, name: &str) {
     page.see_attribute("room", "data-me", name).await;
 }
 
+/// Somebody at a desk, in the room.
+pub async fn inside(stage: &Stage, room: &Room, name: &str) -> Page {
+    let page = Page::open(&stage.env, DESKTOP).await;
+    enter(&page, &link_to(stage, room), name).await;
+    page
+}
+
+/// Waits until the unread line stands before what has this text.
+pub async fn see_unread_from(page: &Page, text: &str) {
+    let next = "one('unread-line')?.nextElementSibling.innerText";
+    page.until(&format!("{next}.includes('{text}')")).await;
+}
+
 /// Somebody without a browser who stays, however long a browser takes to start.
 pub async fn companion(stage: &Stage, room: &Room, token: &str) -> Client {
     let mut client = stage.member(0, room, token).await;
@@ -34,11 +47,7 @@ pub async fn companion(stage: &Stage, room: &Room, token: &str) -> Client {
 /// Closes the only page in the room. A tab has begun anew before the node sees the connection go, and
 /// until then the old page still reads.
 pub async fn close(stage: &Stage, page: &Page) {
-    let connections = async || {
-        let metrics = stage.http().file("/metrics").await.text().await.unwrap();
-        let count = metrics.lines().find_map(|line| line.strip_prefix("linkroom_connections "));
-        count.unwrap().parse::<u32>().unwrap()
-    };
+    let connections = async || Reading::of(&stage.nodes[0]).await.value("linkroom_connections");
     let before = connections().await;
     page.goto("about:blank").await;
     page.wait("the connection is gone", async || (connections().await < before).then_some(()))

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, Look, Page},
     pretend::{hide, prepare, show, skip},
-    scene::{companion, enter, link_to, make_room, redis_now, room_of, write_message},
+    scene::{companion, enter, inside, link_to, make_room, redis_now, room_of, write_message},
     support::Stage,
 };
 
@@ -62,8 +62,7 @@ async fn messages_stand_together_by_author_and_day() {
     for (ago, from, text) in said {
         write_message(&stage, &room, &format!("{}-1", now - ago), from, text);
     }
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = inside(&stage, &room, "Eve").await;
     page.say("today").await;
 
     page.until_is("all('day').length", &json!(3)).await;
@@ -113,8 +112,7 @@ async fn links_can_be_clicked_and_nothing_else_can() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     let mut ann = companion(&stage, &room, &room.token).await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = inside(&stage, &room, "Eve").await;
     ann.say(&room.id, "see https://example.org/a?b=1#c, and http://example.org/(d).").await;
     ann.say(&room.id, "javascript:alert(1) data:text/html,x <img src=x onerror=alert(1)>").await;
 
@@ -136,8 +134,7 @@ async fn links_can_be_clicked_and_nothing_else_can() {
 async fn a_message_may_have_several_lines() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = inside(&stage, &room, "Eve").await;
     page.click("composer").await;
     page.type_text("first").await;
     page.press_shift("Enter").await;

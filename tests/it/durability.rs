@@ -6,11 +6,10 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, DEADLINE, Node, PROGRAM, Proxy, RedisServer, Room, Stage, TestEnv, eventually,
+    Client, DEADLINE, Node, PROGRAM, Proxy, Reading, RedisServer, Room, Stage, TestEnv, eventually,
     free_addr,
 };
 
@@ -120,9 +119,8 @@ async fn what_no_replica_has_is_not_told_by_a_catch_up_either() {
     alice.expect_error("SERVICE_UNAVAILABLE").await;
     // Some heartbeats later the node knows, as its metrics say.
     eventually(DEADLINE, "a catch-up", async || {
-        let request = stage.nodes[1].http().request(Method::GET, "/metrics");
-        let metrics = request.send().await.unwrap().text().await.unwrap();
-        (!metrics.contains("linkroom_catchups_total 0\n")).then_some(())
+        let reading = Reading::of(&stage.nodes[1]).await;
+        (reading.value("linkroom_catchups_total") > 0.0).then_some(())
     })
     .await;
     assert!(bob.until_pong().await.iter().all(|frame| frame["t"] != "msg"));
@@ -228,9 +226,8 @@ async fn rooms_that_catch_up_wait_for_the_replica_together() {
     }
     stage.redis.cmd(["CONFIG", "RESETSTAT"]);
     eventually(DEADLINE, "every room catches up", async || {
-        let metrics = stage.nodes[1].http().file("/metrics").await.text().await.unwrap();
-        let count = metrics.lines().find_map(|l| l.strip_prefix("linkroom_catchups_total "));
-        (count?.parse::<usize>().ok()? >= ROOMS).then_some(())
+        let reading = Reading::of(&stage.nodes[1]).await;
+        (reading.value("linkroom_catchups_total") >= ROOMS as f64).then_some(())
     })
     .await;
     replica.thaw();

@@ -4,6 +4,7 @@
 mod client;
 mod env;
 mod http;
+mod metrics;
 mod node;
 mod process;
 mod proxy;
@@ -16,6 +17,7 @@ mod time;
 pub use client::Client;
 pub use env::TestEnv;
 pub use http::{Answer, Http, fields_of};
+pub use metrics::Reading;
 pub use node::{Node, PROGRAM};
 pub use process::guarded;
 pub use proxy::Proxy;

@@ -17,8 +17,8 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::{
     bench::{bench, report},
     flood::{self, Flood},
-    metrics::{Reading, expect_value},
-    support::{Answer, Client, DEADLINE, Room, Stage, eventually, within},
+    metrics::expect_value,
+    support::{Answer, Client, DEADLINE, Reading, Room, Stage, eventually, within},
 };
 
 fn turned_away(limit: &str) -> String {

@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use crate::{
     balancer::Balancer,
-    metrics::Reading,
-    support::{DEADLINE, Node, PROGRAM, Stage, eventually, guarded},
+    support::{DEADLINE, Node, PROGRAM, Reading, Stage, eventually, guarded},
 };
 
 /// Users, ten to a room, who talk a lot.

@@ -22,6 +22,7 @@ mod support {
     mod client;
     mod env;
     mod http;
+    mod metrics;
     mod node;
     mod process;
     mod proxy;
@@ -34,6 +35,7 @@ mod support {
     pub use client::Client;
     pub use env::TestEnv;
     pub use http::{Answer, Http};
+    pub use metrics::Reading;
     pub use node::{Node, PROGRAM};
     pub use process::guarded;
     pub use proxy::Proxy;

@@ -7,29 +7,13 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{DEADLINE, Node, Proxy, Stage, eventually};
+use crate::support::{DEADLINE, Node, Proxy, Reading, Stage, eventually};
 
-/// One reading of a node's metrics.
-pub struct Reading(String);
-
-impl Reading {
-    pub async fn of(node: &Node) -> Self {
-        Self(node.http().file("/metrics").await.text().await.unwrap())
-    }
-
-    /// The value of a series, written as in the text.
-    #[track_caller]
-    pub fn value(&self, series: &str) -> f64 {
-        let line = self.0.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {series} in\n{}", self.0)).parse().unwrap()
-    }
-
-    /// Every name that a query can use.
-    pub fn names(&self) -> BTreeSet<String> {
-        let samples = self.0.lines().filter(|line| !line.starts_with('#'));
-        let name = |line: &str| line.split(['{', ' ']).next().unwrap().to_owned();
-        samples.map(name).collect()
-    }
+/// Every name that a query of a reading can use.
+pub fn names(reading: &Reading) -> BTreeSet<String> {
+    let samples = reading.0.lines().filter(|line| !line.starts_with('#'));
+    let name = |line: &str| line.split(['{', ' ']).next().unwrap().to_owned();
+    samples.map(name).collect()
 }
 
 /// The series of a node at this value, waited for.
@@ -78,7 +62,7 @@ async fn every_metric_is_documented_and_real() {
         let suffix = ["_bucket", "_sum", "_count"].into_iter().find(|s| name.ends_with(s));
         suffix.and_then(|s| name.strip_suffix(s)).unwrap_or(&name).to_owned()
     };
-    let real: BTreeSet<_> = reading.names().into_iter().map(base).collect();
+    let real: BTreeSet<_> = names(&reading).into_iter().map(base).collect();
     assert_eq!(documented, real);
     let named: BTreeSet<_> = metrics_in(page).into_iter().map(base).collect();
     assert!(named.is_subset(&real), "{:?}", named.difference(&real));
@@ -94,7 +78,7 @@ async fn a_message_is_timed_on_every_node_that_delivers_it() {
     for node in &stage.nodes {
         eventually(DEADLINE, "a reading of the clock", async || {
             let count = "linkroom_redis_command_seconds_count{script=\"time\"}";
-            (Reading::of(node).await.names().contains("linkroom_redis_command_seconds_count")
+            (names(&Reading::of(node).await).contains("linkroom_redis_command_seconds_count")
                 && Reading::of(node).await.value(count) > 0.0)
                 .then_some(())
         })

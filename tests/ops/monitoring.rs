@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 use serde_json::Value;
 
 use crate::{
-    metrics::{metrics_in, seen_everything},
+    metrics::{metrics_in, names, seen_everything},
     support::TestEnv,
 };
 
@@ -39,7 +39,7 @@ fn values_of(key: &str) -> BTreeSet<String> {
 async fn dashboard_and_alerts_ask_for_what_there_is() {
     let (_stage, reading) = seen_everything().await;
     let asked = metrics_in(&(queries().join("\n") + RULES));
-    let real = reading.names();
+    let real = names(&reading);
     assert!(asked.is_subset(&real), "not in /metrics: {:?}", asked.difference(&real));
     let recorded = values_of("record");
     for text in [queries().join("\n").as_str(), RULES, PAGE] {
