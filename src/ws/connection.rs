@@ -126,19 +126,13 @@ impl Connection {
     /// Answers what the client has sent so far. What it sends from here on is not read, or one that
     /// goes on talking would never be done.
     async fn finish(&mut self, operation: &mut Option<Operation>) {
-        let mut is_more = true;
-        loop {
-            while is_more && self.reader.pending.len() < PENDING_MAX {
-                // How the connection ends is decided already.
-                is_more = self.read_once().is_ok_and(|length| length > 0);
-            }
-            if let Some(operation) = operation.take() {
-                operation.await;
-            }
-            *operation = self.reader.begin_next();
-            if operation.is_none() {
-                break;
-            }
+        // How the connection ends is decided already.
+        while self.reader.pending.len() < PENDING_MAX && self.read_once().is_ok_and(|n| n > 0) {}
+        if let Some(under_way) = operation.take() {
+            under_way.await;
+        }
+        while let Some(next) = self.reader.begin_next() {
+            next.await;
         }
         self.reader.client.said_is_delivered().await;
         self.reader.client.handle.flushed().await;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Client, Stage};
 
@@ -71,6 +72,32 @@ async fn what_was_sent_before_the_drain_is_answered() {
     assert_eq!(alice.message_ids(&room.id), stage.redis.stream_ids(&room.id));
     assert_eq!(alice.message_ids(&room.id).len(), 30);
     assert!(stage.nodes[0].exit_status().await.success());
+}
+
+/// A pong comes as soon as a ping is read: what was said before it was read as well.
+#[tokio::test]
+async fn what_was_read_from_one_that_goes_on_talking_is_answered() {
+    const AT_ONCE: usize = 10;
+    const BEFORE_THE_DRAIN: usize = 20;
+    let settings = [("MESSAGES_PER_SECOND", "100000"), ("FRAMES_PER_SECOND", "100000")];
+    let stage = Stage::new(1, &settings).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let message = Message::text(json!({ "t": "msg", "roomId": room.id, "text": "x" }).to_string());
+    let ping = Message::text(json!({ "t": "ping" }).to_string());
+    let sent = [vec![message; AT_ONCE], vec![ping]].concat();
+    let mut bursts = 0;
+    while alice.send_all(&sent).await.is_ok() {
+        bursts += 1;
+        if bursts == BEFORE_THE_DRAIN {
+            stage.nodes[0].signal(Signal::SIGTERM);
+        }
+    }
+    alice.expect_closed(1012).await;
+    let read = alice.seen.iter().filter(|frame| frame["t"] == "pong").count();
+    let answered = alice.message_ids(&room.id).len();
+    assert!(answered >= read * AT_ONCE, "{answered} of {} messages are answered", read * AT_ONCE);
+    assert_eq!(alice.message_ids(&room.id), stage.redis.stream_ids(&room.id));
 }
 
 #[tokio::test]
