@@ -247,38 +247,13 @@ impl Redis {
         reply
     }
 
-    /// Runs the script that stores a message. Where the operator wants messages kept, the script
-    /// leaves telling the room to us, and we wait before we do.
+    /// Runs a script of whose messages a room will be told, and waits until they are where the
+    /// operator wants them. One that stores a message leaves telling the room to us, and we wait
+    /// before we tell `channel`; what one reads may have been stored and not confirmed yet.
     ///
     /// # Errors
-    /// As [`Redis::evalsha`], and where the message was not kept in time.
-    pub async fn publish_message(
-        &self,
-        name: &'static str,
-        script: &Script,
-        keys: Vec<String>,
-        args: Vec<Value>,
-        channel: String,
-    ) -> FredResult<Vec<Value>> {
-        self.run_kept(name, script, keys, args, Some(channel)).await
-    }
-
-    /// Runs a script that reads messages of which the room will be told, and waits until they are
-    /// where the operator wants them: they may have been stored and not confirmed yet.
-    ///
-    /// # Errors
-    /// As [`Redis::evalsha`], and where what was read is not kept in time.
-    pub async fn read_kept(
-        &self,
-        name: &'static str,
-        script: &Script,
-        keys: Vec<String>,
-        args: Vec<Value>,
-    ) -> FredResult<Vec<Value>> {
-        self.run_kept(name, script, keys, args, None).await
-    }
-
-    async fn run_kept(
+    /// As [`Redis::evalsha`], and where the messages are not kept in time.
+    pub async fn evalsha_kept(
         &self,
         name: &'static str,
         script: &Script,

@@ -571,7 +571,8 @@ impl<S: Sink> Seat<S> {
         }
     }
 
-    /// A fence passes; `last` is the last message that went out. Returns whether the connection may have missed events.
+    /// A fence passes; `last` is the last message that went out. Returns whether the connection may
+    /// have missed events.
     fn pass(&mut self, fence: &Fence, last: Option<MessageId>) -> bool {
         match (&mut self.stage, &fence.tag) {
             (Stage::Joining { fenced, .. }, Tag::Join(tag)) if *tag == self.tag => *fenced = true,

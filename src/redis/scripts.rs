@@ -291,11 +291,8 @@ impl Scripts {
             minute_ms.to_string().into(),
             minute.into(),
         ];
-        let named = &self.0.publish;
-        let channel = keys.channel();
-        let answer =
-            self.0.redis.publish_message(named.name, &named.script, names, args, channel).await?;
-        let mut reply = Reply::new(answer)?;
+        let channel = Some(keys.channel());
+        let mut reply = self.run_kept(&self.0.publish, names, args, channel).await?;
         match reply.status.as_str() {
             "REPEAT" => Ok(Published::Repeat { id: reply.id()?, text: reply.text()? }),
             "RATE_LIMITED" => Err(Error::rate_limited(Duration::from_millis(reply.number()?))),
@@ -431,9 +428,7 @@ impl Scripts {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.messages()];
         let args = vec![after.to_string().into(), number(limit)];
-        let named = &self.0.catch_up;
-        let answer = self.0.redis.read_kept(named.name, &named.script, names, args).await?;
-        let mut reply = Reply::new(answer)?.ok()?;
+        let mut reply = self.run_kept(&self.0.catch_up, names, args, None).await?.ok()?;
         Ok(Missed { trimmed: reply.flag()?, messages: reply.messages(room)? })
     }
 
@@ -503,6 +498,17 @@ impl Scripts {
     ) -> Result<Reply, Error> {
         let reply: FredResult<Vec<Value>> =
             self.0.redis.evalsha(named.name, &named.script, keys, args).await;
+        Reply::new(reply?)
+    }
+
+    async fn run_kept(
+        &self,
+        named: &Named,
+        keys: Vec<String>,
+        args: Vec<Value>,
+        channel: Option<String>,
+    ) -> Result<Reply, Error> {
+        let reply = self.0.redis.evalsha_kept(named.name, &named.script, keys, args, channel).await;
         Reply::new(reply?)
     }
 }
