@@ -208,9 +208,15 @@ async fn nobody_in_the_queue_waits_longer_than_promised_for_a_frozen_redis() {
 
 #[tokio::test]
 async fn rooms_that_catch_up_wait_for_the_replica_together() {
-    const ROOMS: usize = 20;
+    const ROOMS: usize = 60;
     let (mut stage, replica) = replicated().await;
-    stage.add_node(&[("DURABILITY", "replicated"), ("HEARTBEAT_INTERVAL", "100ms")]).await;
+    let settings = [
+        ("DURABILITY", "replicated"),
+        ("HEARTBEAT_INTERVAL", "100ms"),
+        ("FRAMES_PER_SECOND", "1000"),
+        ("ROOMS_PER_CONNECTION", "60"),
+    ];
+    stage.add_node(&settings).await;
     let mut bob = stage.nodes[1].client().await;
     let mut rooms = Vec::new();
     for _ in 0..ROOMS {
