@@ -237,7 +237,7 @@ impl Redis {
         name: &'static str,
         script: &Script,
         keys: Vec<String>,
-        args: Vec<Value>,
+        args: Value,
     ) -> FredResult<Vec<Value>> {
         self.refuse_while_down()?;
         let begun = Instant::now();
@@ -258,7 +258,7 @@ impl Redis {
         name: &'static str,
         script: &Script,
         keys: Vec<String>,
-        args: Vec<Value>,
+        args: Value,
         channel: Option<String>,
     ) -> FredResult<Vec<Value>> {
         let Some(keeper) = &self.0.keeper else {

@@ -42,7 +42,7 @@ const KEPT_CHANNEL: &str = "linkroom:kept";
 struct Job {
     script: Script,
     keys: Vec<String>,
-    args: Vec<Value>,
+    args: Value,
     /// Where to tell of the message that it stored; none for one that only reads.
     channel: Option<String>,
     until: Instant,
@@ -76,7 +76,7 @@ impl Durable {
         &self,
         script: &Script,
         keys: Vec<String>,
-        args: Vec<Value>,
+        args: Value,
         channel: Option<String>,
     ) -> FredResult<Vec<Value>> {
         let (reply, answer) = oneshot::channel();

@@ -24,17 +24,18 @@ pub use types::{
     Beat, Departure, Heard, Join, Member, MessagePage, Missed, Page, Published, Restored,
     RoomFacts, RoomState, Sender, Snapshot,
 };
-use wire::{Reply, flag, message_frame, minute, ms, number, optional, push_connections};
+use wire::{Arg, Reply, flag, message_frame, minute, ms, number, optional, pack, push_connections};
 
 /// Joins an entry script to the fragments that it calls, in the order in which they need each
 /// other. The first line makes Redis check before it starts that it may write at all, so that no
-/// script stops half way for want of memory.
+/// script stops half way for want of memory; the second takes the arguments apart.
 macro_rules! script {
     ($name:literal $(, $fragment:literal)*) => {
         Named {
             name: $name,
             script: Script::from_lua(concat!(
                 "#!lua\n",
+                "local ARGV = cmsgpack.unpack(ARGV[1])\n",
                 $(include_str!(concat!("../../lua/lib/", $fragment, ".lua")),)*
                 include_str!(concat!("../../lua/", $name, ".lua")),
             )),
@@ -167,7 +168,7 @@ impl Scripts {
                     keys.session(creator),
                     keys.presence(creator),
                 ],
-                vec![
+                &[
                     creator.as_str().into(),
                     token.hash().into(),
                     ms(settings.presence_ttl),
@@ -194,7 +195,7 @@ impl Scripts {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.session(user)];
         let args = vec![token.hash().into(), ms(self.0.settings.session_ttl)];
-        self.run(&self.0.add_session, names, args).await?.ok()?;
+        self.run(&self.0.add_session, names, &args).await?.ok()?;
         Ok(())
     }
 
@@ -231,7 +232,7 @@ impl Scripts {
             self.0.redis.node_channel().into(),
             join.tag.into(),
         ]);
-        let mut reply = self.run(&self.0.join, names, args).await?.ok()?;
+        let mut reply = self.run(&self.0.join, names, &args).await?.ok()?;
         Ok(Snapshot {
             members: reply.text()?,
             away: reply.text()?,
@@ -292,7 +293,7 @@ impl Scripts {
             minute.into(),
         ];
         let channel = Some(keys.channel());
-        let mut reply = self.run_kept(&self.0.publish, names, args, channel).await?;
+        let mut reply = self.run_kept(&self.0.publish, names, &args, channel).await?;
         match reply.status.as_str() {
             "REPEAT" => Ok(Published::Repeat { id: reply.id()?, text: reply.text()? }),
             "RATE_LIMITED" => Err(Error::rate_limited(Duration::from_millis(reply.number()?))),
@@ -329,7 +330,7 @@ impl Scripts {
             keys.returning(),
             keys.roster(),
         ];
-        self.run(&self.0.heartbeat, names, args).await?.ok()?.users()
+        self.run(&self.0.heartbeat, names, &args).await?.ok()?.users()
     }
 
     /// Takes a connection out of a room, with or without a grace.
@@ -352,7 +353,7 @@ impl Scripts {
             ms(grace),
             ms(self.0.settings.session_ttl),
         ]);
-        let mut reply = self.run(&self.0.leave, names, args).await?.ok()?;
+        let mut reply = self.run(&self.0.leave, names, &args).await?.ok()?;
         Ok(match reply.text()?.as_str() {
             "left" => Departure::Left,
             "grace" => Departure::Grace,
@@ -367,7 +368,7 @@ impl Scripts {
     pub async fn sweep_room(&self, room: &RoomId) -> Result<(), Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.deadlines()];
-        self.run(&self.0.sweep_room, names, self.stem(room, &keys)).await?.ok()?;
+        self.run(&self.0.sweep_room, names, &self.stem(room, &keys)).await?.ok()?;
         Ok(())
     }
 
@@ -378,7 +379,7 @@ impl Scripts {
     pub async fn read_room(&self, room: &RoomId) -> Result<RoomState, Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.deadlines()];
-        let mut reply = self.run(&self.0.read_room, names, self.stem(room, &keys)).await?.ok()?;
+        let mut reply = self.run(&self.0.read_room, names, &self.stem(room, &keys)).await?.ok()?;
         let (created_at_ms, e2e) = (reply.number()?, reply.flag()?);
         let mut members = Vec::new();
         while !reply.is_empty() {
@@ -411,7 +412,7 @@ impl Scripts {
         };
         let names = vec![keys.room(), keys.messages()];
         let args = vec![way.into(), from.into(), number(limit)];
-        let mut reply = self.run(&self.0.read_messages, names, args).await?.ok()?;
+        let mut reply = self.run(&self.0.read_messages, names, &args).await?.ok()?;
         Ok(MessagePage { has_more: reply.flag()?, messages: reply.messages(room)? })
     }
 
@@ -428,7 +429,7 @@ impl Scripts {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.messages()];
         let args = vec![after.to_string().into(), number(limit)];
-        let mut reply = self.run_kept(&self.0.catch_up, names, args, None).await?.ok()?;
+        let mut reply = self.run_kept(&self.0.catch_up, names, &args, None).await?.ok()?;
         Ok(Missed { trimmed: reply.flag()?, messages: reply.messages(room)? })
     }
 
@@ -441,7 +442,7 @@ impl Scripts {
         let names = vec![keys.room(), keys.members(), keys.roster()];
         let args =
             vec![room.as_str().into(), keys.users().into(), self.0.redis.node_channel().into()];
-        self.run(&self.0.tell_members, names, args).await?.ok()?;
+        self.run(&self.0.tell_members, names, &args).await?.ok()?;
         Ok(())
     }
 
@@ -477,15 +478,15 @@ impl Scripts {
         }
         let names =
             vec![keys.room(), keys.members(), keys.deadlines(), keys.messages(), keys.roster()];
-        self.run(&self.0.restore, names, args).await?.ok()?.users()
+        self.run(&self.0.restore, names, &args).await?.ok()?.users()
     }
 
     /// The arguments that every script about a whole room begins with.
-    fn stem(&self, room: &RoomId, keys: &RoomKeys) -> Vec<Value> {
+    fn stem<'a>(&'a self, room: &'a RoomId, keys: &RoomKeys) -> Vec<Arg<'a>> {
         vec![room.as_str().into(), keys.channel().into(), keys.users().into()]
     }
 
-    fn ttls(&self) -> [Value; 3] {
+    fn ttls(&self) -> [Arg<'static>; 3] {
         let settings = &self.0.settings;
         [ms(settings.presence_ttl), ms(settings.session_ttl), ms(settings.room_ttl)]
     }
@@ -494,10 +495,10 @@ impl Scripts {
         &self,
         named: &Named,
         keys: Vec<String>,
-        args: Vec<Value>,
+        args: &[Arg<'_>],
     ) -> Result<Reply, Error> {
         let reply: FredResult<Vec<Value>> =
-            self.0.redis.evalsha(named.name, &named.script, keys, args).await;
+            self.0.redis.evalsha(named.name, &named.script, keys, pack(args)).await;
         Reply::new(reply?)
     }
 
@@ -505,10 +506,11 @@ impl Scripts {
         &self,
         named: &Named,
         keys: Vec<String>,
-        args: Vec<Value>,
+        args: &[Arg<'_>],
         channel: Option<String>,
     ) -> Result<Reply, Error> {
-        let reply = self.0.redis.evalsha_kept(named.name, &named.script, keys, args, channel).await;
+        let reply =
+            self.0.redis.evalsha_kept(named.name, &named.script, keys, pack(args), channel).await;
         Reply::new(reply?)
     }
 }

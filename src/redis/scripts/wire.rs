@@ -1,5 +1,5 @@
-//! How arguments and answers of scripts are written: words and decimals, so that `redis-cli
-//! MONITOR` stays readable, and lists of messages in MessagePack.
+//! How arguments and answers of scripts are written: as words and decimals, which stay readable in
+//! `redis-cli MONITOR`; all arguments of a call, and lists of messages, together in MessagePack.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -13,7 +13,17 @@ use crate::{
     names::{MessageId, RoomId, UserId},
 };
 
-pub(super) fn push_connections(args: &mut Vec<Value>, beat: &Beat) {
+/// An argument of a script.
+pub(super) type Arg<'a> = Cow<'a, str>;
+
+/// All arguments as one: Redis's client writes one long string sooner than many short ones. The
+/// first line of every script takes them apart.
+pub(super) fn pack(args: &[Arg<'_>]) -> Value {
+    let packed = rmp_serde::to_vec(args).expect("strings can be written");
+    Value::Bytes(packed.into())
+}
+
+pub(super) fn push_connections<'a>(args: &mut Vec<Arg<'a>>, beat: &'a Beat) {
     args.push(number(beat.connections.len()));
     for heard in &beat.connections {
         args.push((&*heard.connection).into());
@@ -22,19 +32,19 @@ pub(super) fn push_connections(args: &mut Vec<Value>, beat: &Beat) {
     }
 }
 
-pub(super) fn ms(duration: Duration) -> Value {
+pub(super) fn ms(duration: Duration) -> Arg<'static> {
     duration.as_millis().to_string().into()
 }
 
-pub(super) fn number(number: usize) -> Value {
+pub(super) fn number(number: usize) -> Arg<'static> {
     number.to_string().into()
 }
 
-pub(super) fn flag(flag: bool) -> Value {
+pub(super) fn flag(flag: bool) -> Arg<'static> {
     if flag { "1" } else { "0" }.into()
 }
 
-pub(super) fn optional(id: Option<MessageId>) -> Value {
+pub(super) fn optional(id: Option<MessageId>) -> Arg<'static> {
     id.map(|id| id.to_string()).unwrap_or_default().into()
 }
 
