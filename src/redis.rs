@@ -9,10 +9,7 @@ pub mod keys;
 pub mod scripts;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -45,8 +42,6 @@ use keys::KeyStyle;
 const DEMOTED: &str = "READONLY";
 /// Older ones lack what the scripts use.
 const LEAST_MAJOR_VERSION: u32 = 7;
-/// Connections for commands. More than a few lose throughput: pipelines get shorter.
-const COMMAND_CLIENTS: usize = 2;
 /// Between two looks at a Redis that answers.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// Between two looks at a Redis that does not.
@@ -70,8 +65,8 @@ const UNRESPONSIVE_TIMEOUTS: u32 = 2;
 pub struct Redis(Arc<Inner>);
 
 struct Inner {
-    commands: Vec<Client>,
-    next: AtomicUsize,
+    /// One for all: a second would make pipelines shorter, and Redis runs one command after the other.
+    commands: Client,
     subscriber: Client,
     keeper: Option<Keeper>,
     up: watch::Sender<bool>,
@@ -91,8 +86,8 @@ struct Keeper {
     queue: Durable,
 }
 
-/// What a Redis says when it is asked whether it is there; the worst last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a Redis says when it is asked whether it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Pong,
     Error,
@@ -121,8 +116,7 @@ impl Redis {
         let keeper = (settings.durability != Durability::Memory)
             .then(|| Keeper::start(&config, settings, up.subscribe(), tasks, stop));
         let redis = Self(Arc::new(Inner {
-            commands: (0..COMMAND_CLIENTS).map(|_| client(EVENT_BUFFER)).collect(),
-            next: AtomicUsize::new(0),
+            commands: client(EVENT_BUFFER),
             subscriber: client(SUBSCRIPTION_BUFFER),
             keeper,
             up,
@@ -133,9 +127,7 @@ impl Redis {
             timeout: settings.redis_timeout,
             metrics,
         }));
-        for client in &redis.0.commands {
-            tasks.spawn(mark_down_on_errors(redis.clone(), client.clone(), stop.clone()));
-        }
+        tasks.spawn(mark_down_on_errors(redis.clone(), stop.clone()));
         tasks.spawn(probe(redis.clone(), stop.clone()));
         tasks.spawn(leave_demoted(redis.clone(), stop.clone()));
         Ok(redis)
@@ -163,7 +155,7 @@ impl Redis {
     }
 
     async fn version(&self) -> FredResult<String> {
-        let info: String = self.client().info(Some(InfoKind::Server)).await?;
+        let info: String = self.0.commands.info(Some(InfoKind::Server)).await?;
         let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
         Ok(version.unwrap_or_default().trim().to_owned())
     }
@@ -224,7 +216,7 @@ impl Redis {
     /// Redis is out of reach.
     pub async fn publish_to_self(&self, word: &str) -> FredResult<()> {
         self.refuse_while_down()?;
-        self.client().publish(self.node_channel(), word).await
+        self.0.commands.publish(self.node_channel(), word).await
     }
 
     /// Runs a script, sending its text first where Redis has forgotten it.
@@ -242,7 +234,7 @@ impl Redis {
         self.refuse_while_down()?;
         let begun = Instant::now();
         // Boxed: fred's future is large, and everything that waits for it would be.
-        let reply = Box::pin(script.evalsha_with_reload(self.client(), keys, args)).await;
+        let reply = Box::pin(script.evalsha_with_reload(&self.0.commands, keys, args)).await;
         self.note(name, begun, &reply);
         reply
     }
@@ -290,7 +282,7 @@ impl Redis {
 
     fn clients(&self) -> impl Iterator<Item = &Client> {
         let keeper = self.0.keeper.iter().flat_map(|keeper| &keeper.clients);
-        self.0.commands.iter().chain([&self.0.subscriber]).chain(keeper)
+        [&self.0.commands, &self.0.subscriber].into_iter().chain(keeper)
     }
 
     /// Drops the connections of the clients chosen, which then look for Redis again. Nothing is
@@ -301,11 +293,6 @@ impl Redis {
             .filter(|client| chosen(client))
             .map(|client| tokio::time::timeout(self.0.timeout, client.force_reconnection()));
         futures_util::future::join_all(dropped).await;
-    }
-
-    fn client(&self) -> &Client {
-        let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
-        &self.0.commands[turn % COMMAND_CLIENTS]
     }
 
     fn refuse_while_down(&self) -> FredResult<()> {
@@ -345,7 +332,7 @@ impl Redis {
         let begun = Instant::now();
         let time = CustomCommand::new_static("TIME", ClusterHash::FirstKey, false);
         let answer: FredResult<(u64, u64)> =
-            self.0.commands[0].custom(time, Vec::<String>::new()).await;
+            self.0.commands.custom(time, Vec::<String>::new()).await;
         if let Ok((seconds, micros)) = answer {
             self.0.metrics.deliveries.clock.read(begun, seconds * 1_000_000 + micros);
             self.0.metrics.observe_script("time", begun.elapsed());
@@ -353,15 +340,11 @@ impl Redis {
     }
 
     async fn ask(&self) -> Answer {
-        let pings = self.0.commands.iter().map(|client| async {
-            match tokio::time::timeout(self.0.timeout, client.ping::<()>(None)).await {
-                Ok(Ok(())) => Answer::Pong,
-                Ok(Err(error)) if *error.kind() != ErrorKind::Timeout => Answer::Error,
-                _ => Answer::Silence,
-            }
-        });
-        let answers = futures_util::future::join_all(pings).await;
-        answers.into_iter().max().unwrap_or(Answer::Silence)
+        match tokio::time::timeout(self.0.timeout, self.0.commands.ping::<()>(None)).await {
+            Ok(Ok(())) => Answer::Pong,
+            Ok(Err(error)) if *error.kind() != ErrorKind::Timeout => Answer::Error,
+            _ => Answer::Silence,
+        }
     }
 }
 
@@ -414,8 +397,8 @@ fn connect(config: Config, timeout: Duration, events: usize) -> Client {
     client
 }
 
-async fn mark_down_on_errors(redis: Redis, client: Client, stop: CancellationToken) {
-    let mut errors = client.error_rx();
+async fn mark_down_on_errors(redis: Redis, stop: CancellationToken) {
+    let mut errors = redis.0.commands.error_rx();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
