@@ -219,7 +219,8 @@ impl Redis {
         self.0.commands.publish(self.node_channel(), word).await
     }
 
-    /// Runs a script, sending its text first where Redis has forgotten it.
+    /// Runs a script, sending its text first where Redis has forgotten it. `args` are all of its
+    /// arguments, packed.
     ///
     /// # Errors
     /// The script failed, or Redis is out of reach. A command that was under way when the
