@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { beforeEach, describe, mock, test } from 'node:test';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import fakeTimers from '@sinonjs/fake-timers';
 import { Socket } from '../../static/js/socket.js';
 
 /** A WebSocket of which nothing is heard unless a test says so. */
@@ -22,12 +23,12 @@ class Silent {
 }
 
 describe('a connection', () => {
+  let clock;
   let socket;
   let phase;
 
   beforeEach(() => {
-    mock.timers.reset();
-    mock.timers.enable({ apis: ['setTimeout', 'Date'] });
+    clock = fakeTimers.install({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
     globalThis.WebSocket = Silent;
     socket = new Socket('ws://localhost/ws', {
       onOpen: () => socket.expect(),
@@ -37,19 +38,21 @@ describe('a connection', () => {
     socket.connect();
   });
 
+  afterEach(() => clock.uninstall());
+
   test('that does not open is given up', () => {
-    mock.timers.tick(9_999);
+    clock.tick(9_999);
     assert.equal(phase, 'connecting');
-    mock.timers.tick(1);
+    clock.tick(1);
     assert.equal(phase, 'offline');
   });
 
   test('that opens and answers nothing is given up, later with every attempt', () => {
     for (const wait of [10_000, 20_000, 40_000, 60_000, 60_000]) {
       Silent.last.open();
-      mock.timers.tick(wait - 1);
+      clock.tick(wait - 1);
       assert.equal(phase, 'connecting');
-      mock.timers.tick(1);
+      clock.tick(1);
       assert.equal(phase, 'offline');
       socket.connect();
     }
@@ -58,10 +61,10 @@ describe('a connection', () => {
   test('that answers stays', () => {
     Silent.last.open();
     Silent.last.hear({ t: 'joined', me: 'Me', token: 'lr_x', members: [], away: [], messages: [] });
-    mock.timers.tick(600_000);
+    clock.tick(600_000);
     assert.equal(phase, 'online');
     socket.expect();
-    mock.timers.tick(10_000);
+    clock.tick(10_000);
     assert.equal(phase, 'offline', 'a question asked later is one too');
   });
 });
