@@ -252,14 +252,14 @@ impl Redis {
         script: &Script,
         keys: Vec<String>,
         args: Value,
-        channel: Option<String>,
+        channel: Option<&str>,
     ) -> FredResult<Vec<Value>> {
         let Some(keeper) = &self.0.keeper else {
             return self.evalsha(name, script, keys, args).await;
         };
         self.refuse_while_down()?;
         let begun = Instant::now();
-        let reply = keeper.queue.run(script, keys, args, channel).await;
+        let reply = keeper.queue.run(script, keys, args, channel.map(str::to_owned)).await;
         self.note(name, begun, &reply);
         reply
     }

@@ -194,7 +194,7 @@ impl Scripts {
     ) -> Result<(), Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.session(user)];
-        let args = vec![token.hash().into(), ms(self.0.settings.session_ttl)];
+        let args = [token.hash().into(), ms(self.0.settings.session_ttl)];
         self.run(&self.0.add_session, names, &args).await?.ok()?;
         Ok(())
     }
@@ -273,8 +273,9 @@ impl Scripts {
         };
         let [head, middle, tail] = message_frame(room, user, text, key);
         let (minute_ms, minute) = minute(self.0.redis.now_ms());
-        let args = vec![
-            keys.channel().into(),
+        let channel = keys.channel();
+        let args = [
+            channel.as_str().into(),
             user.as_str().into(),
             field.into(),
             hash.into(),
@@ -292,8 +293,7 @@ impl Scripts {
             minute_ms.to_string().into(),
             minute.into(),
         ];
-        let channel = Some(keys.channel());
-        let mut reply = self.run_kept(&self.0.publish, names, &args, channel).await?;
+        let mut reply = self.run_kept(&self.0.publish, names, &args, Some(&channel)).await?;
         match reply.status.as_str() {
             "REPEAT" => Ok(Published::Repeat { id: reply.id()?, text: reply.text()? }),
             "RATE_LIMITED" => Err(Error::rate_limited(Duration::from_millis(reply.number()?))),
@@ -411,7 +411,7 @@ impl Scripts {
             Page::After(id) => ("after", id.to_string()),
         };
         let names = vec![keys.room(), keys.messages()];
-        let args = vec![way.into(), from.into(), number(limit)];
+        let args = [way.into(), from.into(), number(limit)];
         let mut reply = self.run(&self.0.read_messages, names, &args).await?.ok()?;
         Ok(MessagePage { has_more: reply.flag()?, messages: reply.messages(room)? })
     }
@@ -428,7 +428,7 @@ impl Scripts {
     ) -> Result<Missed, Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.messages()];
-        let args = vec![after.to_string().into(), number(limit)];
+        let args = [after.to_string().into(), number(limit)];
         let mut reply = self.run_kept(&self.0.catch_up, names, &args, None).await?.ok()?;
         Ok(Missed { trimmed: reply.flag()?, messages: reply.messages(room)? })
     }
@@ -440,8 +440,7 @@ impl Scripts {
     pub async fn tell_members(&self, room: &RoomId) -> Result<(), Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.roster()];
-        let args =
-            vec![room.as_str().into(), keys.users().into(), self.0.redis.node_channel().into()];
+        let args = [room.as_str().into(), keys.users().into(), self.0.redis.node_channel().into()];
         self.run(&self.0.tell_members, names, &args).await?.ok()?;
         Ok(())
     }
@@ -507,7 +506,7 @@ impl Scripts {
         named: &Named,
         keys: Vec<String>,
         args: &[Arg<'_>],
-        channel: Option<String>,
+        channel: Option<&str>,
     ) -> Result<Reply, Error> {
         let reply =
             self.0.redis.evalsha_kept(named.name, &named.script, keys, pack(args), channel).await;

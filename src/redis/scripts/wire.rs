@@ -17,7 +17,7 @@ use crate::{
 pub(super) type Arg<'a> = Cow<'a, str>;
 
 /// All arguments as one: Redis's client writes one long string sooner than many short ones. The
-/// first line of every script takes them apart.
+/// second line of every script takes them apart.
 pub(super) fn pack(args: &[Arg<'_>]) -> Value {
     let packed = rmp_serde::to_vec(args).expect("strings can be written");
     Value::Bytes(packed.into())
