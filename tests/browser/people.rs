@@ -3,9 +3,8 @@
 use serde_json::json;
 
 use crate::{
-    page::{DESKTOP, Page},
-    pretend::{hide, prepare, show, skip},
-    scene::{companion, enter, inside, link_to},
+    pretend::{hide, show, skip},
+    scene::{companion, inside, reader},
     support::Stage,
 };
 
@@ -14,9 +13,7 @@ async fn a_hidden_tab_is_away_and_comes_back() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     let watcher = inside(&stage, &room, "Watcher").await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    prepare(&page).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = reader(&stage, &room, "Eve").await;
     watcher.see_status("Eve", "online").await;
     hide(&page).await;
     watcher.see_status("Eve", "away").await;
@@ -29,9 +26,7 @@ async fn who_does_nothing_for_two_minutes_is_away_until_a_sign_of_life() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     let watcher = inside(&stage, &room, "Watcher").await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    prepare(&page).await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let page = reader(&stage, &room, "Eve").await;
     watcher.see_status("Eve", "online").await;
     skip(&page, 119_000).await;
     page.see_status("Eve", "online").await;

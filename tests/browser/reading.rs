@@ -5,18 +5,9 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, Page},
     pretend::{hide, prepare, show},
-    scene::{close, companion, enter, link_to, see_unread_from},
-    support::{Proxy, Room, Stage},
+    scene::{close, companion, enter, link_to, reader, see_unread_from},
+    support::{Proxy, Stage},
 };
-
-/// Somebody in the room, whose tab can be hidden.
-async fn reader(stage: &Stage, room: &Room, name: &str) -> Page {
-    let page = Page::open(&stage.env, DESKTOP).await;
-    prepare(&page).await;
-    enter(&page, &link_to(stage, room), name).await;
-    page.see_attribute("connection", "data-state", "online").await;
-    page
-}
 
 #[tokio::test]
 async fn a_hidden_tab_counts_in_its_title_what_came_until_it_is_seen() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     page::{DESKTOP, Page},
+    pretend::prepare,
     support::{Client, Reading, Room, Stage},
 };
 
@@ -28,6 +29,15 @@ pub async fn enter(page: &Page, link: &str, name: &str) {
 pub async fn inside(stage: &Stage, room: &Room, name: &str) -> Page {
     let page = Page::open(&stage.env, DESKTOP).await;
     enter(&page, &link_to(stage, room), name).await;
+    page
+}
+
+/// Somebody in the room, whose tab can be hidden and whose clock can be set forward.
+pub async fn reader(stage: &Stage, room: &Room, name: &str) -> Page {
+    let page = Page::open(&stage.env, DESKTOP).await;
+    prepare(&page).await;
+    enter(&page, &link_to(stage, room), name).await;
+    page.see_attribute("connection", "data-state", "online").await;
     page
 }
 
