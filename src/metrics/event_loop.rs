@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 
-/// Between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Between two looks. Each wakes a node that has nothing to do, so they are few.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Looks how late a timer fires, until `stop`.
 pub async fn watch(metrics: Arc<Metrics>, stop: CancellationToken) {
