@@ -1,6 +1,6 @@
 //! The one handle that every request and every connection gets. It holds no fact about a room.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -9,9 +9,12 @@ use crate::{
     room::Rooms, settings::Settings, ws::registry::Registry,
 };
 
-/// Everything that a node shares; cheap to clone.
+/// Everything that a node shares, as one reference: every layer that a request passes takes one.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Shared>);
+
+/// What is behind an [`App`].
+pub struct Shared {
     /// Every setting.
     pub settings: Arc<Settings>,
     /// The room service.
@@ -34,4 +37,18 @@ pub struct App {
     pub stop: CancellationToken,
     /// Every task that must end before the process does.
     pub tasks: TaskTracker,
+}
+
+impl From<Shared> for App {
+    fn from(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }

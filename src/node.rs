@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
-    app::App,
+    app::{App, Shared},
     fanout::Fanout,
     heartbeat::Heartbeat,
     http,
@@ -123,7 +123,7 @@ fn build(settings: Settings) -> anyhow::Result<App> {
     heartbeat.start(&redis, &tasks, stop.clone());
     let registry = Arc::new(Registry::new(node, metrics.clone()));
     tasks.spawn(registry.clone().close_silent(settings.idle_timeout, stop.clone()));
-    Ok(App {
+    let shared = Shared {
         rooms: Rooms::new(scripts, settings.clone()),
         limits: Arc::new(Limits::new(&settings)),
         drain: CancellationToken::new(),
@@ -135,7 +135,8 @@ fn build(settings: Settings) -> anyhow::Result<App> {
         metrics,
         stop,
         tasks,
-    })
+    };
+    Ok(shared.into())
 }
 
 /// Not ready, no new connections, then every socket closed in its turn.
