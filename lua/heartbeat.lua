@@ -2,10 +2,10 @@
 -- clears those that lapsed, and tells the node how far the room has come.
 -- KEYS 6: 1 room, 2 members, 3 deadlines, 4 messages, 5 returning, 6 roster
 -- DERIVED from ARGV 3: session and presence of the users named and of members that lapsed
--- ARGV 8 and on: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms),
---          5 session TTL (ms), 6 room TTL (ms), 7 this node's channel, 8 the fence's tag; then for
---          each user: name, joinedAt (ms), last message id read or '', number of connections, and for
---          each of these: connection id, age of its last heartbeat (ms), 'online' or 'away'
+-- ARGV 9: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
+--          TTL (ms), 6 room TTL (ms), 7 this node's channel, 8 the fence's tag, 9 a list: for each
+--          user name, joinedAt (ms), last message id read or '', number of connections, and for each
+--          of these connection id, age of its last heartbeat (ms), 'online' or 'away'
 -- RETURNS {'OK', users without a session, or whose session is that of somebody who took the name
 --          since …} or {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_joined of users that had lapsed, presence, read, user_left, a fence to the node;
@@ -18,7 +18,7 @@ local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages =
   roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
   here = {}, due = {}}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
-local node, tag = ARGV[7], ARGV[8]
+local node, tag, said = ARGV[7], ARGV[8], ARGV[9]
 local now_ms = tonumber(clock())
 
 local facts = redis.call('HMGET', room.hash, 'createdAt', 'occupied', 'events', 'last')
@@ -28,10 +28,10 @@ room.occupied, room.events = facts[2], facts[3]
 local reply = {'OK'}
 local at = tip(room.messages, facts[4])
 local users, missing = {}, 0
-local next_arg = 9
-while next_arg <= #ARGV do
-  users[#users + 1] = ARGV[next_arg]
-  next_arg = next_arg + 4 + 3 * ARGV[next_arg + 3]
+local at_user = 1
+while at_user <= #said do
+  users[#users + 1] = said[at_user]
+  at_user = at_user + 4 + 3 * said[at_user + 3]
 end
 if #users > 0 then
   for i, is_here in ipairs(redis.call('SMISMEMBER', room.members, unpack(users))) do
@@ -46,9 +46,9 @@ room.returning = missing > 0 and redis.call('EXISTS', KEYS[5]) == 1
 
 local keeps = string.format('%d', math.max(session_ttl, presence_ttl))
 local anybody = false
-next_arg = 9
+at_user = 1
 for _, user in ipairs(users) do
-  local joined, read, count = ARGV[next_arg + 1], ARGV[next_arg + 2], tonumber(ARGV[next_arg + 3])
+  local joined, read, count = said[at_user + 1], said[at_user + 2], tonumber(said[at_user + 3])
   local session = room.users .. user .. ':session'
   local fields = redis.call('HGETALL', session)
   local is_known, known_read = false, '0-0'
@@ -58,8 +58,8 @@ for _, user in ipairs(users) do
   end
   if is_known then
     local heard = {deadline = 0, status = 'away'}
-    for i = next_arg + 4, next_arg + 1 + 3 * count, 3 do
-      local field, lapses, shown = 'conn:' .. ARGV[i], now_ms + presence_ttl - ARGV[i + 1], ARGV[i + 2]
+    for i = at_user + 4, at_user + 1 + 3 * count, 3 do
+      local field, lapses, shown = 'conn:' .. said[i], now_ms + presence_ttl - said[i + 1], said[i + 2]
       if lapses > now_ms then
         redis.call('HSET', session, field, string.format('%d %s', lapses, shown))
         heard[field], heard.deadline = true, math.max(heard.deadline, lapses)
@@ -76,7 +76,7 @@ for _, user in ipairs(users) do
   else
     reply[#reply + 1] = user
   end
-  next_arg = next_arg + 4 + 3 * count
+  at_user = at_user + 4 + 3 * count
 end
 if #room.due > 0 then redis.call('ZADD', room.deadlines, unpack(room.due)) end
 sweep(room, now_ms)

@@ -7,8 +7,8 @@
 --          send, 8 messages kept (about), 9 room TTL (ms), 10 session TTL (ms), 11 idempotency TTL
 --          (ms), 12 '1' to leave telling the room to the caller, who waits until the message is
 --          kept, else '0'; then what the caller writes at less cost: the JSON of the msg frame, 13
---          up to the id, 14 from there to the time, 15 the rest, and of the minute that it takes
---          this to be 16 the beginning (ms) and 17 that as RFC 3339 up to the seconds
+--          up to the id, 14 from there to the time, 15 the rest, and the second that it takes this
+--          to be: 16 as seconds since 1970, 17 as RFC 3339 up to the dot behind it
 -- RETURNS {'OK', id}, {'REPEAT', id, text} for a key that was used, or where the caller tells the
 --         room one of these with text and msg frame, {'OK' or 'REPEAT', id, text, frame};
 --         {'ROOM_NOT_FOUND'}, {'INVALID_TOKEN'}, {'NOT_IN_ROOM'} or {'RATE_LIMITED', wait (ms)}
@@ -27,8 +27,8 @@ local function frame(message_id, said)
   if said ~= text then
     middle = '","from":' .. cjson.encode(user) .. ',"text":' .. cjson.encode(said) .. ',"timestamp":"'
   end
-  local ms = tonumber(string.match(message_id, '^%d+'))
-  return ARGV[13] .. message_id .. middle .. timestamp(ms, tonumber(ARGV[16]), ARGV[17]) .. ARGV[15]
+  local ms = string.match(message_id, '^%d+')
+  return ARGV[13] .. message_id .. middle .. timestamp(ms, ARGV[16], ARGV[17]) .. ARGV[15]
 end
 
 local facts = redis.call('HMGET', room, 'createdAt', 'secret', 'last')
@@ -57,23 +57,26 @@ local is_new_second = left <= 0 or left > 1000
 local said = is_new_second and 0 or tonumber(sender[3])
 if said >= per_second then return {'RATE_LIMITED', left} end
 
-local message_id = next_id(facts[2] or '', tip(messages, facts[3]), now)
-local entry = {'from', user, 'text', text}
-if key ~= '' then entry[5], entry[6] = 'key', key end
-local stored = redis.pcall('XADD', messages, 'MAXLEN', '~', kept, message_id, unpack(entry))
+local message_id = next_id(facts[2] or '', tip(messages, facts[3]), now, now_ms)
+local entry = {'MAXLEN', '~', kept, message_id, 'from', user, 'text', text}
+if key ~= '' then entry[9], entry[10] = 'key', key end
+local stored = redis.pcall('XADD', messages, 'NOMKSTREAM', unpack(entry))
+local is_new_stream = not stored
+if is_new_stream then stored = redis.pcall('XADD', messages, unpack(entry)) end
 if type(stored) == 'table' then
   -- Somebody deleted or added entries by hand: let Redis choose an id after all of them.
-  message_id = redis.call('XADD', messages, 'MAXLEN', '~', kept, '*', unpack(entry))
+  entry[4] = '*'
+  message_id = redis.call('XADD', messages, unpack(entry))
 end
 redis.call('HSET', room, 'last', message_id)
-redis.call('PEXPIRE', messages, room_ttl)
 if idempotency then redis.call('SET', idempotency, message_id, 'PX', idempotency_ttl) end
+if is_new_stream or is_new_second then redis.call('PEXPIRE', messages, room_ttl) end
 if is_new_second then
   redis.call('HSET', session, 'second', now, 'said', '1')
   redis.call('PEXPIRE', room, room_ttl)
   redis.call('PEXPIRE', session, session_ttl, 'GT')
 else
-  redis.call('HSET', session, 'said', string.format('%d', said + 1))
+  redis.call('HINCRBY', session, 'said', '1')
 end
 if held then return {'OK', message_id, text, frame(message_id, text)} end
 redis.call('PUBLISH', chan, frame(message_id, text))

@@ -1,13 +1,11 @@
--- timestamp(ms, minute_ms, minute) -> RFC 3339 in UTC with milliseconds. In the minute that begins at
--- `minute_ms` and is written `minute` up to the seconds, only these are left to write. Redis's Lua has
--- no os.date; the calendar is days_to_civil of Howard Hinnant's "chrono-Compatible Low-Level Date
--- Algorithms".
-local function timestamp(ms, minute_ms, minute)
+-- timestamp(ms, second, written) -> RFC 3339 in UTC with milliseconds; `ms` since 1970, as decimal text.
+-- In the `second` (since 1970, decimal text) that is `written` up to the dot behind it, only the
+-- milliseconds are left to write. Redis's Lua has no os.date; the calendar is days_to_civil of Howard
+-- Hinnant's "chrono-Compatible Low-Level Date Algorithms".
+local function timestamp(ms, second, written)
+  if string.sub(ms, 1, -4) == second then return written .. string.sub(ms, -3) .. 'Z' end
+  ms = tonumber(ms)
   local floor = math.floor
-  local in_minute = ms - minute_ms
-  if in_minute >= 0 and in_minute < 60000 then
-    return string.format('%s%02d.%03dZ', minute, floor(in_minute / 1000), in_minute % 1000)
-  end
   local day = floor(ms / 86400000) + 719468
   local era = floor(day / 146097)
   local of_era = day - era * 146097

@@ -24,7 +24,7 @@ pub use types::{
     Beat, Departure, Heard, Join, Member, MessagePage, Missed, Page, Published, Restored,
     RoomFacts, RoomState, Sender, Snapshot,
 };
-use wire::{Arg, Reply, flag, message_frame, minute, ms, number, optional, pack, push_connections};
+use wire::{Arg, Reply, connections, flag, message_frame, ms, number, optional, pack, second};
 
 /// Joins an entry script to the fragments that it calls, in the order in which they need each
 /// other. The first line makes Redis check before it starts that it may write at all, so that no
@@ -35,7 +35,7 @@ macro_rules! script {
             name: $name,
             script: Script::from_lua(concat!(
                 "#!lua\n",
-                "local ARGV = cmsgpack.unpack(ARGV[1])\n",
+                "local ARGV = {cmsgpack.unpack(ARGV[1])}\n",
                 $(include_str!(concat!("../../lua/lib/", $fragment, ".lua")),)*
                 include_str!(concat!("../../lua/", $name, ".lua")),
             )),
@@ -226,7 +226,7 @@ impl Scripts {
             ms(settings.session_ttl),
             ms(settings.room_ttl),
             number(settings.room_max_members),
-            optional(join.since),
+            optional(join.since).into(),
             number(settings.join_history),
             number(settings.resume_max),
             self.0.redis.node_channel().into(),
@@ -272,7 +272,7 @@ impl Scripts {
             Sender::Session(token) => ("token".to_owned(), token.hash()),
         };
         let [head, middle, tail] = message_frame(room, user, text, key);
-        let (minute_ms, minute) = minute(self.0.redis.now_ms());
+        let [second, begins] = second(self.0.redis.now_ms());
         let channel = keys.channel();
         let args = [
             channel.as_str().into(),
@@ -290,8 +290,8 @@ impl Scripts {
             head.into(),
             middle.into(),
             tail.into(),
-            minute_ms.to_string().into(),
-            minute.into(),
+            second.into(),
+            begins.into(),
         ];
         let mut reply = self.run_kept(&self.0.publish, names, &args, Some(&channel)).await?;
         match reply.status.as_str() {
@@ -316,12 +316,14 @@ impl Scripts {
         let mut args = self.stem(room, &keys);
         args.extend(self.ttls());
         args.extend([self.0.redis.node_channel().into(), tag.into()]);
+        let mut users = Vec::new();
         for beat in beats {
-            args.push(beat.user.as_str().into());
-            args.push(beat.joined_at_ms.to_string().into());
-            args.push(optional(beat.read));
-            push_connections(&mut args, beat);
+            users.push(beat.user.as_str().into());
+            users.push(beat.joined_at_ms.to_string().into());
+            users.push(optional(beat.read).into());
+            users.extend(connections(beat));
         }
+        args.push(Arg::List(users));
         let names = vec![
             keys.room(),
             keys.members(),
@@ -468,13 +470,15 @@ impl Scripts {
             tag.into(),
             facts.secret.as_str().into(),
         ]);
+        let mut named = Vec::new();
         for user in users {
-            args.push(user.beat.user.as_str().into());
-            args.push(user.token.hash().into());
-            args.push(user.beat.joined_at_ms.to_string().into());
-            args.push(optional(user.beat.read));
-            push_connections(&mut args, &user.beat);
+            named.push(user.beat.user.as_str().into());
+            named.push(user.token.hash().into());
+            named.push(user.beat.joined_at_ms.to_string().into());
+            named.push(optional(user.beat.read).into());
+            named.extend(connections(&user.beat));
         }
+        args.push(Arg::List(named));
         let names =
             vec![keys.room(), keys.members(), keys.deadlines(), keys.messages(), keys.roster()];
         self.run(&self.0.restore, names, &args).await?.ok()?.users()

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, fmt, time::Duration};
 
 use fred::prelude::Value;
-use serde::{Deserialize, Deserializer, de::Visitor};
+use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
 use super::types::Beat;
 use crate::{
@@ -14,22 +14,42 @@ use crate::{
 };
 
 /// An argument of a script.
-pub(super) type Arg<'a> = Cow<'a, str>;
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Arg<'a> {
+    Text(Cow<'a, str>),
+    /// Several of which the number is not known, as one.
+    List(Vec<Cow<'a, str>>),
+}
+
+impl<'a, T: Into<Cow<'a, str>>> From<T> for Arg<'a> {
+    fn from(text: T) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+/// What most calls pack, in bytes.
+const PACKED: usize = 1024;
 
 /// All arguments as one: Redis's client writes one long string sooner than many short ones. The
-/// second line of every script takes them apart.
+/// second line of every script takes them apart. Each stands for itself: Lua makes a table of them
+/// sooner than of an array.
 pub(super) fn pack(args: &[Arg<'_>]) -> Value {
-    let packed = rmp_serde::to_vec(args).expect("strings can be written");
+    let mut packed = Vec::with_capacity(PACKED);
+    for arg in args {
+        rmp_serde::encode::write(&mut packed, arg).expect("strings can be written");
+    }
     Value::Bytes(packed.into())
 }
 
-pub(super) fn push_connections<'a>(args: &mut Vec<Arg<'a>>, beat: &'a Beat) {
-    args.push(number(beat.connections.len()));
-    for heard in &beat.connections {
-        args.push((&*heard.connection).into());
-        args.push(ms(heard.age));
-        args.push(heard.status.as_str().into());
-    }
+/// What a script needs to know of a user's connections: how many, and for each of them what, how
+/// long ago it was heard, and what it shows.
+pub(super) fn connections(beat: &Beat) -> impl Iterator<Item = Cow<'_, str>> {
+    let count = beat.connections.len().to_string().into();
+    std::iter::once(count).chain(beat.connections.iter().flat_map(|heard| {
+        let age = heard.age.as_millis().to_string();
+        [(&*heard.connection).into(), age.into(), heard.status.as_str().into()]
+    }))
 }
 
 pub(super) fn ms(duration: Duration) -> Arg<'static> {
@@ -44,8 +64,8 @@ pub(super) fn flag(flag: bool) -> Arg<'static> {
     if flag { "1" } else { "0" }.into()
 }
 
-pub(super) fn optional(id: Option<MessageId>) -> Arg<'static> {
-    id.map(|id| id.to_string()).unwrap_or_default().into()
+pub(super) fn optional(id: Option<MessageId>) -> String {
+    id.map(|id| id.to_string()).unwrap_or_default()
 }
 
 /// The parts of a msg frame before, between and behind its id and its time, which the script adds.
@@ -55,7 +75,7 @@ pub(super) fn message_frame(
     text: &str,
     key: Option<&str>,
 ) -> [String; 3] {
-    let json = |text: &str| serde_json::Value::from(text).to_string();
+    let json = |text: &str| serde_json::to_string(text).expect("a string can be written");
     let (from, text) = (json(user.as_str()), json(text));
     [
         format!(r#"{{"t":"msg","roomId":"{room}","id":""#),
@@ -64,12 +84,11 @@ pub(super) fn message_frame(
     ]
 }
 
-/// The minute that holds this moment: when it begins (ms), and how timestamps in it do.
-pub(super) fn minute(at_ms: u64) -> (u64, String) {
-    let begin = at_ms - at_ms % 60_000;
-    let mut begins = timestamp(begin);
-    begins.truncate("1970-01-01T00:00:".len());
-    (begin, begins)
+/// The second that holds this moment, since 1970, and how timestamps in it begin.
+pub(super) fn second(at_ms: u64) -> [String; 2] {
+    let mut begins = timestamp(at_ms);
+    begins.truncate("1970-01-01T00:00:00.".len());
+    [(at_ms / 1000).to_string(), begins]
 }
 
 /// A script's answer: a status word and what follows it.
