@@ -349,7 +349,13 @@ const SCROLL: &str = "new Promise((resolve) => {
 
 #[tokio::test]
 async fn five_thousand_messages_scroll_and_a_new_one_arrives() {
-    let settings = [("HISTORY_MAX", "8000"), ("JOIN_HISTORY", "5000"), ("OUTBOX_BYTES", "8388608")];
+    // Two browsers on a slow machine may leave Redis little of it for a while.
+    let settings = [
+        ("HISTORY_MAX", "8000"),
+        ("JOIN_HISTORY", "5000"),
+        ("OUTBOX_BYTES", "8388608"),
+        ("REDIS_TIMEOUT", "10s"),
+    ];
     let stage = Stage::new(1, &settings).await;
     let room = stage.room("Ann").await;
     let write = "for n = 1, 5000 do redis.call('XADD', KEYS[1], ARGV[1] + n * 1000 .. '-1', \
