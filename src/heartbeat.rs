@@ -24,6 +24,7 @@ use crate::{
         scripts::{Beat, Heard, Restored, Scripts},
     },
     settings::Settings,
+    ticks,
     ws::protocol::ServerFrame,
 };
 
@@ -55,13 +56,11 @@ impl Heartbeat {
 
     async fn run(self, redis: Redis, stop: CancellationToken) {
         let mut up = redis.ups_and_downs();
-        let mut slots = tokio::time::interval(self.period() / SLOTS);
-        slots.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut slot = 0;
         loop {
             let all = tokio::select! {
                 () = stop.cancelled() => return,
-                _ = slots.tick() => false,
+                _ = ticks::next(self.period() / SLOTS) => false,
                 () = self.fanout.resync_wanted() => true,
                 _ = up.changed() => true,
             };

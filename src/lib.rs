@@ -29,4 +29,5 @@ pub mod room;
 pub mod server;
 pub mod settings;
 pub mod telemetry;
+mod ticks;
 pub mod ws;

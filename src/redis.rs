@@ -34,6 +34,7 @@ use tracing::{info, warn};
 use crate::{
     metrics::Metrics,
     settings::{Durability, Settings},
+    ticks,
 };
 use durable::Durable;
 use keys::KeyStyle;
@@ -425,10 +426,9 @@ async fn probe(redis: Redis, stop: CancellationToken) {
             // A frozen Redis keeps its connections open, and a Sentinel may name another by now.
             redis.connect_anew(|client| client.is_connected()).await;
         }
-        let pause = tokio::time::sleep(if up { PROBE_EVERY } else { PROBE_WHILE_DOWN });
         tokio::select! {
             () = stop.cancelled() => return,
-            () = pause => {}
+            _ = ticks::next(if up { PROBE_EVERY } else { PROBE_WHILE_DOWN }) => {}
             () = redis.0.suspicion.notified(), if up => {}
         }
     }

@@ -28,7 +28,7 @@ use super::{
     Fanout, LocalRoom,
     frame::{self, NodeWord},
 };
-use crate::names::RoomId;
+use crate::{names::RoomId, ticks};
 
 /// Channels that one SUBSCRIBE names.
 const CHUNK: usize = 500;
@@ -238,7 +238,7 @@ async fn probe(fanout: Fanout, signs: Arc<SignsOfLife>) {
     loop {
         tokio::select! {
             () = fanout.0.stop.cancelled() => return,
-            () = tokio::time::sleep(PROBE_EVERY) => {}
+            _ = ticks::next(PROBE_EVERY) => {}
         }
         number += 1;
         let redis = &fanout.0.redis;

@@ -1,0 +1,41 @@
+//! When a node does what it does again and again: at moments that fall together, so that one with
+//! nothing to do sleeps as long as it can. Each time it wakes costs more than what it then does.
+
+use std::{sync::LazyLock, time::Duration};
+
+use tokio::time::Instant;
+
+/// What all moments are counted from.
+static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Waits for the next moment that is a multiple of `period` away from the first of all. Returns that
+/// moment, which may have been a while ago where the node had other things to do.
+pub async fn next(period: Duration) -> Instant {
+    let due = following(*BEGAN, Instant::now(), period);
+    tokio::time::sleep_until(due).await;
+    due
+}
+
+fn following(began: Instant, now: Instant, period: Duration) -> Instant {
+    let period = period.as_nanos().max(1);
+    let passed = (now - began).as_nanos();
+    let wait = period - passed % period;
+    now + Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_of_all_periods_fall_together() {
+        let began = Instant::now();
+        let after = |ms| began + Duration::from_millis(ms);
+        let period = Duration::from_millis;
+        assert_eq!(following(began, after(0), period(500)), after(500));
+        assert_eq!(following(began, after(1_999), period(500)), after(2_000));
+        assert_eq!(following(began, after(1_001), period(1_000)), after(2_000));
+        // One that is late skips what it missed.
+        assert_eq!(following(began, after(2_000), period(1_000)), after(3_000));
+    }
+}
