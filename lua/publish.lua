@@ -70,6 +70,7 @@ if type(stored) == 'table' then
 end
 redis.call('HSET', room, 'last', message_id)
 if idempotency then redis.call('SET', idempotency, message_id, 'PX', idempotency_ttl) end
+-- Without one, a stream that somebody deleted would come back for good.
 if is_new_stream or is_new_second then redis.call('PEXPIRE', messages, room_ttl) end
 if is_new_second then
   redis.call('HSET', session, 'second', now, 'said', '1')

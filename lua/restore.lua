@@ -3,8 +3,8 @@
 -- DERIVED from ARGV 3: session and presence of the users named
 -- ARGV 13: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms), 7 creator, 8 createdAt (ms), 9 '1' if encrypted else '0', 10 this
---          node's channel, 11 the fence's tag, 12 the room's secret, 13 a list: for each user name,
---          token hash, joinedAt (ms), last message id read or '', number of connections, and for each
+--          node's channel, 11 the fence's tag, 12 the room's secret, 13 a list: for each user token
+--          hash, name, joinedAt (ms), last message id read or '', number of connections, and for each
 --          of these connection id, age of its last heartbeat (ms), 'online' or 'away'
 -- RETURNS {'OK', users whose name somebody else took meanwhile …}
 -- PUBLISHES members, a fence to the node; no user_joined: nobody has noticed that they were gone
@@ -25,9 +25,8 @@ if ARGV[9] == '1' then redis.call('HSET', room.hash, 'e2e', 1) end
 local reply = {'OK'}
 local said, at_user = ARGV[13], 1
 while at_user <= #said do
-  local user, token_hash, joined, read = said[at_user], said[at_user + 1], said[at_user + 2], said[at_user + 3]
+  local token_hash, user, joined, read = said[at_user], said[at_user + 1], said[at_user + 2], said[at_user + 3]
   local count = tonumber(said[at_user + 4])
-  at_user = at_user + 5
   local session = room.users .. user .. ':session'
   local known = redis.call('HGET', session, 'token')
   if known and known ~= token_hash then
@@ -37,14 +36,14 @@ while at_user <= #said do
       redis.call('HSET', session, 'token', token_hash, 'joinedAt', joined)
       if read ~= '' then redis.call('HSET', session, 'read', read) end
     end
-    for i = at_user, at_user + 3 * count - 3, 3 do
+    for i = at_user + 5, at_user + 2 + 3 * count, 3 do
       redis.call('HSET', session, 'conn:' .. said[i],
         string.format('%d %s', now_ms + presence_ttl - said[i + 1], said[i + 2]))
     end
     redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
     settle(room, user, now_ms)
   end
-  at_user = at_user + 3 * count
+  at_user = at_user + 5 + 3 * count
 end
 keep(room, room_ttl)
 tell_all(room)

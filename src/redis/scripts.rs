@@ -24,7 +24,7 @@ pub use types::{
     Beat, Departure, Heard, Join, Member, MessagePage, Missed, Page, Published, Restored,
     RoomFacts, RoomState, Sender, Snapshot,
 };
-use wire::{Arg, Reply, connections, flag, message_frame, ms, number, optional, pack, second};
+use wire::{Arg, Reply, flag, message_frame, ms, number, optional, pack, second, told_of};
 
 /// Joins an entry script to the fragments that it calls, in the order in which they need each
 /// other. The first line makes Redis check before it starts that it may write at all, so that no
@@ -316,14 +316,7 @@ impl Scripts {
         let mut args = self.stem(room, &keys);
         args.extend(self.ttls());
         args.extend([self.0.redis.node_channel().into(), tag.into()]);
-        let mut users = Vec::new();
-        for beat in beats {
-            users.push(beat.user.as_str().into());
-            users.push(beat.joined_at_ms.to_string().into());
-            users.push(optional(beat.read).into());
-            users.extend(connections(beat));
-        }
-        args.push(Arg::List(users));
+        args.push(Arg::List(beats.iter().flat_map(told_of).collect()));
         let names = vec![
             keys.room(),
             keys.members(),
@@ -470,15 +463,10 @@ impl Scripts {
             tag.into(),
             facts.secret.as_str().into(),
         ]);
-        let mut named = Vec::new();
-        for user in users {
-            named.push(user.beat.user.as_str().into());
-            named.push(user.token.hash().into());
-            named.push(user.beat.joined_at_ms.to_string().into());
-            named.push(optional(user.beat.read).into());
-            named.extend(connections(&user.beat));
-        }
-        args.push(Arg::List(named));
+        let users = users
+            .iter()
+            .flat_map(|user| std::iter::once(user.token.hash().into()).chain(told_of(&user.beat)));
+        args.push(Arg::List(users.collect()));
         let names =
             vec![keys.room(), keys.members(), keys.deadlines(), keys.messages(), keys.roster()];
         self.run(&self.0.restore, names, &args).await?.ok()?.users()

@@ -42,11 +42,16 @@ pub(super) fn pack(args: &[Arg<'_>]) -> Value {
     Value::Bytes(packed.into())
 }
 
-/// What a script needs to know of a user's connections: how many, and for each of them what, how
-/// long ago it was heard, and what it shows.
-pub(super) fn connections(beat: &Beat) -> impl Iterator<Item = Cow<'_, str>> {
-    let count = beat.connections.len().to_string().into();
-    std::iter::once(count).chain(beat.connections.iter().flat_map(|heard| {
+/// What a script is told of a user: name, join time, what it read, the number of its connections, and
+/// for each of these its id, how long ago it was heard, and what it shows.
+pub(super) fn told_of(beat: &Beat) -> impl Iterator<Item = Cow<'_, str>> {
+    let user = [
+        beat.user.as_str().into(),
+        beat.joined_at_ms.to_string().into(),
+        optional(beat.read).into(),
+        beat.connections.len().to_string().into(),
+    ];
+    user.into_iter().chain(beat.connections.iter().flat_map(|heard| {
         let age = heard.age.as_millis().to_string();
         [(&*heard.connection).into(), age.into(), heard.status.as_str().into()]
     }))
