@@ -80,6 +80,14 @@ const CLICK_NOTIFICATION: &str = r#"
   })()
 "#;
 
+/// The worker hears a little later than the page that a room was left.
+const ROOM_CLOSED: &str = r#"
+  (async () => {
+    const isOpen = async () => (await clients.matchAll()).some(({ url }) => url.includes('/r/'));
+    while (await isOpen()) await new Promise((resolve) => setTimeout(resolve, 20));
+  })()
+"#;
+
 #[tokio::test]
 async fn a_click_on_a_notification_brings_its_room_to_the_front_or_opens_it() {
     let stage = Stage::new(1, &[]).await;
@@ -98,6 +106,7 @@ async fn a_click_on_a_notification_brings_its_room_to_the_front_or_opens_it() {
     let clicked = page.eval_in_worker(CLICK_NOTIFICATION).await;
     assert_eq!(clicked, json!(["focus", link, 0]));
     page.goto(&format!("{}/?elsewhere", stage.http().base())).await;
+    page.eval_in_worker(ROOM_CLOSED).await;
     let clicked = page.eval_in_worker(CLICK_NOTIFICATION).await;
     assert_eq!(clicked, json!(["open", link, 0]));
 }
