@@ -120,7 +120,11 @@ impl Subscription {
 
     /// The next payload on the channel. Blocks its thread.
     pub fn next(&mut self) -> serde_json::Value {
-        let reply = self.connection.read().expect("a message on the channel");
-        serde_json::from_str(reply.list()[2].text()).expect("JSON on the channel")
+        serde_json::from_str(&self.next_text()).expect("JSON on the channel")
+    }
+
+    /// The same where it is no JSON.
+    pub fn next_text(&mut self) -> String {
+        self.connection.read().expect("a message on the channel").list()[2].text().to_owned()
     }
 }
