@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     deployment::Deployment,
@@ -181,7 +181,7 @@ async fn a_first_visit_is_usable_after_three_round_trips_and_is_small() {
     tokio::join!(first_visit(&stage, &room, "nickname"), first_visit(&stage, http.base(), "name"));
 }
 
-/// Opens the link for the first time, until the element is drawn.
+/// Opens the link for the first time, until the element is drawn, and checks what that took.
 async fn first_visit(stage: &Stage, link: &str, id: &str) {
     let page = Page::open(&stage.env, DESKTOP).await;
     page.run_first(&format!(
@@ -195,7 +195,7 @@ async fn first_visit(stage: &Stage, link: &str, id: &str) {
     page.until("window.usable").await;
     assert_eq!(page.eval(ROUND_TRIPS).await, 3, "{link}");
     let loaded = page.events("Network.loadingFinished");
-    let size = |event: &serde_json::Value| event["encodedDataLength"].as_f64().unwrap();
+    let size = |event: &Value| event["encodedDataLength"].as_f64().unwrap();
     let bytes: f64 = loaded.iter().map(size).sum();
     assert!(bytes < 60_000.0, "{link}: {bytes} bytes");
 }

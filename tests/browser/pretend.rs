@@ -13,14 +13,16 @@ const HIDING: &str = r#"
   };
 "#;
 
-/// `skip(ms)`: the clock is that much later, and timers that are due by then have run.
+/// `skip(ms)`: the clock is that much later, and timers that are due by then have run. `stopClock()`:
+/// from here on it is later only by what is skipped.
 const CLOCK: &str = r#"
   (() => {
     const { setTimeout, clearTimeout, Date: Real } = window;
     const waiting = new Map();
     let skipped = 0;
+    let real = () => Real.now();
     window.Date = class extends Real {
-      static now() { return Real.now() + skipped; }
+      static now() { return real() + skipped; }
       constructor(...given) { super(...(given.length > 0 ? given : [Date.now()])); }
     };
     window.setTimeout = (task, ms = 0, ...rest) => {
@@ -30,6 +32,10 @@ const CLOCK: &str = r#"
       return id;
     };
     window.clearTimeout = (id) => { waiting.delete(id); clearTimeout(id); };
+    window.stopClock = () => {
+      const stopped = real();
+      real = () => stopped;
+    };
     window.skip = (ms) => {
       skipped += ms;
       const timers = [...waiting].sort(([, a], [, b]) => a.due - b.due);
@@ -56,6 +62,11 @@ pub async fn hide(page: &Page) {
 /// The person looks at the page again.
 pub async fn show(page: &Page) {
     page.eval("hide(false)").await;
+}
+
+/// From here on the page's clock goes on only where time is skipped; its timers run as ever.
+pub async fn stop_clock(page: &Page) {
+    page.eval("stopClock()").await;
 }
 
 /// Time passes on the page.

@@ -80,13 +80,9 @@ const CLICK_NOTIFICATION: &str = r#"
   })()
 "#;
 
-/// The worker hears a little later than the page that a room was left.
-const ROOM_CLOSED: &str = r#"
-  (async () => {
-    const isOpen = async () => (await clients.matchAll()).some(({ url }) => url.includes('/r/'));
-    while (await isOpen()) await new Promise((resolve) => setTimeout(resolve, 20));
-  })()
-"#;
+/// Whether the worker knows of a page that is in a room; it hears late that one was left.
+const IS_ROOM_OPEN: &str =
+    "clients.matchAll().then((all) => all.some(({ url }) => url.includes('/r/')))";
 
 #[tokio::test]
 async fn a_click_on_a_notification_brings_its_room_to_the_front_or_opens_it() {
@@ -106,7 +102,10 @@ async fn a_click_on_a_notification_brings_its_room_to_the_front_or_opens_it() {
     let clicked = page.eval_in_worker(CLICK_NOTIFICATION).await;
     assert_eq!(clicked, json!(["focus", link, 0]));
     page.goto(&format!("{}/?elsewhere", stage.http().base())).await;
-    page.eval_in_worker(ROOM_CLOSED).await;
+    page.wait("the worker knows that the room was left", async || {
+        (page.eval_in_worker(IS_ROOM_OPEN).await == false).then_some(())
+    })
+    .await;
     let clicked = page.eval_in_worker(CLICK_NOTIFICATION).await;
     assert_eq!(clicked, json!(["open", link, 0]));
 }
