@@ -112,13 +112,14 @@ impl Redis {
         config.fail_fast = false;
         let key_style =
             if config.server.is_clustered() { KeyStyle::HashTag } else { KeyStyle::Plain };
-        let client = |events| connect(config.clone(), settings.redis_timeout, events);
+        let client =
+            |events, nodelay| connect(config.clone(), settings.redis_timeout, events, nodelay);
         let up = watch::Sender::new(false);
         let keeper = (settings.durability != Durability::Memory)
             .then(|| Keeper::start(&config, settings, up.subscribe(), tasks, stop));
         let redis = Self(Arc::new(Inner {
-            commands: client(EVENT_BUFFER),
-            subscriber: client(SUBSCRIPTION_BUFFER),
+            commands: client(EVENT_BUFFER, false),
+            subscriber: client(SUBSCRIPTION_BUFFER, true),
             keeper,
             up,
             suspicion: Notify::new(),
@@ -360,7 +361,7 @@ impl Keeper {
     ) -> Self {
         let durability = settings.durability;
         let timeout = durable::timeout(durability, settings.redis_timeout);
-        let client = |_| connect(config.clone(), timeout, EVENT_BUFFER);
+        let client = |_| connect(config.clone(), timeout, EVENT_BUFFER, true);
         let clients: Vec<_> = (0..durable::CLIENTS).map(client).collect();
         let (queue, worker) = Durable::new(clients.clone(), durability, timeout, up, stop.clone());
         tasks.spawn(worker);
@@ -369,7 +370,11 @@ impl Keeper {
 }
 
 /// fred's defaults are unbounded and patient: every limit is set here.
-fn connect(config: Config, timeout: Duration, events: usize) -> Client {
+///
+/// fred writes each script by itself, however many are waiting. Without `nodelay` the system gathers
+/// (RFC 896) what is written until Redis has answered what is under way, which every command is: one
+/// alone goes out at once, and many go out together.
+fn connect(config: Config, timeout: Duration, events: usize, nodelay: bool) -> Client {
     let performance = PerformanceConfig {
         default_command_timeout: timeout,
         broadcast_channel_capacity: events,
@@ -385,7 +390,7 @@ fn connect(config: Config, timeout: Duration, events: usize) -> Client {
             max_timeout: Some(timeout * UNRESPONSIVE_TIMEOUTS),
             interval: timeout / 2,
         },
-        tcp: TcpConfig { nodelay: Some(true), ..Default::default() },
+        tcp: TcpConfig { nodelay: Some(nodelay), ..Default::default() },
         ..Default::default()
     };
     let policy = ReconnectPolicy::Constant {
@@ -415,8 +420,9 @@ async fn mark_down_on_errors(redis: Redis, stop: CancellationToken) {
 
 async fn probe(redis: Redis, stop: CancellationToken) {
     loop {
-        // At once: asked after a pong, a Redis that is busy now and then would always be quick.
-        let (answer, ()) = tokio::join!(redis.ask(), redis.read_clock());
+        // At once: asked after a pong, a Redis that is busy now and then would always be quick. The
+        // clock first, since what is behind it may wait for its answer.
+        let ((), answer) = tokio::join!(redis.read_clock(), redis.ask());
         let up = answer == Answer::Pong;
         redis.set_up(up);
         if !up {
