@@ -11,6 +11,7 @@
 
 pub mod app;
 pub mod bench;
+mod boxed;
 pub mod chain;
 pub mod error;
 pub mod fanout;

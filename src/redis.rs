@@ -32,6 +32,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
+    boxed,
     metrics::Metrics,
     settings::{Durability, Settings},
     ticks,
@@ -237,7 +238,8 @@ impl Redis {
         self.refuse_while_down()?;
         let begun = Instant::now();
         // Boxed: fred's future is large, and everything that waits for it would be.
-        let reply = Box::pin(script.evalsha_with_reload(&self.0.commands, keys, args)).await;
+        let reply =
+            boxed::in_place(|| script.evalsha_with_reload(&self.0.commands, keys, args)).await;
         self.note(name, begun, &reply);
         reply
     }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     app::App,
+    boxed,
     error::{Code, Error},
     fanout::{Fanout, LocalRoom, Occupant, Seat, feed::Answered, jittered},
     limits::{FrameLimit, Limit},
@@ -93,7 +94,7 @@ impl Client {
     /// Begins what a request asks for; what fails is answered.
     pub fn begin(self: &Arc<Self>, request: Request) -> Operation {
         let client = self.clone();
-        Box::pin(async move {
+        boxed::in_place(|| async move {
             let (echo, done) = match request {
                 Request::Frame(frame) => (frame.echo(), client.obey(frame).await),
                 Request::Rejoin(room, since) => {
