@@ -170,11 +170,13 @@ impl FromStr for MessageId {
 
     /// `ms-seq`, or `ms` alone for the first of that millisecond.
     fn from_str(raw: &str) -> Result<Self, Problem> {
-        let number = |part: &str| {
-            let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-            digits.then(|| part.parse().ok()).flatten().ok_or(Problem::NotAMessageId)
+        // Rust would read a plus sign as well.
+        let number = |part: &str| match part.parse() {
+            Ok(number) if !part.starts_with('+') => Ok(number),
+            _ => Err(Problem::NotAMessageId),
         };
-        let (ms, seq) = raw.split_once('-').unwrap_or((raw, "0"));
+        let dash = raw.bytes().position(|byte| byte == b'-');
+        let (ms, seq) = dash.map_or((raw, "0"), |at| (&raw[..at], &raw[at + 1..]));
         Ok(Self { ms: number(ms)?, seq: number(seq)? })
     }
 }

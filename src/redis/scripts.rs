@@ -268,7 +268,7 @@ impl Scripts {
         let mut names = vec![keys.room(), keys.messages(), keys.session(user)];
         names.extend(key.map(|key| keys.idempotency(user, key)));
         let (field, hash) = match sender {
-            Sender::Connection(id) => (format!("conn:{id}"), String::new()),
+            Sender::Connection(id) => (["conn:", id].concat(), String::new()),
             Sender::Session(token) => ("token".to_owned(), token.hash()),
         };
         let [head, middle, tail] = message_frame(room, user, text, key);

@@ -83,9 +83,9 @@ pub(super) fn message_frame(
     let json = |text: &str| serde_json::to_string(text).expect("a string can be written");
     let (from, text) = (json(user.as_str()), json(text));
     [
-        format!(r#"{{"t":"msg","roomId":"{room}","id":""#),
-        format!(r#"","from":{from},"text":{text},"timestamp":""#),
-        key.map_or(r#""}"#.to_owned(), |key| format!(r#"","key":{}}}"#, json(key))),
+        [r#"{"t":"msg","roomId":""#, room.as_str(), r#"","id":""#].concat(),
+        [r#"","from":"#, &from, r#","text":"#, &text, r#","timestamp":""#].concat(),
+        key.map_or(r#""}"#.to_owned(), |key| [r#"","key":"#, &json(key), "}"].concat()),
     ]
 }
 
