@@ -4,6 +4,7 @@ mod client;
 pub mod close;
 pub mod codec;
 mod connection;
+mod fields;
 pub mod handle;
 pub mod protocol;
 pub mod registry;

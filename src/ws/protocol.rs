@@ -1,13 +1,16 @@
 //! The frames of the WebSocket protocol, as they are written; no logic. `static/js/protocol.js`
 //! mirrors this file.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::{Map, Number, Value, value::RawValue};
+use serde_json::{Number, value::RawValue};
 
-use super::codec;
+use super::{
+    codec,
+    fields::{Fields, Name, Wrong},
+};
 use crate::{
     error::Error,
     i18n::{self, Language},
@@ -74,16 +77,41 @@ impl ClientFrame {
     /// # Errors
     /// What is wrong with it, and enough of it to answer.
     pub fn parse(text: &str) -> Result<Self, BadFrame> {
-        let Ok(fields) = serde_json::from_str::<Map<String, Value>>(text) else {
+        let Ok(fields) = serde_json::from_str::<Fields<'_>>(text) else {
             return Err(BadFrame::unreadable(Problem::NotJson));
         };
-        Fields(&fields).frame().map_err(|(field, problem)| BadFrame {
+        Self::from_fields(&fields).map_err(|(field, problem)| BadFrame {
             field,
             problem,
             unreadable: problem == Problem::UnknownVerb,
-            room_id: Fields(&fields).text("roomId").ok(),
-            key: Fields(&fields).text("key").ok(),
+            room_id: fields.text(Name::RoomId).ok().map(Cow::into_owned),
+            key: fields.text(Name::Key).ok().map(Cow::into_owned),
         })
+    }
+
+    fn from_fields(fields: &Fields<'_>) -> Result<Self, Wrong> {
+        let text = |name| fields.text(name).map(Cow::into_owned);
+        let maybe = |name| fields.maybe(name).map(|text| text.map(Cow::into_owned));
+        let unknown = |_| ("t", Problem::UnknownVerb);
+        match &*fields.text(Name::T).map_err(unknown)? {
+            "join" => Ok(Self::Join {
+                room_id: text(Name::RoomId)?,
+                token: text(Name::Token)?,
+                since: fields.id(Name::Since)?,
+            }),
+            "msg" => Ok(Self::Msg {
+                room_id: maybe(Name::RoomId)?,
+                text: text(Name::Text)?,
+                key: maybe(Name::Key)?,
+            }),
+            "ping" => Ok(Self::Ping {
+                room_id: maybe(Name::RoomId)?,
+                status: fields.status()?,
+                read: fields.id(Name::Read)?,
+            }),
+            "leave" => Ok(Self::Leave { room_id: maybe(Name::RoomId)? }),
+            _ => Err(("t", Problem::UnknownVerb)),
+        }
     }
 }
 
@@ -91,62 +119,6 @@ impl BadFrame {
     /// A frame of which nothing was understood.
     pub fn unreadable(problem: Problem) -> Self {
         Self { field: "frame", problem, unreadable: true, room_id: None, key: None }
-    }
-}
-
-/// The fields of a frame. A field that is `null` counts as left out.
-struct Fields<'a>(&'a Map<String, Value>);
-
-type Wrong = (&'static str, Problem);
-
-impl Fields<'_> {
-    fn frame(&self) -> Result<ClientFrame, Wrong> {
-        let unknown = |_| ("t", Problem::UnknownVerb);
-        match self.text("t").map_err(unknown)?.as_str() {
-            "join" => Ok(ClientFrame::Join {
-                room_id: self.text("roomId")?,
-                token: self.text("token")?,
-                since: self.id("since")?,
-            }),
-            "msg" => Ok(ClientFrame::Msg {
-                room_id: self.maybe("roomId")?,
-                text: self.text("text")?,
-                key: self.maybe("key")?,
-            }),
-            "ping" => Ok(ClientFrame::Ping {
-                room_id: self.maybe("roomId")?,
-                status: self.status()?,
-                read: self.id("read")?,
-            }),
-            "leave" => Ok(ClientFrame::Leave { room_id: self.maybe("roomId")? }),
-            _ => Err(("t", Problem::UnknownVerb)),
-        }
-    }
-
-    fn maybe(&self, field: &'static str) -> Result<Option<String>, Wrong> {
-        match self.0.get(field) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(_) => Err((field, Problem::WrongType)),
-        }
-    }
-
-    fn text(&self, field: &'static str) -> Result<String, Wrong> {
-        self.maybe(field)?.ok_or((field, Problem::Required))
-    }
-
-    fn id(&self, field: &'static str) -> Result<Option<MessageId>, Wrong> {
-        let id = self.maybe(field)?;
-        id.map(|id| id.parse().map_err(|problem| (field, problem))).transpose()
-    }
-
-    fn status(&self) -> Result<Option<Status>, Wrong> {
-        match self.maybe("status")?.as_deref() {
-            None => Ok(None),
-            Some("online") => Ok(Some(Status::Online)),
-            Some("away") => Ok(Some(Status::Away)),
-            Some(_) => Err(("status", Problem::UnknownStatus)),
-        }
     }
 }
 

@@ -1,27 +1,30 @@
 //! What clients send: understood, or refused for the right reason.
 
+use std::collections::HashMap;
+
 use linkroom::{
     error::Error,
     i18n::Language,
     ws::protocol::{ClientFrame, ServerFrame},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 const VERBS: [&str; 4] = ["join", "msg", "ping", "leave"];
 
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let fields = serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
-    let field = |name| fields.get(name).and_then(Value::as_str);
-    let is_verb = field("t").is_some_and(|t| VERBS.contains(&t));
+    let fields = serde_json::from_str::<HashMap<String, &RawValue>>(text).unwrap_or_default();
+    let field = |name| fields.get(name).and_then(|json| serde_json::from_str(json.get()).ok());
+    let is_verb = field("t").is_some_and(|t: String| VERBS.contains(&&*t));
     match ClientFrame::parse(text) {
         Ok(frame) => {
             assert!(is_verb, "{text}");
             assert_eq!(ClientFrame::parse(&write(&frame).to_string()).unwrap(), frame, "{text}");
         }
         Err(bad) => {
+            assert_eq!(bad.unreadable, !is_verb, "{text}");
+            assert_eq!((&bad.room_id, &bad.key), (&field("roomId"), &field("key")), "{text}");
             let (room, key) = (bad.room_id.as_deref(), bad.key.as_deref());
-            assert_eq!((bad.unreadable, room, key), (!is_verb, field("roomId"), field("key")));
             let error = Error::invalid(bad.field, bad.problem);
             for language in [Language::En, Language::Ko] {
                 let answer = ServerFrame::error(&error, language, room, key);

@@ -1,0 +1,178 @@
+//! The fields of a client's frame, found in one pass: what no verb has is skipped, and a text is not
+//! copied before somebody keeps it.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::{
+    names::{MessageId, Status},
+    problem::Problem,
+};
+
+/// The field that is wrong, and what is wrong with it.
+pub type Wrong = (&'static str, Problem);
+
+/// The fields that a verb may have.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+pub enum Name {
+    /// `t`, the verb
+    T,
+    /// `roomId`
+    RoomId,
+    /// `token`
+    Token,
+    /// `since`
+    Since,
+    /// `text`
+    Text,
+    /// `key`
+    Key,
+    /// `status`
+    Status,
+    /// `read`
+    Read,
+    /// any other
+    #[serde(other)]
+    Other,
+}
+
+impl Name {
+    /// As it stands in a frame.
+    fn as_str(self) -> &'static str {
+        match self {
+            Name::T => "t",
+            Name::RoomId => "roomId",
+            Name::Token => "token",
+            Name::Since => "since",
+            Name::Text => "text",
+            Name::Key => "key",
+            Name::Status => "status",
+            Name::Read => "read",
+            Name::Other => "frame",
+        }
+    }
+}
+
+/// The JSON of each field, by its name. One that comes twice counts the second time, and one that is
+/// `null` counts as left out.
+#[derive(Default)]
+pub struct Fields<'a>([Option<&'a RawValue>; Name::Other as usize + 1]);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Fields::default();
+                while let Some(name) = map.next_key::<Name>()? {
+                    fields.0[name as usize] = Some(map.next_value()?);
+                }
+                Ok(fields)
+            }
+        }
+        from.deserialize_map(Reader)
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// A text, if it is there.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn maybe(&self, name: Name) -> Result<Option<Cow<'a, str>>, Wrong> {
+        match self.0[name as usize].map(RawValue::get) {
+            None | Some("null") => Ok(None),
+            Some(json) => unquoted(json).map(Some).ok_or((name.as_str(), Problem::WrongType)),
+        }
+    }
+
+    /// A text.
+    ///
+    /// # Errors
+    /// It is none, or not there.
+    pub fn text(&self, name: Name) -> Result<Cow<'a, str>, Wrong> {
+        self.maybe(name)?.ok_or((name.as_str(), Problem::Required))
+    }
+
+    /// The id of a message, if it is there.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn id(&self, name: Name) -> Result<Option<MessageId>, Wrong> {
+        let id = self.maybe(name)?;
+        id.map(|id| id.parse().map_err(|problem| (name.as_str(), problem))).transpose()
+    }
+
+    /// What the user shows, if it is there.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn status(&self) -> Result<Option<Status>, Wrong> {
+        match self.maybe(Name::Status)?.as_deref() {
+            None => Ok(None),
+            Some("online") => Ok(Some(Status::Online)),
+            Some("away") => Ok(Some(Status::Away)),
+            Some(_) => Err((Name::Status.as_str(), Problem::UnknownStatus)),
+        }
+    }
+}
+
+/// What stands between the quotes of a JSON string; nothing for other JSON, and for half of a
+/// character that needs two escapes.
+fn unquoted(json: &str) -> Option<Cow<'_, str>> {
+    let text = json.strip_prefix('"')?.strip_suffix('"')?;
+    if text.as_bytes().contains(&b'\\') {
+        return serde_json::from_str(json).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(frame: &str) -> Result<String, Problem> {
+        let fields: Fields<'_> = serde_json::from_str(frame).map_err(|_| Problem::NotJson)?;
+        fields.text(Name::Text).map(Cow::into_owned).map_err(|(_, problem)| problem)
+    }
+
+    #[test]
+    fn texts() {
+        let long = format!(r#"{{"text":"{}"}}"#, "ä".repeat(10_000));
+        assert_eq!(text(&long), Ok("ä".repeat(10_000)));
+        assert_eq!(text(r#"{"text":""}"#), Ok(String::new()));
+        assert_eq!(text(r#" { "x" : [ {} ] , "text" : "a" } "#), Ok("a".into()));
+        assert_eq!(text(r#"{"text":"\"\\\n\ud83d\ude00"}"#), Ok("\"\\\n😀".into()));
+        assert_eq!(text(r#"{"te\u0078t":"a"}"#), Ok("a".into()));
+        assert_eq!(text(r#"{"text":"a","text":"b"}"#), Ok("b".into()), "the last counts");
+        let deep = format!(r#"{{"x":{}{},"text":"a"}}"#, "[".repeat(1000), "]".repeat(1000));
+        assert_eq!(text(&deep), Ok("a".into()), "what is skipped is not looked into");
+    }
+
+    #[test]
+    fn what_is_no_text() {
+        for wrong in ["7", "-1e9", "true", "[\"a\"]", "{\"text\":\"a\"}", r#""\ud83d""#] {
+            assert_eq!(text(&format!(r#"{{"text":{wrong}}}"#)), Err(Problem::WrongType), "{wrong}");
+        }
+        for none in ["{}", r#"{"text":null}"#, r#"{"text":"a","text":null}"#, r#"{"Text":"a"}"#] {
+            assert_eq!(text(none), Err(Problem::Required), "{none}");
+        }
+        let broken = ["", "[]", "7", "{", r#"{"text"}"#, r#"{"text":"a"#, r#"{"text":"a"} x"#];
+        let in_quotes = ["{\"text\":\"a\nb\"}", r#"{"text":"\x"}"#, r#"{"text":"\u12"}"#];
+        for frame in broken.into_iter().chain(in_quotes) {
+            assert_eq!(text(frame), Err(Problem::NotJson), "{frame}");
+        }
+    }
+}
