@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test chaos bench bench-inner measure flood audit setup build fmt lint web compose asyncapi \
-	readme settings-table screenshots
+.PHONY: help run test chaos bench bench-bare bench-inner measure flood audit setup build fmt lint web \
+	compose asyncapi readme settings-table screenshots
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -29,6 +29,12 @@ bench: ## Measure CPU, memory and latency beside a bare floor server, in under 5
 	@scripts/setup.sh run
 	cargo build --locked --release
 	cd benches && cargo run --locked --release -- --linkroom ../target/release/linkroom --out ../target/bench
+
+bench-bare: ## The same beside a server that is nothing but what linkroom is built on, in 8 minutes
+	@scripts/setup.sh run
+	cargo build --locked --release
+	cd benches && cargo run --locked --release --features bare -- --linkroom ../target/release/linkroom \
+		--out ../target/bench-bare
 
 bench-inner: ## Measure the parts of a node: frames, order, fan-out, heartbeats
 	cd benches && cargo bench --locked --bench inner

@@ -6,6 +6,8 @@
 //! linkroom-bench scripts [--linkroom PATH]
 //! ```
 
+#[cfg(feature = "bare")]
+mod bare;
 mod floor;
 mod latency;
 mod load;
@@ -23,6 +25,11 @@ use anyhow::{Context, bail};
 use scenarios::{Measured, SCENARIOS};
 use server::Kind;
 
+/// linkroom's own, so that `bare` has the same.
+#[cfg(feature = "bare")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What is to be measured.
 struct Options {
     linkroom: PathBuf,
@@ -36,6 +43,8 @@ fn main() -> anyhow::Result<ExitCode> {
     match first.as_str() {
         "floor" => floor::serve(false)?,
         "floor+" => floor::serve(true)?,
+        #[cfg(feature = "bare")]
+        "bare" => bare::serve(&std::env::var("REDIS_URL")?)?,
         "scripts" => println!("{}", scripts::profile(&Options::read(2)?.linkroom)?),
         _ => return compare(&Options::read(1)?),
     }

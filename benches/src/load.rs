@@ -52,7 +52,8 @@ pub struct Load {
     clients: Vec<Client>,
     rooms: Vec<Room>,
     address: SocketAddr,
-    is_floor: bool,
+    /// Whether messages come back as they were said.
+    is_echoed: bool,
     begun: Instant,
     /// Whether every message that comes back is answered by the next.
     saturating: bool,
@@ -82,7 +83,7 @@ impl Load {
             clients,
             rooms: sizes.iter().map(|_| Room::default()).collect(),
             address: server.address,
-            is_floor: server.kind.is_floor(),
+            is_echoed: !server.kind.keeps_rooms(),
             begun: Instant::now(),
             saturating: false,
             turn: 0,
@@ -344,7 +345,7 @@ impl Load {
         let room = &mut self.rooms[client.room];
         let sent_at = self.begun.elapsed().as_micros() as u64;
         let said = order::Said { number: room.said, sender: at, sent_at };
-        let frame = if self.is_floor {
+        let frame = if self.is_echoed {
             client.full_message(&said.text())
         } else {
             client.message(&said.text())

@@ -71,7 +71,7 @@ fn loads(measured: &[Measured]) -> Vec<Load> {
 }
 
 fn color(kind: Kind) -> RGBColor {
-    if kind.is_floor() { RGBColor(139, 148, 158) } else { RGBColor(9, 105, 218) }
+    if kind.keeps_rooms() { RGBColor(9, 105, 218) } else { RGBColor(139, 148, 158) }
 }
 
 fn text<B: DrawingBackend>(

@@ -10,17 +10,18 @@ type Count = fn(&Measured) -> u64;
 /// One load's table: a line for each figure, with its ratio to the floor.
 pub fn table(measured: &[Measured]) -> String {
     let Some(first) = measured.first() else { return String::new() };
+    let servers = join(|kind| kind.name().to_owned());
     let mut lines = vec![
         format!("### {}\n", first.scenario),
-        "| | floor | floor+ | linkroom | × floor | × floor+ |".to_owned(),
-        "|---|---:|---:|---:|---:|---:|".to_owned(),
+        format!("| | {servers} | × floor | × floor+ |"),
+        format!("|---|{}", "---:|".repeat(Kind::ALL.len() + 2)),
     ];
     for (at, (name, _)) in first.figures.iter().enumerate() {
         let value = |kind| of(measured, kind).and_then(|m| m.figures.get(at)).map(|f| f.1);
-        let [floor, plus, linkroom] = Kind::ALL.map(value);
-        let cells = [floor, plus, linkroom].map(cell).join(" | ");
-        let ratios = [ratio(linkroom, floor), ratio(linkroom, plus)].join(" | ");
-        lines.push(format!("| {name} | {cells} | {ratios} |"));
+        let cells = join(|kind| cell(value(kind)));
+        let times = |kind| ratio(value(Kind::Linkroom), value(kind));
+        let (floor, plus) = (times(Kind::Floor), times(Kind::FloorPlus));
+        lines.push(format!("| {name} | {cells} | {floor} | {plus} |"));
     }
     let wrongs: [(&str, Count); 4] = [
         ("lost", |m| m.tally.lost),
@@ -30,7 +31,7 @@ pub fn table(measured: &[Measured]) -> String {
     ];
     for (name, count) in wrongs {
         let value = |kind| of(measured, kind).map_or("–".to_owned(), |m| count(m).to_string());
-        lines.push(format!("| {name} | {} | | |", Kind::ALL.map(value).join(" | ")));
+        lines.push(format!("| {name} | {} | | |", join(value)));
     }
     lines.join("\n") + "\n"
 }
@@ -58,7 +59,12 @@ pub fn json(measured: &[Measured]) -> Value {
 /// Whether linkroom lost, doubled or reordered anything.
 pub fn is_broken(measured: &[Measured]) -> bool {
     let wrong = |m: &Measured| m.tally.lost + m.tally.doubled + m.tally.disordered > 0;
-    measured.iter().any(|m| !m.kind.is_floor() && wrong(m))
+    measured.iter().any(|m| m.kind.keeps_rooms() && wrong(m))
+}
+
+/// A line's cells, one for each server.
+fn join(cell: impl Fn(Kind) -> String) -> String {
+    Kind::ALL.iter().map(|&kind| cell(kind)).collect::<Vec<_>>().join(" | ")
 }
 
 fn of(measured: &[Measured], kind: Kind) -> Option<&Measured> {

@@ -142,9 +142,9 @@ fn rejoin(server: &Server, rooms: &[usize]) -> Outcome {
     let took = begun.elapsed();
     let used = server.cpu()?.since(before);
     load.run_until(Instant::now() + WARM_UP)?;
-    let recovered = if server.kind.is_floor() { 0 } else { load.up_to_date(&dropped) };
+    let recovered = if server.kind.keeps_rooms() { load.up_to_date(&dropped) } else { 0 };
     let mut tally = load.take_tally();
-    if server.kind.is_floor() {
+    if !server.kind.keeps_rooms() {
         // It keeps no history.
         tally.lost = 0;
     }

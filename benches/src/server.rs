@@ -34,26 +34,42 @@ pub enum Kind {
     Floor,
     /// Everything that is ready in one write a recipient.
     FloorPlus,
+    /// What linkroom is built on, with a Redis of its own.
+    #[cfg(feature = "bare")]
+    Bare,
     /// linkroom with a Redis of its own.
     Linkroom,
 }
 
 impl Kind {
     /// All of them, in the order of the tables.
-    pub const ALL: [Kind; 3] = [Kind::Floor, Kind::FloorPlus, Kind::Linkroom];
+    pub const ALL: &[Kind] = &[
+        Kind::Floor,
+        Kind::FloorPlus,
+        #[cfg(feature = "bare")]
+        Kind::Bare,
+        Kind::Linkroom,
+    ];
 
     /// Its name in tables.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Floor => "floor",
             Kind::FloorPlus => "floor+",
+            #[cfg(feature = "bare")]
+            Kind::Bare => "bare",
             Kind::Linkroom => "linkroom",
         }
     }
 
     /// Whether it is one of the floor's modes.
-    pub fn is_floor(self) -> bool {
-        self != Kind::Linkroom
+    fn is_floor(self) -> bool {
+        matches!(self, Kind::Floor | Kind::FloorPlus)
+    }
+
+    /// Whether it makes and keeps rooms; the others only pass on what is said in them.
+    pub fn keeps_rooms(self) -> bool {
+        self == Kind::Linkroom
     }
 }
 
@@ -103,23 +119,19 @@ impl Server {
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         let redis = if kind.is_floor() { None } else { Some(Redis::start()?) };
-        let mut command = match &redis {
-            None => {
-                let mut floor = Command::new(std::env::current_exe()?);
-                floor.arg(kind.name());
-                floor
-            }
-            Some(redis) => {
-                let mut command = Command::new(linkroom);
-                command
-                    .envs(NO_LIMITS)
-                    .env("LISTEN_ADDR", "127.0.0.1:0")
-                    .env("LOG_LEVEL", "warn")
-                    .env("REDIS_URL", format!("redis://127.0.0.1:{}", redis.port))
-                    .envs(settings.iter().copied());
-                command
-            }
+        let mut command = if kind.keeps_rooms() {
+            let mut command = Command::new(linkroom);
+            command.envs(NO_LIMITS).env("LISTEN_ADDR", "127.0.0.1:0").env("LOG_LEVEL", "warn");
+            command
+        } else {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg(kind.name());
+            command
         };
+        if let Some(redis) = &redis {
+            command.env("REDIS_URL", format!("redis://127.0.0.1:{}", redis.port));
+        }
+        command.envs(settings.iter().copied());
         let mut process = Process::start(command.stdout(Stdio::piped()))?;
         let address = process.announced_address()?;
         let server = Self { kind, address, process, redis };
@@ -132,10 +144,10 @@ impl Server {
     /// # Errors
     /// The server does not make one.
     pub fn make_room(&self) -> anyhow::Result<String> {
-        /// Rooms of the floor have names only.
-        static FLOOR_ROOMS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        if self.kind.is_floor() {
-            let number = FLOOR_ROOMS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        /// Where rooms are not kept they have names only.
+        static NAMED_ROOMS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        if !self.kind.keeps_rooms() {
+            let number = NAMED_ROOMS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             return Ok(format!("room{number:08}"));
         }
         let answer = self.request("POST /api/rooms", r#"{"creatorName":"creator"}"#)?;
@@ -169,7 +181,7 @@ impl Server {
 
     fn until_ready(&self) -> anyhow::Result<()> {
         let begun = Instant::now();
-        while !self.kind.is_floor()
+        while self.kind.keeps_rooms()
             && !self.request("GET /readyz", "")?.starts_with(b"HTTP/1.1 200")
         {
             if begun.elapsed() > PATIENCE {
