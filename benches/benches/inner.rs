@@ -27,6 +27,7 @@ use linkroom::{
     ws::{
         codec::{self, Decoder},
         handle::{Handle, Limits},
+        protocol::ClientFrame,
     },
 };
 use sha1::{Digest, Sha1};
@@ -66,6 +67,9 @@ fn frames(criterion: &mut Criterion) {
                 black_box(incoming);
             })
         });
+    });
+    group.bench_function("understand a client's", |bench| {
+        bench.iter(|| ClientFrame::parse(black_box(SENT)));
     });
     group
         .bench_function("encode for all", |bench| bench.iter(|| codec::text(black_box(PUBLISHED))));
