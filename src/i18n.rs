@@ -187,6 +187,10 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             ("Use either before or after, not both.", "before와 after 가운데 하나만 써 주세요.")
         }
         Problem::NotJson => ("Send one JSON object.", "JSON 객체 하나를 보내 주세요."),
+        Problem::HalfCharacter => (
+            "A \\u escape here is half of a character. Send both halves, or the character itself.",
+            "여기의 \\u 이스케이프는 글자의 반쪽입니다. 두 쪽을 모두 보내거나 글자를 그대로 보내 주세요.",
+        ),
         Problem::Binary => (
             "Send UTF-8 text frames, not binary ones.",
             "바이너리가 아니라 UTF-8 텍스트 프레임으로 보내 주세요.",
@@ -240,7 +244,7 @@ const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'sta
 mod tests {
     use super::*;
 
-    const PROBLEMS: [Problem; 20] = [
+    const PROBLEMS: [Problem; 21] = [
         Problem::Required,
         Problem::WrongType,
         Problem::NameEmpty,
@@ -254,6 +258,7 @@ mod tests {
         Problem::OutOfRange { min: 3, max: 7 },
         Problem::BeforeAndAfter,
         Problem::NotJson,
+        Problem::HalfCharacter,
         Problem::Binary,
         Problem::UnknownVerb,
         Problem::UnknownStatus,

@@ -44,6 +44,8 @@ pub enum Problem {
     BeforeAndAfter,
     /// The body or the frame is not JSON, or not a JSON object.
     NotJson,
+    /// A text has half of a character that takes two escapes.
+    HalfCharacter,
     /// A binary frame, or text that is not UTF-8.
     Binary,
     /// The frame has no `t`, or one that is no verb.
@@ -80,6 +82,7 @@ impl Problem {
             Problem::OutOfRange { .. } => "out_of_range",
             Problem::BeforeAndAfter => "before_and_after",
             Problem::NotJson => "not_json",
+            Problem::HalfCharacter => "half_character",
             Problem::Binary => "binary",
             Problem::UnknownVerb => "unknown_verb",
             Problem::UnknownStatus => "unknown_status",

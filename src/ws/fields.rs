@@ -94,7 +94,7 @@ impl<'a> Fields<'a> {
     pub fn maybe(&self, name: Name) -> Result<Option<Cow<'a, str>>, Wrong> {
         match self.0[name as usize].map(RawValue::get) {
             None | Some("null") => Ok(None),
-            Some(json) => unquoted(json).map(Some).ok_or((name.as_str(), Problem::WrongType)),
+            Some(json) => unquoted(json).map(Some).map_err(|problem| (name.as_str(), problem)),
         }
     }
 
@@ -129,14 +129,16 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What stands between the quotes of a JSON string; nothing for other JSON, and for half of a
-/// character that needs two escapes.
-fn unquoted(json: &str) -> Option<Cow<'_, str>> {
-    let text = json.strip_prefix('"')?.strip_suffix('"')?;
-    if text.as_bytes().contains(&b'\\') {
-        return serde_json::from_str(json).ok().map(Cow::Owned);
+/// What stands between the quotes of a JSON string.
+fn unquoted(json: &str) -> Result<Cow<'_, str>, Problem> {
+    let text = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
+    match text.ok_or(Problem::WrongType)? {
+        // Escapes were looked at one by one, when the field was found.
+        escaped if escaped.as_bytes().contains(&b'\\') => {
+            serde_json::from_str(json).map(Cow::Owned).map_err(|_| Problem::HalfCharacter)
+        }
+        plain => Ok(Cow::Borrowed(plain)),
     }
-    Some(Cow::Borrowed(text))
 }
 
 #[cfg(test)]
@@ -163,8 +165,15 @@ mod tests {
 
     #[test]
     fn what_is_no_text() {
-        for wrong in ["7", "-1e9", "true", "[\"a\"]", "{\"text\":\"a\"}", r#""\ud83d""#] {
+        for wrong in ["7", "-1e9", "true", "[\"a\"]", "{\"text\":\"a\"}"] {
             assert_eq!(text(&format!(r#"{{"text":{wrong}}}"#)), Err(Problem::WrongType), "{wrong}");
+        }
+        for half in [r#""\ud83d""#, r#""\ude00""#, r#""\ud83d \ude00""#] {
+            assert_eq!(
+                text(&format!(r#"{{"text":{half}}}"#)),
+                Err(Problem::HalfCharacter),
+                "{half}"
+            );
         }
         for none in ["{}", r#"{"text":null}"#, r#"{"text":"a","text":null}"#, r#"{"Text":"a"}"#] {
             assert_eq!(text(none), Err(Problem::Required), "{none}");

@@ -248,10 +248,11 @@ async fn odd_json_is_answered_and_harms_nobody() {
     let room = stage.room("alice").await;
     let mut alice = stage.member(0, &room, &room.token).await;
     let nested = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
-    let half = r#"{"t":"msg","text":"\ud800"}"#.to_owned();
-    for text in [nested, half] {
+    let half = r#"{"t":"msg","text":"\ud800","key":"k"}"#.to_owned();
+    for (text, says) in [(nested, "frame: Send one JSON object."), (half, "text: A \\u escape")] {
         alice.send_raw(Message::text(text)).await.unwrap();
-        alice.expect_error("VALIDATION_FAILED").await;
+        let error = alice.expect_error("VALIDATION_FAILED").await;
+        assert!(error["message"].as_str().unwrap().starts_with(says), "{error}");
     }
     let whole = r#"{"t":"msg","text":"\ud83c\udf89"}"#;
     alice.send_raw(Message::text(whole)).await.unwrap();
