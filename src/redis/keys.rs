@@ -1,5 +1,5 @@
-//! The only place that builds the names of keys and channels: joined, which costs a fifth of
-//! formatting them, several times a message.
+//! The only place that builds the names of keys and channels. Each message needs four or five:
+//! joining them costs less than formatting.
 
 use crate::names::{RoomId, UserId};
 
