@@ -375,7 +375,7 @@ impl Keeper {
 ///
 /// fred writes each script by itself, however many are waiting. Without `nodelay` the system gathers
 /// (RFC 896) what is written until Redis has answered what is under way, which every command is: one
-/// alone goes out at once, and many go out together.
+/// alone goes out at once, and many go out together, a round trip later at most.
 fn connect(config: Config, timeout: Duration, events: usize, nodelay: bool) -> Client {
     let performance = PerformanceConfig {
         default_command_timeout: timeout,
