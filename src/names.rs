@@ -175,8 +175,7 @@ impl FromStr for MessageId {
             Ok(number) if !part.starts_with('+') => Ok(number),
             _ => Err(Problem::NotAMessageId),
         };
-        let dash = raw.bytes().position(|byte| byte == b'-');
-        let (ms, seq) = dash.map_or((raw, "0"), |at| (&raw[..at], &raw[at + 1..]));
+        let (ms, seq) = raw.split_once('-').unwrap_or((raw, "0"));
         Ok(Self { ms: number(ms)?, seq: number(seq)? })
     }
 }

@@ -1,5 +1,5 @@
-//! The fields of a client's frame, found in one pass: what no verb has is skipped, and a text is not
-//! copied before somebody keeps it.
+//! The fields of a client's frame, found in one pass and not looked into before somebody asks.
+//! A text is not copied before somebody keeps it.
 
 use std::{borrow::Cow, fmt};
 
@@ -17,52 +17,12 @@ use crate::{
 /// The field that is wrong, and what is wrong with it.
 pub type Wrong = (&'static str, Problem);
 
-/// The fields that a verb may have.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(field_identifier, rename_all = "camelCase")]
-pub enum Name {
-    /// `t`, the verb
-    T,
-    /// `roomId`
-    RoomId,
-    /// `token`
-    Token,
-    /// `since`
-    Since,
-    /// `text`
-    Text,
-    /// `key`
-    Key,
-    /// `status`
-    Status,
-    /// `read`
-    Read,
-    /// any other
-    #[serde(other)]
-    Other,
-}
+/// The JSON of each field, in the order of the frame. One that comes twice counts the second time,
+/// and one that is `null` counts as left out.
+pub struct Fields<'a>(Vec<(Name<'a>, &'a RawValue)>);
 
-impl Name {
-    /// As it stands in a frame.
-    fn as_str(self) -> &'static str {
-        match self {
-            Name::T => "t",
-            Name::RoomId => "roomId",
-            Name::Token => "token",
-            Name::Since => "since",
-            Name::Text => "text",
-            Name::Key => "key",
-            Name::Status => "status",
-            Name::Read => "read",
-            Name::Other => "frame",
-        }
-    }
-}
-
-/// The JSON of each field, by its name. One that comes twice counts the second time, and one that is
-/// `null` counts as left out.
-#[derive(Default)]
-pub struct Fields<'a>([Option<&'a RawValue>; Name::Other as usize + 1]);
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -75,11 +35,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Fields::default();
-                while let Some(name) = map.next_key::<Name>()? {
-                    fields.0[name as usize] = Some(map.next_value()?);
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
                 }
-                Ok(fields)
+                Ok(Fields(fields))
             }
         }
         from.deserialize_map(Reader)
@@ -91,10 +51,11 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// It is none.
-    pub fn maybe(&self, name: Name) -> Result<Option<Cow<'a, str>>, Wrong> {
-        match self.0[name as usize].map(RawValue::get) {
+    pub fn maybe(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, Wrong> {
+        let field = self.0.iter().rev().find(|field| field.0.0 == name);
+        match field.map(|(_, json)| json.get()) {
             None | Some("null") => Ok(None),
-            Some(json) => unquoted(json).map(Some).map_err(|problem| (name.as_str(), problem)),
+            Some(json) => unquoted(json).map(Some).map_err(|problem| (name, problem)),
         }
     }
 
@@ -102,17 +63,17 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// It is none, or not there.
-    pub fn text(&self, name: Name) -> Result<Cow<'a, str>, Wrong> {
-        self.maybe(name)?.ok_or((name.as_str(), Problem::Required))
+    pub fn text(&self, name: &'static str) -> Result<Cow<'a, str>, Wrong> {
+        self.maybe(name)?.ok_or((name, Problem::Required))
     }
 
     /// The id of a message, if it is there.
     ///
     /// # Errors
     /// It is none.
-    pub fn id(&self, name: Name) -> Result<Option<MessageId>, Wrong> {
+    pub fn id(&self, name: &'static str) -> Result<Option<MessageId>, Wrong> {
         let id = self.maybe(name)?;
-        id.map(|id| id.parse().map_err(|problem| (name.as_str(), problem))).transpose()
+        id.map(|id| id.parse().map_err(|problem| (name, problem))).transpose()
     }
 
     /// What the user shows, if it is there.
@@ -120,11 +81,11 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// It is none.
     pub fn status(&self) -> Result<Option<Status>, Wrong> {
-        match self.maybe(Name::Status)?.as_deref() {
+        match self.maybe("status")?.as_deref() {
             None => Ok(None),
             Some("online") => Ok(Some(Status::Online)),
             Some("away") => Ok(Some(Status::Away)),
-            Some(_) => Err((Name::Status.as_str(), Problem::UnknownStatus)),
+            Some(_) => Err(("status", Problem::UnknownStatus)),
         }
     }
 }
@@ -147,7 +108,7 @@ mod tests {
 
     fn text(frame: &str) -> Result<String, Problem> {
         let fields: Fields<'_> = serde_json::from_str(frame).map_err(|_| Problem::NotJson)?;
-        fields.text(Name::Text).map(Cow::into_owned).map_err(|(_, problem)| problem)
+        fields.text("text").map(Cow::into_owned).map_err(|(_, problem)| problem)
     }
 
     #[test]

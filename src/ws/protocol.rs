@@ -9,7 +9,7 @@ use serde_json::{Number, value::RawValue};
 
 use super::{
     codec,
-    fields::{Fields, Name, Wrong},
+    fields::{Fields, Wrong},
 };
 use crate::{
     error::Error,
@@ -84,8 +84,8 @@ impl ClientFrame {
             field,
             problem,
             unreadable: problem == Problem::UnknownVerb,
-            room_id: fields.text(Name::RoomId).ok().map(Cow::into_owned),
-            key: fields.text(Name::Key).ok().map(Cow::into_owned),
+            room_id: fields.text("roomId").ok().map(Cow::into_owned),
+            key: fields.text("key").ok().map(Cow::into_owned),
         })
     }
 
@@ -93,23 +93,21 @@ impl ClientFrame {
         let text = |name| fields.text(name).map(Cow::into_owned);
         let maybe = |name| fields.maybe(name).map(|text| text.map(Cow::into_owned));
         let unknown = |_| ("t", Problem::UnknownVerb);
-        match &*fields.text(Name::T).map_err(unknown)? {
+        match &*fields.text("t").map_err(unknown)? {
             "join" => Ok(Self::Join {
-                room_id: text(Name::RoomId)?,
-                token: text(Name::Token)?,
-                since: fields.id(Name::Since)?,
+                room_id: text("roomId")?,
+                token: text("token")?,
+                since: fields.id("since")?,
             }),
-            "msg" => Ok(Self::Msg {
-                room_id: maybe(Name::RoomId)?,
-                text: text(Name::Text)?,
-                key: maybe(Name::Key)?,
-            }),
+            "msg" => {
+                Ok(Self::Msg { room_id: maybe("roomId")?, text: text("text")?, key: maybe("key")? })
+            }
             "ping" => Ok(Self::Ping {
-                room_id: maybe(Name::RoomId)?,
+                room_id: maybe("roomId")?,
                 status: fields.status()?,
-                read: fields.id(Name::Read)?,
+                read: fields.id("read")?,
             }),
-            "leave" => Ok(Self::Leave { room_id: maybe(Name::RoomId)? }),
+            "leave" => Ok(Self::Leave { room_id: maybe("roomId")? }),
             _ => Err(("t", Problem::UnknownVerb)),
         }
     }
