@@ -25,16 +25,14 @@ chaos: ## Break everything with fresh seeds, for as long as CHAOS_SECONDS says
 	@scripts/setup.sh test
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} cargo test --locked --test chaos -- --ignored --nocapture long
 
-bench: ## Measure CPU, memory and latency beside a bare floor server, in under 5 minutes
-	@scripts/setup.sh run
-	cargo build --locked --release
-	cd benches && cargo run --locked --release -- --linkroom ../target/release/linkroom --out ../target/bench
-
+bench: ## Measure CPU, memory and latency beside a floor server, in under 5 minutes
 bench-bare: ## The same beside a server that is nothing but what linkroom is built on, in 8 minutes
+bench-bare: bench_with = --features bare
+bench bench-bare:
 	@scripts/setup.sh run
 	cargo build --locked --release
-	cd benches && cargo run --locked --release --features bare -- --linkroom ../target/release/linkroom \
-		--out ../target/bench-bare
+	cd benches && cargo run --locked --release $(bench_with) -- --linkroom ../target/release/linkroom \
+		--out ../target/$@
 
 bench-inner: ## Measure the parts of a node: frames, order, fan-out, heartbeats
 	cd benches && cargo bench --locked --bench inner

@@ -14,7 +14,7 @@ use tokio::{
     task::spawn_local,
 };
 
-use crate::wire::{self, Frame};
+use crate::wire::{self, Frame, Wish};
 
 /// Stores a message and tells the room.
 const SCRIPT: &str = "
@@ -132,30 +132,35 @@ impl Bare {
         room: &mut Option<String>,
         payload: &[u8],
     ) -> anyhow::Result<()> {
-        if payload.starts_with(br#"{"t":"msg""#) {
-            if let Some(room) = room {
-                self.publish(room, payload);
+        match wire::wish(payload) {
+            Some(Wish::Say) => {
+                if let Some(room) = room {
+                    self.publish(room, payload);
+                }
             }
-        } else if payload.starts_with(br#"{"t":"ping""#) {
-            answer(stream, br#"{"t":"pong"}"#)?;
-        } else if let Some((id, _)) = wire::string_after(payload, r#""roomId":""#) {
-            *room = Some(self.join(stream, String::from_utf8_lossy(id).into_owned()).await?);
-            answer(stream, br#"{"t":"joined","messages":[]}"#)?;
+            Some(Wish::Ping) => answer(stream, wire::PONG)?,
+            Some(Wish::Join(id)) => {
+                let id = String::from_utf8_lossy(id).into_owned();
+                self.join(stream, &id).await?;
+                *room = Some(id);
+                answer(stream, wire::JOINED)?;
+            }
+            None => {}
         }
         Ok(())
     }
 
-    async fn join(&self, stream: &Rc<TcpStream>, room: String) -> anyhow::Result<String> {
+    async fn join(&self, stream: &Rc<TcpStream>, room: &str) -> anyhow::Result<()> {
         let is_first = {
             let mut rooms = self.rooms.borrow_mut();
-            let members = rooms.entry(room.clone()).or_default();
+            let members = rooms.entry(room.to_owned()).or_default();
             members.push(stream.clone());
             members.len() == 1
         };
         if is_first {
-            self.subscriber.subscribe(&*room).await?;
+            self.subscriber.subscribe(room).await?;
         }
-        Ok(room)
+        Ok(())
     }
 
     /// Nobody waits for the answer: the message itself is one.
@@ -170,8 +175,8 @@ impl Bare {
     }
 }
 
-fn answer(stream: &TcpStream, payload: &[u8]) -> std::io::Result<usize> {
+fn answer(stream: &TcpStream, payload: &[u8]) -> std::io::Result<()> {
     let mut frame = Vec::with_capacity(payload.len() + 4);
     wire::put_text(&mut frame, payload);
-    stream.try_write(&frame)
+    stream.try_write(&frame).map(|_| ())
 }

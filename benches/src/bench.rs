@@ -1,4 +1,4 @@
-//! Measures linkroom against a bare floor server, side by side: CPU per delivery, Redis per
+//! Measures linkroom against a floor, side by side: CPU per delivery, Redis per
 //! message, memory per connection, latency, and whether anything was lost, doubled or reordered.
 //!
 //! ```text

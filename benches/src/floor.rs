@@ -15,7 +15,7 @@ use mio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::wire::{self, Frame};
+use crate::wire::{self, Frame, Wish};
 
 const LISTENER: Token = Token(usize::MAX);
 const EVENTS: usize = 1024;
@@ -169,18 +169,18 @@ impl Floor {
     }
 
     fn obey(&mut self, at: usize, payload: &[u8]) {
-        if payload.starts_with(br#"{"t":"msg""#) {
-            self.pass_on(at, payload);
-        } else if payload.starts_with(br#"{"t":"ping""#) {
-            self.answer(at, br#"{"t":"pong"}"#);
-        } else if payload.starts_with(br#"{"t":"join""#) {
-            self.join(at, payload);
-            self.answer(at, br#"{"t":"joined","messages":[]}"#);
+        match wire::wish(payload) {
+            Some(Wish::Say) => self.pass_on(at, payload),
+            Some(Wish::Ping) => self.answer(at, wire::PONG),
+            Some(Wish::Join(room)) => {
+                self.join(at, room);
+                self.answer(at, wire::JOINED);
+            }
+            None => {}
         }
     }
 
-    fn join(&mut self, at: usize, payload: &[u8]) {
-        let Some((id, _)) = wire::string_after(payload, r#""roomId":""#) else { return };
+    fn join(&mut self, at: usize, id: &[u8]) {
         let next = self.rooms.len();
         let room = *self.room_numbers.entry(id.to_vec()).or_insert(next);
         if room == next {

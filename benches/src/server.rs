@@ -122,6 +122,7 @@ impl Server {
         let mut command = if kind.keeps_rooms() {
             let mut command = Command::new(linkroom);
             command.envs(NO_LIMITS).env("LISTEN_ADDR", "127.0.0.1:0").env("LOG_LEVEL", "warn");
+            command.envs(settings.iter().copied());
             command
         } else {
             let mut command = Command::new(std::env::current_exe()?);
@@ -131,7 +132,6 @@ impl Server {
         if let Some(redis) = &redis {
             command.env("REDIS_URL", format!("redis://127.0.0.1:{}", redis.port));
         }
-        command.envs(settings.iter().copied());
         let mut process = Process::start(command.stdout(Stdio::piped()))?;
         let address = process.announced_address()?;
         let server = Self { kind, address, process, redis };

@@ -10,6 +10,10 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// What ends an HTTP head.
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
+/// What a join and a ping are answered with by servers that have nothing to tell.
+pub const JOINED: &[u8] = br#"{"t":"joined","messages":[]}"#;
+pub const PONG: &[u8] = br#"{"t":"pong"}"#;
+
 const TEXT: u8 = 0x81;
 const MASKED: u8 = 0x80;
 
@@ -21,6 +25,27 @@ pub struct Frame {
     pub payload: Range<usize>,
     /// What its payload is masked with.
     mask: Option<[u8; 4]>,
+}
+
+/// What a client's frame asks for.
+pub enum Wish<'a> {
+    /// To tell the room what it says.
+    Say,
+    /// To be answered.
+    Ping,
+    /// To enter the room of this id.
+    Join(&'a [u8]),
+}
+
+/// The wish in a client's frame; the load writes no other.
+pub fn wish(payload: &[u8]) -> Option<Wish<'_>> {
+    if payload.starts_with(br#"{"t":"msg""#) {
+        Some(Wish::Say)
+    } else if payload.starts_with(br#"{"t":"ping""#) {
+        Some(Wish::Ping)
+    } else {
+        string_after(payload, r#""roomId":""#).map(|(room, _)| Wish::Join(room))
+    }
 }
 
 /// The request that turns a connection into a WebSocket.
