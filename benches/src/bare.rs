@@ -14,7 +14,10 @@ use tokio::{
     task::spawn_local,
 };
 
-use crate::wire::{self, Frame, Wish};
+use crate::{
+    listen,
+    wire::{self, Frame, Wish},
+};
 
 /// Stores a message and tells the room.
 const SCRIPT: &str = "
@@ -52,7 +55,7 @@ async fn run(redis: &str) -> anyhow::Result<()> {
     script.load(&commands).await?;
     let rooms = Rooms::default();
     spawn_local(pass_on(subscriber.message_rx(), rooms.clone()));
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let listener = TcpListener::from_std(listen::on_loopback()?)?;
     println!("bare: open http://{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;

@@ -10,6 +10,7 @@
 mod bare;
 mod floor;
 mod latency;
+mod listen;
 mod load;
 mod plot;
 mod report;

@@ -15,7 +15,10 @@ use mio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::wire::{self, Frame, Wish};
+use crate::{
+    listen,
+    wire::{self, Frame, Wish},
+};
 
 const LISTENER: Token = Token(usize::MAX);
 const EVENTS: usize = 1024;
@@ -26,7 +29,7 @@ const READ_BUFFER: usize = 64 * 1024;
 /// # Errors
 /// The system refuses a socket.
 pub fn serve(batches: bool) -> anyhow::Result<()> {
-    let mut listener = TcpListener::bind("127.0.0.1:0".parse()?)?;
+    let mut listener = TcpListener::from_std(listen::on_loopback()?);
     println!("floor: open http://{}", listener.local_addr()?);
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
