@@ -4,15 +4,17 @@
 
 pub mod feed;
 pub mod frame;
+mod inbox;
+mod serve;
 mod subscriber;
 
 use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -34,8 +36,8 @@ use crate::{
     settings::{Durability, Settings},
     ws::{handle::Handle, protocol::ServerFrame},
 };
-use feed::{Answer, Answered, Feed, Outcome, Sink, Todo};
-use frame::{Fence, Frame, Kind};
+use feed::{Answer, Answered, Feed, Sink, Todo};
+use inbox::Inbox;
 use subscriber::Change;
 
 /// Messages that one reading of the stream takes.
@@ -44,13 +46,6 @@ const CATCH_UP_PAGE: usize = 500;
 const CATCH_UPS_AT_ONCE: usize = 32;
 /// Between two attempts to read the stream, at most.
 const CATCH_UP_RETRY: Duration = Duration::from_millis(400);
-/// Connections that are written to without letting others have a turn.
-const WRITTEN_IN_PLACE: usize = 64;
-/// Scripts that the clients of one room have under way at once: more would only wait in Redis, and
-/// everybody else's behind them.
-const UNDER_WAY: usize = 32;
-/// The same where a script is under way until its message is kept, which nobody waits behind.
-const UNDER_WAY_KEPT: usize = 1024;
 /// Changes of the subscription that may wait to be sent together.
 const CHANGES: usize = 1024;
 
@@ -70,7 +65,9 @@ struct Inner {
     metrics: Arc<Metrics>,
     frame_max: usize,
     patience: Duration,
-    under_way: usize,
+    under_way: UnderWay,
+    /// When a room that is not crowded was last served.
+    others_served: Mutex<Instant>,
     resync: Notify,
     catch_ups: Semaphore,
     tasks: TaskTracker,
@@ -93,38 +90,33 @@ pub struct LocalRoom {
     heartbeat: AtomicU64,
     /// The node's count of heartbeats.
     heartbeats: Arc<AtomicU64>,
-    /// Whether something was queued since the room was last flushed.
-    is_waiting: AtomicBool,
+    inbox: Inbox,
+    /// Whether something was queued that was not written.
+    is_unwritten: AtomicBool,
     /// Whether the list of members was asked for and has not been sent.
     asks_members: AtomicBool,
     /// One for each script that may be under way for the room's clients.
     turns: Semaphore,
-    writer: Writer,
+    under_way: UnderWay,
 }
 
-/// Whether a task writes to a room's connections, and whether there is more to write: one at a
-/// time, and nothing that was queued is forgotten.
-#[derive(Default)]
-struct Writer(AtomicU8);
+/// How many scripts the clients of one room have under way at once: more would only wait in Redis,
+/// and everybody else's behind them.
+#[derive(Clone, Copy)]
+struct UnderWay {
+    scripts: usize,
+    /// So many of the others one script of a crowded room counts for: what it says is more work for
+    /// the node as well.
+    crowd_weight: u32,
+}
 
-impl Writer {
-    const IDLE: u8 = 0;
-    const WRITES: u8 = 1;
-    const WRITES_AGAIN: u8 = 2;
-
-    /// There is something to write. Returns whether a task is needed for it.
-    fn begin(&self) -> bool {
-        self.0.swap(Self::WRITES_AGAIN, Ordering::SeqCst) == Self::IDLE
-    }
-
-    fn begin_round(&self) {
-        self.0.store(Self::WRITES, Ordering::SeqCst);
-    }
-
-    /// Returns whether nothing was queued since the round began.
-    fn end_round(&self) -> bool {
-        let (from, to) = (Self::WRITES, Self::IDLE);
-        self.0.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+impl UnderWay {
+    fn of(durability: Durability) -> Self {
+        match durability {
+            Durability::Memory => Self { scripts: 32, crowd_weight: 8 },
+            // A script is under way until its message is kept, which nobody waits behind.
+            Durability::Local | Durability::Replicated => Self { scripts: 1024, crowd_weight: 1 },
+        }
     }
 }
 
@@ -217,10 +209,8 @@ impl Fanout {
             metrics,
             frame_max: settings.max_body_bytes,
             patience: settings.redis_timeout,
-            under_way: match settings.durability {
-                Durability::Memory => UNDER_WAY,
-                Durability::Local | Durability::Replicated => UNDER_WAY_KEPT,
-            },
+            under_way: UnderWay::of(settings.durability),
+            others_served: Mutex::new(Instant::now()),
             resync: Notify::new(),
             catch_ups: Semaphore::new(CATCH_UPS_AT_ONCE),
             tasks,
@@ -285,7 +275,8 @@ impl Fanout {
             self.release(room);
         }
         drop(feed);
-        self.flush(&local);
+        local.has_unwritten();
+        self.serve(&local);
         stays
     }
 
@@ -316,74 +307,6 @@ impl Fanout {
         is_empty
     }
 
-    /// A payload of a room's channel. What goes out waits for [`Fanout::flush`]; returns the room if
-    /// it is the first to wait there.
-    fn on_frame(&self, room: &RoomId, payload: &str) -> Option<Arc<LocalRoom>> {
-        let metrics = &self.0.metrics;
-        let Some(mut frame) = Frame::decode(payload, self.0.frame_max) else {
-            metrics.foreign_frame(false);
-            return None;
-        };
-        let local = self.find(room)?;
-        let mut followed = None;
-        if let Kind::Message(id) = frame.kind {
-            let (text, way) = metrics.deliveries.follow(frame.text, id.ms);
-            (frame.text, followed) = (text, Some(way));
-        }
-        let (outcome, todo) = local.feed.lock().frame(frame);
-        match outcome {
-            Outcome::Delivered(connections) => {
-                if let Some(followed) = followed {
-                    metrics.delivered(connections);
-                    followed.queued(connections);
-                }
-            }
-            Outcome::Stale => metrics.foreign_frame(false),
-            Outcome::Foreign => metrics.foreign_frame(true),
-        }
-        self.act(local.clone(), todo);
-        local.waits_to_be_flushed()
-    }
-
-    fn on_fence(&self, room: &RoomId, fence: Fence) -> Option<Arc<LocalRoom>> {
-        let local = self.find(room)?;
-        let todo = local.feed.lock().fence(fence);
-        self.act(local, todo);
-        // A fence lets nothing out by itself.
-        None
-    }
-
-    fn on_members(&self, room: &RoomId, events: u64, frame: Bytes) -> Option<Arc<LocalRoom>> {
-        let local = self.find(room)?;
-        local.feed.lock().members(events, frame);
-        local.waits_to_be_flushed()
-    }
-
-    /// Writes what waits in a room's outboxes: a small room's at once, a large one's in a task of
-    /// its own, so that no other room waits for it. What comes in while that one writes is written
-    /// in its next round.
-    fn flush(&self, room: &Arc<LocalRoom>) {
-        room.is_waiting.store(false, Ordering::SeqCst);
-        let handles = room.handles();
-        if handles.len() <= WRITTEN_IN_PLACE {
-            handles.iter().for_each(|handle| handle.flush());
-        } else if room.writer.begin() {
-            let room = room.clone();
-            self.0.tasks.spawn(async move {
-                loop {
-                    room.writer.begin_round();
-                    for handles in room.handles().chunks(WRITTEN_IN_PLACE) {
-                        handles.iter().for_each(|handle| handle.flush());
-                        tokio::task::yield_now().await;
-                    }
-                    if room.writer.end_round() {
-                        return;
-                    }
-                }
-            });
-        }
-    }
-
     /// A room that somebody on this node hears.
     pub fn find(&self, room: &RoomId) -> Option<Arc<LocalRoom>> {
         self.0.rooms.read().get(room).cloned()
@@ -395,14 +318,14 @@ impl Fanout {
     }
 
     /// Does what the room's feed asks for.
-    fn act(&self, room: Arc<LocalRoom>, todo: Todo) {
+    fn act(&self, room: &Arc<LocalRoom>, todo: Todo) {
         if let Some(number) = todo.catch_up {
             let (fanout, room) = (self.clone(), room.clone());
             self.0.tasks.spawn(async move { fanout.catch_up(room, number).await });
         }
         // One at a time: each fence asks again until the list is here.
         if todo.tell_members && !room.asks_members.swap(true, Ordering::SeqCst) {
-            let fanout = self.clone();
+            let (fanout, room) = (self.clone(), room.clone());
             self.0.tasks.spawn(async move {
                 // Where it fails, the next heartbeat's fence shows the difference again.
                 if let Err(error) = fanout.0.scripts.tell_members(&room.id).await {
@@ -450,8 +373,9 @@ impl Fanout {
                 todo
             };
             drop(feed);
-            self.flush(&room);
-            self.act(room.clone(), Todo { catch_up: None, ..todo });
+            room.has_unwritten();
+            self.serve(&room);
+            self.act(&room, Todo { catch_up: None, ..todo });
             let Some(goes_on) = todo.catch_up else { return };
             number = goes_on;
         }
@@ -474,7 +398,7 @@ impl Fanout {
 }
 
 impl LocalRoom {
-    fn new(id: &RoomId, heartbeats: Arc<AtomicU64>, under_way: usize) -> Arc<Self> {
+    fn new(id: &RoomId, heartbeats: Arc<AtomicU64>, under_way: UnderWay) -> Arc<Self> {
         Arc::new(Self {
             id: id.clone(),
             feed: Mutex::default(),
@@ -483,10 +407,11 @@ impl LocalRoom {
             subscribed: watch::Sender::new(false),
             heartbeat: AtomicU64::new(heartbeats.load(Ordering::Relaxed)),
             heartbeats,
-            is_waiting: AtomicBool::new(false),
+            inbox: Inbox::default(),
+            is_unwritten: AtomicBool::new(false),
             asks_members: AtomicBool::new(false),
-            turns: Semaphore::new(under_way),
-            writer: Writer::default(),
+            turns: Semaphore::new(under_way.scripts),
+            under_way,
         })
     }
 
@@ -520,10 +445,13 @@ impl LocalRoom {
     }
 
     /// To be held while a client's script for this room is under way, so that a crowd here waits in
-    /// its own room, and not in Redis in front of all others.
+    /// its own room, and not in Redis or on its way to the sockets, in front of all others.
     pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        let weight = if self.is_crowded() { self.under_way.crowd_weight } else { 1 };
         // It is never closed.
-        self.turns.acquire().await.ok()
+        let turn = self.turns.acquire_many(weight).await.ok();
+        self.inbox.is_short().await;
+        turn
     }
 
     /// To be held while connections are reported, from before they are gathered.
@@ -539,16 +467,6 @@ impl LocalRoom {
     /// Who is in the room through this node.
     pub fn seats(&self) -> Vec<Seat> {
         self.feed.lock().sinks().cloned().collect()
-    }
-
-    fn handles(&self) -> Vec<Arc<Handle>> {
-        self.feed.lock().sinks().map(|seat| seat.handle.clone()).collect()
-    }
-
-    /// Notes that something was queued. Returns the room if nothing was before.
-    fn waits_to_be_flushed(self: Arc<Self>) -> Option<Arc<Self>> {
-        let was_waiting = self.is_waiting.swap(true, Ordering::SeqCst);
-        (!was_waiting).then_some(self)
     }
 
     /// Whether nobody hears the room here.
@@ -586,7 +504,10 @@ mod tests {
 
     #[test]
     fn a_crowd_waits_for_its_turn_in_its_own_room() {
-        let room = || LocalRoom::new(&RoomId::random(), Arc::default(), 2);
+        let room = || {
+            let under_way = UnderWay { scripts: 2, crowd_weight: 1 };
+            LocalRoom::new(&RoomId::random(), Arc::default(), under_way)
+        };
         let (loud, quiet) = (room(), room());
         let first = loud.turn().now_or_never();
         let second = loud.turn().now_or_never();

@@ -130,10 +130,14 @@ enum Members {
     Unknown,
 }
 
+/// What came in about a room and waits for its turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Waiting {
+pub enum Waiting {
+    /// A frame of the room's channel.
     Frame(Frame),
+    /// A fence on this node's channel.
     Fence(Fence),
+    /// The list of members on this node's channel, and the number of events that it accounts for.
     Members(u64, Bytes),
 }
 

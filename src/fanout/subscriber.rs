@@ -26,7 +26,8 @@ use tracing::{info, warn};
 
 use super::{
     Fanout, LocalRoom,
-    frame::{self, NodeWord},
+    feed::Waiting,
+    frame::{self, Frame, NodeWord},
 };
 use crate::{names::RoomId, ticks};
 
@@ -94,21 +95,44 @@ async fn read(
             }
             next = payloads.try_recv();
         }
-        waiting.drain(..).for_each(|room| fanout.flush(&room));
+        waiting.drain(..).for_each(|room| fanout.serve(&room));
     }
 }
 
-/// Returns the room if something waits to be written there.
+/// Returns the room if it has to be served.
 fn on_payload(fanout: &Fanout, payload: &Payload, signs: &SignsOfLife) -> Option<Arc<LocalRoom>> {
     signs.payloads.fetch_add(1, Ordering::Relaxed);
-    let Some(text) = payload.value.as_str() else {
+    let Some(taken) = payload.value.as_str().and_then(|text| take(fanout, payload, &text)) else {
         fanout.0.metrics.foreign_frame(false);
         return None;
     };
-    match fanout.0.redis.key_style().room_of_channel(&payload.channel) {
-        Some(room) => fanout.on_frame(&room, &text),
-        None => on_node_word(fanout, &text, signs),
+    match taken {
+        Taken::Word(room, word) => fanout.on_word(&room, word),
+        Taken::Probe(number) => {
+            signs.probed.send_replace(number);
+            None
+        }
     }
+}
+
+/// What a payload turned out to be.
+enum Taken {
+    Word(RoomId, Waiting),
+    Probe(u64),
+}
+
+fn take(fanout: &Fanout, payload: &Payload, text: &str) -> Option<Taken> {
+    if let Some(room) = fanout.0.redis.key_style().room_of_channel(&payload.channel) {
+        let frame = Frame::decode(text, fanout.0.frame_max)?;
+        return Some(Taken::Word(room, Waiting::Frame(frame)));
+    }
+    Some(match NodeWord::decode(text)? {
+        NodeWord::Fence(room, fence) => Taken::Word(room, Waiting::Fence(fence)),
+        NodeWord::Members(room, events, frame) => {
+            Taken::Word(room, Waiting::Members(events, frame))
+        }
+        NodeWord::Probe(number) => Taken::Probe(number),
+    })
 }
 
 fn on_loss(fanout: &Fanout, lost: u64) {
@@ -116,21 +140,6 @@ fn on_loss(fanout: &Fanout, lost: u64) {
     warn!(lost, "subscription read too slowly; asking every room how far it has come");
     fanout.doubt();
     fanout.0.resync.notify_one();
-}
-
-fn on_node_word(fanout: &Fanout, text: &str, signs: &SignsOfLife) -> Option<Arc<LocalRoom>> {
-    match NodeWord::decode(text) {
-        Some(NodeWord::Fence(room, fence)) => fanout.on_fence(&room, fence),
-        Some(NodeWord::Members(room, events, frame)) => fanout.on_members(&room, events, frame),
-        Some(NodeWord::Probe(number)) => {
-            signs.probed.send_replace(number);
-            None
-        }
-        None => {
-            fanout.0.metrics.foreign_frame(false);
-            None
-        }
-    }
 }
 
 /// Makes every change of the subscription, one after the other, and subscribes anew after every

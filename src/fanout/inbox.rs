@@ -1,0 +1,146 @@
+//! What came in about one room and waits to be put in order, and who does that: one at a time.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::feed::Waiting;
+
+/// With so much waiting, the room's own clients wait before they add to it.
+const LONG: usize = 64;
+/// What comes beyond is dropped: a message leaves a gap and an event a wrong count, and both are
+/// found by the next message or fence.
+const MAX: usize = 8192;
+
+/// A room's inbox.
+#[derive(Default)]
+pub struct Inbox {
+    waiting: Mutex<VecDeque<Waiting>>,
+    server: AtomicU8,
+    shorter: Notify,
+}
+
+/// Nobody serves the room.
+const IDLE: u8 = 0;
+/// Somebody does.
+const SERVES: u8 = 1;
+/// Somebody does, and something came in since the round began.
+const SERVES_AGAIN: u8 = 2;
+
+impl Inbox {
+    /// Adds what came in. Returns how much is waiting, or `None` where that is too much.
+    pub fn push(&self, word: Waiting) -> Option<usize> {
+        let mut waiting = self.waiting.lock();
+        if waiting.len() == MAX {
+            return None;
+        }
+        waiting.push_back(word);
+        Some(waiting.len())
+    }
+
+    /// The oldest of what waits.
+    pub fn pop(&self) -> Option<Waiting> {
+        let mut waiting = self.waiting.lock();
+        let oldest = waiting.pop_front();
+        if waiting.len() + 1 == LONG {
+            self.shorter.notify_waiters();
+        }
+        if waiting.is_empty() {
+            *waiting = VecDeque::new();
+        }
+        oldest
+    }
+
+    /// Waits until not much is waiting.
+    pub async fn is_short(&self) {
+        loop {
+            let shorter = self.shorter.notified();
+            if self.waiting.lock().len() < LONG {
+                return;
+            }
+            shorter.await;
+        }
+    }
+
+    /// There is something to do for the room. Returns whether the caller has to serve it; else
+    /// somebody does, who will see what there is.
+    pub fn begin(&self) -> bool {
+        self.server.swap(SERVES_AGAIN, Ordering::SeqCst) == IDLE
+    }
+
+    /// Whoever serves begins to look what there is.
+    pub fn begin_round(&self) {
+        self.server.store(SERVES, Ordering::SeqCst);
+    }
+
+    /// Returns whether that was all, and nothing came in since the round began.
+    pub fn end_round(&self) -> bool {
+        self.waiting.lock().is_empty()
+            && self
+                .server
+                .compare_exchange(SERVES, IDLE, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn word(number: u64) -> Waiting {
+        Waiting::Members(number, Bytes::new())
+    }
+
+    fn fill(inbox: &Inbox, words: usize) -> Option<usize> {
+        (0..words).filter_map(|_| inbox.push(word(0))).last()
+    }
+
+    #[test]
+    fn what_came_first_is_first() {
+        let inbox = Inbox::default();
+        assert_eq!((inbox.push(word(1)), inbox.push(word(2))), (Some(1), Some(2)));
+        assert_eq!((inbox.pop(), inbox.pop(), inbox.pop()), (Some(word(1)), Some(word(2)), None));
+        assert_eq!(inbox.push(word(3)), Some(1));
+    }
+
+    #[test]
+    fn one_serves_until_nothing_is_left() {
+        let inbox = Inbox::default();
+        assert!(inbox.begin());
+        inbox.begin_round();
+        assert!(!inbox.begin(), "somebody serves already");
+        assert!(!inbox.end_round(), "and has to look again");
+        inbox.begin_round();
+        inbox.push(word(1));
+        assert!(!inbox.end_round(), "something is left");
+        inbox.pop();
+        assert!(inbox.end_round());
+        assert!(inbox.begin());
+    }
+
+    #[test]
+    fn a_long_inbox_is_waited_for() {
+        let inbox = Inbox::default();
+        assert_eq!(fill(&inbox, LONG - 1), Some(LONG - 1));
+        assert!(inbox.is_short().now_or_never().is_some());
+        inbox.push(word(0));
+        let mut waits = std::pin::pin!(inbox.is_short());
+        assert!(waits.as_mut().now_or_never().is_none());
+        inbox.pop();
+        assert!(waits.now_or_never().is_some());
+    }
+
+    #[test]
+    fn what_is_too_much_is_dropped() {
+        let inbox = Inbox::default();
+        assert_eq!(fill(&inbox, MAX), Some(MAX));
+        assert_eq!(inbox.push(word(0)), None);
+    }
+}

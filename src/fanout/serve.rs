@@ -1,0 +1,173 @@
+//! Puts in order what came in about a room, and writes what goes out: for a small room at once, for
+//! a crowded one in a task of its own, so that no other room waits for it.
+//!
+//! A crowd can keep a thread busy for good, so it takes turns with everybody else on the node. On a
+//! small machine Redis and the others wait for a core as well: where there are others and the crowd
+//! has much to say, it also sleeps between its turns. What comes in meanwhile goes out together, so
+//! it loses little by that.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Fanout, LocalRoom,
+    feed::{Outcome, Todo, Waiting},
+    frame::{Frame, Kind},
+};
+use crate::{names::RoomId, ws::handle::Handle};
+
+/// Connections that are written to at once; a room with more of them is crowded.
+const WRITTEN_AT_ONCE: usize = 64;
+/// Connections of a crowded room that are written to before others have a turn.
+const WRITTEN_A_TURN: usize = 32;
+/// What a crowded room puts in order before it writes.
+const ORDERED_A_ROUND: usize = 128;
+/// A crowded room that has so much to write at once makes way for others.
+const MUCH: usize = 16;
+/// There are others for so long after one of them was served.
+const OTHERS: Duration = Duration::from_secs(1);
+/// How long a crowded room that makes way sleeps between its turns. The timer makes it a
+/// millisecond, more or less.
+const PAUSE: Duration = Duration::from_micros(500);
+
+impl Fanout {
+    /// What came in about a room. It waits for [`Fanout::serve`]; returns the room if it is the first
+    /// to wait there.
+    pub(super) fn on_word(&self, room: &RoomId, word: Waiting) -> Option<Arc<LocalRoom>> {
+        let local = self.find(room)?;
+        match local.inbox.push(word) {
+            Some(waiting) => (waiting == 1).then_some(local),
+            None => {
+                self.0.metrics.subscription_lost.inc();
+                None
+            }
+        }
+    }
+
+    /// Serves a room: what came in is put in order, and what was queued is written. Where somebody
+    /// else does already, that one goes on until nothing is left.
+    pub(super) fn serve(&self, room: &Arc<LocalRoom>) {
+        if !room.inbox.begin() {
+            return;
+        }
+        if room.is_crowded() {
+            let (fanout, room) = (self.clone(), room.clone());
+            self.0.tasks.spawn(async move { fanout.serve_crowd(&room).await });
+            return;
+        }
+        *self.0.others_served.lock() = Instant::now();
+        loop {
+            room.inbox.begin_round();
+            while let Some(word) = room.inbox.pop() {
+                self.order(room, word);
+            }
+            room.unwritten().iter().for_each(|handle| handle.flush());
+            if room.inbox.end_round() {
+                return;
+            }
+        }
+    }
+
+    async fn serve_crowd(&self, room: &Arc<LocalRoom>) {
+        loop {
+            room.inbox.begin_round();
+            let mut ordered = 0;
+            while ordered < ORDERED_A_ROUND
+                && let Some(word) = room.inbox.pop()
+            {
+                self.order(room, word);
+                ordered += 1;
+                tokio::task::yield_now().await;
+            }
+            let makes_way = makes_way(ordered, self.0.others_served.lock().elapsed());
+            for handles in room.unwritten().chunks(WRITTEN_A_TURN) {
+                handles.iter().for_each(|handle| handle.flush());
+                if makes_way {
+                    tokio::time::sleep(PAUSE).await;
+                } else {
+                    tokio::task::yield_now().await;
+                }
+            }
+            if room.inbox.end_round() {
+                return;
+            }
+        }
+    }
+
+    fn order(&self, room: &Arc<LocalRoom>, word: Waiting) {
+        let todo = match word {
+            Waiting::Frame(frame) => self.order_frame(room, frame),
+            // A fence lets nothing out by itself.
+            Waiting::Fence(fence) => room.feed.lock().fence(fence),
+            Waiting::Members(events, frame) => {
+                room.feed.lock().members(events, frame);
+                room.has_unwritten();
+                Todo::default()
+            }
+        };
+        self.act(room, todo);
+    }
+
+    fn order_frame(&self, room: &LocalRoom, mut frame: Frame) -> Todo {
+        let metrics = &self.0.metrics;
+        let mut followed = None;
+        if let Kind::Message(id) = frame.kind {
+            let (text, way) = metrics.deliveries.follow(frame.text, id.ms);
+            (frame.text, followed) = (text, Some(way));
+        }
+        let (outcome, todo) = room.feed.lock().frame(frame);
+        room.has_unwritten();
+        match outcome {
+            Outcome::Delivered(connections) => {
+                if let Some(followed) = followed {
+                    metrics.delivered(connections);
+                    followed.queued(connections);
+                }
+            }
+            Outcome::Stale => metrics.foreign_frame(false),
+            Outcome::Foreign => metrics.foreign_frame(true),
+        }
+        todo
+    }
+}
+
+impl LocalRoom {
+    /// Whether more hear the room than are written to at once.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.feed.lock().sinks().count() > WRITTEN_AT_ONCE
+    }
+
+    /// Something was queued that is to be written.
+    pub(super) fn has_unwritten(&self) {
+        self.is_unwritten.store(true, Ordering::SeqCst);
+    }
+
+    /// Everybody who may have to be written to.
+    fn unwritten(&self) -> Vec<Arc<Handle>> {
+        if !self.is_unwritten.swap(false, Ordering::SeqCst) {
+            return Vec::new();
+        }
+        self.feed.lock().sinks().map(|seat| seat.handle.clone()).collect()
+    }
+}
+
+/// Whether a crowded room with so much to write makes way, where the last of the others was served
+/// so long ago.
+fn makes_way(to_write: usize, others_served: Duration) -> bool {
+    to_write >= MUCH && others_served < OTHERS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_crowd_with_much_to_say_makes_way_and_only_for_others() {
+        let ms = Duration::from_millis;
+        assert!(makes_way(16, ms(999)));
+        assert!(!makes_way(15, ms(0)), "what comes now and then goes out at once");
+        assert!(!makes_way(128, ms(1_000)), "alone it may have all there is");
+    }
+}
