@@ -112,7 +112,8 @@ impl Scripts {
                 "keep",
                 "away",
                 "roster",
-                "tell_all"
+                "tell_all",
+                "grow"
             ),
             leave: script!("leave", "clock", "announce", "depart", "sweep", "settle"),
             sweep_room: script!("sweep_room", "clock", "announce", "depart", "sweep"),

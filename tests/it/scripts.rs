@@ -405,6 +405,32 @@ async fn a_heartbeat_names_whom_redis_does_not_know() {
     assert_eq!(bench.redis.cmd(["HEXISTS", &session, "conn:owner-2"]).int(), 0);
 }
 
+/// A change of a plain list would cost as much as there are members.
+#[tokio::test]
+async fn the_deadlines_of_many_are_kept_so_that_one_is_found_at_once() {
+    let bench = Bench::new(&[]).await;
+    let (room, _) = bench.room().await;
+    let names: Vec<String> = (0..20).map(|number| format!("guest-{number}")).collect();
+    let mut beats = Vec::new();
+    for name in &names {
+        let joined_at_ms = bench.guest(&room, name).await.unwrap().joined_at_ms;
+        let connection = format!("{name}-1").into();
+        let heard = Heard { connection, age: Duration::ZERO, status: Status::Online };
+        let user = UserId::stored(name);
+        beats.push(Beat { user, joined_at_ms, read: None, connections: vec![heard] });
+    }
+    let deadlines = format!("room:{room}:deadlines");
+    let before = bench.redis.texts(["ZRANGE", &deadlines, "0", "-1"]);
+    let kept_as = || bench.redis.cmd(["OBJECT", "ENCODING", &deadlines]);
+    assert_ne!(kept_as().text(), "skiplist");
+    bench.beat(&room, &beats).await.unwrap();
+    assert_eq!(kept_as().text(), "skiplist");
+    let mut after = bench.redis.texts(["ZRANGE", &deadlines, "0", "-1"]);
+    after.sort_by_key(|name| before.iter().position(|known| known == name));
+    assert_eq!(after, before, "nobody more, nobody less");
+    assert!(bench.redis.cmd(["PTTL", &deadlines]).int() > 0);
+}
+
 /// Members that expired while Redis was frozen were never said to have left: they return with the
 /// list of all of them, and nobody is told again what it knows.
 #[tokio::test]
