@@ -20,18 +20,16 @@ async fn expect_whole_stream(stage: &Stage, room: &Room, client: &mut Client, fr
     assert_eq!(client.message_ids(&room.id), ids);
 }
 
-#[tokio::test]
-async fn everybody_gets_everything_in_stream_order() {
-    const CLIENTS: usize = 8;
-    const EACH: usize = 40;
+/// Has so many clients, on two nodes, say so much each, and looks what every one of them got.
+async fn expect_everybody_gets_everything(how_many: usize, each: usize) {
     let stage = Stage::new(2, &[NO_FLOOD_LIMIT]).await;
     let room = stage.room("owner").await;
     let mut clients = Vec::new();
-    for number in 0..CLIENTS {
+    for number in 0..how_many {
         clients.push(stage.member(number % 2, &room, &format!("client {number}")).await);
     }
     let talk = clients.iter().map(async |client| {
-        for number in 0..EACH {
+        for number in 0..each {
             client
                 .send(json!({ "t": "msg", "roomId": room.id, "text": format!("{number}") }))
                 .await;
@@ -39,12 +37,23 @@ async fn everybody_gets_everything_in_stream_order() {
     });
     join_all(talk).await;
     eventually(DEADLINE, "all messages stored", async || {
-        (stage.redis.stream_ids(&room.id).len() == CLIENTS * EACH).then_some(())
+        (stage.redis.stream_ids(&room.id).len() == how_many * each).then_some(())
     })
     .await;
     for client in &mut clients {
         expect_whole_stream(&stage, &room, client, 0).await;
     }
+}
+
+#[tokio::test]
+async fn everybody_gets_everything_in_stream_order() {
+    expect_everybody_gets_everything(8, 40).await;
+}
+
+/// More than a node writes to at once: it puts the room in order in a task of its own.
+#[tokio::test]
+async fn a_crowd_gets_everything_in_stream_order() {
+    expect_everybody_gets_everything(140, 3).await;
 }
 
 #[tokio::test]
