@@ -78,8 +78,11 @@ for _, user in ipairs(users) do
   end
   at_user = at_user + 4 + 3 * count
 end
-if #room.due > 0 then redis.call('ZADD', room.deadlines, unpack(room.due)) end
-if #users > 16 then grow(room.deadlines) end
+if #room.due > 0 then
+  redis.call('ZADD', room.deadlines, unpack(room.due))
+  -- Two entries a user.
+  if #room.due > 32 then grow(room.deadlines) end
+end
 sweep(room, now_ms)
 if anybody then keep(room, room_ttl) end
 if room.returned then tell_all(room) end

@@ -102,37 +102,29 @@ async fn read(
 /// Returns the room if it has to be served.
 fn on_payload(fanout: &Fanout, payload: &Payload, signs: &SignsOfLife) -> Option<Arc<LocalRoom>> {
     signs.payloads.fetch_add(1, Ordering::Relaxed);
-    let Some(taken) = payload.value.as_str().and_then(|text| take(fanout, payload, &text)) else {
+    let text = payload.value.as_str().unwrap_or_default();
+    let word = match fanout.0.redis.key_style().room_of_channel(&payload.channel) {
+        Some(room) => {
+            Frame::decode(&text, fanout.0.frame_max).map(|frame| (room, Waiting::Frame(frame)))
+        }
+        None => match NodeWord::decode(&text) {
+            Some(NodeWord::Fence(room, fence)) => Some((room, Waiting::Fence(fence))),
+            Some(NodeWord::Members(room, events, frame)) => {
+                Some((room, Waiting::Members(events, frame)))
+            }
+            Some(NodeWord::Probe(number)) => {
+                signs.probed.send_replace(number);
+                return None;
+            }
+            None => None,
+        },
+    };
+    let Some((room, word)) = word else {
+        // Not even text, or nothing that is understood.
         fanout.0.metrics.foreign_frame(false);
         return None;
     };
-    match taken {
-        Taken::Word(room, word) => fanout.on_word(&room, word),
-        Taken::Probe(number) => {
-            signs.probed.send_replace(number);
-            None
-        }
-    }
-}
-
-/// What a payload turned out to be.
-enum Taken {
-    Word(RoomId, Waiting),
-    Probe(u64),
-}
-
-fn take(fanout: &Fanout, payload: &Payload, text: &str) -> Option<Taken> {
-    if let Some(room) = fanout.0.redis.key_style().room_of_channel(&payload.channel) {
-        let frame = Frame::decode(text, fanout.0.frame_max)?;
-        return Some(Taken::Word(room, Waiting::Frame(frame)));
-    }
-    Some(match NodeWord::decode(text)? {
-        NodeWord::Fence(room, fence) => Taken::Word(room, Waiting::Fence(fence)),
-        NodeWord::Members(room, events, frame) => {
-            Taken::Word(room, Waiting::Members(events, frame))
-        }
-        NodeWord::Probe(number) => Taken::Probe(number),
-    })
+    fanout.on_word(&room, word)
 }
 
 fn on_loss(fanout: &Fanout, lost: u64) {
