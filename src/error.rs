@@ -97,7 +97,7 @@ impl Code {
 }
 
 /// One failed request or frame: the code, what was wrong by field, and when to try again.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{}{}", code.as_str(), cause.as_deref().map(|c| format!(": {c}")).unwrap_or_default())]
 pub struct Error {
     /// The code of the contract.

@@ -4,6 +4,7 @@
 
 pub mod feed;
 pub mod frame;
+mod group_commit;
 mod inbox;
 mod serve;
 mod subscriber;
@@ -33,10 +34,12 @@ use crate::{
         Redis,
         scripts::{RoomFacts, Scripts, Snapshot},
     },
-    settings::{Durability, Settings},
+    settings::Settings,
     ws::{handle::Handle, protocol::ServerFrame},
 };
 use feed::{Answer, Answered, Feed, Sink, Todo};
+pub use group_commit::MESSAGES_TOGETHER;
+use group_commit::{Unsaid, scripts_at_once};
 use inbox::Inbox;
 use subscriber::Change;
 
@@ -46,6 +49,10 @@ const CATCH_UP_PAGE: usize = 500;
 const CATCH_UPS_AT_ONCE: usize = 32;
 /// Between two attempts to read the stream, at most.
 const CATCH_UP_RETRY: Duration = Duration::from_millis(400);
+/// Joins of one room that are under way at once: more would only wait in Redis.
+const JOINS_AT_ONCE: usize = 32;
+/// So many of them one counts for where there is a crowd: it is more work for the node as well.
+const CROWD_WEIGHT: u32 = 8;
 /// Changes of the subscription that may wait to be sent together.
 const CHANGES: usize = 1024;
 
@@ -65,7 +72,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     frame_max: usize,
     patience: Duration,
-    under_way: UnderWay,
+    scripts_at_once: usize,
     /// When a room that is not crowded was last served.
     others_served: Mutex<Instant>,
     resync: Notify,
@@ -95,29 +102,12 @@ pub struct LocalRoom {
     is_unwritten: AtomicBool,
     /// Whether the list of members was asked for and has not been sent.
     asks_members: AtomicBool,
-    /// One for each script that may be under way for the room's clients.
+    /// One for each join that may be under way.
     turns: Semaphore,
-    under_way: UnderWay,
-}
-
-/// How many scripts the clients of one room have under way at once: more would only wait in Redis,
-/// and everybody else's behind them.
-#[derive(Clone, Copy)]
-struct UnderWay {
-    scripts: usize,
-    /// So many of the others one script of a crowded room counts for: what it says is more work for
-    /// the node as well.
-    crowd_weight: u32,
-}
-
-impl UnderWay {
-    fn of(durability: Durability) -> Self {
-        match durability {
-            Durability::Memory => Self { scripts: 32, crowd_weight: 8 },
-            // A script is under way until its message is kept, which nobody waits behind.
-            Durability::Local | Durability::Replicated => Self { scripts: 1024, crowd_weight: 1 },
-        }
-    }
+    unsaid: Unsaid,
+    scripts_at_once: usize,
+    scripts: Scripts,
+    tasks: TaskTracker,
 }
 
 /// One connection in one room.
@@ -209,7 +199,7 @@ impl Fanout {
             metrics,
             frame_max: settings.max_body_bytes,
             patience: settings.redis_timeout,
-            under_way: UnderWay::of(settings.durability),
+            scripts_at_once: scripts_at_once(settings.durability),
             others_served: Mutex::new(Instant::now()),
             resync: Notify::new(),
             catch_ups: Semaphore::new(CATCH_UPS_AT_ONCE),
@@ -387,9 +377,7 @@ impl Fanout {
         let mut rooms = self.0.rooms.write();
         let local = rooms
             .entry(seat.room.clone())
-            .or_insert_with_key(|id| {
-                LocalRoom::new(id, self.0.heartbeats.clone(), self.0.under_way)
-            })
+            .or_insert_with_key(|id| LocalRoom::new(id, &self.0))
             .clone();
         local.feed.lock().enter(seat, tag);
         self.0.metrics.rooms.set(i64::try_from(rooms.len()).unwrap_or(i64::MAX));
@@ -398,7 +386,8 @@ impl Fanout {
 }
 
 impl LocalRoom {
-    fn new(id: &RoomId, heartbeats: Arc<AtomicU64>, under_way: UnderWay) -> Arc<Self> {
+    fn new(id: &RoomId, fanout: &Inner) -> Arc<Self> {
+        let heartbeats = fanout.heartbeats.clone();
         Arc::new(Self {
             id: id.clone(),
             feed: Mutex::default(),
@@ -410,8 +399,11 @@ impl LocalRoom {
             inbox: Inbox::default(),
             is_unwritten: AtomicBool::new(false),
             asks_members: AtomicBool::new(false),
-            turns: Semaphore::new(under_way.scripts),
-            under_way,
+            turns: Semaphore::new(JOINS_AT_ONCE),
+            unsaid: Unsaid::default(),
+            scripts_at_once: fanout.scripts_at_once,
+            scripts: fanout.scripts.clone(),
+            tasks: fanout.tasks.clone(),
         })
     }
 
@@ -444,10 +436,10 @@ impl LocalRoom {
         self.feed.lock().has_delivered(connection, id)
     }
 
-    /// To be held while a client's script for this room is under way, so that a crowd here waits in
-    /// its own room, and not in Redis or on its way to the sockets, in front of all others.
+    /// To be held while a join is under way, so that a crowd that comes waits here, and not in Redis
+    /// in front of all others.
     pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        let weight = if self.is_crowded() { self.under_way.crowd_weight } else { 1 };
+        let weight = if self.is_crowded() { CROWD_WEIGHT } else { 1 };
         // It is never closed.
         let turn = self.turns.acquire_many(weight).await.ok();
         self.inbox.is_short().await;
@@ -494,27 +486,4 @@ pub fn jittered(longest: Duration) -> Duration {
 
 fn message_frame(message: &Message) -> Bytes {
     ServerFrame::Msg(message).encode()
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    #[test]
-    fn a_crowd_waits_for_its_turn_in_its_own_room() {
-        let room = || {
-            let under_way = UnderWay { scripts: 2, crowd_weight: 1 };
-            LocalRoom::new(&RoomId::random(), Arc::default(), under_way)
-        };
-        let (loud, quiet) = (room(), room());
-        let first = loud.turn().now_or_never();
-        let second = loud.turn().now_or_never();
-        assert!(first.is_some() && second.is_some());
-        assert!(loud.turn().now_or_never().is_none());
-        assert!(quiet.turn().now_or_never().is_some());
-        drop(first);
-        assert!(loud.turn().now_or_never().is_some());
-    }
 }

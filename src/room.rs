@@ -8,7 +8,7 @@ use crate::{
     message::Message,
     names::{self, MessageId, RoomId, Status, Token, UserId},
     problem::Problem,
-    redis::scripts::{Departure, Join, Published, Scripts, Sender, Snapshot},
+    redis::scripts::{Departure, Join, Published, Saying, Scripts, Sender, Snapshot},
     settings::Settings,
 };
 
@@ -109,44 +109,47 @@ impl Rooms {
         self.scripts.join(room, Join { user, token, guest, connection, status, since, tag }).await
     }
 
-    /// Stores a message of a connection and tells the room.
+    /// Checks what somebody wants to say.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED`, `ROOM_NOT_FOUND`, `NOT_IN_ROOM`, `RATE_LIMITED`, or Redis is out of
-    /// reach.
-    pub async fn say(
+    /// `VALIDATION_FAILED`.
+    pub fn saying(
         &self,
-        room: &RoomId,
-        user: &UserId,
-        connection: &str,
-        text: &str,
-        key: Option<&str>,
-    ) -> Result<Published, Error> {
-        self.check(text, key)?;
-        self.scripts.publish(room, user, Sender::Connection(connection), text, key).await
+        user: UserId,
+        sender: Sender,
+        text: String,
+        key: Option<String>,
+    ) -> Result<Saying, Error> {
+        let invalid = |field, problem: Problem| Error::invalid(field, problem);
+        names::check_text(&text, self.settings.text_max).map_err(|p| invalid("text", p))?;
+        let checked =
+            key.as_deref().map_or(Ok(()), |key| names::check_key(key, self.settings.key_max));
+        checked.map_err(|p| invalid("key", p))?;
+        Ok(Saying { user, sender, text, key })
     }
 
     /// Stores a message of whoever holds `token` and tells the room.
     ///
     /// # Errors
-    /// As [`Rooms::say`], and `INVALID_TOKEN`.
+    /// `VALIDATION_FAILED`, `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `RATE_LIMITED`, or Redis is out of
+    /// reach.
     pub async fn post_as(
         &self,
         room: &RoomId,
         token: &str,
-        text: &str,
-        key: Option<&str>,
+        text: String,
+        key: Option<String>,
     ) -> Result<Message, Error> {
         let Some((token, user)) = Token::parse(token) else {
             return Err(self.nobody(room).await);
         };
-        self.check(text, key)?;
-        let sender = Sender::Session(&token);
-        let (id, text) = match self.scripts.publish(room, &user, sender, text, key).await? {
-            Published::Stored(id) => (id, text.to_owned()),
+        let saying = self.saying(user, Sender::Session(token), text, key)?;
+        let mut outcomes = self.scripts.publish(room, &[&saying]).await?;
+        let (id, text) = match outcomes.remove(0)? {
+            Published::Stored(id) => (id, saying.text),
             Published::Repeat { id, text } => (id, text),
         };
-        Ok(Message::new(room, id, user.to_string(), text, key.map(str::to_owned)))
+        Ok(Message::new(room, id, saying.user.to_string(), text, saying.key))
     }
 
     /// Takes a connection out of a room, because it said so or, with the grace, because it closed.
@@ -195,12 +198,5 @@ impl Rooms {
     /// The error for a token that is none of ours: it is no one's, unless there is no room at all.
     async fn nobody(&self, room: &RoomId) -> Error {
         self.sweep(room).await.err().unwrap_or_else(|| Code::InvalidToken.into())
-    }
-
-    fn check(&self, text: &str, key: Option<&str>) -> Result<(), Error> {
-        let invalid = |field, problem: Problem| Error::invalid(field, problem);
-        names::check_text(text, self.settings.text_max).map_err(|p| invalid("text", p))?;
-        let key = key.map_or(Ok(()), |key| names::check_key(key, self.settings.key_max));
-        key.map_err(|p| invalid("key", p))
     }
 }

@@ -1,17 +1,19 @@
--- next_id(secret, previous, now, now_ms) -> id of the entry that follows `previous`. `now` is decimal
--- text, now_ms the same as a number.
+-- next_id(secret, previous, now, now_ms, count) -> id of the entry that follows `previous`, the
+-- millisecond that it is of, and how many of that one came before it. `now` is decimal text, now_ms the
+-- same as a number; `count` is that of the previous entry, where the caller knows it.
 -- The low 32 bits of its sequence number are a digest of what it follows, so that whoever holds
 -- the previous message sees, without asking, whether one is missing in between. The bits above
 -- count the messages of one millisecond; together they stay below 2^53, which Lua and browsers
 -- keep exactly. Needs: digest.
-local function next_id(secret, previous, now, now_ms)
-  local ms = string.match(previous, '^%d+')
-  local count = 0
-  if tonumber(ms) >= now_ms then
-    local sequence = string.match(previous, '%d+$')
-    now, count = ms, math.floor(sequence / 4294967296) + 1
-    if count >= 2097152 then now, count = string.format('%.0f', ms + 1), 0 end
+local function next_id(secret, previous, now, now_ms, count)
+  local dash = string.find(previous, '-', 1, true)
+  local ms = string.sub(previous, 1, dash - 1)
+  if ms ~= now and tonumber(ms) < now_ms then
+    ms, count = now, 0
+  else
+    count = (count or math.floor(string.sub(previous, dash + 1) / 4294967296)) + 1
+    if count >= 2097152 then ms, count = string.format('%.0f', ms + 1), 0 end
   end
-  return string.format('%s-%d', now, count * 4294967296 + digest(secret, previous, now))
+  return string.format('%s-%d', ms, count * 4294967296 + digest(secret, previous, ms)), ms, count
 end
 

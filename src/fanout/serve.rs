@@ -25,7 +25,7 @@ const WRITTEN_A_TURN: usize = 32;
 /// What a crowded room puts in order before it writes.
 const ORDERED_A_ROUND: usize = 128;
 /// A crowded room that has so much to write at once makes way for others.
-const MUCH: usize = 16;
+const MUCH: usize = 4;
 /// There are others for so long after one of them was served.
 const OTHERS: Duration = Duration::from_secs(1);
 /// How long a crowded room that makes way sleeps between its turns. The timer makes it a
@@ -166,8 +166,8 @@ mod tests {
     #[test]
     fn only_a_crowd_with_much_to_say_makes_way_and_only_for_others() {
         let ms = Duration::from_millis;
-        assert!(makes_way(16, ms(999)));
-        assert!(!makes_way(15, ms(0)), "what comes now and then goes out at once");
+        assert!(makes_way(MUCH, ms(999)));
+        assert!(!makes_way(MUCH - 1, ms(0)), "what comes now and then goes out at once");
         assert!(!makes_way(128, ms(1_000)), "alone it may have all there is");
     }
 }

@@ -163,7 +163,7 @@ pub async fn post(
     Checked(wish): Checked<NewMessage>,
 ) -> Result<Reply<Message>, Error> {
     let text = wish.text.unwrap_or_default();
-    let message = app.rooms.post_as(&room, &token, &text, wish.key.as_deref()).await?;
+    let message = app.rooms.post_as(&room, &token, text, wish.key).await?;
     app.metrics.messages.inc();
     Ok(Reply::Created(message))
 }

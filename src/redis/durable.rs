@@ -43,7 +43,7 @@ struct Job {
     script: Script,
     keys: Vec<String>,
     args: Value,
-    /// Where to tell of the message that it stored; none for one that only reads.
+    /// Where to tell of the messages that it stored; none for one that only reads.
     channel: Option<String>,
     until: Instant,
     reply: oneshot::Sender<FredResult<Vec<Value>>>,
@@ -67,7 +67,7 @@ impl Durable {
         (Self(jobs), worker.run(waiting, stop))
     }
 
-    /// Runs a script, waits until what it stored or read is kept, tells `channel` of the message
+    /// Runs a script, waits until what it stored or read is kept, tells `channel` of the messages
     /// that it stored, and returns what it said.
     ///
     /// # Errors
@@ -97,13 +97,16 @@ fn not_confirmed() -> RedisError {
     RedisError::new(ErrorKind::Timeout, "redis did not confirm in time")
 }
 
-/// Where a stored message's frame stands in the script's answer; refusals are shorter.
-const FRAME: usize = 3;
+/// The frames of stored messages, at the end of a script's answer; the second value is their number.
+fn frames(said: &[Value]) -> &[Value] {
+    let count = said.get(1).and_then(Value::as_usize).unwrap_or_default();
+    &said[said.len().saturating_sub(count)..]
+}
 
 impl Job {
     /// Whether there is something to be kept behind what the script said.
     fn waits(&self, said: &[Value]) -> bool {
-        self.channel.is_none() || said.len() > FRAME
+        self.channel.is_none() || !frames(said).is_empty()
     }
 
     async fn run(&self, client: &Client) -> FredResult<Vec<Value>> {
@@ -221,8 +224,8 @@ impl Batch<'_> {
     async fn publish(&self) -> FredResult<()> {
         let pipeline = self.client.pipeline();
         for (job, said) in &self.waiting {
-            let frame = said.get(FRAME).and_then(Value::as_string);
-            if let (Some(channel), Some(frame)) = (&job.channel, frame) {
+            let Some(channel) = &job.channel else { continue };
+            for frame in frames(said).iter().filter_map(Value::as_string) {
                 pipeline.publish::<(), _, _>(channel, frame).await?;
             }
         }

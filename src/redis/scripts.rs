@@ -22,9 +22,9 @@ use crate::{
 };
 pub use types::{
     Beat, Departure, Heard, Join, Member, MessagePage, Missed, Page, Published, Restored,
-    RoomFacts, RoomState, Sender, Snapshot,
+    RoomFacts, RoomState, Saying, Sender, Snapshot,
 };
-use wire::{Arg, Reply, flag, message_frame, ms, number, optional, pack, second, told_of};
+use wire::{Arg, Reply, flag, frame_head, ms, number, optional, pack, said_by, second, told_of};
 
 /// Joins an entry script to the fragments that it calls, in the order in which they need each
 /// other. The first line makes Redis check before it starts that it may write at all, so that no
@@ -251,55 +251,43 @@ impl Scripts {
         })
     }
 
-    /// Stores a message and tells the room.
+    /// Stores messages in their order and tells the room. Returns what became of each.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `NOT_IN_ROOM`, `RATE_LIMITED`, or Redis is out of reach;
-    /// in the last case the message may have been stored.
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach; in the last case they may have been stored.
+    /// For one message `INVALID_TOKEN`, `NOT_IN_ROOM`, `RATE_LIMITED`, or Redis failed.
     pub async fn publish(
         &self,
         room: &RoomId,
-        user: &UserId,
-        sender: Sender<'_>,
-        text: &str,
-        key: Option<&str>,
-    ) -> Result<Published, Error> {
+        sayings: &[&Saying],
+    ) -> Result<Vec<Result<Published, Error>>, Error> {
         let keys = self.keys(room);
         let settings = &self.0.settings;
-        let mut names = vec![keys.room(), keys.messages(), keys.session(user)];
-        names.extend(key.map(|key| keys.idempotency(user, key)));
-        let (field, hash) = match sender {
-            Sender::Connection(id) => (["conn:", id].concat(), String::new()),
-            Sender::Session(token) => ("token".to_owned(), token.hash()),
-        };
-        let [head, middle, tail] = message_frame(room, user, text, key);
-        let [second, begins] = second(self.0.redis.now_ms());
         let channel = keys.channel();
-        let args = [
+        let [second, begins] = second(self.0.redis.now_ms());
+        let mut names = vec![keys.room(), keys.messages()];
+        let mut args = vec![
             channel.as_str().into(),
-            user.as_str().into(),
-            field.into(),
-            hash.into(),
-            text.into(),
-            key.unwrap_or_default().into(),
             number(settings.messages_per_second),
             number(settings.history_max),
             ms(settings.room_ttl),
             ms(settings.session_ttl),
             ms(settings.idempotency_ttl),
             flag(settings.durability != Durability::Memory),
-            head.into(),
-            middle.into(),
-            tail.into(),
+            frame_head(room).into(),
             second.into(),
             begins.into(),
         ];
-        let mut reply = self.run_kept(&self.0.publish, names, &args, Some(&channel)).await?;
-        match reply.status.as_str() {
-            "REPEAT" => Ok(Published::Repeat { id: reply.id()?, text: reply.text()? }),
-            "RATE_LIMITED" => Err(Error::rate_limited(Duration::from_millis(reply.number()?))),
-            _ => Ok(Published::Stored(reply.ok()?.id()?)),
+        for saying in sayings {
+            let key = saying.key.as_deref();
+            names.push(keys.session(&saying.user));
+            names.extend(key.map(|key| keys.idempotency(&saying.user, key)));
+            args.extend(said_by(saying));
         }
+        let reply = self.run_kept(&self.0.publish, names, &args, Some(&channel)).await?;
+        let mut reply = reply.ok()?;
+        let _frames = reply.number()?;
+        Ok(sayings.iter().map(|_| reply.published()).collect())
     }
 
     /// Keeps a room's members alive, clears those that lapsed, and has a fence with `tag` sent to

@@ -1,7 +1,10 @@
 //! What a connection's client asks for: each frame becomes work for the room service. Knows no
 //! socket: answers go into the connection's outbox.
 
+mod say;
+
 use std::{
+    collections::VecDeque,
     future::Future,
     net::IpAddr,
     pin::Pin,
@@ -15,18 +18,19 @@ use serde_json::value::RawValue;
 
 use super::{
     handle::Handle,
-    protocol::{ClientFrame, ServerFrame},
+    protocol::{ClientFrame, Msg, ServerFrame},
 };
+use say::more_to_say;
+
 use crate::{
     app::App,
     boxed,
     error::{Code, Error},
     fanout::{Fanout, LocalRoom, Occupant, Seat, feed::Answered, jittered},
     limits::{FrameLimit, Limit},
-    message::Message,
     names::{MessageId, RoomId},
     problem::Problem,
-    redis::scripts::{Departure, Published, Snapshot},
+    redis::scripts::{Departure, Snapshot},
     room::Identity,
 };
 
@@ -91,32 +95,35 @@ impl Client {
         Arc::new(Self { app: app.clone(), handle, ip, frame_limit, rooms, unanswered })
     }
 
-    /// Begins what a request asks for; what fails is answered.
-    pub fn begin(self: &Arc<Self>, request: Request) -> Operation {
+    /// Begins what the next request asks for, together with what goes with it; what fails is answered.
+    pub fn begin_next(self: &Arc<Self>, pending: &mut VecDeque<Request>) -> Option<Operation> {
+        let request = pending.pop_front()?;
+        let more = match &request {
+            Request::Frame(ClientFrame::Msg(first)) => more_to_say(first, pending),
+            _ => Vec::new(),
+        };
         let client = self.clone();
-        boxed::in_place(|| async move {
-            let (echo, done) = match request {
-                Request::Frame(frame) => (frame.echo(), client.obey(frame).await),
-                Request::Rejoin(room, since) => {
-                    let echo = Echo { room_id: Some(room.to_string()), key: None };
-                    (echo, client.rejoin(&room, since).await)
-                }
-            };
-            if let Err(error) = done {
+        Some(boxed::in_place(|| async move {
+            let echo = request.echo();
+            if let Err(error) = client.obey(request, more).await {
                 client.answer_error(&error, &echo);
             }
-        })
+        }))
     }
 
-    async fn obey(self: &Arc<Self>, frame: ClientFrame) -> Result<(), Error> {
+    async fn obey(self: &Arc<Self>, request: Request, more: Vec<Msg>) -> Result<(), Error> {
         self.rooms.lock().retain(|joined| joined.who.is_in());
+        let frame = match request {
+            Request::Frame(frame) => frame,
+            Request::Rejoin(room, since) => return self.rejoin(&room, since).await,
+        };
         match frame {
             ClientFrame::Join { room_id, token, since } => {
                 self.guess(self.join(&room_id, &token, since)).await
             }
-            ClientFrame::Msg { room_id, text, key } => {
-                let joined = self.joined(room_id.as_deref())?;
-                self.say(&joined, &text, key.as_deref()).await
+            ClientFrame::Msg(first) => {
+                self.say(first, more).await;
+                Ok(())
             }
             ClientFrame::Ping { room_id, read, .. } => self.report(room_id.as_deref(), read).await,
             ClientFrame::Leave { room_id } => {
@@ -326,43 +333,6 @@ impl Client {
         });
     }
 
-    /// Says something. Where Redis has forgotten the connection, it is reported first.
-    async fn say(&self, joined: &Joined, text: &str, key: Option<&str>) -> Result<(), Error> {
-        let said = match self.store(joined, text, key).await {
-            Err(error) if matches!(error.code, Code::NotInRoom | Code::RoomNotFound) => {
-                self.app.heartbeat.report(&joined.local, &self.seat(joined), false).await?;
-                self.store(joined, text, key).await
-            }
-            said => said,
-        };
-        let said = said.inspect_err(|error| {
-            if error.code == Code::RateLimited {
-                self.app.metrics.turned_away(Limit::Messages);
-            }
-        })?;
-        self.app.metrics.messages.inc();
-        let (Published::Stored(said_id) | Published::Repeat { id: said_id, .. }) = said;
-        *joined.who.said.lock() = Some(said_id);
-        if let Published::Repeat { id, text } = said {
-            let key = key.map(str::to_owned);
-            let (room, user) = (&joined.local.id, joined.who.user.to_string());
-            let message = Message::new(room, id, user, text, key);
-            joined.local.answer_repeat(&self.handle, &message);
-        }
-        Ok(())
-    }
-
-    async fn store(
-        &self,
-        joined: &Joined,
-        text: &str,
-        key: Option<&str>,
-    ) -> Result<Published, Error> {
-        let _turn = joined.local.turn().await;
-        let (room, user) = (&joined.local.id, &joined.who.user);
-        self.app.rooms.say(room, user, self.handle.id(), text, key).await
-    }
-
     /// Waits until what the connection said has come back to it.
     pub async fn said_is_delivered(&self) {
         let rooms = self.rooms.lock().clone();
@@ -475,18 +445,31 @@ impl Joined {
     }
 }
 
+impl Request {
+    fn echo(&self) -> Echo {
+        match self {
+            Self::Frame(frame) => frame.echo(),
+            Self::Rejoin(room, _) => Echo { room_id: Some(room.to_string()), key: None },
+        }
+    }
+}
+
 impl ClientFrame {
     /// What its answer repeats of it if it fails.
     pub fn echo(&self) -> Echo {
         match self {
             ClientFrame::Join { room_id, .. } => Echo { room_id: Some(room_id.clone()), key: None },
-            ClientFrame::Msg { room_id, key, .. } => {
-                Echo { room_id: room_id.clone(), key: key.clone() }
-            }
+            ClientFrame::Msg(msg) => msg.echo(),
             ClientFrame::Ping { room_id, .. } | ClientFrame::Leave { room_id } => {
                 Echo { room_id: room_id.clone(), key: None }
             }
         }
+    }
+}
+
+impl Msg {
+    fn echo(&self) -> Echo {
+        Echo { room_id: self.room_id.clone(), key: self.key.clone() }
     }
 }
 

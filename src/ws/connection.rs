@@ -228,7 +228,7 @@ impl Connection {
 
 impl Reader {
     fn begin_next(&mut self) -> Option<Operation> {
-        self.pending.pop_front().map(|request| self.client.begin(request))
+        self.client.begin_next(&mut self.pending)
     }
 
     fn take(&mut self, incoming: Incoming<'_>) {

@@ -19,6 +19,17 @@ use crate::{
     problem::Problem,
 };
 
+/// What a client says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Msg {
+    /// The room; may be left out by a connection that is in just one.
+    pub room_id: Option<String>,
+    /// What to say.
+    pub text: String,
+    /// Makes a retry safe.
+    pub key: Option<String>,
+}
+
 /// What a client may send. Room ids and tokens are not checked yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientFrame {
@@ -32,14 +43,7 @@ pub enum ClientFrame {
         since: Option<MessageId>,
     },
     /// Say something.
-    Msg {
-        /// the room; may be left out by a connection that is in just one
-        room_id: Option<String>,
-        /// what to say
-        text: String,
-        /// makes a retry safe
-        key: Option<String>,
-    },
+    Msg(Msg),
     /// Heartbeat, and what the client knows.
     Ping {
         /// the room that `read` is about
@@ -100,7 +104,8 @@ impl ClientFrame {
                 since: fields.id("since")?,
             }),
             "msg" => {
-                Ok(Self::Msg { room_id: maybe("roomId")?, text: text("text")?, key: maybe("key")? })
+                let (room_id, text) = (maybe("roomId")?, text("text")?);
+                Ok(Self::Msg(Msg { room_id, text, key: maybe("key")? }))
             }
             "ping" => Ok(Self::Ping {
                 room_id: maybe("roomId")?,
@@ -208,7 +213,8 @@ mod tests {
         let expected = ClientFrame::Join { room_id: "r".into(), token: "a".into(), since };
         assert_eq!(join.unwrap(), expected);
         let msg = ClientFrame::parse(r#"{"t":"msg","text":"hi","key":null}"#).unwrap();
-        assert_eq!(msg, ClientFrame::Msg { room_id: None, text: "hi".into(), key: None });
+        let expected = Msg { room_id: None, text: "hi".into(), key: None };
+        assert_eq!(msg, ClientFrame::Msg(expected));
         let ping = ClientFrame::parse(r#"{"t":"ping","status":"away"}"#).unwrap();
         let status = Some(Status::Away);
         assert_eq!(ping, ClientFrame::Ping { room_id: None, status, read: None });

@@ -9,6 +9,7 @@ mod drain;
 mod durability;
 mod failover;
 mod floods;
+mod group_commit;
 mod http_envelope;
 mod http_messages;
 mod http_rooms;

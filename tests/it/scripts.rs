@@ -12,7 +12,9 @@ use linkroom::{
     names::{MessageId, RoomId, Status, Token, UserId},
     redis::{
         Redis,
-        scripts::{Beat, Departure, Heard, Join, Page, Published, Scripts, Sender, Snapshot},
+        scripts::{
+            Beat, Departure, Heard, Join, Page, Published, Saying, Scripts, Sender, Snapshot,
+        },
     },
     settings::Settings,
 };
@@ -86,8 +88,11 @@ impl Bench {
         text: &str,
         key: Option<&str>,
     ) -> Result<Published, Error> {
-        let (user, connection) = (UserId::stored(name), format!("{name}-1"));
-        self.scripts.publish(room, &user, Sender::Connection(&connection), text, key).await
+        self.publish(room, &saying(name, &format!("{name}-1"), text, key)).await
+    }
+
+    async fn publish(&self, room: &RoomId, saying: &Saying) -> Result<Published, Error> {
+        self.scripts.publish(room, &[saying]).await?.remove(0)
     }
 
     async fn beat(&self, room: &RoomId, beats: &[Beat]) -> Result<Vec<UserId>, Error> {
@@ -155,6 +160,16 @@ impl Events<'_> {
     }
 }
 
+fn saying(name: &str, connection: &str, text: &str, key: Option<&str>) -> Saying {
+    let (user, sender) = (UserId::stored(name), Sender::Connection(connection.into()));
+    Saying { user, sender, text: text.to_owned(), key: key.map(str::to_owned) }
+}
+
+fn by_token(name: &str, token: Token) -> Saying {
+    let (user, sender) = (UserId::stored(name), Sender::Session(token));
+    Saying { user, sender, text: "by token".to_owned(), key: None }
+}
+
 fn code<T>(result: Result<T, Error>) -> Option<Code> {
     result.err().map(|error| error.code)
 }
@@ -211,7 +226,7 @@ async fn what_is_not_there_is_refused() {
     assert_eq!(code(bench.guest(&room, "owner").await), Some(Code::NameTaken));
     assert_eq!(code(scripts.add_session(&room, &user, &token).await), Some(Code::NameTaken));
     assert_eq!(code(bench.say(&room, "owner", "hi", None).await), Some(Code::NotInRoom));
-    let forged = scripts.publish(&room, &user, Sender::Session(&token), "hi", None).await;
+    let forged = bench.publish(&room, &by_token("owner", token)).await;
     assert_eq!(code(forged), Some(Code::InvalidToken));
     let left = scripts.leave(&room, &user, "never joined", Duration::ZERO).await;
     assert_eq!(left.unwrap(), Departure::Stays);
@@ -299,6 +314,53 @@ async fn a_user_may_say_so_much_a_second_and_no_more() {
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
     }
     stored(bench.say(&room, "calm", "x", None).await);
+}
+
+/// What each of several messages in one call comes to, whatever the others come to.
+#[tokio::test]
+async fn of_what_is_said_together_each_stands_for_itself() {
+    let bench = Bench::new(&["--messages-per-second=3"]).await;
+    let (room, token) = bench.room().await;
+    let secret = bench.guest(&room, "calm").await.unwrap().facts.secret;
+    bench.guest(&room, "loud").await.unwrap();
+    bench.guest(&room, "broken").await.unwrap();
+    let broken = format!("user:{room}:broken:session");
+    bench.redis.cmd(["DEL", &broken]);
+    bench.redis.cmd(["SET", &broken, "no hash"]);
+    let mut events = bench.events(&room);
+    let loud = || saying("loud", "loud-1", "loud", None);
+    let sayings = [
+        loud(),
+        saying("nobody", "nobody-1", "refused", None),
+        saying("calm", "calm-1", "once", Some("k")),
+        by_token("calm", token.clone()),
+        saying("broken", "broken-1", "refused", None),
+        loud(),
+        saying("calm", "calm-1", "twice", Some("k")),
+        loud(),
+        by_token("owner", token),
+        loud(),
+    ];
+    let outcomes = bench.scripts.publish(&room, &sayings.each_ref()).await.unwrap();
+    let [a, nobody, once, forged, broken, b, twice, c, owner, d] = outcomes.try_into().unwrap();
+    assert_eq!(code(nobody), Some(Code::NotInRoom));
+    assert_eq!(code(forged), Some(Code::InvalidToken));
+    assert_eq!(code(broken), Some(Code::Internal));
+    assert_eq!(code(d), Some(Code::RateLimited));
+    let once = stored(once);
+    assert_eq!(twice.unwrap(), Published::Repeat { id: once, text: "once".to_owned() });
+    let ids = [stored(a), once, stored(b), stored(c), stored(owner)];
+    let mut previous = MessageId::ZERO;
+    for id in ids {
+        assert!(linkroom::chain::follows(&secret, previous, id), "{previous} {id}");
+        previous = id;
+    }
+    let ids = ids.map(|id| id.to_string());
+    assert_eq!(bench.redis.stream_ids(room.as_str()), ids);
+    let told = events.take();
+    assert_eq!(told.iter().map(|told| &told["id"]).collect::<Vec<_>>(), Vec::from_iter(&ids));
+    let texts: Vec<_> = told.iter().map(|told| told["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, ["loud", "once", "loud", "loud", "by token"]);
 }
 
 /// Somebody adds messages with redis-cli, of today and of the far future, and takes others away.

@@ -51,18 +51,11 @@ async fn a_message_is_one_call_to_redis_however_many_members() {
         others.push(stage.member(0, &room, &format!("guest {number}")).await);
     }
     alice.say(&room.id, "warm").await;
-    let scripts_run = || {
-        let info = stage.redis.cmd(["INFO", "commandstats"]).text().to_owned();
-        let calls = info.lines().filter(|line| line.starts_with("cmdstat_evalsha:"));
-        calls
-            .map(|line| line.split(['=', ',']).nth(1).unwrap().parse::<u64>().unwrap())
-            .sum::<u64>()
-    };
-    let before = scripts_run();
+    let before = stage.redis.scripts_run();
     for _ in 0..100 {
         alice.say(&room.id, "text").await;
     }
-    let calls = scripts_run() - before;
+    let calls = stage.redis.scripts_run() - before;
     assert!((100..=120).contains(&calls), "{calls} calls for 100 messages");
 }
 

@@ -59,12 +59,26 @@ pub struct RoomFacts {
     pub secret: String,
 }
 
+/// A message on its way into its room.
+#[derive(Clone, Debug)]
+pub struct Saying {
+    /// Who says it.
+    pub user: UserId,
+    /// What proves that.
+    pub sender: Sender,
+    /// What is said.
+    pub text: String,
+    /// The sender's idempotency key, if it gave one.
+    pub key: Option<String>,
+}
+
 /// Who sends a message.
-pub enum Sender<'a> {
+#[derive(Clone, Debug)]
+pub enum Sender {
     /// A connection that is in the room.
-    Connection(&'a str),
+    Connection(Arc<str>),
     /// Whoever holds the token of a live session.
-    Session(&'a Token),
+    Session(Token),
 }
 
 /// What became of a message.

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 use fred::prelude::Value;
 use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
-use super::types::Beat;
+use super::types::{Beat, Published, Saying, Sender};
 use crate::{
     error::{Code, Error},
     message::{Message, timestamp},
@@ -73,19 +73,29 @@ pub(super) fn optional(id: Option<MessageId>) -> String {
     id.map(|id| id.to_string()).unwrap_or_default()
 }
 
-/// The parts of a msg frame before, between and behind its id and its time, which the script adds.
-pub(super) fn message_frame(
-    room: &RoomId,
-    user: &UserId,
-    text: &str,
-    key: Option<&str>,
-) -> [String; 3] {
+/// How a room's msg frames begin, up to the id.
+pub(super) fn frame_head(room: &RoomId) -> String {
+    [r#"{"t":"msg","roomId":""#, room.as_str(), r#"","id":""#].concat()
+}
+
+/// What a script is told of a message: who says it, what proves that, the text, the key, and what
+/// stands in its frame between its id and its time, which the script adds, and behind these.
+pub(super) fn said_by(saying: &Saying) -> [Arg<'_>; 7] {
     let json = |text: &str| serde_json::to_string(text).expect("a string can be written");
-    let (from, text) = (json(user.as_str()), json(text));
+    let (from, text) = (json(saying.user.as_str()), json(&saying.text));
+    let key = saying.key.as_deref();
+    let (field, hash) = match &saying.sender {
+        Sender::Connection(id) => (["conn:", id].concat(), String::new()),
+        Sender::Session(token) => ("token".to_owned(), token.hash()),
+    };
     [
-        [r#"{"t":"msg","roomId":""#, room.as_str(), r#"","id":""#].concat(),
-        [r#"","from":"#, &from, r#","text":"#, &text, r#","timestamp":""#].concat(),
-        key.map_or(r#""}"#.to_owned(), |key| [r#"","key":"#, &json(key), "}"].concat()),
+        saying.user.as_str().into(),
+        field.into(),
+        hash.into(),
+        saying.text.as_str().into(),
+        key.unwrap_or_default().into(),
+        [r#"","from":"#, &from, r#","text":"#, &text, r#","timestamp":""#].concat().into(),
+        key.map_or(r#""}"#.to_owned(), |key| [r#"","key":"#, &json(key), "}"].concat()).into(),
     ]
 }
 
@@ -107,6 +117,17 @@ impl Reply {
         let mut rest = values.into_iter();
         let status = rest.next().and_then(Value::into_string).ok_or_else(odd)?;
         Ok(Self { status, rest })
+    }
+
+    /// What became of the next of several messages.
+    pub fn published(&mut self) -> Result<Published, Error> {
+        match self.text()?.as_str() {
+            "OK" => Ok(Published::Stored(self.id()?)),
+            "REPEAT" => Ok(Published::Repeat { id: self.id()?, text: self.text()? }),
+            "RATE_LIMITED" => Err(Error::rate_limited(Duration::from_millis(self.number()?))),
+            "FAILED" => Err(Error::internal(self.text()?)),
+            code => Err(Code::from_wire(code).map_or_else(odd, Error::new)),
+        }
     }
 
     /// Turns a status word that is an error code into that error.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use linkroom::{
     error::Error,
     i18n::Language,
-    ws::protocol::{ClientFrame, ServerFrame},
+    ws::protocol::{ClientFrame, Msg, ServerFrame},
 };
 use serde_json::{Value, json, value::RawValue};
 
@@ -42,7 +42,7 @@ fn write(frame: &ClientFrame) -> Value {
         ClientFrame::Join { room_id, token, since } => {
             json!({ "t": "join", "roomId": room_id, "token": token, "since": id(since) })
         }
-        ClientFrame::Msg { room_id, text, key } => {
+        ClientFrame::Msg(Msg { room_id, text, key }) => {
             json!({ "t": "msg", "roomId": room_id, "text": text, "key": key })
         }
         ClientFrame::Ping { room_id, status, read } => {

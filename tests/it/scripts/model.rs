@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use linkroom::{
-    error::Code,
+    error::{Code, Error},
     names::{MessageId, RoomId, Status, Token, UserId},
-    redis::scripts::{Beat, Departure, Heard, Join, Published, Sender},
+    redis::scripts::{Beat, Departure, Heard, Join, Published},
 };
 use proptest::{
     prelude::*,
@@ -14,17 +14,25 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-use super::{Bench, Events, NO_FLOOD_LIMIT};
+use super::{Bench, Events, NO_FLOOD_LIMIT, saying};
 
 const NAMES: [&str; 3] = ["owner", "밥", "c:d"];
 const CONNECTIONS: [&str; 3] = ["tab", "phone", "elsewhere"];
 const GRACE: Duration = Duration::from_secs(60);
 
-/// One thing that happens to a room. Users and connections are indices.
+/// What one connection of a user says. Users and connections are indices.
 #[derive(Clone, Copy, Debug)]
+struct Words {
+    user: usize,
+    connection: usize,
+    key: Option<u8>,
+}
+
+/// One thing that happens to a room.
+#[derive(Clone, Debug)]
 enum Step {
     Join { user: usize, connection: usize, away: bool },
-    Message { user: usize, connection: usize, key: Option<u8> },
+    Say(Vec<Words>),
     Heartbeat { user: usize, away: bool, read: Option<usize> },
     Lapse { user: usize },
     Leave { user: usize, connection: usize, grace: bool },
@@ -32,11 +40,12 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (user, connection) = (0..NAMES.len(), 0..CONNECTIONS.len());
+    let words = (user.clone(), connection.clone(), proptest::option::of(0..2u8))
+        .prop_map(|(user, connection, key)| Words { user, connection, key });
     let step = prop_oneof![
         3 => (user.clone(), connection.clone(), any::<bool>())
             .prop_map(|(user, connection, away)| Step::Join { user, connection, away }),
-        3 => (user.clone(), connection.clone(), proptest::option::of(0..2u8))
-            .prop_map(|(user, connection, key)| Step::Message { user, connection, key }),
+        3 => proptest::collection::vec(words, 1..5).prop_map(Step::Say),
         3 => (user.clone(), any::<bool>(), proptest::option::of(0..5usize))
             .prop_map(|(user, away, read)| Step::Heartbeat { user, away, read }),
         1 => user.clone().prop_map(|user| Step::Lapse { user }),
@@ -126,7 +135,7 @@ impl Pair<'_> {
     async fn take(&mut self, step: Step) {
         match step {
             Step::Join { user, connection, away } => self.join(user, connection, away).await,
-            Step::Message { user, connection, key } => self.message(user, connection, key).await,
+            Step::Say(all) => self.say(&all).await,
             Step::Heartbeat { user, away, read } => self.heartbeat(user, away, read).await,
             Step::Lapse { user } => self.lapse(user).await,
             Step::Leave { user, connection, grace } => self.leave(user, connection, grace).await,
@@ -158,22 +167,31 @@ impl Pair<'_> {
         assert_eq!(sorted(&snapshot.away), self.model.names(|user| user.member && user.away));
     }
 
-    async fn message(&mut self, index: usize, connection: usize, key: Option<u8>) {
-        let (name, id) = (UserId::stored(NAMES[index]), connection_id(index, connection));
-        let text = format!("text {}", self.model.stream.len());
-        let key_text = key.map(|key| format!("key {key}"));
-        let published = self
-            .bench
-            .scripts
-            .publish(&self.model.room, &name, Sender::Connection(&id), &text, key_text.as_deref())
-            .await;
-        let may = self.model.users[index].live.contains_key(&connection);
-        let before = key.and_then(|key| self.model.keys.get(&(index, key)).copied());
+    async fn say(&mut self, all: &[Words]) {
+        let stored = self.model.stream.len();
+        let texts: Vec<_> = (0..all.len()).map(|n| format!("text {stored} {n}")).collect();
+        let sayings = all.iter().zip(&texts).map(|(words, text)| {
+            let id = connection_id(words.user, words.connection);
+            let key = words.key.map(|key| format!("key {key}"));
+            saying(NAMES[words.user], &id, text, key.as_deref())
+        });
+        let sayings: Vec<_> = sayings.collect();
+        let sayings: Vec<_> = sayings.iter().collect();
+        let outcomes = self.bench.scripts.publish(&self.model.room, &sayings).await.unwrap();
+        for ((words, text), published) in all.iter().zip(&texts).zip(outcomes) {
+            self.said(words, text, published);
+        }
+    }
+
+    fn said(&mut self, words: &Words, text: &str, published: Result<Published, Error>) {
+        let Words { user, connection, key } = *words;
+        let may = self.model.users[user].live.contains_key(&connection);
+        let before = key.and_then(|key| self.model.keys.get(&(user, key)).copied());
         match (published, may, before) {
             (Err(error), false, _) => assert_eq!(error.code, Code::NotInRoom),
             (Ok(Published::Repeat { id, .. }), true, Some(first)) => assert_eq!(id, first),
             (Ok(Published::Stored(id)), true, None) => {
-                self.stored(index, id, &text, key.zip(key_text));
+                self.stored(user, id, text, key.map(|key| (key, format!("key {key}"))));
             }
             (published, ..) => panic!("{published:?}, may: {may}, key used: {before:?}"),
         }

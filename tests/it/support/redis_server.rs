@@ -84,6 +84,13 @@ impl RedisServer {
         entries.list().iter().map(|entry| entry.list()[0].text().to_owned()).collect()
     }
 
+    /// How many scripts it has run.
+    pub fn scripts_run(&self) -> u64 {
+        let info = self.cmd(["INFO", "commandstats"]).text().to_owned();
+        let calls = info.lines().filter(|line| line.starts_with("cmdstat_evalsha:"));
+        calls.map(|line| line.split(['=', ',']).nth(1).unwrap().parse::<u64>().unwrap()).sum()
+    }
+
     pub fn subscribe(&self, channel: &str) -> Subscription {
         Subscription::open(self.addr, channel)
     }

@@ -1,0 +1,176 @@
+//! Group commit: what a room's clients say while a script stores what was said before goes to Redis
+//! together, in the next one. A message that comes alone goes at once.
+//!
+//! The name and the idea are those of databases: DeWitt et al., "Implementation Techniques for Main
+//! Memory Database Systems", 1984.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::LocalRoom;
+use crate::{
+    error::Error,
+    redis::scripts::{Published, Saying},
+    settings::Durability,
+};
+
+/// Messages that one script stores, at most. More would save Redis little, and keep everybody else
+/// waiting.
+pub const MESSAGES_TOGETHER: usize = 8;
+/// Bytes of text beyond which a script is given no more messages.
+const BYTES: usize = 32 * 1024;
+
+/// What a room's clients have said and Redis has not heard.
+#[derive(Default)]
+pub struct Unsaid(Mutex<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Scripts under way.
+    scripts: usize,
+}
+
+/// What a client says in a row, which no other script comes between, and who waits for what becomes
+/// of it.
+struct Waiting {
+    run: Arc<[Saying]>,
+    answer: oneshot::Sender<Vec<Result<Published, Error>>>,
+}
+
+impl Unsaid {
+    /// Adds what somebody says. Returns whether the caller has to see to it that it is said.
+    fn push(&self, waiting: Waiting, scripts_max: usize) -> bool {
+        let mut queue = self.0.lock();
+        queue.waiting.push_back(waiting);
+        let begins = queue.scripts < scripts_max;
+        queue.scripts += usize::from(begins);
+        begins
+    }
+
+    /// What goes into the next script; `None` where nothing is left, and the caller is done.
+    fn next(&self) -> Option<Vec<Waiting>> {
+        let mut queue = self.0.lock();
+        let (mut messages, mut bytes) = (0, 0);
+        let fits = queue.waiting.iter().take_while(|waiting| {
+            let is_first = messages == 0;
+            messages += waiting.run.len();
+            bytes += waiting.run.iter().map(|saying| saying.text.len()).sum::<usize>();
+            is_first || messages <= MESSAGES_TOGETHER && bytes <= BYTES
+        });
+        let count = fits.count();
+        if count == 0 {
+            queue.scripts -= 1;
+            queue.waiting = VecDeque::new();
+            return None;
+        }
+        Some(queue.waiting.drain(..count).collect())
+    }
+}
+
+/// Scripts that store messages of one room at once.
+pub fn scripts_at_once(durability: Durability) -> usize {
+    match durability {
+        Durability::Memory => 1,
+        // A script is under way until its messages are kept, which nobody should wait behind.
+        Durability::Local | Durability::Replicated => 1024,
+    }
+}
+
+impl LocalRoom {
+    /// Stores what a client says in a row, and tells the room. Returns what became of each message.
+    ///
+    /// # Errors
+    /// Each may have `ROOM_NOT_FOUND`, `NOT_IN_ROOM` or `RATE_LIMITED`, or Redis is out of reach.
+    pub async fn say(self: &Arc<Self>, run: Arc<[Saying]>) -> Vec<Result<Published, Error>> {
+        let (answer, answered) = oneshot::channel();
+        let count = run.len();
+        if self.unsaid.push(Waiting { run, answer }, self.scripts_at_once) {
+            let room = self.clone();
+            self.tasks.spawn(async move { room.say_all().await });
+        }
+        answered.await.unwrap_or_else(|_| fail(count, &Error::unavailable("the node leaves")))
+    }
+
+    /// Says what there is, until nothing is left.
+    async fn say_all(&self) {
+        loop {
+            // Behind everything that is ready to run: what that has to say comes along.
+            tokio::task::yield_now().await;
+            self.inbox.is_short().await;
+            let Some(batch) = self.unsaid.next() else { return };
+            self.say_together(batch).await;
+        }
+    }
+
+    async fn say_together(&self, batch: Vec<Waiting>) {
+        let sayings: Vec<_> = batch.iter().flat_map(|waiting| waiting.run.iter()).collect();
+        let outcomes = self.scripts.publish(&self.id, &sayings).await;
+        let mut outcomes = outcomes.unwrap_or_else(|error| fail(sayings.len(), &error)).into_iter();
+        for Waiting { run, answer } in batch {
+            // Whoever asked may be gone.
+            let _ = answer.send(outcomes.by_ref().take(run.len()).collect());
+        }
+    }
+}
+
+fn fail(count: usize, error: &Error) -> Vec<Result<Published, Error>> {
+    (0..count).map(|_| Err(error.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{names::UserId, redis::scripts::Sender};
+
+    const TEXT: &str = "hi";
+
+    fn waiting(texts: &[&str]) -> Waiting {
+        let saying = |text: &&str| Saying {
+            user: UserId::stored("alice"),
+            sender: Sender::Connection("c".into()),
+            text: (*text).to_owned(),
+            key: None,
+        };
+        Waiting { run: texts.iter().map(saying).collect(), answer: oneshot::channel().0 }
+    }
+
+    /// How many messages each of the next scripts gets.
+    fn batches(unsaid: &Unsaid) -> Vec<usize> {
+        let next = || Some(unsaid.next()?.iter().map(|waiting| waiting.run.len()).sum());
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn what_comes_while_a_script_is_under_way_goes_together() {
+        let unsaid = Unsaid::default();
+        assert!(unsaid.push(waiting(&[TEXT]), 1), "who comes first sees to it");
+        assert_eq!(unsaid.next().unwrap().len(), 1);
+        for _ in 0..MESSAGES_TOGETHER + 3 {
+            assert!(!unsaid.push(waiting(&[TEXT]), 1), "somebody does already");
+        }
+        assert_eq!(batches(&unsaid), [MESSAGES_TOGETHER, 3]);
+        assert!(unsaid.push(waiting(&[TEXT]), 1), "nobody does any more");
+    }
+
+    #[test]
+    fn where_scripts_take_long_each_message_has_its_own() {
+        let unsaid = Unsaid::default();
+        for _ in 0..3 {
+            assert!(unsaid.push(waiting(&[TEXT]), 3));
+        }
+        assert!(!unsaid.push(waiting(&[TEXT]), 3));
+    }
+
+    #[test]
+    fn a_script_gets_so_much_and_what_is_said_in_a_row_is_not_taken_apart() {
+        let unsaid = Unsaid::default();
+        let long = "x".repeat(BYTES);
+        for texts in [&[TEXT; 6][..], &[TEXT; 3], &[TEXT], &[&long, &long], &[TEXT], &[&long]] {
+            unsaid.push(waiting(texts), 1);
+        }
+        assert_eq!(batches(&unsaid), [6, 4, 2, 1, 1]);
+    }
+}

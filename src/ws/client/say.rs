@@ -1,0 +1,126 @@
+//! What a connection says.
+
+use std::{collections::VecDeque, iter, sync::Arc};
+
+use super::{Client, Echo, Joined, Request};
+use crate::{
+    error::{Code, Error},
+    fanout::MESSAGES_TOGETHER,
+    limits::Limit,
+    message::Message,
+    redis::scripts::{Published, Saying, Sender},
+    ws::protocol::{ClientFrame, Msg},
+};
+
+/// Takes what waits right behind `first` and is said in the same room: it can go with it.
+pub(super) fn more_to_say(first: &Msg, pending: &mut VecDeque<Request>) -> Vec<Msg> {
+    let goes_with = |next: &Request| match next {
+        Request::Frame(ClientFrame::Msg(next)) => next.room_id == first.room_id,
+        _ => false,
+    };
+    let fits = pending.iter().take(MESSAGES_TOGETHER - 1).take_while(|next| goes_with(next));
+    let more = pending.drain(..fits.count()).map(|next| match next {
+        Request::Frame(ClientFrame::Msg(msg)) => Some(msg),
+        _ => None,
+    });
+    more.flatten().collect()
+}
+
+impl Client {
+    /// Says these things in one room, in their order. What fails is answered.
+    pub(super) async fn say(&self, first: Msg, more: Vec<Msg>) {
+        let joined = self.joined(first.room_id.as_deref());
+        let (mut run, mut echoes) = (Vec::new(), Vec::new());
+        for msg in iter::once(first).chain(more) {
+            let echo = msg.echo();
+            match joined.as_ref().map_err(Error::clone).and_then(|room| self.saying(room, msg)) {
+                Ok(saying) => {
+                    run.push(saying);
+                    echoes.push(echo);
+                }
+                Err(error) => self.answer_error(&error, &echo),
+            }
+        }
+        let Ok(joined) = joined else { return };
+        if run.is_empty() {
+            return;
+        }
+        let run: Arc<[Saying]> = run.into();
+        let outcomes = self.store(&joined, &run).await;
+        for ((saying, echo), outcome) in run.iter().zip(&echoes).zip(outcomes) {
+            match outcome {
+                Ok(published) => self.said(&joined, saying, published),
+                Err(error) => self.not_said(&error, echo),
+            }
+        }
+    }
+
+    fn saying(&self, joined: &Joined, msg: Msg) -> Result<Saying, Error> {
+        let (user, id) = (joined.who.user.clone(), self.handle.id().clone());
+        self.app.rooms.saying(user, Sender::Connection(id), msg.text, msg.key)
+    }
+
+    /// Stores what is said. Where Redis has forgotten the connection, it is reported first; then
+    /// nothing of it was stored, since one script does it all.
+    async fn store(&self, joined: &Joined, run: &Arc<[Saying]>) -> Vec<Result<Published, Error>> {
+        let outcomes = joined.local.say(run.clone()).await;
+        if !outcomes.iter().all(is_forgotten) {
+            return outcomes;
+        }
+        match self.app.heartbeat.report(&joined.local, &self.seat(joined), false).await {
+            Ok(()) => joined.local.say(run.clone()).await,
+            Err(error) => run.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    fn said(&self, joined: &Joined, saying: &Saying, published: Published) {
+        self.app.metrics.messages.inc();
+        let (Published::Stored(id) | Published::Repeat { id, .. }) = published;
+        *joined.who.said.lock() = Some(id);
+        if let Published::Repeat { id, text } = published {
+            let (room, user) = (&joined.local.id, saying.user.to_string());
+            let message = Message::new(room, id, user, text, saying.key.clone());
+            joined.local.answer_repeat(&self.handle, &message);
+        }
+    }
+
+    fn not_said(&self, error: &Error, echo: &Echo) {
+        if error.code == Code::RateLimited {
+            self.app.metrics.turned_away(Limit::Messages);
+        }
+        self.answer_error(error, echo);
+    }
+}
+
+fn is_forgotten(outcome: &Result<Published, Error>) -> bool {
+    matches!(outcome, Err(error) if matches!(error.code, Code::NotInRoom | Code::RoomNotFound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_in_a_row_in_one_room_goes_together() {
+        let msg = |room: &str, text: usize| Msg {
+            room_id: Some(room.to_owned()),
+            text: text.to_string(),
+            key: None,
+        };
+        let texts = |more: Vec<Msg>| more.into_iter().map(|msg| msg.text).collect::<Vec<_>>();
+        let frame = |room, text| Request::Frame(ClientFrame::Msg(msg(room, text)));
+        let mut pending = VecDeque::from([frame("a", 1), frame("a", 2), frame("b", 3)]);
+        pending.push_back(frame("a", 4));
+        assert_eq!(texts(more_to_say(&msg("a", 0), &mut pending)), ["1", "2"]);
+        assert_eq!(texts(more_to_say(&msg("a", 0), &mut pending)), [""; 0]);
+        assert_eq!(pending.len(), 2);
+
+        let leave = Request::Frame(ClientFrame::Leave { room_id: Some("a".to_owned()) });
+        let mut pending = VecDeque::from([leave, frame("a", 1)]);
+        assert_eq!(texts(more_to_say(&msg("a", 0), &mut pending)), [""; 0]);
+
+        let mut pending: VecDeque<_> = (1..100).map(|text| frame("a", text)).collect();
+        assert_eq!(more_to_say(&msg("a", 0), &mut pending).len(), MESSAGES_TOGETHER - 1);
+        assert_eq!(pending.len(), 99 - (MESSAGES_TOGETHER - 1));
+    }
+}

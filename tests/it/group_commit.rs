@@ -1,0 +1,134 @@
+//! What is said while Redis is busy goes to it together, and each message is still one by itself.
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::support::{Client, Room, Stage};
+
+const SETTINGS: [(&str, &str); 2] = [("MESSAGES_PER_SECOND", "1000"), ("REDIS_TIMEOUT", "10s")];
+/// Scripts that run now and then whatever anybody says.
+const OTHERS: u64 = 4;
+
+/// Waits until the node has read everything that the client sent; needs no Redis.
+async fn all_read(client: &mut Client) {
+    client.until_pong().await;
+}
+
+fn texts(client: &Client) -> Vec<&str> {
+    let messages = client.seen.iter().filter(|frame| frame["t"] == "msg");
+    messages.map(|frame| frame["text"].as_str().unwrap()).collect()
+}
+
+async fn send(client: &Client, room: &Room, text: &str, key: Option<&str>) {
+    let mut frame = json!({ "t": "msg", "roomId": room.id, "text": text });
+    if let Some(key) = key {
+        frame["key"] = key.into();
+    }
+    client.send(frame).await;
+}
+
+async fn hear(client: &mut Client, how_many: usize) {
+    while texts(client).len() < how_many {
+        client.next().await;
+    }
+}
+
+#[tokio::test]
+async fn what_many_say_at_once_takes_few_scripts() {
+    let stage = Stage::new(1, &SETTINGS).await;
+    let room = stage.room("owner").await;
+    let mut clients = Vec::new();
+    for number in 0..40 {
+        clients.push(stage.member(0, &room, &format!("client {number}")).await);
+    }
+    let before = stage.redis.scripts_run();
+    stage.redis.freeze();
+    for (number, client) in clients.iter().enumerate() {
+        send(client, &room, &number.to_string(), None).await;
+    }
+    join_all(clients.iter_mut().map(all_read)).await;
+    stage.redis.thaw();
+    join_all(clients.iter_mut().map(|client| hear(client, 40))).await;
+
+    let ids = stage.redis.stream_ids(&room.id);
+    assert_eq!(ids.len(), 40);
+    assert!(clients.iter().all(|client| client.message_ids(&room.id) == ids));
+    let scripts = stage.redis.scripts_run() - before;
+    // One for who came first, then eight messages in each.
+    assert!(scripts <= 1 + 5 + OTHERS, "{scripts} scripts for 40 messages");
+}
+
+#[tokio::test]
+async fn what_one_says_in_a_row_takes_few_scripts_and_keeps_its_order() {
+    let stage = Stage::new(1, &SETTINGS).await;
+    let room = stage.room("owner").await;
+    let mut alice = stage.member(0, &room, "alice").await;
+    let before = stage.redis.scripts_run();
+    stage.redis.freeze();
+    let said: Vec<_> = (0..40).map(|number| number.to_string()).collect();
+    for text in &said {
+        send(&alice, &room, text, None).await;
+    }
+    all_read(&mut alice).await;
+    stage.redis.thaw();
+    hear(&mut alice, 40).await;
+    assert_eq!(texts(&alice), said);
+    let scripts = stage.redis.scripts_run() - before;
+    assert!(scripts <= 1 + 5 + OTHERS, "{scripts} scripts for 40 messages");
+}
+
+/// What is refused is refused by itself, in its own words and with its own key.
+#[tokio::test]
+async fn what_is_wrong_with_one_message_is_not_wrong_with_its_neighbours() {
+    let stage = Stage::new(1, &SETTINGS).await;
+    let room = stage.room("owner").await;
+    let mut alice = stage.member(0, &room, "alice").await;
+    alice.say_once(&room.id, "before", "k0").await;
+    stage.redis.freeze();
+    let long = "x".repeat(5_000);
+    let said = [("alone", "k1"), ("again", "k0"), (&long, "k2"), ("good", "k3"), ("better", "k4")];
+    for (text, key) in said {
+        send(&alice, &room, text, Some(key)).await;
+    }
+    all_read(&mut alice).await;
+    stage.redis.thaw();
+    hear(&mut alice, 5).await;
+    let mut heard = texts(&alice);
+    // The answer to the retry comes when it comes.
+    heard.remove(1 + heard[1..].iter().position(|text| *text == "before").unwrap());
+    assert_eq!(heard, ["before", "alone", "good", "better"]);
+    let errors: Vec<_> = alice.seen.iter().filter(|frame| frame["t"] == "error").collect();
+    assert_eq!(errors.len(), 1);
+    assert_eq!(
+        (&errors[0]["code"], &errors[0]["key"]),
+        (&json!("VALIDATION_FAILED"), &json!("k2"))
+    );
+    assert_eq!(stage.redis.stream_ids(&room.id).len(), 4);
+}
+
+/// Redis lost the connection: it is reported, and what it said in a row is said once and in order.
+#[tokio::test]
+async fn what_a_forgotten_connection_says_in_a_row_is_stored_once_and_in_order() {
+    let stage = Stage::new(1, &SETTINGS).await;
+    let room = stage.room("owner").await;
+    let mut alice = stage.member(0, &room, "alice").await;
+    let session = format!("user:{}:alice:session", room.id);
+    for turn in 0..5 {
+        for field in stage.redis.texts(["HKEYS", &session]) {
+            if field.starts_with("conn:") {
+                stage.redis.cmd(["HDEL", &session, &field]);
+            }
+        }
+        stage.redis.freeze();
+        for number in 0..10 {
+            send(&alice, &room, &format!("{turn} {number}"), Some(&format!("{turn} {number}")))
+                .await;
+        }
+        all_read(&mut alice).await;
+        stage.redis.thaw();
+        hear(&mut alice, (turn + 1) * 10).await;
+    }
+    let said: Vec<_> = (0..50).map(|n| format!("{} {}", n / 10, n % 10)).collect();
+    assert_eq!(texts(&alice), said);
+    assert_eq!(stage.redis.stream_ids(&room.id).len(), 50);
+}
