@@ -27,95 +27,81 @@ local now_ms = tonumber(now)
 local facts = redis.call('HMGET', room, 'createdAt', 'secret', 'last')
 if not facts[1] then return {'ROOM_NOT_FOUND'} end
 local secret, noted, slides = facts[2] or '', facts[3], false
--- The last message that this call stored, and how many of its millisecond came before it.
-local last, count
--- A millisecond, and that as it stands in a frame.
-local stamped, stamp
+-- The last message that this call stored, how many of its millisecond came before it, and a
+-- millisecond as it stands in a frame.
+local last, count, stamped, stamp
 local answer, frames = {'OK', '0'}, {}
-
-local function tell(message_id, ms, middle, rest)
-  if ms ~= stamped then stamped, stamp = ms, timestamp(ms, second, begins) end
-  local frame = head .. message_id .. middle .. stamp .. rest
-  if held then frames[#frames + 1] = frame else redis.call('PUBLISH', chan, frame) end
-end
-
--- Adds to the stream what next_id says comes next, and returns its id and its millisecond.
-local function store(user, text, key)
-  local ms
-  last, ms, count = next_id(secret, last or tip(messages, noted), now, now_ms, count)
-  local entry = {'MAXLEN', '~', kept, last, 'from', user, 'text', text}
-  if key ~= '' then entry[9], entry[10] = 'key', key end
-  local stored = redis.pcall('XADD', messages, 'NOMKSTREAM', unpack(entry))
-  if not stored then
-    -- Without a TTL, a stream that somebody deleted would come back for good.
-    slides = true
-    stored = redis.pcall('XADD', messages, unpack(entry))
-  end
-  if type(stored) == 'table' then
-    -- Somebody deleted or added entries by hand: let Redis choose an id after all of them.
-    entry[4] = '*'
-    last, count = redis.call('XADD', messages, unpack(entry)), nil
-    ms = string.match(last, '^%d+')
-  end
-  return last, ms
-end
-
-local function repeated(idempotency, stored, user, text, middle, rest)
-  local entry = redis.call('XRANGE', messages, stored, stored)[1]
-  -- Trimmed meanwhile: the retry carries the same text.
-  local said = entry and entry[2][4] or text
-  if held then
-    -- A write, so that waiting for this connection's writes waits for the message as well.
-    redis.call('PEXPIRE', idempotency, idempotency_ttl)
-    if said ~= text then
-      middle = '","from":' .. cjson.encode(user) .. ',"text":' .. cjson.encode(said) .. ',"timestamp":"'
-    end
-    tell(stored, string.match(stored, '^%d+'), middle, rest)
-  end
-  return 'REPEAT', stored, said
-end
-
-local function say(session, idempotency, user, field, token_hash, text, key, middle, rest)
-  local sender = redis.call('HMGET', session, field, 'second', 'said')
-  local admits = sender[1]
-  if token_hash ~= '' and admits ~= token_hash then return 'INVALID_TOKEN' end
-  if not admits then return 'NOT_IN_ROOM' end
-
-  local stored = idempotency and redis.call('GET', idempotency)
-  if stored then return repeated(idempotency, stored, user, text, middle, rest) end
-
-  -- The second begins with its first message.
-  local left = tonumber(sender[2] or 0) + 1000 - now_ms
-  local is_new_second = left <= 0 or left > 1000
-  if not is_new_second and tonumber(sender[3]) >= per_second then return 'RATE_LIMITED', left end
-
-  local message_id, ms = store(user, text, key)
-  if idempotency then redis.call('SET', idempotency, message_id, 'PX', idempotency_ttl) end
-  if is_new_second then
-    slides = true
-    redis.call('HSET', session, 'second', now, 'said', '1')
-    redis.call('PEXPIRE', session, session_ttl, 'GT')
-  else
-    redis.call('HINCRBY', session, 'said', '1')
-  end
-  tell(message_id, ms, middle, rest)
-  return 'OK', message_id
-end
 
 local at = 3
 for first = 11, #ARGV, 7 do
-  local session, idempotency = KEYS[at], nil
-  at = at + 1
-  if ARGV[first + 4] ~= '' then
-    idempotency = KEYS[at]
-    at = at + 1
+  local user, field, token_hash, text, key, middle, rest = unpack(ARGV, first, first + 6)
+  local session, idempotency = KEYS[at], key ~= '' and KEYS[at + 1]
+  at = at + (idempotency and 2 or 1)
+  local sender = redis.pcall('HMGET', session, field, 'second', 'said')
+  local stored = idempotency and redis.pcall('GET', idempotency)
+  -- The second begins with its first message.
+  local left = (tonumber(sender[2]) or 0) + 1000 - now_ms
+  local is_new_second = left <= 0 or left > 1000
+
+  -- What became of it, and the millisecond of what the room is told.
+  local outcome, value, said, ms
+  if sender.err or stored and type(stored) == 'table' then
+    outcome, value = 'FAILED', sender.err or stored.err
+  elseif token_hash ~= '' and sender[1] ~= token_hash then
+    outcome = 'INVALID_TOKEN'
+  elseif not sender[1] then
+    outcome = 'NOT_IN_ROOM'
+  elseif stored then
+    local entry = redis.call('XRANGE', messages, stored, stored)[1]
+    -- Trimmed meanwhile: the retry carries the same text.
+    outcome, value, said = 'REPEAT', stored, entry and entry[2][4] or text
+    if held then
+      -- A write, so that waiting for this connection's writes waits for the message as well.
+      redis.call('PEXPIRE', idempotency, idempotency_ttl)
+      if said ~= text then
+        middle = '","from":' .. cjson.encode(user) .. ',"text":' .. cjson.encode(said) .. ',"timestamp":"'
+      end
+      ms = string.match(stored, '^%d+')
+    end
+  elseif not is_new_second and (tonumber(sender[3]) or 0) >= per_second then
+    outcome, value = 'RATE_LIMITED', left
+  else
+    last, ms, count = next_id(secret, last or tip(messages, noted), now, now_ms, count)
+    local entry = {'MAXLEN', '~', kept, last, 'from', user, 'text', text}
+    if idempotency then entry[9], entry[10] = 'key', key end
+    local added = redis.pcall('XADD', messages, 'NOMKSTREAM', unpack(entry))
+    if not added then
+      -- Without a TTL, a stream that somebody deleted would come back for good.
+      slides = true
+      added = redis.pcall('XADD', messages, unpack(entry))
+    end
+    if type(added) == 'table' then
+      -- Somebody deleted or added entries by hand: let Redis choose an id after all of them.
+      entry[4] = '*'
+      last, count = redis.call('XADD', messages, unpack(entry)), nil
+      ms = string.match(last, '^%d+')
+    end
+    if idempotency then redis.call('SET', idempotency, last, 'PX', idempotency_ttl) end
+    if is_new_second then
+      slides = true
+      redis.call('HSET', session, 'second', now, 'said', '1')
+      redis.call('PEXPIRE', session, session_ttl, 'GT')
+    else
+      redis.pcall('HINCRBY', session, 'said', '1')
+    end
+    outcome, value = 'OK', last
   end
-  local ran, outcome, value, more = pcall(say, session, idempotency, unpack(ARGV, first, first + 6))
-  if not ran then outcome, value = 'FAILED', type(outcome) == 'table' and outcome.err or outcome end
+
+  if ms then
+    if ms ~= stamped then stamped, stamp = ms, timestamp(ms, second, begins) end
+    local frame = head .. value .. middle .. stamp .. rest
+    if held then frames[#frames + 1] = frame else redis.call('PUBLISH', chan, frame) end
+  end
   local n = #answer
   answer[n + 1], answer[n + 2] = outcome, value
-  if more then answer[n + 3] = more end
+  if said then answer[n + 3] = said end
 end
+
 if last then redis.call('HSET', room, 'last', last) end
 if slides then
   redis.call('PEXPIRE', messages, room_ttl)
