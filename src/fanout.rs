@@ -105,9 +105,6 @@ pub struct LocalRoom {
     /// One for each join that may be under way.
     turns: Semaphore,
     unsaid: Unsaid,
-    scripts_at_once: usize,
-    scripts: Scripts,
-    tasks: TaskTracker,
 }
 
 /// One connection in one room.
@@ -400,10 +397,11 @@ impl LocalRoom {
             is_unwritten: AtomicBool::new(false),
             asks_members: AtomicBool::new(false),
             turns: Semaphore::new(JOINS_AT_ONCE),
-            unsaid: Unsaid::default(),
-            scripts_at_once: fanout.scripts_at_once,
-            scripts: fanout.scripts.clone(),
-            tasks: fanout.tasks.clone(),
+            unsaid: Unsaid::new(
+                fanout.scripts.clone(),
+                fanout.scripts_at_once,
+                fanout.tasks.clone(),
+            ),
         })
     }
 

@@ -8,11 +8,12 @@ use std::{collections::VecDeque, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
 use super::LocalRoom;
 use crate::{
     error::Error,
-    redis::scripts::{Published, Saying},
+    redis::scripts::{Published, Saying, Scripts},
     settings::Durability,
 };
 
@@ -23,14 +24,18 @@ pub const MESSAGES_TOGETHER: usize = 8;
 const BYTES: usize = 32 * 1024;
 
 /// What a room's clients have said and Redis has not heard.
-#[derive(Default)]
-pub struct Unsaid(Mutex<Queue>);
+pub(super) struct Unsaid {
+    queue: Mutex<Queue>,
+    scripts: Scripts,
+    scripts_at_once: usize,
+    tasks: TaskTracker,
+}
 
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
     /// Scripts under way.
-    scripts: usize,
+    under_way: usize,
 }
 
 /// What a client says in a row, which no other script comes between, and who waits for what becomes
@@ -41,20 +46,25 @@ struct Waiting {
 }
 
 impl Unsaid {
+    /// What goes to Redis by `scripts`, so many of them at once, in tasks of its own.
+    pub fn new(scripts: Scripts, scripts_at_once: usize, tasks: TaskTracker) -> Self {
+        Self { queue: Mutex::default(), scripts, scripts_at_once, tasks }
+    }
+}
+
+impl Queue {
     /// Adds what somebody says. Returns whether the caller has to see to it that it is said.
-    fn push(&self, waiting: Waiting, scripts_max: usize) -> bool {
-        let mut queue = self.0.lock();
-        queue.waiting.push_back(waiting);
-        let begins = queue.scripts < scripts_max;
-        queue.scripts += usize::from(begins);
+    fn push(&mut self, waiting: Waiting, scripts_at_once: usize) -> bool {
+        self.waiting.push_back(waiting);
+        let begins = self.under_way < scripts_at_once;
+        self.under_way += usize::from(begins);
         begins
     }
 
     /// What goes into the next script; `None` where nothing is left, and the caller is done.
-    fn next(&self) -> Option<Vec<Waiting>> {
-        let mut queue = self.0.lock();
+    fn next(&mut self) -> Option<Vec<Waiting>> {
         let (mut messages, mut bytes) = (0, 0);
-        let fits = queue.waiting.iter().take_while(|waiting| {
+        let fits = self.waiting.iter().take_while(|waiting| {
             let is_first = messages == 0;
             messages += waiting.run.len();
             bytes += waiting.run.iter().map(|saying| saying.text.len()).sum::<usize>();
@@ -62,11 +72,11 @@ impl Unsaid {
         });
         let count = fits.count();
         if count == 0 {
-            queue.scripts -= 1;
-            queue.waiting = VecDeque::new();
+            self.under_way -= 1;
+            self.waiting = VecDeque::new();
             return None;
         }
-        Some(queue.waiting.drain(..count).collect())
+        Some(self.waiting.drain(..count).collect())
     }
 }
 
@@ -87,9 +97,10 @@ impl LocalRoom {
     pub async fn say(self: &Arc<Self>, run: Arc<[Saying]>) -> Vec<Result<Published, Error>> {
         let (answer, answered) = oneshot::channel();
         let count = run.len();
-        if self.unsaid.push(Waiting { run, answer }, self.scripts_at_once) {
+        let Unsaid { queue, tasks, scripts_at_once, .. } = &self.unsaid;
+        if queue.lock().push(Waiting { run, answer }, *scripts_at_once) {
             let room = self.clone();
-            self.tasks.spawn(async move { room.say_all().await });
+            tasks.spawn(async move { room.say_all().await });
         }
         answered.await.unwrap_or_else(|_| fail(count, &Error::unavailable("the node leaves")))
     }
@@ -100,14 +111,14 @@ impl LocalRoom {
             // Behind everything that is ready to run: what that has to say comes along.
             tokio::task::yield_now().await;
             self.inbox.is_short().await;
-            let Some(batch) = self.unsaid.next() else { return };
+            let Some(batch) = self.unsaid.queue.lock().next() else { return };
             self.say_together(batch).await;
         }
     }
 
     async fn say_together(&self, batch: Vec<Waiting>) {
         let sayings: Vec<_> = batch.iter().flat_map(|waiting| waiting.run.iter()).collect();
-        let outcomes = self.scripts.publish(&self.id, &sayings).await;
+        let outcomes = self.unsaid.scripts.publish(&self.id, &sayings).await;
         let mut outcomes = outcomes.unwrap_or_else(|error| fail(sayings.len(), &error)).into_iter();
         for Waiting { run, answer } in batch {
             // Whoever asked may be gone.
@@ -138,39 +149,39 @@ mod tests {
     }
 
     /// How many messages each of the next scripts gets.
-    fn batches(unsaid: &Unsaid) -> Vec<usize> {
-        let next = || Some(unsaid.next()?.iter().map(|waiting| waiting.run.len()).sum());
+    fn batches(queue: &mut Queue) -> Vec<usize> {
+        let next = || Some(queue.next()?.iter().map(|waiting| waiting.run.len()).sum());
         std::iter::from_fn(next).collect()
     }
 
     #[test]
     fn what_comes_while_a_script_is_under_way_goes_together() {
-        let unsaid = Unsaid::default();
-        assert!(unsaid.push(waiting(&[TEXT]), 1), "who comes first sees to it");
-        assert_eq!(unsaid.next().unwrap().len(), 1);
+        let mut queue = Queue::default();
+        assert!(queue.push(waiting(&[TEXT]), 1), "who comes first sees to it");
+        assert_eq!(queue.next().unwrap().len(), 1);
         for _ in 0..MESSAGES_TOGETHER + 3 {
-            assert!(!unsaid.push(waiting(&[TEXT]), 1), "somebody does already");
+            assert!(!queue.push(waiting(&[TEXT]), 1), "somebody does already");
         }
-        assert_eq!(batches(&unsaid), [MESSAGES_TOGETHER, 3]);
-        assert!(unsaid.push(waiting(&[TEXT]), 1), "nobody does any more");
+        assert_eq!(batches(&mut queue), [MESSAGES_TOGETHER, 3]);
+        assert!(queue.push(waiting(&[TEXT]), 1), "nobody does any more");
     }
 
     #[test]
     fn where_scripts_take_long_each_message_has_its_own() {
-        let unsaid = Unsaid::default();
+        let mut queue = Queue::default();
         for _ in 0..3 {
-            assert!(unsaid.push(waiting(&[TEXT]), 3));
+            assert!(queue.push(waiting(&[TEXT]), 3));
         }
-        assert!(!unsaid.push(waiting(&[TEXT]), 3));
+        assert!(!queue.push(waiting(&[TEXT]), 3));
     }
 
     #[test]
     fn a_script_gets_so_much_and_what_is_said_in_a_row_is_not_taken_apart() {
-        let unsaid = Unsaid::default();
+        let mut queue = Queue::default();
         let long = "x".repeat(BYTES);
         for texts in [&[TEXT; 6][..], &[TEXT; 3], &[TEXT], &[&long, &long], &[TEXT], &[&long]] {
-            unsaid.push(waiting(texts), 1);
+            queue.push(waiting(texts), 1);
         }
-        assert_eq!(batches(&unsaid), [6, 4, 2, 1, 1]);
+        assert_eq!(batches(&mut queue), [6, 4, 2, 1, 1]);
     }
 }
