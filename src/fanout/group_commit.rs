@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::LocalRoom;
 use crate::{
-    error::Error,
+    error::{Code, Error},
     redis::scripts::{Published, Saying, Scripts},
     settings::Durability,
 };
@@ -78,6 +78,13 @@ impl Queue {
         }
         Some(self.waiting.drain(..count).collect())
     }
+
+    /// Answers everybody who waits with this error.
+    fn refuse_all(&mut self, error: &Error) {
+        for Waiting { run, answer } in self.waiting.drain(..) {
+            let _ = answer.send(fail(run.len(), error));
+        }
+    }
 }
 
 /// Scripts that store messages of one room at once.
@@ -119,6 +126,12 @@ impl LocalRoom {
     async fn say_together(&self, batch: Vec<Waiting>) {
         let sayings: Vec<_> = batch.iter().flat_map(|waiting| waiting.run.iter()).collect();
         let outcomes = self.unsaid.scripts.publish(&self.id, &sayings).await;
+        if let Err(error) = &outcomes
+            && error.code == Code::ServiceUnavailable
+        {
+            // Or they would wait for as long again, to be told the same.
+            self.unsaid.queue.lock().refuse_all(error);
+        }
         let mut outcomes = outcomes.unwrap_or_else(|error| fail(sayings.len(), &error)).into_iter();
         for Waiting { run, answer } in batch {
             // Whoever asked may be gone.

@@ -137,8 +137,8 @@ async fn a_crowd_is_told_that_redis_is_frozen_as_soon_as_one() {
     for client in &mut crowd {
         assert_eq!(client.wait_for_kind("error").await["code"], "SERVICE_UNAVAILABLE");
     }
-    // One after the other, each 32 of them would have waited for another timeout.
-    assert!(asked.elapsed() < Duration::from_secs(8), "took {:?}", asked.elapsed());
+    // Whoever waits behind a script does not wait for a timeout of its own.
+    assert!(asked.elapsed() < Duration::from_millis(3500), "took {:?}", asked.elapsed());
     stage.redis.thaw();
     let ready = async || (stage.http().get("/readyz").await.status == 200).then_some(());
     eventually(DEADLINE, "ready", ready).await;
