@@ -19,11 +19,11 @@ pub(super) fn more_to_say(first: &Msg, pending: &mut VecDeque<Request>) -> Vec<M
         _ => false,
     };
     let fits = pending.iter().take(MESSAGES_TOGETHER - 1).take_while(|next| goes_with(next));
-    let more = pending.drain(..fits.count()).map(|next| match next {
+    let more = pending.drain(..fits.count()).filter_map(|next| match next {
         Request::Frame(ClientFrame::Msg(msg)) => Some(msg),
         _ => None,
     });
-    more.flatten().collect()
+    more.collect()
 }
 
 impl Client {
