@@ -8,6 +8,7 @@ mod group_commit;
 mod inbox;
 mod serve;
 mod subscriber;
+mod turns;
 
 use std::{
     collections::HashMap,
@@ -38,10 +39,11 @@ use crate::{
     ws::{handle::Handle, protocol::ServerFrame},
 };
 use feed::{Answer, Answered, Feed, Sink, Todo};
-pub use group_commit::MESSAGES_TOGETHER;
+pub use group_commit::{MESSAGES_TOGETHER, each_fails};
 use group_commit::{Unsaid, scripts_at_once};
 use inbox::Inbox;
 use subscriber::Change;
+use turns::Turns;
 
 /// Messages that one reading of the stream takes.
 const CATCH_UP_PAGE: usize = 500;
@@ -49,10 +51,6 @@ const CATCH_UP_PAGE: usize = 500;
 const CATCH_UPS_AT_ONCE: usize = 32;
 /// Between two attempts to read the stream, at most.
 const CATCH_UP_RETRY: Duration = Duration::from_millis(400);
-/// Joins of one room that are under way at once: more would only wait in Redis.
-const JOINS_AT_ONCE: usize = 32;
-/// So many of them one counts for where there is a crowd: it is more work for the node as well.
-const CROWD_WEIGHT: u32 = 8;
 /// Changes of the subscription that may wait to be sent together.
 const CHANGES: usize = 1024;
 
@@ -102,8 +100,7 @@ pub struct LocalRoom {
     is_unwritten: AtomicBool,
     /// Whether the list of members was asked for and has not been sent.
     asks_members: AtomicBool,
-    /// One for each join that may be under way.
-    turns: Semaphore,
+    turns: Turns,
     unsaid: Unsaid,
 }
 
@@ -396,7 +393,7 @@ impl LocalRoom {
             inbox: Inbox::default(),
             is_unwritten: AtomicBool::new(false),
             asks_members: AtomicBool::new(false),
-            turns: Semaphore::new(JOINS_AT_ONCE),
+            turns: Turns::new(),
             unsaid: Unsaid::new(
                 fanout.scripts.clone(),
                 fanout.scripts_at_once,
@@ -434,12 +431,9 @@ impl LocalRoom {
         self.feed.lock().has_delivered(connection, id)
     }
 
-    /// To be held while a join is under way, so that a crowd that comes waits here, and not in Redis
-    /// in front of all others.
+    /// To be held while a join is under way.
     pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        let weight = if self.is_crowded() { CROWD_WEIGHT } else { 1 };
-        // It is never closed.
-        let turn = self.turns.acquire_many(weight).await.ok();
+        let turn = self.turns.take(self.is_crowded()).await;
         self.inbox.is_short().await;
         turn
     }

@@ -82,7 +82,7 @@ impl Queue {
     /// Answers everybody who waits with this error.
     fn refuse_all(&mut self, error: &Error) {
         for Waiting { run, answer } in self.waiting.drain(..) {
-            let _ = answer.send(fail(run.len(), error));
+            let _ = answer.send(each_fails(run.len(), error));
         }
     }
 }
@@ -109,7 +109,7 @@ impl LocalRoom {
             let room = self.clone();
             tasks.spawn(async move { room.say_all().await });
         }
-        answered.await.unwrap_or_else(|_| fail(count, &Error::unavailable("the node leaves")))
+        answered.await.unwrap_or_else(|_| each_fails(count, &Error::unavailable("the node leaves")))
     }
 
     /// Says what there is, until nothing is left.
@@ -132,7 +132,8 @@ impl LocalRoom {
             // Or they would wait for as long again, to be told the same.
             self.unsaid.queue.lock().refuse_all(error);
         }
-        let mut outcomes = outcomes.unwrap_or_else(|error| fail(sayings.len(), &error)).into_iter();
+        let mut outcomes =
+            outcomes.unwrap_or_else(|error| each_fails(sayings.len(), &error)).into_iter();
         for Waiting { run, answer } in batch {
             // Whoever asked may be gone.
             let _ = answer.send(outcomes.by_ref().take(run.len()).collect());
@@ -140,7 +141,8 @@ impl LocalRoom {
     }
 }
 
-fn fail(count: usize, error: &Error) -> Vec<Result<Published, Error>> {
+/// What became of so many messages that failed together.
+pub fn each_fails(count: usize, error: &Error) -> Vec<Result<Published, Error>> {
     (0..count).map(|_| Err(error.clone())).collect()
 }
 

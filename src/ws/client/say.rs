@@ -5,7 +5,7 @@ use std::{collections::VecDeque, iter, sync::Arc};
 use super::{Client, Echo, Joined, Request};
 use crate::{
     error::{Code, Error},
-    fanout::MESSAGES_TOGETHER,
+    fanout::{MESSAGES_TOGETHER, each_fails},
     limits::Limit,
     message::Message,
     redis::scripts::{Published, Saying, Sender},
@@ -69,7 +69,7 @@ impl Client {
         }
         match self.app.heartbeat.report(&joined.local, &self.seat(joined), false).await {
             Ok(()) => joined.local.say(run.clone()).await,
-            Err(error) => run.iter().map(|_| Err(error.clone())).collect(),
+            Err(error) => each_fails(run.len(), &error),
         }
     }
 

@@ -1,0 +1,50 @@
+//! How many joins of one room are under way at once, so that a crowd that comes waits in its own room,
+//! and not in Redis in front of all others.
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Joins of one room that are under way at once: more would only wait in Redis.
+const JOINS_AT_ONCE: usize = 32;
+/// So many of them one counts for where there is a crowd: it is more work for the node as well.
+const CROWD_WEIGHT: u32 = 8;
+
+/// The turns of those who join one room.
+pub(super) struct Turns(Semaphore);
+
+impl Turns {
+    /// All of them are free.
+    pub fn new() -> Self {
+        Self(Semaphore::new(JOINS_AT_ONCE))
+    }
+
+    /// Waits for a turn, to be held while a join is under way.
+    pub async fn take(&self, is_crowded: bool) -> Option<SemaphorePermit<'_>> {
+        let weight = if is_crowded { CROWD_WEIGHT } else { 1 };
+        // It is never closed.
+        self.0.acquire_many(weight).await.ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn expect_so_many_at_once(how_many: usize, is_crowded: bool) {
+        let (loud, quiet) = (Turns::new(), Turns::new());
+        let mut held: Vec<_> =
+            (0..how_many).map(|_| loud.take(is_crowded).now_or_never().unwrap()).collect();
+        assert!(held.iter().all(Option::is_some));
+        assert!(loud.take(is_crowded).now_or_never().is_none());
+        assert!(quiet.take(is_crowded).now_or_never().is_some());
+        held.pop();
+        assert!(loud.take(is_crowded).now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_crowd_waits_for_its_turn_in_its_own_room() {
+        expect_so_many_at_once(32, false);
+        expect_so_many_at_once(4, true);
+    }
+}
