@@ -45,7 +45,7 @@ for first = 11, #ARGV, 7 do
 
   -- What became of it, and the millisecond of what the room is told.
   local outcome, value, said, ms
-  if sender.err or stored and type(stored) == 'table' then
+  if sender.err or type(stored) == 'table' then
     outcome, value = 'FAILED', sender.err or stored.err
   elseif token_hash ~= '' and sender[1] ~= token_hash then
     outcome = 'INVALID_TOKEN'
