@@ -87,6 +87,8 @@ pub struct LocalRoom {
     /// Held while a script is under way that reports connections; who leaves waits for it, or it
     /// would bring back a connection that has left.
     reporting: tokio::sync::RwLock<()>,
+    /// When the last heartbeat began that Redis took as a whole.
+    told_at: Mutex<Option<Instant>>,
     /// What is needed to restore the room, once a join told it.
     facts: Mutex<Option<RoomFacts>>,
     /// Whether Redis has confirmed the subscription.
@@ -386,6 +388,7 @@ impl LocalRoom {
             id: id.clone(),
             feed: Mutex::default(),
             reporting: tokio::sync::RwLock::default(),
+            told_at: Mutex::default(),
             facts: Mutex::default(),
             subscribed: watch::Sender::new(false),
             heartbeat: AtomicU64::new(heartbeats.load(Ordering::Relaxed)),
@@ -446,6 +449,16 @@ impl LocalRoom {
     /// Waits until no report is under way that began before.
     pub async fn reported(&self) {
         drop(self.reporting.write().await);
+    }
+
+    /// When the last heartbeat began that Redis took as a whole.
+    pub fn told_at(&self) -> Option<Instant> {
+        *self.told_at.lock()
+    }
+
+    /// Redis took a heartbeat that began at this moment.
+    pub fn was_told(&self, began: Instant) {
+        *self.told_at.lock() = Some(began);
     }
 
     /// Who is in the room through this node.

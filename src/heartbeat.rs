@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt, stream};
@@ -72,7 +72,7 @@ impl Heartbeat {
             rooms.retain(|room| all || slot_of(&room.id) == slot);
             let beats = rooms.into_iter().map(|room| {
                 let heartbeat = self.clone();
-                async move { heartbeat.beat(&room).await }
+                async move { heartbeat.beat_once(&room, all).await }
             });
             stream::iter(beats).buffer_unordered(CALLS_AT_ONCE).collect::<()>().await;
         }
@@ -88,20 +88,31 @@ impl Heartbeat {
         silent_for + self.period() * 2 >= self.settings.presence_ttl
     }
 
-    /// One heartbeat of one room. What fails is tried again in the next round.
+    /// One heartbeat of one room, which tells of everybody. What fails is tried again in the next round.
     pub async fn beat(&self, room: &LocalRoom) {
+        self.beat_once(room, true).await;
+    }
+
+    /// One heartbeat of one room: of all its connections, or of those that were heard since Redis was
+    /// told last. The others have nothing to say, and last as long as they did.
+    async fn beat_once(&self, room: &LocalRoom, all: bool) {
         if room.is_empty() {
             return self.fanout.release(&room.id);
         }
-        if let Err(error) = self.try_beat(room).await {
-            warn!(%error, "a heartbeat failed");
+        let since = if all { None } else { room.told_at() };
+        let begun = Instant::now();
+        match self.try_beat(room, since).await {
+            Ok(()) => room.was_told(begun),
+            Err(error) => warn!(%error, "a heartbeat failed"),
         }
     }
 
-    async fn try_beat(&self, room: &LocalRoom) -> Result<(), Error> {
+    async fn try_beat(&self, room: &LocalRoom, since: Option<Instant>) -> Result<(), Error> {
         let _reporting = room.reporting().await;
-        let seats = self.heard(room);
-        let beats: Vec<Beat> = group(&seats).into_iter().map(|(beat, _)| beat).collect();
+        let seats = self.live(room);
+        let is_news = |seat: &&Seat| since.is_none_or(|since| seat.handle.was_heard_since(since));
+        let news: Vec<Seat> = seats.iter().filter(is_news).cloned().collect();
+        let beats: Vec<Beat> = group(&news).into_iter().map(|(beat, _)| beat).collect();
         let mut chunks: Vec<&[Beat]> = beats.chunks(USERS_A_CALL).collect();
         if chunks.is_empty() {
             chunks.push(&[]);
@@ -173,7 +184,7 @@ impl Heartbeat {
     }
 
     /// The connections that were heard within the presence TTL: the others may lapse.
-    fn heard(&self, room: &LocalRoom) -> Vec<Seat> {
+    fn live(&self, room: &LocalRoom) -> Vec<Seat> {
         let mut seats = room.seats();
         seats.retain(|seat| {
             seat.who.is_in() && seat.handle.silent_for() < self.settings.presence_ttl

@@ -226,6 +226,12 @@ impl Handle {
         self.opened.elapsed().saturating_sub(heard)
     }
 
+    /// Whether the client was heard of at this moment or later.
+    pub fn was_heard_since(&self, moment: Instant) -> bool {
+        // What was heard is noted in whole milliseconds.
+        self.silent_for() <= moment.elapsed() + Duration::from_millis(1)
+    }
+
     /// What the client shows. Returns whether that is news.
     pub fn show(&self, status: Status) -> bool {
         let away = status == Status::Away;

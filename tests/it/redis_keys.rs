@@ -178,3 +178,25 @@ async fn heartbeats_are_not_one_call_to_redis_each() {
     let made = stage.redis.scripts_run() - before;
     assert!(made <= 100, "200 heartbeats made {made} calls");
 }
+
+#[tokio::test]
+async fn heartbeats_tell_of_no_connection_twice_what_it_said_once() {
+    let stage = Stage::new(1, &[("HEARTBEAT_INTERVAL", "200ms")]).await;
+    let room = stage.room("owner").await;
+    let mut silent = stage.member(0, &room, "silent").await;
+    let heartbeats = async |count: u64| {
+        let before = stage.redis.scripts_run();
+        let seen = async || (stage.redis.scripts_run() >= before + count).then_some(());
+        eventually(DEADLINE, "heartbeats", seen).await;
+    };
+    // The first tells of everybody.
+    heartbeats(2).await;
+    let told = stage.redis.calls("hset");
+    heartbeats(4).await;
+    assert_eq!(stage.redis.calls("hset"), told);
+    silent.send(json!({ "t": "ping" })).await;
+    silent.wait_for_kind("pong").await;
+    heartbeats(2).await;
+    // Twice where it came in the very millisecond in which a heartbeat began.
+    assert!((told + 1..=told + 2).contains(&stage.redis.calls("hset")));
+}

@@ -86,9 +86,15 @@ impl RedisServer {
 
     /// How many scripts it has run.
     pub fn scripts_run(&self) -> u64 {
+        self.calls("evalsha")
+    }
+
+    /// How often a command was called, by scripts too.
+    pub fn calls(&self, command: &str) -> u64 {
         let info = self.cmd(["INFO", "commandstats"]).text().to_owned();
-        let calls = info.lines().filter(|line| line.starts_with("cmdstat_evalsha:"));
-        calls.map(|line| line.split(['=', ',']).nth(1).unwrap().parse::<u64>().unwrap()).sum()
+        let named = |line: &&str| line.starts_with(&format!("cmdstat_{command}:"));
+        let calls = info.lines().find(named).and_then(|line| line.split(['=', ',']).nth(1));
+        calls.map_or(0, |calls| calls.parse().unwrap())
     }
 
     pub fn subscribe(&self, channel: &str) -> Subscription {
