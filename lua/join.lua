@@ -17,7 +17,7 @@
 -- PROMISE 2: the fence parts what the snapshot holds from what the connection gets afterwards.
 -- PROMISE 4: a user with another connection, or inside the grace, has not left and does not join.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
-  roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[9], here = {}}
+  roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[9]}
 local session, user, mode, token_hash = KEYS[5], ARGV[4], ARGV[5], ARGV[6]
 local connection, status = ARGV[7], ARGV[8]
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
@@ -32,8 +32,8 @@ room.events, room.occupied = facts[6], facts[7]
 local known, joined = unpack(redis.call('HMGET', session, 'token', 'joinedAt'))
 if mode == 'guest' and known and known ~= token_hash then return {'NAME_TAKEN'} end
 if mode == 'token' and known ~= token_hash then return {'INVALID_TOKEN'} end
-room.here[user] = redis.call('SISMEMBER', room.members, user) == 1
-if not room.here[user] then
+local is_here = redis.call('SISMEMBER', room.members, user) == 1
+if not is_here then
   if redis.call('SCARD', room.members) >= most_members then sweep(room, now_ms) end
   if redis.call('SCARD', room.members) >= most_members then return {'ROOM_FULL'} end
 end
@@ -45,7 +45,7 @@ end
 redis.call('HSET', session, 'conn:' .. connection,
   string.format('%d %s', now_ms + presence_ttl, status))
 redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
-settle(room, user, now_ms)
+settle(room, user, now_ms, is_here)
 sweep(room, now_ms)
 keep(room, room_ttl)
 

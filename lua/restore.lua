@@ -5,7 +5,7 @@
 --          TTL (ms), 6 room TTL (ms), 7 creator, 8 createdAt (ms), 9 '1' if encrypted else '0', 10 this
 --          node's channel, 11 the fence's tag, 12 the room's secret, 13 a list: for each user token
 --          hash, name, joinedAt (ms), last message id read or '', number of connections, and for each
---          of these connection id, age of its last heartbeat (ms), 'online' or 'away'
+--          of these connection id, how long it still lasts (ms), 'online' or 'away'
 -- RETURNS {'OK', users whose name somebody else took meanwhile …}
 -- PUBLISHES members, a fence to the node; no user_joined: nobody has noticed that they were gone
 -- PROMISE 5: Redis away, users stay.
@@ -38,7 +38,7 @@ while at_user <= #said do
     end
     for i = at_user + 5, at_user + 2 + 3 * count, 3 do
       redis.call('HSET', session, 'conn:' .. said[i],
-        string.format('%d %s', now_ms + presence_ttl - said[i + 1], said[i + 2]))
+        string.format('%d %s', now_ms + said[i + 1], said[i + 2]))
     end
     redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
     settle(room, user, now_ms)

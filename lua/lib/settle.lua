@@ -1,22 +1,19 @@
--- settle(room, user, now_ms, fields, heard) -> whether the user has a live connection. If so, brings
+-- settle(room, user, now_ms, is_here) -> whether the user has a live connection. If so, brings
 -- what the room shows of the user in line with its connections: a member, online unless all of them
 -- are away, until the last of their deadlines. Says what changed, and only that. A user who comes
 -- back to a room that is `returning` was never said to have left: it sets room.returned instead.
--- Where the caller knows more, less is asked: `fields` are the session's, `heard` has a true for
--- each of them that is out of date by now, with the last deadline and the status of these; who is
--- in room.here is a member for sure; deadlines are left to the caller in room.due.
+-- `is_here` is true where the caller knows that the user is a member.
 -- Needs: announce.
-local function settle(room, user, now_ms, fields, heard)
+local function settle(room, user, now_ms, is_here)
   local session = room.users .. user .. ':session'
   local presence = room.users .. user .. ':presence'
-  fields = fields or redis.call('HGETALL', session)
-  heard = heard or {deadline = 0, status = 'away'}
-  local deadline, status, was_away = heard.deadline, heard.status, false
+  local fields = redis.call('HGETALL', session)
+  local deadline, status, was_away = 0, 'away', false
   for i = 1, #fields, 2 do
     local field = fields[i]
     if field == 'away' then
       was_away = true
-    elseif string.byte(field, 5) == 58 and not heard[field] then -- conn:…, the only ones with a colon
+    elseif string.byte(field, 5) == 58 then -- conn:…, the only ones with a colon
       local lapses, shown = string.match(fields[i + 1], '^(%d+) (%a+)$')
       lapses = tonumber(lapses)
       if lapses <= now_ms then
@@ -29,19 +26,15 @@ local function settle(room, user, now_ms, fields, heard)
   end
   if deadline == 0 then return false end
 
-  local due, stays = room.due, string.format('%d', deadline - now_ms)
-  if due then
-    due[#due + 1], due[#due + 2] = string.format('%d', deadline), user
-  else
-    redis.call('ZADD', room.deadlines, string.format('%d', deadline), user)
-  end
+  local stays = string.format('%d', deadline - now_ms)
+  redis.call('ZADD', room.deadlines, string.format('%d', deadline), user)
   -- The presence lapses at the deadline, the member only when somebody touches the room: the
   -- session knows what was shown last.
   local before = was_away and 'away' or 'online'
   if before ~= status or redis.call('PEXPIRE', presence, stays) == 0 then
     redis.call('SET', presence, status, 'PX', stays)
   end
-  if not (room.here and room.here[user]) and redis.call('SADD', room.members, user) == 1 then
+  if not is_here and redis.call('SADD', room.members, user) == 1 then
     if room.returning then
       -- The list of all members follows, and says who is away.
       room.returned, before = true, status

@@ -305,7 +305,9 @@ impl Scripts {
         let mut args = self.stem(room, &keys);
         args.extend(self.ttls());
         args.extend([self.0.redis.node_channel().into(), tag.into()]);
-        args.push(Arg::List(beats.iter().flat_map(told_of).collect()));
+        let presence_ttl = self.0.settings.presence_ttl;
+        args.push(Arg::List(beats.iter().map(|beat| beat.user.as_str().into()).collect()));
+        args.push(Arg::List(beats.iter().flat_map(|beat| told_of(beat, presence_ttl)).collect()));
         let names = vec![
             keys.room(),
             keys.members(),
@@ -452,9 +454,12 @@ impl Scripts {
             tag.into(),
             facts.secret.as_str().into(),
         ]);
-        let users = users
-            .iter()
-            .flat_map(|user| std::iter::once(user.token.hash().into()).chain(told_of(&user.beat)));
+        let presence_ttl = self.0.settings.presence_ttl;
+        let users = users.iter().flat_map(|Restored { beat, token }| {
+            [token.hash().into(), beat.user.as_str().into()]
+                .into_iter()
+                .chain(told_of(beat, presence_ttl))
+        });
         args.push(Arg::List(users.collect()));
         let names =
             vec![keys.room(), keys.members(), keys.deadlines(), keys.messages(), keys.roster()];

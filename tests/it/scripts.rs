@@ -99,6 +99,12 @@ impl Bench {
         self.scripts.heartbeat(room, "@1", beats).await
     }
 
+    /// What a node says of a user, whose connections it heard.
+    fn heard(&self, room: &RoomId, name: &str, connections: Vec<Heard>) -> Beat {
+        let joined_at_ms = self.joined_at_ms(room, name);
+        Beat { user: UserId::stored(name), joined_at_ms, read: None, connections }
+    }
+
     /// Makes a member lapse now: what its connections and the room say of it is set to the past.
     fn lapse(&self, room: &RoomId, name: &str) {
         let session = format!("user:{room}:{name}:session");
@@ -163,6 +169,10 @@ impl Events<'_> {
 fn saying(name: &str, connection: &str, text: &str, key: Option<&str>) -> Saying {
     let (user, sender) = (UserId::stored(name), Sender::Connection(connection.into()));
     Saying { user, sender, text: text.to_owned(), key: key.map(str::to_owned) }
+}
+
+fn connection(id: &str, age: Duration, status: Status) -> Heard {
+    Heard { connection: id.into(), age, status }
 }
 
 fn by_token(name: &str, token: Token) -> Saying {
@@ -446,25 +456,53 @@ async fn a_heartbeat_names_whom_redis_does_not_know() {
     let bench = Bench::new(&[]).await;
     let (room, _) = bench.room().await;
     bench.guest(&room, "known").await.unwrap();
-    let heard =
-        |id: &str| Heard { connection: id.into(), age: Duration::ZERO, status: Status::Online };
-    let beat = |name: &str, joined_at_ms| Beat {
-        user: UserId::stored(name),
-        joined_at_ms,
-        read: None,
-        connections: vec![heard(&format!("{name}-2"))],
+    let beat = |name: &str| {
+        let connection = connection(&format!("{name}-2"), Duration::ZERO, Status::Online);
+        bench.heard(&room, name, vec![connection])
     };
-    let joined = bench.joined_at_ms(&room, "known");
-    let beats = [beat("known", joined), beat("unknown", joined)];
-    let unknown = bench.beat(&room, &beats).await;
+    let unknown = Beat { user: UserId::stored("unknown"), ..beat("known") };
+    let unknown = bench.beat(&room, &[beat("known"), unknown]).await;
     assert_eq!(unknown.unwrap(), [UserId::stored("unknown")]);
     assert_eq!(bench.members(&room), ["known", "owner"]);
 
     // Somebody who had the name before is not who has it now.
-    let unknown = bench.beat(&room, &[beat("owner", joined - 1_000)]).await;
+    let before = Beat { joined_at_ms: bench.joined_at_ms(&room, "owner") - 1_000, ..beat("owner") };
+    let unknown = bench.beat(&room, &[before]).await;
     assert_eq!(unknown.unwrap(), [UserId::stored("owner")]);
     let session = format!("user:{room}:owner:session");
     assert_eq!(bench.redis.cmd(["HEXISTS", &session, "conn:owner-2"]).int(), 0);
+}
+
+/// One node knows only its own connections: what the others said of the user holds as long as they said.
+#[tokio::test]
+async fn a_heartbeat_takes_nothing_from_what_other_connections_said() {
+    let bench = Bench::new(&[]).await;
+    let (room, _) = bench.room().await;
+    bench.guest(&room, "two").await.unwrap();
+    let session = format!("user:{room}:two:session");
+    let presence = format!("user:{room}:two:presence");
+    let deadline = || {
+        let deadline = bench.redis.texts(["ZMSCORE", &format!("room:{room}:deadlines"), "two"]);
+        deadline[0].parse::<u64>().unwrap()
+    };
+    let before = deadline();
+    let mut events = bench.events(&room);
+    for status in [Status::Online, Status::Away, Status::Online] {
+        let connection = connection("two-2", Duration::from_secs(20), status);
+        bench.beat(&room, &[bench.heard(&room, "two", vec![connection])]).await.unwrap();
+        assert_eq!(deadline(), before);
+        assert!(bench.redis.cmd(["PTTL", &presence]).int() > 15_000);
+        assert_eq!(bench.redis.cmd(["GET", &presence]).text(), "online");
+    }
+    assert_eq!(events.take(), [] as [Value; 0]);
+
+    // The other is long gone: what is left decides.
+    bench.redis.cmd(["HSET", &session, "conn:two-1", "1 online"]);
+    let connection = connection("two-2", Duration::ZERO, Status::Away);
+    bench.beat(&room, &[bench.heard(&room, "two", vec![connection])]).await.unwrap();
+    assert_eq!(bench.redis.cmd(["GET", &presence]).text(), "away");
+    assert!(deadline() >= before);
+    assert_eq!(events.take().len(), 1, "it is told");
 }
 
 /// A change of a plain list would cost as much as there are members.
@@ -475,11 +513,9 @@ async fn the_deadlines_of_many_are_kept_so_that_one_is_found_at_once() {
     let names: Vec<String> = (0..20).map(|number| format!("guest-{number}")).collect();
     let mut beats = Vec::new();
     for name in &names {
-        let joined_at_ms = bench.guest(&room, name).await.unwrap().joined_at_ms;
-        let connection = format!("{name}-1").into();
-        let heard = Heard { connection, age: Duration::ZERO, status: Status::Online };
-        let user = UserId::stored(name);
-        beats.push(Beat { user, joined_at_ms, read: None, connections: vec![heard] });
+        bench.guest(&room, name).await.unwrap();
+        let connection = connection(&format!("{name}-1"), Duration::ZERO, Status::Online);
+        beats.push(bench.heard(&room, name, vec![connection]));
     }
     let deadlines = format!("room:{room}:deadlines");
     let before = bench.redis.texts(["ZRANGE", &deadlines, "0", "-1"]);
@@ -500,9 +536,8 @@ async fn members_that_expired_return_without_a_word_about_each() {
     let bench = Bench::new(&[]).await;
     let (room, _) = bench.room().await;
     bench.guest(&room, "away").await.unwrap();
-    let heard = Heard { connection: "away-1".into(), age: Duration::ZERO, status: Status::Away };
-    let (user, joined_at_ms) = (UserId::stored("away"), bench.joined_at_ms(&room, "away"));
-    let beat = Beat { user, joined_at_ms, read: None, connections: vec![heard] };
+    let connection = connection("away-1", Duration::ZERO, Status::Away);
+    let beat = bench.heard(&room, "away", vec![connection]);
     bench.beat(&room, std::slice::from_ref(&beat)).await.unwrap();
     for key in [
         format!("room:{room}:members"),

@@ -42,18 +42,17 @@ pub(super) fn pack(args: &[Arg<'_>]) -> Value {
     Value::Bytes(packed.into())
 }
 
-/// What a script is told of a user: name, join time, what it read, the number of its connections, and
-/// for each of these its id, how long ago it was heard, and what it shows.
-pub(super) fn told_of(beat: &Beat) -> impl Iterator<Item = Cow<'_, str>> {
+/// What a script is told of a user: join time, what it read, the number of its connections, and for each
+/// of these its id, how much of its presence is left (ms), and what it shows.
+pub(super) fn told_of(beat: &Beat, presence_ttl: Duration) -> impl Iterator<Item = Cow<'_, str>> {
     let user = [
-        beat.user.as_str().into(),
         beat.joined_at_ms.to_string().into(),
         optional(beat.read).into(),
         beat.connections.len().to_string().into(),
     ];
-    user.into_iter().chain(beat.connections.iter().flat_map(|heard| {
-        let age = heard.age.as_millis().to_string();
-        [(&*heard.connection).into(), age.into(), heard.status.as_str().into()]
+    user.into_iter().chain(beat.connections.iter().flat_map(move |heard| {
+        let left = presence_ttl.saturating_sub(heard.age).as_millis().to_string();
+        [(&*heard.connection).into(), left.into(), heard.status.as_str().into()]
     }))
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use linkroom::{
     error::{Code, Error},
     names::{MessageId, RoomId, Status, Token, UserId},
-    redis::scripts::{Beat, Departure, Heard, Join, Published},
+    redis::scripts::{Beat, Departure, Join, Published},
 };
 use proptest::{
     prelude::*,
@@ -14,7 +14,7 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-use super::{Bench, Events, NO_FLOOD_LIMIT, saying};
+use super::{Bench, Events, NO_FLOOD_LIMIT, connection, saying};
 
 const NAMES: [&str; 3] = ["owner", "밥", "c:d"];
 const CONNECTIONS: [&str; 3] = ["tab", "phone", "elsewhere"];
@@ -217,14 +217,11 @@ impl Pair<'_> {
         user.open.insert(last, away);
         user.live = user.open.clone();
         let read = read.and_then(|read| self.model.stream.get(read).copied());
-        let heard = user.open.iter().map(|(connection, away)| Heard {
-            connection: connection_id(index, *connection).into(),
-            age: Duration::ZERO,
-            status: status(*away),
+        let heard = user.open.iter().map(|(id, away)| {
+            connection(&connection_id(index, *id), Duration::ZERO, status(*away))
         });
-        let joined_at_ms = self.bench.joined_at_ms(&self.model.room, NAMES[index]);
-        let user = UserId::stored(NAMES[index]);
-        let beat = Beat { user, joined_at_ms, read, connections: heard.collect() };
+        let heard = heard.collect();
+        let beat = Beat { read, ..self.bench.heard(&self.model.room, NAMES[index], heard) };
         self.model.settle(index);
         if read > self.model.users[index].read {
             self.model.users[index].read = read;
