@@ -26,6 +26,9 @@ pub use types::{
 };
 use wire::{Arg, Reply, flag, frame_head, ms, number, optional, pack, said_by, second, told_of};
 
+/// Characters of a room's secret, 6 random bits each. What is hashed for an id fits into one block of SHA-1.
+const SECRET_LENGTH: usize = 12;
+
 /// Joins an entry script to the fragments that it calls, in the order in which they need each
 /// other. The first line makes Redis check before it starts that it may write at all, so that no
 /// script stops half way for want of memory; the second takes the arguments apart.
@@ -176,7 +179,7 @@ impl Scripts {
                     ms(settings.session_ttl.max(settings.presence_ttl)),
                     ms(settings.room_ttl),
                     flag(e2e),
-                    nanoid::nanoid!().into(),
+                    nanoid::nanoid!(SECRET_LENGTH).into(),
                 ],
             )
             .await?;
