@@ -9,7 +9,8 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use futures_util::StreamExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::error::Category;
 use validator::{ValidateArgs, ValidationError, ValidationErrors};
 
 use crate::{
@@ -124,13 +125,22 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let field = error.path().to_string();
-        match error.inner().is_data() && field != "." {
-            true => Error::invalid(field, Problem::WrongType),
-            false => unreadable(),
+        match error.inner().classify() {
+            _ if field == "." => unreadable(),
+            Category::Data => Error::invalid(field, Problem::WrongType),
+            Category::Syntax if is_well_formed(body) => {
+                Error::invalid(field, Problem::HalfCharacter)
+            }
+            _ => unreadable(),
         }
     })?;
     json.end().map_err(|_| unreadable())?;
     Ok(value)
+}
+
+/// Whether this is JSON, whatever its texts' escapes stand for.
+fn is_well_formed(body: &[u8]) -> bool {
+    str::from_utf8(body).is_ok_and(|json| serde_json::from_str::<IgnoredAny>(json).is_ok())
 }
 
 fn unreadable() -> Error {
@@ -226,11 +236,15 @@ mod tests {
 
     #[test]
     fn every_field_that_is_wrong_is_named() {
-        let cases: [(&str, &[(&str, Problem)]); 9] = [
+        let cases: [(&str, &[(&str, Problem)]); 13] = [
             ("", &[("body", Problem::NotJson)]),
             ("{", &[("body", Problem::NotJson)]),
             ("[\"a\"]", &[("body", Problem::NotJson)]),
             ("{} {}", &[("body", Problem::NotJson)]),
+            (r#"{"creatorName":"\ud83d"}"#, &[("creatorName", Problem::HalfCharacter)]),
+            (r#"{"creatorName":"\ude00!"}"#, &[("creatorName", Problem::HalfCharacter)]),
+            (r#"{"creatorName":"\ud83d"} {}"#, &[("body", Problem::NotJson)]),
+            (r#"{"creatorName":"\u12"}"#, &[("body", Problem::NotJson)]),
             ("{}", &[("creatorName", Problem::Required)]),
             (r#"{"creatorName":7}"#, &[("creatorName", Problem::WrongType)]),
             (r#"{"creatorName":"a","e2e":"yes"}"#, &[("e2e", Problem::WrongType)]),

@@ -103,7 +103,7 @@ async fn bodies_must_be_json() {
     {
         post(kind, good.to_vec()).await.error(415, "UNSUPPORTED_MEDIA_TYPE");
     }
-    let json = Some("application/json");
+    let declared = Some("application/json");
     let bad: [&[u8]; 9] = [
         b"",
         b"{",
@@ -116,10 +116,15 @@ async fn bodies_must_be_json() {
         br#"{"creatorName":"a"} and more"#,
     ];
     for body in bad {
-        post(json, body.to_vec()).await.error(400, "VALIDATION_FAILED");
+        let error = post(declared, body.to_vec()).await.error(400, "VALIDATION_FAILED");
+        assert_eq!(error["details"], json!({ "body": "Send one JSON object." }));
     }
-    let lone_surrogate = br#"{"creatorName":"\ud800"}"#;
-    post(json, lone_surrogate.to_vec()).await.error(400, "VALIDATION_FAILED");
+    let half = br#"{"creatorName":"\ud800"}"#;
+    let error = post(declared, half.to_vec()).await.error(400, "VALIDATION_FAILED");
+    assert!(
+        error["details"]["creatorName"].as_str().unwrap().starts_with("A \\u escape"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
