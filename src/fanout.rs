@@ -456,6 +456,11 @@ impl LocalRoom {
         *self.told_at.lock()
     }
 
+    /// Redis may have forgotten what it was told.
+    pub fn forget_told(&self) {
+        *self.told_at.lock() = None;
+    }
+
     /// Redis took a heartbeat that began at this moment.
     pub fn was_told(&self, began: Instant) {
         *self.told_at.lock() = Some(began);

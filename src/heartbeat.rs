@@ -72,7 +72,12 @@ impl Heartbeat {
             rooms.retain(|room| all || slot_of(&room.id) == slot);
             let beats = rooms.into_iter().map(|room| {
                 let heartbeat = self.clone();
-                async move { heartbeat.beat_once(&room, all).await }
+                async move {
+                    match all {
+                        true => heartbeat.beat(&room).await,
+                        false => heartbeat.beat_news(&room).await,
+                    }
+                }
             });
             stream::iter(beats).buffer_unordered(CALLS_AT_ONCE).collect::<()>().await;
         }
@@ -90,26 +95,26 @@ impl Heartbeat {
 
     /// One heartbeat of one room, which tells of everybody. What fails is tried again in the next round.
     pub async fn beat(&self, room: &LocalRoom) {
-        self.beat_once(room, true).await;
+        room.forget_told();
+        self.beat_news(room).await;
     }
 
-    /// One heartbeat of one room: of all its connections, or of those that were heard since Redis was
-    /// told last. The others have nothing to say, and last as long as they did.
-    async fn beat_once(&self, room: &LocalRoom, all: bool) {
+    /// One heartbeat of one room, which tells of the connections that were heard since Redis was told
+    /// last. The others have nothing to say, and last as long as they did.
+    async fn beat_news(&self, room: &LocalRoom) {
         if room.is_empty() {
             return self.fanout.release(&room.id);
         }
-        let since = if all { None } else { room.told_at() };
         let begun = Instant::now();
-        match self.try_beat(room, since).await {
+        match self.try_beat(room).await {
             Ok(()) => room.was_told(begun),
             Err(error) => warn!(%error, "a heartbeat failed"),
         }
     }
 
-    async fn try_beat(&self, room: &LocalRoom, since: Option<Instant>) -> Result<(), Error> {
+    async fn try_beat(&self, room: &LocalRoom) -> Result<(), Error> {
         let _reporting = room.reporting().await;
-        let seats = self.live(room);
+        let (seats, since) = (self.live(room), room.told_at());
         let is_news = |seat: &&Seat| since.is_none_or(|since| seat.handle.was_heard_since(since));
         let news: Vec<Seat> = seats.iter().filter(is_news).cloned().collect();
         let beats: Vec<Beat> = group(&news).into_iter().map(|(beat, _)| beat).collect();
