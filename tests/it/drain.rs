@@ -13,10 +13,7 @@ async fn sigterm_closes_with_1012_spread_over_time_and_ends_well() {
     const CLIENTS: usize = 20;
     let mut stage = Stage::new(1, &[("DRAIN_TIMEOUT", "3s")]).await;
     let room = stage.room("owner").await;
-    let mut clients = Vec::new();
-    for number in 0..CLIENTS {
-        clients.push(stage.member(0, &room, &format!("client {number}")).await);
-    }
+    let mut clients = stage.guests(&room, CLIENTS).await;
     let asked = Instant::now();
     stage.nodes[0].signal(Signal::SIGTERM);
     let mut times = Vec::new();
@@ -38,10 +35,7 @@ async fn a_draining_node_takes_nobody_new() {
     let mut stage = Stage::new(1, &[("DRAIN_TIMEOUT", "4s")]).await;
     let room = stage.room("owner").await;
     let mut owner = stage.member(0, &room, &room.token).await;
-    let mut more = Vec::new();
-    for number in 0..10 {
-        more.push(stage.member(0, &room, &format!("client {number}")).await);
-    }
+    let mut more = stage.guests(&room, 10).await;
     let (addr, http) = (stage.nodes[0].addr(), stage.http());
     let ready = http.request(reqwest::Method::GET, "/readyz").send().await.unwrap();
     assert_eq!(ready.status(), 200);

@@ -182,10 +182,7 @@ async fn expect_no_acknowledgement(stage: Stage, replica: RedisServer, proxy: Pr
 async fn nobody_in_the_queue_waits_longer_than_promised_for_a_frozen_redis() {
     let (stage, replica, proxy) = replicated_through_a_proxy().await;
     let room = stage.room("alice").await;
-    let mut senders = vec![stage.member(0, &room, &room.token).await];
-    for number in 1..20 {
-        senders.push(stage.member(0, &room, &format!("guest{number}")).await);
-    }
+    let mut senders = stage.guests(&room, 20).await;
     replica.freeze();
     senders[0].send(message(&room, "0")).await;
     stored(&stage, &room, 1).await;

@@ -52,10 +52,7 @@ async fn hear(client: &mut Client, how_many: usize) {
 async fn what_many_say_at_once_takes_few_scripts() {
     let stage = Stage::new(1, &SETTINGS).await;
     let room = stage.room("owner").await;
-    let mut clients = Vec::new();
-    for number in 0..40 {
-        clients.push(stage.member(0, &room, &format!("client {number}")).await);
-    }
+    let mut clients = stage.guests(&room, 40).await;
     let before = stage.redis.scripts_run();
     stage.redis.freeze();
     for (number, client) in clients.iter().enumerate() {

@@ -24,10 +24,7 @@ async fn expect_whole_stream(stage: &Stage, room: &Room, client: &mut Client, fr
 async fn expect_everybody_gets_everything(how_many: usize, each: usize) {
     let stage = Stage::new(2, &[NO_FLOOD_LIMIT]).await;
     let room = stage.room("owner").await;
-    let mut clients = Vec::new();
-    for number in 0..how_many {
-        clients.push(stage.member(number % 2, &room, &format!("client {number}")).await);
-    }
+    let mut clients = stage.guests(&room, how_many).await;
     let talk = clients.iter().map(async |client| {
         for number in 0..each {
             client
@@ -66,14 +63,7 @@ async fn a_join_amid_traffic_has_no_hole_and_no_repeat() {
             writer.say(&room.id, &format!("{number}")).await;
         }
     };
-    let joins = async {
-        let mut joined = Vec::new();
-        for number in 0..20 {
-            joined.push(stage.member(number % 2, &room, &format!("guest {number}")).await);
-        }
-        joined
-    };
-    let ((), guests) = tokio::join!(traffic, joins);
+    let ((), guests) = tokio::join!(traffic, stage.guests(&room, 20));
     let ids = stage.redis.stream_ids(&room.id);
     for mut guest in guests {
         let snapshot = guest.seen.iter().find(|frame| frame["t"] == "joined").unwrap().clone();

@@ -162,10 +162,7 @@ async fn heartbeats_are_not_one_call_to_redis_each() {
     let settings = [("HEARTBEAT_INTERVAL", "500ms"), ("FRAMES_PER_SECOND", "1000")];
     let stage = Stage::new(1, &settings).await;
     let room = stage.room("owner").await;
-    let mut clients = Vec::new();
-    for number in 0..50 {
-        clients.push(stage.member(0, &room, &format!("client {number}")).await);
-    }
+    let mut clients = stage.guests(&room, 50).await;
     let before = stage.redis.scripts_run();
     for _ in 0..4 {
         for client in &clients {

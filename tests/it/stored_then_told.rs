@@ -46,10 +46,7 @@ async fn a_message_is_one_call_to_redis_however_many_members() {
     let stage = Stage::new(1, &[("MESSAGES_PER_SECOND", "1000")]).await;
     let room = stage.room("alice").await;
     let mut alice = stage.member(0, &room, &room.token).await;
-    let mut others = Vec::new();
-    for number in 0..20 {
-        others.push(stage.member(0, &room, &format!("guest {number}")).await);
-    }
+    let _others = stage.guests(&room, 20).await;
     alice.say(&room.id, "warm").await;
     let before = stage.redis.scripts_run();
     for _ in 0..100 {

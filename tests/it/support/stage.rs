@@ -69,6 +69,16 @@ impl Stage {
         client
     }
 
+    /// So many newcomers, "guest 0" and so on, on each node in turn.
+    pub async fn guests(&self, room: &Room, count: usize) -> Vec<Client> {
+        let mut guests = Vec::new();
+        for number in 0..count {
+            let node = number % self.nodes.len();
+            guests.push(self.member(node, room, &format!("guest {number}")).await);
+        }
+        guests
+    }
+
     /// The token of a guest made over HTTP.
     pub async fn guest(&self, room: &Room, name: &str) -> String {
         let path = format!("/api/rooms/{}/sessions", room.id);
