@@ -259,7 +259,7 @@ impl Reader {
             return self.client.answer_error(&error, &frame.echo());
         }
         if let ClientFrame::Ping { status, read, .. } = &frame {
-            self.client.handle.push(ServerFrame::Pong.encode());
+            self.client.handle.push(ServerFrame::pong());
             let changed = status.is_some_and(|status| self.client.handle.show(status));
             if !changed && read.is_none() && !self.client.is_urgent(silent_for) {
                 return;

@@ -1,7 +1,7 @@
 //! The frames of the WebSocket protocol, as they are written; no logic. `static/js/protocol.js`
 //! mirrors this file.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -193,6 +193,12 @@ impl<'a> ServerFrame<'a> {
             0 => duration.as_secs().into(),
             _ => Number::from_f64(duration.as_secs_f64()).unwrap_or_else(|| 0.into()),
         }
+    }
+
+    /// The answer to every ping as it goes out, encoded once.
+    pub fn pong() -> Bytes {
+        static PONG: LazyLock<Bytes> = LazyLock::new(|| ServerFrame::Pong.encode());
+        PONG.clone()
     }
 
     /// The frame as it goes out.
