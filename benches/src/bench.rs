@@ -8,6 +8,7 @@
 
 #[cfg(feature = "bare")]
 mod bare;
+mod curves;
 mod floor;
 mod latency;
 mod listen;
@@ -23,6 +24,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 
+use curves::CURVES;
 use scenarios::{Measured, SCENARIOS};
 use server::Kind;
 
@@ -67,9 +69,19 @@ fn compare(options: &Options) -> anyhow::Result<ExitCode> {
         all.append(&mut side_by_side);
     }
     fs::create_dir_all(&options.out)?;
-    fs::write(options.out.join("results.json"), report::json(&all).to_string())?;
+    let mut curves = Vec::new();
+    for curve in CURVES.iter().filter(|curve| curve.of.contains(&options.only)) {
+        let points = curve.measure(&options.kinds, &options.linkroom)?;
+        let table = report::growth(curve, &points);
+        println!("{table}");
+        tables += &(table + "\n");
+        curves.push((curve, points));
+    }
     fs::write(options.out.join("results.md"), tables)?;
     plot::draw(&all, &options.out.join("results.svg"))?;
+    plot::curves(&curves, &options.out.join("curves.svg"))?;
+    all.extend(curves.into_iter().flat_map(|(_, points)| points).map(|point| point.measured));
+    fs::write(options.out.join("results.json"), report::json(&all).to_string())?;
     if report::is_broken(&all) {
         eprintln!("linkroom lost, doubled or reordered messages");
         return Ok(ExitCode::FAILURE);

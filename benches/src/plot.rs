@@ -1,17 +1,24 @@
-//! What was measured, as a picture: for each load, what the floors and linkroom use of the server's
-//! CPU, on a logarithmic scale, since loads differ by far more than servers.
+//! What was measured, as pictures: for each load, what the floors and linkroom use of the server's CPU;
+//! and how that grows. On logarithmic scales, since loads differ by far more than servers.
 
 use std::path::Path;
 
 use anyhow::anyhow;
 use plotters::prelude::*;
 
-use crate::{scenarios::Measured, server::Kind};
+use crate::{
+    curves::{Curve, Point},
+    scenarios::Measured,
+    server::Kind,
+};
 
 /// Pixels; the height is for each load.
 const WIDTH: u32 = 880;
 const LOAD_HEIGHT: u32 = 84;
 const MARGIN: u32 = 120;
+/// Pixels of a curve's picture.
+const CURVE_WIDTH: u32 = 360;
+const CURVE_HEIGHT: u32 = 280;
 /// Pixels left of the bars, for the loads' names.
 const NAMES: i32 = 300;
 /// Readable on white and on black.
@@ -45,6 +52,84 @@ pub fn draw(measured: &[Measured], file: &Path) -> anyhow::Result<()> {
     }
     text(&area, "µs of CPU, logarithmic: less is better", (NAMES, height as i32 - 96), 12)?;
     area.present().map_err(failed)
+}
+
+/// Draws each curve in a picture of its own, side by side, a line for each server.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn curves(curves: &[(&Curve, Vec<Point>)], file: &Path) -> anyhow::Result<()> {
+    let width = CURVE_WIDTH * u32::try_from(curves.len().max(1))?;
+    let area = SVGBackend::new(file, (width, CURVE_HEIGHT)).into_drawing_area();
+    for ((curve, points), panel) in curves.iter().zip(area.split_evenly((1, curves.len().max(1)))) {
+        draw_curve(curve, points, &panel)?;
+    }
+    area.present().map_err(failed)
+}
+
+fn draw_curve<B: DrawingBackend>(
+    curve: &Curve,
+    points: &[Point],
+    panel: &DrawingArea<B, plotters::coord::Shift>,
+) -> anyhow::Result<()> {
+    let values = || points.iter().filter_map(|point| point.value(curve)).filter(|v| *v > 0.0);
+    let (least, most) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
+    let sizes = || points.iter().map(|point| point.size as f64);
+    let (first, last) = (sizes().fold(f64::MAX, f64::min), sizes().fold(1.0, f64::max));
+    // With room for the servers' names behind the last point.
+    let mut chart = ChartBuilder::on(panel)
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(48)
+        .build_cartesian_2d(
+            (first..last * (last / first).powf(0.3)).log_scale(),
+            (least / 2.0..most * 2.0).log_scale(),
+        )
+        .map_err(failed)?;
+    let ink = |size| ("sans-serif", size).into_font().color(&INK);
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .axis_style(INK)
+        .x_desc(curve.of)
+        .y_desc(curve.figure)
+        .axis_desc_style(ink(12))
+        .label_style(ink(11))
+        .x_labels(5)
+        .y_labels(5)
+        .x_label_formatter(&|size| format!("{size:.0}"))
+        .y_label_formatter(&|value| format!("{value}"))
+        .draw()
+        .map_err(failed)?;
+    let mut names = Vec::new();
+    for &kind in Kind::ALL {
+        let of_kind = points.iter().filter(|point| point.measured.kind == kind);
+        let line: Vec<(f64, f64)> =
+            of_kind.filter_map(|p| Some((p.size as f64, p.value(curve)?))).collect();
+        let Some(&end) = line.last() else { continue };
+        let (x, y) = chart.backend_coord(&end);
+        names.push((y, x, format!("{} {:.2}", kind.name(), end.1)));
+        let style = color(kind).stroke_width(2);
+        chart.draw_series(LineSeries::new(line, style).point_size(3)).map_err(failed)?;
+    }
+    name_lines(panel, names)
+}
+
+/// Writes the servers' names behind the ends of their lines, none over another.
+fn name_lines<B: DrawingBackend>(
+    panel: &DrawingArea<B, plotters::coord::Shift>,
+    mut names: Vec<(i32, i32, String)>,
+) -> anyhow::Result<()> {
+    const LINE: i32 = 13;
+    names.sort();
+    let (left, top) = panel.get_base_pixel();
+    let mut free = i32::MIN;
+    for (y, x, name) in names {
+        let y = free.max(y - 6);
+        free = y + LINE;
+        text(panel, &name, (x - left + 8, y - top), 11)?;
+    }
+    Ok(())
 }
 
 struct Load {

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::{scenarios::Measured, server::Kind};
+use crate::{
+    curves::{Curve, Point},
+    scenarios::Measured,
+    server::Kind,
+};
 
 /// Reads one count of a measurement.
 type Count = fn(&Measured) -> u64;
@@ -32,6 +36,21 @@ pub fn table(measured: &[Measured]) -> String {
     for (name, count) in wrongs {
         let value = |kind| of(measured, kind).map_or("–".to_owned(), |m| count(m).to_string());
         lines.push(format!("| {name} | {} | | |", join(value)));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// One curve's table: a line for each size.
+pub fn growth(curve: &Curve, points: &[Point]) -> String {
+    let mut lines = vec![
+        format!("### {} by {}\n", curve.figure, curve.of),
+        format!("| | {} |", join(|kind| kind.name().to_owned())),
+        format!("|---|{}", "---:|".repeat(Kind::ALL.len())),
+    ];
+    for same in points.chunk_by(|a, b| a.size == b.size) {
+        let point = |kind| same.iter().find(|point| point.measured.kind == kind);
+        let cells = join(|kind| cell(point(kind).and_then(|point| point.value(curve))));
+        lines.push(format!("| {} | {cells} |", same[0].size));
     }
     lines.join("\n") + "\n"
 }

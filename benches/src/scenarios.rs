@@ -21,6 +21,10 @@ const HEARTBEATS: u32 = 2;
 /// After the last client came in, until memory is looked at.
 const CALM: Duration = Duration::from_secs(2);
 
+/// The figures that curves are drawn of.
+pub const PER_DELIVERY: &str = "server µs per delivery";
+pub const RESIDENT: &str = "resident KiB per connection";
+
 /// What one load did to one server.
 pub struct Measured {
     /// Which load.
@@ -43,9 +47,9 @@ pub struct Scenario {
 /// All loads, in the order of the table.
 pub const SCENARIOS: [Scenario; 7] = [
     Scenario { name: "room of 500, 100 msg/s", run: |server| steady(server, &[500], 100.0) },
-    Scenario { name: "room of 500, saturated", run: |server| saturated(server, &[500]) },
+    Scenario { name: "room of 500, saturated", run: |s| saturated(s, &[500], MEASURED) },
     Scenario { name: "200 rooms of 5, 1 msg/s each", run: |s| steady(s, &[5; 200], 200.0) },
-    Scenario { name: "200 rooms of 5, saturated", run: |server| saturated(server, &[5; 200]) },
+    Scenario { name: "200 rooms of 5, saturated", run: |s| saturated(s, &[5; 200], MEASURED) },
     Scenario { name: "2,000 idle connections in rooms of 100", run: |s| idle(s, &[100; 20]) },
     Scenario { name: "1,000 drop and rejoin, rooms of 50", run: |s| rejoin(s, &[51; 20]) },
     Scenario { name: "50 quiet rooms of 2 beside a hot one of 500", run: fairness },
@@ -63,26 +67,29 @@ impl Scenario {
     }
 }
 
-type Outcome = anyhow::Result<(Vec<(&'static str, f64)>, Tally)>;
+/// Figures by name, and what the clients saw.
+pub type Outcome = anyhow::Result<(Vec<(&'static str, f64)>, Tally)>;
 
 fn steady(server: &Server, rooms: &[usize], per_second: f64) -> Outcome {
-    deliver(server, rooms, |load, pause| load.steady(per_second, pause))
+    deliver(server, rooms, MEASURED, |load, pause| load.steady(per_second, pause))
 }
 
-fn saturated(server: &Server, rooms: &[usize]) -> Outcome {
-    deliver(server, rooms, Load::saturate)
+/// Every client says its next message as soon as its last one came back, for so long.
+pub fn saturated(server: &Server, rooms: &[usize], measured: Duration) -> Outcome {
+    deliver(server, rooms, measured, Load::saturate)
 }
 
 fn deliver(
     server: &Server,
     rooms: &[usize],
+    measured: Duration,
     talk: impl Fn(&mut Load, Duration) -> anyhow::Result<()>,
 ) -> Outcome {
     let mut load = everybody_inside(server, rooms)?;
     talk(&mut load, WARM_UP)?;
     load.take_tally();
     let (before, begun) = (server.cpu()?, Instant::now());
-    talk(&mut load, MEASURED)?;
+    talk(&mut load, measured)?;
     let (used, took) = (server.cpu()?.since(before), begun.elapsed());
     let tally = load.take_tally();
     Ok((delivery_figures(&tally, used, took), tally))
@@ -92,7 +99,7 @@ fn deliver(
 pub fn delivery_figures(tally: &Tally, used: Cpu, took: Duration) -> Vec<(&'static str, f64)> {
     let ms = |share| tally.latency.percentile(share) as f64 / 1000.0;
     vec![
-        ("server µs per delivery", micros(used.server) / tally.deliveries as f64),
+        (PER_DELIVERY, micros(used.server) / tally.deliveries as f64),
         ("Redis µs per message", micros(used.redis) / tally.sent as f64),
         ("messages per second", tally.sent as f64 / took.as_secs_f64()),
         ("latency p50, ms", ms(0.5)),
@@ -101,21 +108,30 @@ pub fn delivery_figures(tally: &Tally, used: Cpu, took: Duration) -> Vec<(&'stat
     ]
 }
 
-/// Memory first, while the clients come in; then CPU, while they send nothing but heartbeats.
-fn idle(server: &Server, rooms: &[usize]) -> Outcome {
+/// Clients that come in and say nothing, and what of the server's memory each of them takes, KiB.
+///
+/// # Errors
+/// Not all of them come in.
+pub fn held(server: &Server, rooms: &[usize]) -> anyhow::Result<(Load, f64)> {
     let connections: usize = rooms.iter().sum();
     let mut load = Load::new(server, rooms)?;
     let empty = server.resident_kib()?;
     load.enter(0, connections)?;
     load.run_until(Instant::now() + CALM)?;
-    let held = server.resident_kib()? - empty;
+    Ok((load, (server.resident_kib()? - empty) / connections as f64))
+}
+
+/// Memory first, while the clients come in; then CPU, while they send nothing but heartbeats.
+fn idle(server: &Server, rooms: &[usize]) -> Outcome {
+    let connections: usize = rooms.iter().sum();
+    let (mut load, resident) = held(server, rooms)?;
     let before = server.cpu()?;
     let watched = HEARTBEAT * HEARTBEATS;
     load.idle(HEARTBEAT, watched)?;
     let used = server.cpu()?.since(before);
     let per_connection = |used| micros(used) / connections as f64 / watched.as_secs_f64();
     let figures = vec![
-        ("resident KiB per connection", held / connections as f64),
+        (RESIDENT, resident),
         ("server and Redis µs per connection and second", per_connection(used.server + used.redis)),
         ("of it Redis", per_connection(used.redis)),
     ];
