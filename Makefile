@@ -25,8 +25,8 @@ chaos: ## Break everything with fresh seeds, for as long as CHAOS_SECONDS says
 	@scripts/setup.sh test
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} cargo test --locked --test chaos -- --ignored --nocapture long
 
-bench: ## Measure CPU, memory and latency beside a floor server, in under 5 minutes
-bench-bare: ## The same beside a server that is nothing but what linkroom is built on, in 8 minutes
+bench: ## Measure CPU, memory and latency beside a floor server, in 3 minutes once built
+bench-bare: ## The same beside a server that is nothing but what linkroom is built on, in 4 minutes
 bench-bare: bench_with = --features bare
 bench bench-bare:
 	@scripts/setup.sh run

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How long a point of a curve is measured: there are many.
-const MEASURED: Duration = Duration::from_secs(1);
+const MEASURED: Duration = Duration::from_millis(500);
 
 /// One figure, against the size of the load.
 pub struct Curve {
@@ -27,19 +27,19 @@ pub const CURVES: [Curve; 3] = [
     Curve {
         of: "members of one room, saturated",
         figure: PER_DELIVERY,
-        sizes: &[5, 20, 100, 500],
+        sizes: &[5, 50, 500],
         run: |server, members| saturated(server, &[members], MEASURED),
     },
     Curve {
         of: "rooms of five, saturated",
         figure: PER_DELIVERY,
-        sizes: &[1, 8, 40, 200],
+        sizes: &[1, 14, 200],
         run: |server, rooms| saturated(server, &vec![5; rooms], MEASURED),
     },
     Curve {
         of: "idle connections in rooms of 100",
         figure: RESIDENT,
-        sizes: &[200, 600, 2000],
+        sizes: &[200, 2000],
         run: |server, connections| {
             let (mut load, resident) = held(server, &vec![100; connections / 100])?;
             Ok((vec![(RESIDENT, resident)], load.take_tally()))

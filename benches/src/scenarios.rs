@@ -13,7 +13,7 @@ use crate::{
 /// Before anything is measured: code is paged in, buffers have grown.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// How long a load is measured.
-const MEASURED: Duration = Duration::from_secs(4);
+const MEASURED: Duration = Duration::from_secs(3);
 /// What clients keep to.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How many of these the idle server is watched for.
