@@ -28,8 +28,10 @@ const FIRST = [
 const ROOM = [
   '/static/js/heartbeat.js',
   '/static/js/linkify.js',
+  '/static/js/opening.js',
   '/static/js/outbox.js',
   '/static/js/protocol.js',
+  '/static/js/reader.js',
   '/static/js/room/attention.js',
   '/static/js/room/composer.js',
   '/static/js/room/header.js',
@@ -40,6 +42,7 @@ const ROOM = [
   '/static/js/room/qr.js',
   '/static/js/room/status.js',
   '/static/js/room/view.js',
+  '/static/js/sender.js',
   '/static/js/session.js',
   '/static/js/socket.js',
   '/static/js/store.js',

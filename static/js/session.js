@@ -1,32 +1,19 @@
 // @ts-check
-// One browser tab in one room: joins, resumes, keeps the heartbeat, sends what waits in the outbox.
-// Holds the state and tells its listeners; draws nothing.
+// One browser tab in one room: joins, resumes and keeps the heartbeat. What is sent goes through
+// `sender`, what is read through `reader`; all three work on one store. Draws nothing.
 
-import { getMembers, getMessages } from './api.js';
 import { loadIdentity, saveIdentity, withIdentityLock } from './identity.js';
-import { Outbox } from './outbox.js';
+import { openFrame } from './opening.js';
 import * as frames from './protocol.js';
-import { BEGINNING, compareIds, newKey, timeOf } from './protocol.js';
+import { BEGINNING, compareIds, timeOf } from './protocol.js';
+import { Reader } from './reader.js';
+import { PASSING, REJOINED, Sender } from './sender.js';
 import { Socket } from './socket.js';
 import * as store from './store.js';
 import { Ticker } from './ticker.js';
 
-const PAGE = 100; // messages in one page of history
-const ACK_TIMEOUT = 15_000; // ms; a lost acknowledgement comes within a heartbeat
-const RATE_PAUSE = 1_000; // ms after which a message may be sent again
-const RETRY_LIMIT = 15_000; // ms between attempts while the server cannot store
 const REJOIN = 2_000; // ms, at most, before a join that could not be served is tried again
-const ADOPT = 3_000; // ms in which the tab that wrote a message may send it itself
-const READS_AGAIN = 2_000; // ms before positions that did not come are asked for again
-const READ_DELAY = 400; // ms in which several read positions become one frame
 const AHEAD = 5 * 60_000; // ms by which no message is ahead of its time, where clocks are right
-const KEYS_LIVE = 9 * 60_000; // ms in which the server surely knows a key again
-
-/** Errors that a new join answers, one way or the other. */
-const REJOINED = new Set(['NOT_IN_ROOM', 'ROOM_NOT_FOUND', 'INVALID_TOKEN']);
-
-/** Errors that go away by themselves; the message keeps its place and is tried again. */
-const PASSING = new Set(['SERVICE_UNAVAILABLE', 'INTERNAL', 'TIMEOUT']);
 
 /** @typedef {{code: string, message?: string}} Refusal `message` in the reader's language, where the server sent one */
 
@@ -43,12 +30,8 @@ export class Session {
   #cipher;
   #onRefused;
   #socket;
-  #outbox;
-  /** @type {Set<(state: store.State) => void>} */
-  #listeners = new Set();
-  /** @type {store.State} */
-  #state;
   #ended = new AbortController();
+  #store;
 
   #token = '';
   #joined = false;
@@ -61,19 +44,8 @@ export class Session {
   /** Another number for each connection: what one brought and was not handled while it lived comes again. */
   #era = 0;
 
-  /** @type {string | null} key of the message that waits for its acknowledgement */
-  #inFlight = null;
-  #failures = 0;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #sendTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #joinTimer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #adoptTimer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #readTimer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #readsTimer;
 
   /** @type {store.Status} */
   #status = 'online';
@@ -89,13 +61,24 @@ export class Session {
    * @param {import('./crypto.js').Cipher | null} options.cipher
    * @param {(refusal: Refusal) => void} onRefused the room cannot be entered (any more)
    */
-  constructor({ roomId, name, cipher }, onRefused) {
+  constructor(options, onRefused) {
+    const { roomId, name, cipher } = options;
     this.#roomId = roomId;
     this.#name = name;
     this.#cipher = cipher;
     this.#onRefused = onRefused;
-    this.#state = store.initialState(roomId, name);
-    this.#outbox = new Outbox(roomId, cipher);
+    this.#store = new store.Store(store.initialState(roomId, name), this.#ended.signal);
+    const isJoined = () => this.#joined;
+    this.sender = new Sender(options, this.#store, {
+      isJoined,
+      send: (frame) => this.#socket.send(frame),
+      rejoin: () => this.#rejoin(),
+    });
+    this.reader = new Reader(options, this.#store, {
+      isJoined,
+      onPage: (next) => this.sender.take(next),
+      onRead: () => this.#ping(),
+    });
     this.#socket = new Socket(socketUrl(), {
       onOpen: () => this.#join(),
       onFrame: (frame) => this.#queue(frame),
@@ -104,7 +87,7 @@ export class Session {
   }
 
   get state() {
-    return this.#state;
+    return this.#store.state;
   }
 
   get isEncrypted() {
@@ -118,16 +101,13 @@ export class Session {
 
   /** @param {(state: store.State) => void} listener */
   subscribe(listener) {
-    this.#listeners.add(listener);
+    this.#store.subscribe(listener);
   }
 
   async start() {
     const { signal } = this.#ended;
-    const waiting = await this.#outbox.load();
+    await this.sender.start();
     if (signal.aborted) return;
-    this.#set(store.setPending(this.#state, waiting));
-    this.#set({ ...this.#state, cursor: earliestAttempt(waiting) });
-    this.#outbox.watch({ onPut: () => this.#adoptSoon(), onRemoved: (key) => this.#onRemoved(key) }, signal);
     this.#ticker = new Ticker(() => this.#beat());
     addEventListener('online', () => this.#comeBack(), { signal });
     addEventListener('offline', () => this.#socket.lose(), { signal });
@@ -140,11 +120,7 @@ export class Session {
   stop() {
     this.#ended.abort();
     this.#answered();
-    clearTimeout(this.#sendTimer);
     clearTimeout(this.#joinTimer);
-    clearTimeout(this.#adoptTimer);
-    clearTimeout(this.#readTimer);
-    clearTimeout(this.#readsTimer);
     this.#ticker?.stop();
     this.#socket.close();
   }
@@ -156,12 +132,12 @@ export class Session {
 
   /** Connects at once instead of waiting for the back-off. */
   tryNow() {
-    if (this.#started && this.#state.connection.phase !== 'online') this.#socket.connect();
+    if (this.#started && this.#store.state.connection.phase !== 'online') this.#socket.connect();
   }
 
   /** As `tryNow`, but not against the server's will. */
   #comeBack() {
-    if (this.#state.connection.phase === 'offline') this.tryNow();
+    if (this.#store.state.connection.phase === 'offline') this.tryNow();
   }
 
   /** The page is looked at again: is the connection still what it seems to be? */
@@ -183,207 +159,6 @@ export class Session {
     this.#ping();
   }
 
-  // Sending
-
-  /** @param {string} text */
-  async send(text) {
-    const { pending, me } = this.#state;
-    const at = Math.max(Date.now(), (pending.at(-1)?.at ?? 0) + 1);
-    const entry = { key: newKey(), text, at, from: me };
-    this.#set(store.setUnreadAfter(store.setPending(this.#state, [...pending, entry]), null));
-    await this.#keep(entry);
-    this.#flush();
-  }
-
-  /** @param {string} key */
-  retry(key) {
-    this.#change(key, { failed: undefined });
-    this.#land();
-    this.#flush();
-  }
-
-  /** @param {string} key */
-  discard(key) {
-    this.#outbox.remove(key);
-    this.#forget(key);
-  }
-
-  /**
-   * Sends the oldest waiting message; the next goes out when it is stored. One at a time keeps the
-   * order whatever happens, and never runs into the rate limit by more than one message.
-   */
-  #flush() {
-    if (!this.#joined || this.#inFlight !== null) return;
-    const entry = this.#state.pending.find(({ failed }) => !failed || PASSING.has(failed));
-    if (!entry) return;
-    this.#inFlight = entry.key;
-    this.#sendTimer = setTimeout(() => this.#refused(entry.key, 'TIMEOUT'), ACK_TIMEOUT);
-    this.#transmit(entry);
-  }
-
-  /** @param {store.Pending} entry */
-  async #transmit(entry) {
-    const { me, cursor } = this.#state;
-    const after = entry.after ?? cursor ?? BEGINNING;
-    if (entry.after === undefined || entry.from !== me) {
-      this.#change(entry.key, { after, from: me });
-      await this.#keep({ ...entry, after, from: me });
-    }
-    const text = this.#cipher ? await this.#cipher.seal(entry.text, me) : entry.text;
-    if (this.#inFlight === entry.key) this.#socket.send(frames.msg(this.#roomId, text, entry.key));
-  }
-
-  /** @param {string} key @param {string} code */
-  #refused(key, code) {
-    const isLatest = key === this.#inFlight;
-    if (isLatest) this.#land();
-    if (REJOINED.has(code)) {
-      this.#rejoin();
-      return;
-    }
-    if (code !== 'RATE_LIMITED') this.#change(key, { failed: code });
-    if (!isLatest) return;
-    this.#sendTimer = setTimeout(() => this.#flush(), this.#pause(code) * (0.5 + Math.random() / 2));
-  }
-
-  /** How long to wait, at most, before the next message goes out after this error. @param {string} code */
-  #pause(code) {
-    if (code === 'RATE_LIMITED') return RATE_PAUSE;
-    return PASSING.has(code) ? Math.min(RETRY_LIMIT, RATE_PAUSE * 2 ** this.#failures++) : 0;
-  }
-
-  /**
-   * Messages came in: what waited and turns out to be stored leaves the outbox, and the next one may go.
-   * @param {store.State} next the state with them
-   */
-  #take(next) {
-    const stored = this.#state.pending.filter((entry) => !next.pending.includes(entry));
-    this.#set(next);
-    for (const { key } of stored) {
-      this.#outbox.remove(key);
-      if (key !== this.#inFlight) continue;
-      this.#land();
-      this.#failures = 0;
-    }
-    if (stored.length > 0) this.#flush();
-  }
-
-  /** @param {string} key @param {Partial<store.Pending>} change */
-  #change(key, change) {
-    const pending = this.#state.pending.map((entry) => (entry.key === key ? { ...entry, ...change } : entry));
-    this.#set(store.setPending(this.#state, pending));
-  }
-
-  /** @param {string} key */
-  #forget(key) {
-    if (this.#inFlight === key) this.#land();
-    this.#set(store.setPending(this.#state, this.#state.pending.filter((entry) => entry.key !== key)));
-    this.#flush();
-  }
-
-  /** The message in flight is so no more. */
-  #land() {
-    this.#inFlight = null;
-    clearTimeout(this.#sendTimer);
-  }
-
-  /** Sealing takes a moment, in which the message may be sent or dropped by another tab. @param {store.Pending} entry */
-  async #keep(entry) {
-    await this.#outbox.put(entry);
-    if (!this.#isPending(entry.key)) this.#outbox.remove(entry.key);
-  }
-
-  /** @param {string} key */
-  #isPending(key) {
-    return this.#state.pending.some((entry) => entry.key === key);
-  }
-
-  // What other tabs do with the outbox
-
-  /** Another tab has sent a message, or dropped it. @param {string} key */
-  #onRemoved(key) {
-    if (this.#joined) this.#forget(key);
-    else this.#change(key, { elsewhere: true });
-  }
-
-  #adoptSoon() {
-    clearTimeout(this.#adoptTimer);
-    this.#adoptTimer = setTimeout(() => this.#adopt(), ADOPT);
-  }
-
-  /** What other tabs wrote and have not sent, for instance because they were closed, is sent here. */
-  async #adopt() {
-    if (!this.#joined) return;
-    const waiting = await this.#outbox.load();
-    if (this.#ended.signal.aborted) return;
-    const found = waiting.filter(({ key }) => !this.#isPending(key));
-    this.#set(store.adopt(this.#state, found));
-    for (const { key } of found) {
-      if (!this.#isPending(key)) this.#outbox.remove(key);
-    }
-    if (this.#state.holes.length > 0) this.#doubtOld(found);
-    this.#flush();
-  }
-
-  // Reading
-
-  /** The view says so itself, so listeners are not told. @param {string} id the newest message seen */
-  markRead(id) {
-    const { me, reads } = this.#state;
-    const before = reads.get(me);
-    if (before && compareIds(before, id) >= 0) return;
-    this.#state = { ...this.#state, reads: new Map(reads).set(me, id) };
-    clearTimeout(this.#readTimer);
-    this.#readTimer = setTimeout(() => this.#ping(), READ_DELAY);
-  }
-
-  /** @param {string | null} id */
-  setUnreadAfter(id) {
-    if (id !== this.#state.unreadAfter) this.#set(store.setUnreadAfter(this.#state, id));
-  }
-
-  async loadOlder() {
-    const { older, messages } = this.#state;
-    if (older !== 'more' && older !== 'failed') return;
-    this.#set(store.setOlder(this.#state, 'loading'));
-    const before = messages[0]?.id ?? null;
-    const page = await this.#page(before, PAGE);
-    if (page) this.#take(store.receivePage(this.#state, before, page));
-    else this.#set(store.setOlder(this.#state, 'failed'));
-  }
-
-  /** @param {store.Hole} hole */
-  async loadHole(hole) {
-    if (hole.busy) return;
-    this.#set(store.setHoleBusy(this.#state, hole.before, true));
-    const page = await this.#page(hole.before, PAGE);
-    if (page) this.#take(store.receivePage(this.#state, hole.before, page));
-    else this.#set(store.setHoleBusy(this.#state, hole.before, false));
-  }
-
-  /** @param {string | null} before @param {number} limit */
-  async #page(before, limit) {
-    try {
-      const page = await getMessages(this.#roomId, before, limit);
-      return { ...page, messages: await this.#openAll(frames.messagesIn(page.messages)) };
-    } catch {
-      return null;
-    }
-  }
-
-  async #loadReads() {
-    try {
-      const list = await getMembers(this.#roomId);
-      this.#set(store.receiveReads(this.#state, list));
-      if (!this.#state.knowsReads) this.#set(store.beginReading(this.#state));
-    } catch {
-      // Where I had read to before this page must be known; the rest comes with the next `read` events.
-      if (this.#state.knowsReads || !this.#joined || this.#ended.signal.aborted) return;
-      clearTimeout(this.#readsTimer);
-      this.#readsTimer = setTimeout(() => this.#loadReads(), READS_AGAIN);
-    }
-  }
-
   // The connection
 
   /** @param {import('./socket.js').Connection} connection */
@@ -391,13 +166,12 @@ export class Session {
     if (connection.phase !== 'online') {
       this.#joined = false;
       this.#era++;
-      this.#land();
+      this.sender.land();
       clearTimeout(this.#joinTimer);
-      clearTimeout(this.#readsTimer);
       this.#joinTurn++;
       this.#answered();
     }
-    this.#set(store.setConnection(this.#state, connection));
+    this.#store.set(store.setConnection(this.#store.state, connection));
   }
 
   /** Joins with the token of this browser, or by name while no other tab does. */
@@ -415,13 +189,13 @@ export class Session {
   #rejoin() {
     if (!this.#joined) return;
     this.#joined = false;
-    this.#land();
+    this.sender.land();
     this.#join();
   }
 
   /** @param {string} token @returns {Promise<void>} settled by the answer, or by the loss of the connection */
   #ask(token) {
-    if (!this.#socket.send(frames.join(this.#roomId, token, this.#state.cursor))) return Promise.resolve();
+    if (!this.#socket.send(frames.join(this.#roomId, token, this.#store.state.cursor))) return Promise.resolve();
     this.#socket.expect();
     this.#token = token;
     this.#asking = true;
@@ -435,7 +209,7 @@ export class Session {
 
   /** @param {frames.ErrorFrame} frame */
   #onError({ code, message, key }) {
-    if (key) this.#refused(key, code);
+    if (key) this.sender.refused(key, code);
     else if (this.#asking && code !== 'NOT_IN_ROOM') this.#onJoinRefused({ code, message });
     else if (REJOINED.has(code)) this.#rejoin();
   }
@@ -466,13 +240,14 @@ export class Session {
 
   /** @param {frames.ServerFrame} frame */
   #queue(frame) {
-    if (!this.#cipher) {
+    const cipher = this.#cipher;
+    if (!cipher) {
       this.#handle(frame);
       return;
     }
     const era = this.#era;
     this.#work = this.#work.then(async () => {
-      const opened = await this.#opened(frame);
+      const opened = await openFrame(cipher, frame);
       if (era === this.#era) this.#handle(opened);
     }).catch(reportError);
   }
@@ -490,7 +265,7 @@ export class Session {
 
   /** Whether a message is from the future, by this clock and by what was said last. @param {string} id */
   #isAhead(id) {
-    const newest = this.#state.messages.at(-1)?.id ?? BEGINNING;
+    const newest = this.#store.state.messages.at(-1)?.id ?? BEGINNING;
     return timeOf(id) > Math.max(Date.now(), timeOf(newest)) + AHEAD;
   }
 
@@ -500,7 +275,7 @@ export class Session {
    * @param {frames.Msg} frame
    */
   async #verify(frame) {
-    const page = await this.#page(null, 1);
+    const page = await this.reader.page(null, 1);
     const newest = page?.messages.at(-1)?.id ?? BEGINNING;
     if (compareIds(frame.id, newest) <= 0) this.#onMessage(frame);
     else if (!this.#ended.signal.aborted) this.onPassing(frame);
@@ -516,9 +291,9 @@ export class Session {
     this.#name = frame.me;
     this.#answered();
     const fresh = !this.#joined;
-    const before = this.#state;
-    this.#take(store.receive(this.#state, frame));
-    if (frame.more) this.#doubtOld(this.#state.pending);
+    const before = this.#store.state;
+    this.sender.take(store.receive(this.#store.state, frame));
+    if (frame.more) this.sender.doubtOld(this.#store.state.pending);
     this.#joined = true;
     if (frame.heartbeat > 0) this.#heartbeat = frame.heartbeat * 1000;
     this.#ticker?.tick(this.#heartbeat);
@@ -526,9 +301,9 @@ export class Session {
     if (before.members.size > 0) this.#tellMissed(before.messages.at(-1)?.id ?? BEGINNING, frame);
     if (!fresh) return;
     this.#ping();
-    this.#flush();
-    this.#adoptSoon();
-    this.#loadReads();
+    this.sender.flush();
+    this.sender.adoptSoon();
+    this.reader.loadReads();
   }
 
   /** One word about what came while this page was not connected. @param {string} last @param {frames.Joined} frame */
@@ -540,52 +315,19 @@ export class Session {
 
   /** @param {frames.Msg} frame */
   #onMessage(frame) {
-    const known = this.#state.messages;
-    this.#take(store.receive(this.#state, frame));
-    if (this.#state.messages !== known && frame.from !== this.#state.me) this.onMessage(frame);
+    const known = this.#store.state.messages;
+    this.sender.take(store.receive(this.#store.state, frame));
+    if (this.#store.state.messages !== known && frame.from !== this.#store.state.me) this.onMessage(frame);
   }
 
   /** @param {frames.Came | frames.Presence | frames.Read | frames.Members | frames.Pong} frame */
   #onOther(frame) {
-    const known = frame.t === 'user_joined' && this.#state.members.has(frame.userId);
-    this.#set(store.receive(this.#state, frame));
+    const known = frame.t === 'user_joined' && this.#store.state.members.has(frame.userId);
+    this.#store.set(store.receive(this.#store.state, frame));
     const came = frame.t === 'user_joined';
-    if ((came || frame.t === 'user_left') && !known && frame.userId !== this.#state.me) {
+    if ((came || frame.t === 'user_left') && !known && frame.userId !== this.#store.state.me) {
       this.onCame(frame.userId, came);
     }
-  }
-
-  /**
-   * The answer has a gap and the server no longer knows keys that old: whether such a message was
-   * stored cannot be known, so the person decides.
-   * @param {readonly store.Pending[]} pending
-   */
-  #doubtOld(pending) {
-    for (const { key, at, after } of pending) {
-      if (after !== undefined && Date.now() - at > KEYS_LIVE) this.#change(key, { failed: 'UNCERTAIN' });
-    }
-  }
-
-  /** @param {frames.ServerFrame} frame @returns {Promise<frames.ServerFrame>} */
-  async #opened(frame) {
-    if (frame.t === 'msg') return { ...frame, ...(await this.#readable(frame)) };
-    if (frame.t === 'joined') return { ...frame, messages: await this.#openAll(frame.messages) };
-    return frame;
-  }
-
-  /** @param {readonly frames.WireMessage[]} messages */
-  #openAll(messages) {
-    return Promise.all(messages.map((message) => this.#openOne(message)));
-  }
-
-  /** @param {frames.WireMessage} message @returns {Promise<store.Message>} */
-  async #openOne(message) {
-    return { ...message, ...(await this.#readable(message)) };
-  }
-
-  /** @param {{text: string, from: string}} message @returns {Promise<{text: string, problem?: store.Problem}>} */
-  async #readable({ text, from }) {
-    return this.#cipher ? this.#cipher.open(text, from) : { text };
   }
 
   // Heartbeat
@@ -601,21 +343,8 @@ export class Session {
   }
 
   #pingFrame() {
-    return frames.ping(this.#roomId, this.#status, this.#state.reads.get(this.#state.me) ?? null);
+    return frames.ping(this.#roomId, this.#status, this.#store.state.reads.get(this.#store.state.me) ?? null);
   }
-
-  /** @param {store.State} next */
-  #set(next) {
-    if (next === this.#state || this.#ended.signal.aborted) return;
-    this.#state = next;
-    for (const listener of this.#listeners) listener(next);
-  }
-}
-
-/** Where to resume so that an attempt of an earlier page is surely seen. @param {readonly store.Pending[]} waiting */
-function earliestAttempt(waiting) {
-  const tried = waiting.flatMap(({ after }) => (after === undefined ? [] : [after]));
-  return tried.length > 0 ? tried.reduce((a, b) => (compareIds(a, b) < 0 ? a : b)) : null;
 }
 
 function socketUrl() {

@@ -1,6 +1,7 @@
 // @ts-check
-// What the page knows about its room: pure functions from (state, event) to the next state. States
-// and everything in them are never changed in place, so the view compares by identity.
+// What the page knows about its room: a place that holds the state, and pure functions from (state,
+// event) to the next. States and everything in them are never changed in place, so the view compares by
+// identity.
 
 import { BEGINNING, compareIds, lowerBound } from './protocol.js';
 
@@ -28,6 +29,40 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @property {string | null} cursor id of the message delivered last; where to resume
  * @property {string | null} unreadAfter the unread line stands behind this message
  */
+
+/** The state as it is now, and who is told when it changes; neither once `signal` is aborted. */
+export class Store {
+  #state;
+  /** @type {Set<(state: State) => void>} */
+  #listeners = new Set();
+
+  /** @param {State} state @param {AbortSignal} signal */
+  constructor(state, signal) {
+    this.#state = state;
+    this.signal = signal;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** @param {State} next */
+  set(next) {
+    if (next === this.#state || this.signal.aborted) return;
+    this.#state = next;
+    for (const listener of this.#listeners) listener(next);
+  }
+
+  /** For who shows the change already. @param {State} next */
+  setQuietly(next) {
+    this.#state = next;
+  }
+
+  /** @param {(state: State) => void} listener */
+  subscribe(listener) {
+    this.#listeners.add(listener);
+  }
+}
 
 /** @param {string} roomId @param {string} me @returns {State} */
 export function initialState(roomId, me) {

@@ -184,7 +184,7 @@ export class Log {
         this.#pendingElements.set(entry.key, element);
         this.#pending.append(element);
       }
-      markPending(element, entry, state.connection.phase === 'online', this.#session);
+      markPending(element, entry, state.connection.phase === 'online', this.#session.sender);
     }
     for (let i = 0; i < state.pending.length; i++) this.#place(state, state.messages.length + i);
   }
@@ -231,7 +231,7 @@ export class Log {
   /** @param {import('../store.js').Hole} hole */
   #holeLine(hole) {
     return h('li', { class: 'line hole' },
-      h('button', { class: 'text-button', testid: 'hole', disabled: hole.busy, onclick: () => this.#session.loadHole(hole) },
+      h('button', { class: 'text-button', testid: 'hole', disabled: hole.busy, onclick: () => this.#session.reader.loadHole(hole) },
         t(hole.busy ? 'loadingOlder' : 'hole')));
   }
 
@@ -312,14 +312,14 @@ export class Log {
     this.#older.dataset.state = older;
     if (look === 'loading') this.#older.textContent = t('loadingOlder');
     else if (look === 'end') this.#older.textContent = t('historyStart');
-    else if (look === 'failed') this.#older.replaceChildren(h('button', { class: 'text-button', onclick: () => this.#session.loadOlder() }, t('olderFailed')));
+    else if (look === 'failed') this.#older.replaceChildren(h('button', { class: 'text-button', onclick: () => this.#session.reader.loadOlder() }, t('olderFailed')));
     else this.#older.textContent = '';
   }
 
   /** Loads history when its end comes near. */
   #fill() {
     if (this.#shown?.older !== 'more' || this.#shown.connection.phase !== 'online') return;
-    if (this.#scroller.scrollTop < this.#scroller.clientHeight) this.#session.loadOlder();
+    if (this.#scroller.scrollTop < this.#scroller.clientHeight) this.#session.reader.loadOlder();
   }
 
   // Scrolling
@@ -376,7 +376,7 @@ export class Log {
   #readOn() {
     const state = /** @type {State} */ (this.#shown);
     const seen = this.#reading ? this.#lastInSight(state) : null;
-    if (seen) this.#session.markRead(seen);
+    if (seen) this.#session.reader.markRead(seen);
     const now = this.#session.state;
     this.#drawPill(countUnread(now), this.#stuck || now.messages.length === 0);
   }

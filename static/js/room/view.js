@@ -55,7 +55,7 @@ function roomView(session, leave) {
 
   /** @param {string} text */
   function send(text) {
-    session.send(text);
+    session.sender.send(text);
     log.toBottom();
   }
 
@@ -100,7 +100,7 @@ function roomView(session, leave) {
     const { state } = session;
     const before = unread;
     unread = countUnread(state);
-    if (unread > 0 && before === 0) session.setUnreadAfter(unreadBoundary(state));
+    if (unread > 0 && before === 0) session.reader.setUnreadAfter(unreadBoundary(state));
     const title = titleOf(state, unread);
     if (document.title !== title) document.title = title;
   }
@@ -115,7 +115,7 @@ function roomView(session, leave) {
     status = next;
     session.setStatus(next);
     if (next === 'online') session.wake();
-    else if (unread === 0) session.setUnreadAfter(null);
+    else if (unread === 0) session.reader.setUnreadAfter(null);
     redraw();
   }, signal);
 
