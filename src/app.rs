@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     fanout::Fanout, heartbeat::Heartbeat, limits::Limits, metrics::Metrics, redis::Redis,
-    room::Rooms, settings::Settings, ws::registry::Registry,
+    registry::Registry, room::Rooms, settings::Settings,
 };
 
 /// Everything that a node shares, as one reference: every layer that a request passes takes one.

@@ -31,12 +31,13 @@ use crate::{
     message::Message,
     metrics::Metrics,
     names::{MessageId, RoomId, Token, UserId},
+    outbox::Handle,
+    protocol::ServerFrame,
     redis::{
         Redis,
         scripts::{RoomFacts, Scripts, Snapshot},
     },
     settings::Settings,
-    ws::{handle::Handle, protocol::ServerFrame},
 };
 use feed::{Answer, Answered, Feed, Sink, Todo};
 pub use group_commit::{MESSAGES_TOGETHER, each_fails};

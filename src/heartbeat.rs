@@ -19,13 +19,13 @@ use crate::{
     error::{Code, Error},
     fanout::{Fanout, LocalRoom, Occupant, Seat, frame::heartbeat_tag},
     names::{RoomId, UserId},
+    protocol::ServerFrame,
     redis::{
         Redis,
         scripts::{Beat, Heard, Restored, Scripts},
     },
     settings::Settings,
     ticks,
-    ws::protocol::ServerFrame,
 };
 
 /// Parts into which the interval is cut.

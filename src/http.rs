@@ -5,7 +5,6 @@
 pub mod envelope;
 
 mod assets;
-pub mod client;
 mod extract;
 mod guard;
 mod headers;

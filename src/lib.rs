@@ -4,11 +4,12 @@
 //! connection handles. Data flows one way:
 //!
 //! ```text
-//! socket → ws::protocol → room → redis::scripts → Lua → Redis
+//! socket → protocol → room → redis::scripts → Lua → Redis
 //!                                                        │ PUBLISH
-//! socket ← ws::handle ← fanout::feed ← fanout::subscriber ┘
+//! socket ← outbox ← fanout::feed ← fanout::subscriber ┘
 //! ```
 
+pub mod address;
 pub mod app;
 pub mod bench;
 mod boxed;
@@ -24,8 +25,11 @@ pub mod message;
 pub mod metrics;
 pub mod names;
 pub mod node;
+pub mod outbox;
 pub mod problem;
+pub mod protocol;
 pub mod redis;
+pub mod registry;
 pub mod room;
 pub mod server;
 pub mod settings;

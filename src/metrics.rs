@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{error::Code, limits::Limit, ws::close::CloseReason};
+use crate::{error::Code, limits::Limit, protocol::close::CloseReason};
 
 pub use clock::RedisClock;
 pub use delivery::{Deliveries, Followed};

@@ -15,10 +15,10 @@ use crate::{
     limits::Limits,
     metrics::{self, Metrics},
     redis::{Redis, scripts::Scripts},
+    registry::Registry,
     room::Rooms,
     server,
     settings::Settings,
-    ws::registry::Registry,
 };
 
 /// The Redis that is used where no other is named.

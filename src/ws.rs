@@ -1,13 +1,7 @@
 //! The WebSocket side: the upgrade, and what stands in front of it.
 
 mod client;
-pub mod close;
-pub mod codec;
 mod connection;
-mod fields;
-pub mod handle;
-pub mod protocol;
-pub mod registry;
 
 use axum::{
     body::Body,
@@ -25,9 +19,9 @@ use tokio::net::TcpStream;
 use tracing::Instrument;
 
 use crate::{
+    address::ClientAddress,
     app::App,
     error::{Code, Error},
-    http::client::Client,
     i18n::Language,
     limits::Limit,
     problem::Problem,
@@ -55,7 +49,7 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
         let problems = [("origin".into(), Problem::ForeignOrigin)].into();
         return Err(Error { problems, ..Error::new(Code::NotFound) });
     }
-    let Client(ip) = Client::of(&app, &parts.extensions, &parts.headers);
+    let ClientAddress(ip) = ClientAddress::of(&app, &parts.extensions, &parts.headers);
     let full = |_: &Error| app.metrics.turned_away(Limit::Connections);
     let permit = app.limits.open_connection(ip).inspect_err(full)?;
     let language = accept_language(&parts.headers);

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     names::{MessageId, RoomId},
-    ws::codec,
+    protocol::codec,
 };
 
 /// A frame on a room's channel, ready to be sent as it is.

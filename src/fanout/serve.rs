@@ -16,7 +16,7 @@ use super::{
     feed::{Outcome, Todo, Waiting},
     frame::{Frame, Kind},
 };
-use crate::{names::RoomId, ws::handle::Handle};
+use crate::{names::RoomId, outbox::Handle};
 
 /// Connections that are written to at once; a room with more of them is crowded.
 const WRITTEN_AT_ONCE: usize = 64;

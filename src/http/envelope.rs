@@ -19,7 +19,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{ObjectBuilder, Schema, Type},
+};
 
 use crate::{
     error::{Code, Error},
@@ -53,13 +56,20 @@ pub struct Nothing;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Fault {
     /// A code of the contract.
-    #[schema(schema_with = super::openapi::codes)]
+    #[schema(schema_with = codes)]
     code: &'static str,
     /// A sentence in the reader's language.
     message: &'static str,
     /// Field, or component that is down, to a sentence in the reader's language.
     #[schema(required = true)]
     details: Option<BTreeMap<String, String>>,
+}
+
+/// The schema of an error's code: one of the table.
+fn codes() -> Schema {
+    let names = Code::ALL.map(Code::as_str);
+    let schema = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+    schema.description(Some("A code of the contract")).build().into()
 }
 
 /// An answer that went well.

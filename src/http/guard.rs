@@ -9,13 +9,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{client::Client, envelope::Failure};
-use crate::{app::App, error::Code, limits::Limit};
+use super::envelope::Failure;
+use crate::{address::ClientAddress, app::App, error::Code, limits::Limit};
 
 /// Middleware that turns away an address which asks too often.
 pub async fn limit(
     State(app): State<App>,
-    Client(ip): Client,
+    ClientAddress(ip): ClientAddress,
     request: Request,
     next: Next,
 ) -> Response {
@@ -31,7 +31,7 @@ pub async fn limit(
 /// Middleware that turns away an address which makes too many rooms.
 pub async fn limit_rooms(
     State(app): State<App>,
-    Client(ip): Client,
+    ClientAddress(ip): ClientAddress,
     request: Request,
     next: Next,
 ) -> Response {
@@ -48,7 +48,7 @@ pub async fn limit_rooms(
 /// that are wrong.
 pub async fn limit_guesses(
     State(app): State<App>,
-    Client(ip): Client,
+    ClientAddress(ip): ClientAddress,
     request: Request,
     next: Next,
 ) -> Response {

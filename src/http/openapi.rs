@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use utoipa::{
     IntoResponses, Modify, OpenApi,
     openapi::{
-        Components, Content, ObjectBuilder, Ref, RefOr, Schema, Type,
+        Components, Content, Ref, RefOr,
         path::{HttpMethod, OperationBuilder},
         response::{Response, ResponseBuilder, ResponsesBuilder},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -84,13 +84,6 @@ impl Modify for Itself {
             .response("200", description);
         openapi.paths.add_path_operation("/openapi.json", vec![HttpMethod::Get], operation);
     }
-}
-
-/// The schema of an error's code: one of the table.
-pub fn codes() -> Schema {
-    let names = Code::ALL.map(Code::as_str);
-    let schema = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
-    schema.description(Some("A code of the contract")).build().into()
 }
 
 /// Answers of these codes, by status. Codes that share a status share an entry.

@@ -16,10 +16,6 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
-use super::{
-    handle::Handle,
-    protocol::{ClientFrame, Msg, ServerFrame},
-};
 use say::more_to_say;
 
 use crate::{
@@ -29,7 +25,9 @@ use crate::{
     fanout::{Fanout, LocalRoom, Occupant, Seat, feed::Answered, jittered},
     limits::{FrameLimit, Limit},
     names::{MessageId, RoomId},
+    outbox::Handle,
     problem::Problem,
+    protocol::{ClientFrame, Msg, ServerFrame},
     redis::scripts::{Departure, Snapshot},
     room::Identity,
 };

@@ -9,14 +9,20 @@ use std::{collections::VecDeque, io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{io::Interest, net::TcpStream};
 use tracing::{debug, info};
 
-use super::{
-    client::{Client, Echo, Operation, Request},
-    close::CloseReason,
-    codec::{self, Decoder, Incoming},
-    handle::{Handle, Limits},
-    protocol::{BadFrame, ClientFrame, ServerFrame},
+use super::client::{Client, Echo, Operation, Request};
+use crate::{
+    app::App,
+    error::Error,
+    i18n::Language,
+    limits::Limit,
+    outbox::{Handle, Limits},
+    problem::Problem,
+    protocol::{
+        BadFrame, ClientFrame, ServerFrame,
+        close::CloseReason,
+        codec::{self, Decoder, Incoming},
+    },
 };
-use crate::{app::App, error::Error, i18n::Language, limits::Limit, problem::Problem};
 
 /// Frames that may wait for their turn; with so many waiting, the socket is not read.
 const PENDING_MAX: usize = 64;

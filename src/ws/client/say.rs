@@ -8,8 +8,8 @@ use crate::{
     fanout::{MESSAGES_TOGETHER, each_fails},
     limits::Limit,
     message::Message,
+    protocol::{ClientFrame, Msg},
     redis::scripts::{Published, Saying, Sender},
-    ws::protocol::{ClientFrame, Msg},
 };
 
 /// Takes what waits right behind `first` and is said in the same room: it can go with it.

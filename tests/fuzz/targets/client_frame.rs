@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use linkroom::{
     error::Error,
     i18n::Language,
-    ws::protocol::{ClientFrame, Msg, ServerFrame},
+    protocol::{ClientFrame, Msg, ServerFrame},
 };
 use serde_json::{Value, json, value::RawValue};
 

@@ -2,7 +2,7 @@
 
 use linkroom::{
     fanout::frame::{Fence, Frame, Kind, NodeWord, Tag, heartbeat_tag, probe},
-    ws::codec,
+    protocol::codec,
 };
 
 pub fn check(data: &[u8]) {

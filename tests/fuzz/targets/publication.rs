@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use linkroom::{
     fanout::frame::{Frame, Kind},
     names::MessageId,
-    ws::codec,
+    protocol::codec,
 };
 use serde_json::value::RawValue;
 

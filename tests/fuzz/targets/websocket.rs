@@ -3,7 +3,7 @@
 
 use std::io::{self, Cursor, Read, Write};
 
-use linkroom::ws::{
+use linkroom::protocol::{
     close::CloseReason,
     codec::{Decoder, Incoming},
 };

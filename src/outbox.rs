@@ -19,10 +19,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{net::TcpStream, sync::Notify};
 
-use super::close::CloseReason;
 use crate::{
     i18n::Language,
     names::{MessageId, RoomId, Status},
+    protocol::close::CloseReason,
 };
 
 /// Room for so many frames is kept in an empty outbox; more is given back.

@@ -1,16 +1,18 @@
 //! The frames of the WebSocket protocol, as they are written; no logic. `static/js/protocol.js`
 //! mirrors this file.
 
+pub mod close;
+pub mod codec;
+mod fields;
+
 use std::{borrow::Cow, sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Number, value::RawValue};
 
-use super::{
-    codec,
-    fields::{Fields, Wrong},
-};
+use fields::{Fields, Wrong};
+
 use crate::{
     error::Error,
     i18n::{self, Language},

@@ -13,8 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{close::CloseReason, handle::Handle};
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, outbox::Handle, protocol::close::CloseReason};
 
 /// Parts of the idle timeout after which silent connections are looked for.
 const LOOKS_PER_TIMEOUT: u32 = 10;
