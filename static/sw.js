@@ -12,7 +12,6 @@ const FIRST = [
   '/static/app.css',
   '/static/icon.svg',
   '/static/js/api.js',
-  '/static/js/crypto.js',
   '/static/js/dom.js',
   '/static/js/i18n.js',
   '/static/js/identity.js',
@@ -26,6 +25,7 @@ const FIRST = [
 
 /** The room, which is kept once somebody has been in one. */
 const ROOM = [
+  '/static/js/crypto.js',
   '/static/js/heartbeat.js',
   '/static/js/linkify.js',
   '/static/js/opening.js',

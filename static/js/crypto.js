@@ -5,21 +5,10 @@
 const PREFIX = 'e2e1.';
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
-const KEY = /^[A-Za-z0-9_-]{43}$/; // 32 bytes in base64url
 const ENVELOPE = /^e2e1\.[A-Za-z0-9_-]+$/;
-
-/** WebCrypto exists only on https and localhost. */
-export const canEncrypt = () => globalThis.crypto?.subtle !== undefined;
 
 /** A fresh room key, as it stands in the link. */
 export const newRoomKey = () => toBase64Url(crypto.getRandomValues(new Uint8Array(32)));
-
-/** The room key in a link's fragment (`#k=…`). @param {string} link */
-export function keyInLink(link) {
-  const hash = link.includes('#') ? link.slice(link.indexOf('#') + 1) : '';
-  const key = new URLSearchParams(hash).get('k');
-  return key && KEY.test(key) ? key : null;
-}
 
 export class Cipher {
   #key;

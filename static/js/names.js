@@ -1,6 +1,7 @@
 // @ts-check
-// What a name may be, as far as it helps to say so before the server does.
+// What people and rooms may be called, as far as it helps to know before the server says so.
 
+const KEY = /^[A-Za-z0-9_-]{43}$/; // 32 bytes in base64url
 export const NAME_MAX = 32; // code points
 export const TEXT_MAX = 4000; // code points
 
@@ -49,4 +50,11 @@ export function initialOf(name) {
   segmenter ??= typeof Intl.Segmenter === 'function' ? new Intl.Segmenter() : undefined;
   const [first] = segmenter ? Array.from(segmenter.segment(name), (part) => part.segment) : [...name];
   return (first ?? '').toLocaleUpperCase();
+}
+
+/** The room key in a link's fragment (`#k=…`). @param {string} link */
+export function keyInLink(link) {
+  const hash = link.includes('#') ? link.slice(link.indexOf('#') + 1) : '';
+  const key = new URLSearchParams(hash).get('k');
+  return key && KEY.test(key) ? key : null;
 }

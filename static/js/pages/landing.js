@@ -1,13 +1,12 @@
 // @ts-check
 // `/`: make a room.
 
-import { createRoom } from '../api.js';
-import { canEncrypt, newRoomKey } from '../crypto.js';
+import { ApiError, createRoom } from '../api.js';
 import { h, icon, show } from '../dom.js';
 import { errorText, t } from '../i18n.js';
 import { rememberedName, saveIdentity } from '../identity.js';
 import { cleanName } from '../names.js';
-import { brand, focusGently, nameForm } from './parts.js';
+import { brand, canEncrypt, focusGently, nameForm } from './parts.js';
 
 /**
  * @param {HTMLElement} app
@@ -25,9 +24,10 @@ export function landingPage(app, go) {
   /** @param {string} name */
   async function create(name) {
     try {
-      const { roomId, token } = await createRoom(cleanName(name), e2e.checked);
+      const key = e2e.checked ? await newKey() : null;
+      const { roomId, token } = await createRoom(cleanName(name), key !== null);
       saveIdentity(roomId, cleanName(name), token);
-      go(`/r/${roomId}${e2e.checked ? `#k=${newRoomKey()}` : ''}`);
+      go(`/r/${roomId}${key ? `#k=${key}` : ''}`);
     } catch (error) {
       const { code, details } = /** @type {import('../api.js').ApiError} */ (error);
       complain(details?.creatorName ?? errorText(code));
@@ -43,6 +43,15 @@ export function landingPage(app, go) {
     facts()));
   focusGently(input);
   return () => {};
+}
+
+/** What encrypts comes with the room: without it none is made. */
+async function newKey() {
+  try {
+    return (await import('../crypto.js')).newRoomKey();
+  } catch {
+    throw new ApiError('UNREACHABLE');
+  }
 }
 
 /** @param {HTMLInputElement} checkbox */

@@ -6,6 +6,9 @@ import { h, preload } from '../dom.js';
 import { t } from '../i18n.js';
 import { checkName, NAME_MAX } from '../names.js';
 
+/** WebCrypto exists only on https and localhost. */
+export const canEncrypt = () => globalThis.crypto?.subtle !== undefined;
+
 /** The mark and the name. */
 export function brand() {
   return h('a', { class: 'brand', href: '/' },

@@ -3,12 +3,12 @@
 // the key), and hands over to the room itself.
 
 import { getRoom } from '../api.js';
-import { canEncrypt, Cipher, keyInLink } from '../crypto.js';
 import { h, load, show } from '../dom.js';
 import { t } from '../i18n.js';
 import { loadIdentity, onIdentity, saveIdentity } from '../identity.js';
+import { keyInLink } from '../names.js';
 import { entryPage } from './entry.js';
-import { focusGently, noticePage } from './parts.js';
+import { canEncrypt, focusGently, noticePage } from './parts.js';
 
 /** @typedef {import('../session.js').Refusal} Refusal */
 /** @typedef {import('../api.js').Room} Room */
@@ -40,8 +40,6 @@ class RoomPage {
   #go;
   #asked;
   #key = keyInLink(location.href);
-  /** @type {Cipher | null} */
-  #cipher = null;
   /** @type {ReturnType<typeof entryPage> | undefined} */
   #entry;
   /** @type {import('../session.js').Session | null} */
@@ -71,7 +69,6 @@ class RoomPage {
 
   async open() {
     if (this.#key && !canEncrypt()) return this.#show(noticePage('key-missing', t('keyTitle'), t('keyInsecure')));
-    if (this.#key) this.#cipher = await Cipher.forRoom(this.#key, this.#roomId);
     const identity = loadIdentity(this.#roomId);
     if (identity?.token) await this.#resume(identity.name);
     else await this.#askForName(identity?.name);
@@ -108,7 +105,7 @@ class RoomPage {
    * @param {Refusal | undefined} refusal
    */
   #showEntry(room, name, refusal) {
-    const entry = entryPage({ room, name, encrypted: this.#cipher !== null, enter: (wanted) => this.#enter(wanted) });
+    const entry = entryPage({ room, name, encrypted: this.#key !== null, enter: (wanted) => this.#enter(wanted) });
     this.#entry = entry;
     this.#waiting = new AbortController();
     onIdentity(this.#roomId, (identity) => {
@@ -152,13 +149,13 @@ class RoomPage {
   async #room(name, onRefused) {
     const { openRoom } = await load('room').catch(() => ({ openRoom: null }));
     if (!openRoom) return null;
-    this.#session?.stop();
     const onLeave = () => {
       room.session.leave();
       this.#showLeft();
     };
-    const room = openRoom({ roomId: this.#roomId, name, cipher: this.#cipher, onRefused, onLeave });
+    const room = await openRoom({ roomId: this.#roomId, name, key: this.#key, onRefused, onLeave });
     if (this.#ended.signal.aborted) room.session.stop();
+    this.#session?.stop();
     this.#session = room.session;
     return room;
   }

@@ -1,6 +1,7 @@
 // @ts-check
 // The room: header, messages, composer, people. Puts the parts together and redraws them.
 
+import { Cipher } from '../crypto.js';
 import { h, keepFocus } from '../dom.js';
 import { t } from '../i18n.js';
 import { focusGently } from '../pages/parts.js';
@@ -24,14 +25,15 @@ const HIDDEN = 250; // ms after which a page is drawn that gets no animation fra
  * @param {object} options
  * @param {string} options.roomId
  * @param {string} options.name
- * @param {import('../crypto.js').Cipher | null} options.cipher
+ * @param {string | null} options.key the room key of an encrypted room, in base64url
  * @param {(refusal: import('../session.js').Refusal) => void} options.onRefused
  * @param {() => void} options.onLeave
- * @returns {{session: Session, view: HTMLElement, shown(): void}} a session that has yet to be started, what
+ * @returns {Promise<{session: Session, view: HTMLElement, shown(): void}>} a session that has yet to be started, what
  *   shows it, and what to call once that is on the page
  */
-export function openRoom({ onRefused, onLeave, ...options }) {
-  const session = new Session(options, onRefused);
+export async function openRoom({ roomId, name, key, onRefused, onLeave }) {
+  const cipher = key ? await Cipher.forRoom(key, roomId) : null;
+  const session = new Session({ roomId, name, cipher }, onRefused);
   return { session, ...roomView(session, onLeave) };
 }
 
