@@ -15,6 +15,7 @@ const FIRST = [
   '/static/js/dom.js',
   '/static/js/i18n.js',
   '/static/js/identity.js',
+  '/static/js/loader.js',
   '/static/js/main.js',
   '/static/js/names.js',
   '/static/js/pages/entry.js',

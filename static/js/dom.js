@@ -1,6 +1,5 @@
 // @ts-check
-// Building elements, whose texts only ever become text nodes; and fetching the parts of the client, each
-// when it is needed. (A file of their own would cost a first visit another round trip.)
+// Building elements, whose texts only ever become text nodes.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -72,58 +71,4 @@ export function keepFocus(refuge, work) {
   work();
   const isLost = focused !== document.activeElement || focused?.closest('[hidden]');
   if (isLost && focused !== document.body) refuge.focus({ preventScroll: true });
-}
-
-const RELOADED = 'linkroom:reloaded'; // in sessionStorage: when this page was last begun anew for a part
-const PATIENCE = 60_000; // ms until that may be done again
-const ANSWER = 5_000; // ms for the server to answer
-
-const PARTS = {
-  landing: () => import('./pages/landing.js'),
-  entry: () => import('./pages/room.js'),
-  room: () => import('./room/view.js'),
-};
-
-/**
- * Fetches all files of a part side by side, once. index.html names them.
- * @param {keyof typeof PARTS} part
- */
-export function preload(part) {
-  const modules = /** @type {HTMLTemplateElement} */ (document.getElementById(`${part}-modules`));
-  document.head.append(modules.content);
-}
-
-/**
- * A part of the client. A page remembers that a file did not come, and after a deploy new files may not
- * fit those that it has: where the server answers, only a fresh page helps.
- * @template {keyof typeof PARTS} Part
- * @param {Part} part
- * @returns {Promise<Awaited<ReturnType<typeof PARTS[Part]>>>}
- */
-export async function load(part) {
-  preload(part);
-  try {
-    return /** @type {any} */ (await PARTS[part]());
-  } catch (error) {
-    if (mayReload() && (await serverAnswers())) reload();
-    throw error;
-  }
-}
-
-function mayReload() {
-  return Date.now() - Number(sessionStorage.getItem(RELOADED)) > PATIENCE;
-}
-
-function reload() {
-  sessionStorage.setItem(RELOADED, String(Date.now()));
-  location.reload();
-}
-
-/** Asked in a way that nothing kept in this browser answers. */
-async function serverAnswers() {
-  try {
-    return (await fetch('/', { method: 'HEAD', cache: 'no-store', signal: AbortSignal.timeout(ANSWER) })).ok;
-  } catch {
-    return false;
-  }
 }

@@ -3,8 +3,8 @@
 // server has to say about the room travels side by side with the page that shows it.
 
 import { getRoom } from './api.js';
-import { load, preload } from './dom.js';
 import { loadIdentity } from './identity.js';
+import { load, preload } from './loader.js';
 
 const AGAIN = 2_000; // ms
 const ROOM = /^\/r\/([^/]+)\/?$/;
@@ -31,7 +31,7 @@ async function route() {
 }
 
 async function landing() {
-  const { landingPage } = await load('landing');
+  const { landingPage } = await load('landing', () => import('./pages/landing.js'));
   return () => landingPage(app, go);
 }
 
@@ -41,7 +41,7 @@ async function roomAt(roomId) {
   if (isMember) preload('room');
   const asked = isMember ? null : getRoom(roomId);
   asked?.catch(() => {}); // The page looks at the answer, and says what is wrong.
-  const { roomPage } = await load('entry');
+  const { roomPage } = await load('entry', () => import('./pages/room.js'));
   return () => roomPage(app, roomId, go, asked);
 }
 

@@ -39,6 +39,10 @@ test('the page names every module beforehand, so that none waits for another', (
   assert.deepEqual([...imported('js/room/view.js', imported('js/pages/room.js', imported('js/main.js')))].sort(), room.sort());
 });
 
+test('what builds elements and what fetches modules import nothing, so that anything may use them', () => {
+  for (const file of ['js/dom.js', 'js/loader.js']) assert.doesNotMatch(read(file), /^import|\bimport\(/m, file);
+});
+
 test('every import and every linked file is there', () => {
   for (const script of scripts) {
     for (const [, target] of read(script).matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)) {

@@ -2,8 +2,9 @@
 // What the pages outside a room are made of: the mark, a form that asks for a name, a page that says
 // one thing.
 
-import { h, preload } from '../dom.js';
+import { h } from '../dom.js';
 import { t } from '../i18n.js';
+import { preload } from '../loader.js';
 import { checkName, NAME_MAX } from '../names.js';
 
 /** WebCrypto exists only on https and localhost. */

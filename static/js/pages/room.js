@@ -3,9 +3,10 @@
 // the key), and hands over to the room itself.
 
 import { getRoom } from '../api.js';
-import { h, load, show } from '../dom.js';
+import { h, show } from '../dom.js';
 import { t } from '../i18n.js';
 import { loadIdentity, onIdentity, saveIdentity } from '../identity.js';
+import { load } from '../loader.js';
 import { keyInLink } from '../names.js';
 import { entryPage } from './entry.js';
 import { canEncrypt, focusGently, noticePage } from './parts.js';
@@ -147,7 +148,7 @@ class RoomPage {
    * @param {(refusal: Refusal) => void} onRefused
    */
   async #room(name, onRefused) {
-    const { openRoom } = await load('room').catch(() => ({ openRoom: null }));
+    const { openRoom } = await load('room', () => import('../room/view.js')).catch(() => ({ openRoom: null }));
     if (!openRoom) return null;
     const onLeave = () => {
       room.session.leave();
