@@ -10,8 +10,8 @@
 --          14 messages wanted without it, 15 messages given with it at most,
 --          16 this node's channel, 17 the fence's tag
 -- RETURNS {'OK', members (JSON), away (JSON), creator, createdAt (ms), '1' if encrypted else '0',
---          the room's secret, joinedAt (ms), last message id, events counted, '1' if there are more messages else '0',
---          messages oldest first, as XRANGE gives them, in MessagePack},
+--          the room's secret, topic or '', number of members, joinedAt (ms), last message id, events counted,
+--          '1' if there are more messages else '0', messages oldest first, as XRANGE gives them, in MessagePack},
 --          {'ROOM_NOT_FOUND'}, {'NAME_TAKEN'}, {'INVALID_TOKEN'} or {'ROOM_FULL'}
 -- PUBLISHES user_joined, once per user; presence; user_left of lapsed members; a fence to the node
 -- PROMISE 2: the fence parts what the snapshot holds from what the connection gets afterwards.
@@ -26,7 +26,7 @@ local latest, most, node = tonumber(ARGV[14]), tonumber(ARGV[15]), ARGV[16]
 local now_ms = tonumber(clock())
 
 local facts = redis.call('HMGET', room.hash, 'creator', 'createdAt', 'e2e', 'secret', 'last', 'events',
-  'occupied')
+  'occupied', 'topic')
 if not facts[2] then return {'ROOM_NOT_FOUND'} end
 room.events, room.occupied = facts[6], facts[7]
 local known, joined = unpack(redis.call('HMGET', session, 'token', 'joinedAt'))
@@ -49,10 +49,10 @@ settle(room, user, now_ms, is_here)
 sweep(room, now_ms)
 keep(room, room_ttl)
 
-local members, gone = roster(room)
+local members, gone, count = roster(room)
 local secret = facts[4] or ''
 local at = tip(room.messages, facts[5])
 local messages, more = history(secret, room.messages, at, since, latest, most)
 local events = fence(room, node, ARGV[17], at)
-return {'OK', members, gone, facts[1], facts[2], facts[3] and '1' or '0', secret,
+return {'OK', members, gone, facts[1], facts[2], facts[3] and '1' or '0', secret, facts[8] or '', count,
   joined, at, events, more, cmsgpack.pack(messages)}

@@ -1,9 +1,9 @@
 -- Puts a room back that Redis lost, and in it the users whose connections a node holds.
 -- KEYS 5: 1 room, 2 members, 3 deadlines, 4 messages, 5 roster
 -- DERIVED from ARGV 3: session and presence of the users named
--- ARGV 13: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
+-- ARGV 14: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms), 7 creator, 8 createdAt (ms), 9 '1' if encrypted else '0', 10 this
---          node's channel, 11 the fence's tag, 12 the room's secret, 13 a list: for each user token
+--          node's channel, 11 the fence's tag, 12 the room's secret, 13 topic or '', 14 a list: for each user token
 --          hash, name, joinedAt (ms), last message id read or '', number of connections, and for each
 --          of these connection id, how long it still lasts (ms), 'online' or 'away'
 -- RETURNS {'OK', users whose name somebody else took meanwhile …}
@@ -15,15 +15,16 @@ local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages =
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local now_ms = tonumber(clock())
 
-redis.call('HSETNX', room.hash, 'createdAt', ARGV[8])
+local is_lost = redis.call('HSETNX', room.hash, 'createdAt', ARGV[8]) == 1
 redis.call('HSETNX', room.hash, 'creator', ARGV[7])
 redis.call('HSETNX', room.hash, 'secret', ARGV[12])
 -- Not from 0: a node that was cut off must not find its own count again by chance.
 redis.call('HSETNX', room.hash, 'events', string.format('%d', now_ms))
 if ARGV[9] == '1' then redis.call('HSET', room.hash, 'e2e', 1) end
+if is_lost and ARGV[13] ~= '' then redis.call('HSET', room.hash, 'topic', ARGV[13]) end
 
 local reply = {'OK'}
-local said, at_user = ARGV[13], 1
+local said, at_user = ARGV[14], 1
 while at_user <= #said do
   local token_hash, user, joined, read = said[at_user], said[at_user + 1], said[at_user + 2], said[at_user + 3]
   local count = tonumber(said[at_user + 4])

@@ -5,6 +5,7 @@
 pub mod envelope;
 
 mod assets;
+mod base_url;
 mod extract;
 mod guard;
 mod headers;
@@ -12,6 +13,7 @@ mod health;
 mod messages;
 mod observe;
 mod openapi;
+mod pages;
 mod rooms;
 
 use axum::{
@@ -73,8 +75,8 @@ fn node() -> OpenApiRouter<App> {
 /// The web client.
 fn client() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(assets::start))
-        .routes(routes!(assets::room))
+        .routes(routes!(pages::start))
+        .routes(routes!(pages::room))
         .route("/static/{*path}", get(assets::nested))
         .route("/sw.js", get(assets::at_root))
         .route("/manifest.webmanifest", get(assets::at_root))

@@ -142,6 +142,7 @@ const fn bounds(problem: Problem) -> (usize, usize) {
         Problem::NameTooLong { max }
         | Problem::TextTooLong { max }
         | Problem::KeyLength { max }
+        | Problem::TopicLength { max }
         | Problem::TooManyRooms { max } => (0, max),
         _ => (0, 0),
     }
@@ -175,6 +176,10 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
         Problem::KeyLength { .. } => {
             ("Use 1 to {max} characters.", "1자에서 {max}자 사이로 적어 주세요.")
         }
+        Problem::TopicLength { .. } => (
+            "Use 1 to {max} characters, or leave the topic out.",
+            "1자에서 {max}자 사이로 적거나 주제를 빼 주세요.",
+        ),
         Problem::NotAMessageId => (
             "Use the id of a message, such as 1763683200123-0.",
             "1763683200123-0 같은 메시지 id를 적어 주세요.",
@@ -233,6 +238,37 @@ pub const fn outage(outage: Outage, language: Language) -> &'static str {
     choose(language, en, ko)
 }
 
+/// What a link looks like where somebody pastes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invitation {
+    /// To the service.
+    Service,
+    /// Into a room.
+    Room,
+}
+
+/// What stands large in a preview where the room has no topic, and what stands small.
+pub const fn invitation(to: Invitation, language: Language) -> (&'static str, &'static str) {
+    match to {
+        Invitation::Service => (
+            choose(language, "A room, one link away", "링크 하나로 열리는 대화방"),
+            choose(
+                language,
+                "Make a room, share its link, talk. No account, no app.",
+                "방을 만들고, 링크를 보내고, 이야기하세요. 가입도 설치도 없습니다.",
+            ),
+        ),
+        Invitation::Room => (
+            choose(language, "You are invited to a room", "대화방에 초대합니다"),
+            choose(
+                language,
+                "Open the link to come in. No account, no app.",
+                "링크를 열면 들어올 수 있어요. 가입도 설치도 없습니다.",
+            ),
+        ),
+    }
+}
+
 const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'static str {
     match language {
         Language::En => en,
@@ -244,7 +280,7 @@ const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'sta
 mod tests {
     use super::*;
 
-    const PROBLEMS: [Problem; 21] = [
+    const PROBLEMS: [Problem; 22] = [
         Problem::Required,
         Problem::WrongType,
         Problem::NameEmpty,
@@ -254,6 +290,7 @@ mod tests {
         Problem::TextEmpty,
         Problem::TextTooLong { max: 7 },
         Problem::KeyLength { max: 7 },
+        Problem::TopicLength { max: 7 },
         Problem::NotAMessageId,
         Problem::OutOfRange { min: 3, max: 7 },
         Problem::BeforeAndAfter,
@@ -311,6 +348,16 @@ mod tests {
                 let number = bounds(case).1;
                 assert!(number == 0 || text.contains(&number.to_string()), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn every_invitation_has_its_words_in_both_languages() {
+        for to in [Invitation::Service, Invitation::Room] {
+            let (title, text) = invitation(to, Language::En);
+            assert!(title.is_ascii() && text.is_ascii(), "{to:?}");
+            let (title, text) = invitation(to, Language::Ko);
+            assert!(has_hangul(title) && has_hangul(text), "{to:?}");
         }
     }
 

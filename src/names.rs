@@ -61,20 +61,10 @@ impl UserId {
     /// # Errors
     /// The first rule of the contract that it breaks. `max` is in code points.
     pub fn parse(raw: &str, max: usize) -> Result<Self, Problem> {
-        let name: String = raw.trim().nfc().collect();
-        if name.is_empty() {
-            return Err(Problem::NameEmpty);
-        }
-        if name.starts_with(TOKEN_PREFIX) {
+        if raw.trim_start().starts_with(TOKEN_PREFIX) {
             return Err(Problem::NameReserved);
         }
-        if name.chars().any(is_unseen) || has_loose_joiner(&name) {
-            return Err(Problem::NameCharacters);
-        }
-        if name.chars().count() > max {
-            return Err(Problem::NameTooLong { max });
-        }
-        Ok(Self(name.into()))
+        Ok(Self(line(raw, max)?.into()))
     }
 
     /// A name that Redis hands back: it was parsed before it was stored.
@@ -86,6 +76,41 @@ impl UserId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// One line that people tell things apart by, trimmed and NFC: what names and topics have in common.
+fn line(raw: &str, max: usize) -> Result<String, Problem> {
+    let line: String = raw.trim().nfc().collect();
+    if line.is_empty() {
+        return Err(Problem::NameEmpty);
+    }
+    if line.chars().any(is_unseen) || has_loose_joiner(&line) {
+        return Err(Problem::NameCharacters);
+    }
+    if line.chars().count() > max {
+        return Err(Problem::NameTooLong { max });
+    }
+    Ok(line)
+}
+
+/// What a room is called, as somebody typed it.
+///
+/// # Errors
+/// The first rule of the contract that it breaks. `max` is in code points.
+pub fn topic(raw: &str, max: usize) -> Result<String, Problem> {
+    line(raw, max).map_err(|problem| match problem {
+        Problem::NameEmpty | Problem::NameTooLong { .. } => Problem::TopicLength { max },
+        other => other,
+    })
+}
+
+/// The same of an encrypted room, which only its members can read. `max` is in characters.
+///
+/// # Errors
+/// Empty, or over `max`.
+pub fn sealed_topic(raw: &str, max: usize) -> Result<String, Problem> {
+    let fits = (1..=max).contains(&raw.chars().count());
+    if fits { Ok(raw.to_owned()) } else { Err(Problem::TopicLength { max }) }
 }
 
 /// Characters that a name may not have because they hide, or turn around what follows.
@@ -279,6 +304,28 @@ mod tests {
         ];
         for (raw, problem) in cases {
             assert_eq!(UserId::parse(raw, 4), Err(problem), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn topics_are_names_of_rooms() {
+        let long = Problem::TopicLength { max: 4 };
+        let cases = [
+            (" e\u{301}! ", Ok("\u{e9}!")),
+            ("lr_a", Ok("lr_a")),
+            ("점심 🍜", Ok("점심 🍜")),
+            ("", Err(long)),
+            (" \u{3000}", Err(long)),
+            ("12345", Err(long)),
+            ("a\nb", Err(Problem::NameCharacters)),
+            ("\u{202E}ab", Err(Problem::NameCharacters)),
+        ];
+        for (raw, expected) in cases {
+            assert_eq!(topic(raw, 4), expected.map(str::to_owned), "{raw:?}");
+        }
+        assert_eq!(sealed_topic(" a\n ", 4), Ok(" a\n ".to_owned()));
+        for raw in ["", "12345"] {
+            assert_eq!(sealed_topic(raw, 4), Err(long), "{raw:?}");
         }
     }
 

@@ -31,6 +31,11 @@ pub enum Problem {
         /// code points
         max: usize,
     },
+    /// A topic is empty or has more than `max` characters.
+    TopicLength {
+        /// code points
+        max: usize,
+    },
     /// Not a message id.
     NotAMessageId,
     /// A number outside its range.
@@ -78,6 +83,7 @@ impl Problem {
             Problem::TextEmpty => "text_empty",
             Problem::TextTooLong { .. } => "text_too_long",
             Problem::KeyLength { .. } => "key_length",
+            Problem::TopicLength { .. } => "topic_length",
             Problem::NotAMessageId => "not_a_message_id",
             Problem::OutOfRange { .. } => "out_of_range",
             Problem::BeforeAndAfter => "before_and_after",

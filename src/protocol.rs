@@ -144,6 +144,14 @@ pub enum ServerFrame<'a> {
         members: &'a RawValue,
         /// who of them is away, as a JSON array
         away: &'a RawValue,
+        /// how many are here
+        member_count: u64,
+        /// who made the room
+        creator: &'a str,
+        /// whether the room takes no new guests
+        locked: bool,
+        /// what the room is called
+        topic: Option<&'a str>,
         /// messages, oldest first
         messages: &'a [Message],
         /// whether others were left out

@@ -68,15 +68,33 @@ impl Rooms {
         Ok(Identity { token: Token::random(&user), user, guest: true })
     }
 
+    /// Parses a topic; of an encrypted room it comes sealed.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn topic(settings: &Settings, raw: &str, e2e: bool) -> Result<String, Problem> {
+        match e2e {
+            true => names::sealed_topic(raw, settings.sealed_topic_max),
+            false => names::topic(raw, settings.topic_max),
+        }
+    }
+
     /// Makes a room.
     ///
     /// # Errors
-    /// Redis is out of reach.
-    pub async fn create(&self, creator: UserId, e2e: bool) -> Result<Created, Error> {
+    /// `VALIDATION_FAILED` about `topic`, or Redis is out of reach.
+    pub async fn create(
+        &self,
+        creator: UserId,
+        e2e: bool,
+        topic: Option<&str>,
+    ) -> Result<Created, Error> {
+        let topic = topic.map(|raw| Self::topic(&self.settings, raw, e2e)).transpose();
+        let topic = topic.map_err(|problem| Error::invalid("topic", problem))?;
         let token = Token::random(&creator);
         loop {
             let room = RoomId::random();
-            if self.scripts.create_room(&room, &creator, &token, e2e).await? {
+            if self.scripts.create_room(&room, &creator, &token, e2e, topic.as_deref()).await? {
                 return Ok(Created { room, token });
             }
         }
@@ -180,6 +198,14 @@ impl Rooms {
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
     pub async fn look(&self, room: &RoomId) -> Result<RoomState, Error> {
         self.scripts.read_room(room).await
+    }
+
+    /// What a preview of a room's link may show of it: its topic, where it has one that is not sealed.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn preview(&self, room: &RoomId) -> Result<Option<String>, Error> {
+        self.scripts.read_topic(room).await
     }
 
     /// Reads one page of a room's messages.

@@ -122,6 +122,14 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 32, value_parser = at_least_one)]
     pub name_max: usize,
 
+    /// Code points of a room's topic, at most
+    #[arg(long, env, default_value_t = 120, value_parser = at_least_one)]
+    pub topic_max: usize,
+
+    /// Characters of an encrypted room's topic as it is sent, sealed, at most
+    #[arg(long, env, default_value_t = 1000, value_parser = at_least_one)]
+    pub sealed_topic_max: usize,
+
     /// Code points of a message's text, at most
     #[arg(long, env, default_value_t = 4000, value_parser = at_least_one)]
     pub text_max: usize,

@@ -80,13 +80,19 @@ function inTurn(task) {
 }
 
 /**
+ * What tells versions of a file apart. Behind a full stop an ETag speaks of what only this room's page has.
+ * @param {Response | undefined} answer
+ */
+const versionOf = (answer) => answer?.headers.get('etag')?.split('.')[0];
+
+/**
  * Renews everything when one file turns out to be another version than the one that is kept.
  * @param {string} file
  * @param {Response} fresh
  */
 async function renewIfOther(file, fresh) {
-  const known = (await kept(file))?.headers.get('etag');
-  if (fresh.ok && known && known !== fresh.headers.get('etag')) await keep((await keepsRoom()) ? FILES : FIRST, 'no-cache');
+  const known = versionOf(await kept(file));
+  if (fresh.ok && known && known !== versionOf(fresh)) await keep((await keepsRoom()) ? FILES : FIRST, 'no-cache');
 }
 
 /** On a first visit the page has just fetched most files: they need not travel again. */

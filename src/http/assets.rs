@@ -12,6 +12,7 @@ use axum::{
 use data_encoding::HEXLOWER;
 use flate2::{Compression, write::GzEncoder};
 use rust_embed::{Embed, EmbeddedFile};
+use sha2::{Digest, Sha256};
 
 use crate::error::{Code, Error};
 
@@ -19,6 +20,7 @@ use crate::error::{Code, Error};
 const POLICY: &str = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
                       form-action 'self'; object-src 'none'";
 const PAGE: &str = "index.html";
+const HEAD_END: &str = "</head>";
 /// Bytes of the content's hash that an ETag shows.
 const ETAG_BYTES: usize = 16;
 
@@ -35,6 +37,8 @@ static ASSETS: LazyLock<HashMap<Cow<'static, str>, Asset>> = LazyLock::new(|| {
 /// One file in the two forms that it is sent in. Each form has an ETag of its own.
 struct Asset {
     content_type: String,
+    /// The request headers that it depends on.
+    varies_with: &'static str,
     plain: Form,
     packed: Option<Form>,
 }
@@ -46,15 +50,19 @@ struct Form {
 
 impl Asset {
     fn new(file: EmbeddedFile) -> Self {
-        let hash = file.metadata.sha256_hash();
-        let hash = HEXLOWER.encode(&hash[..ETAG_BYTES]);
+        let hash = HEXLOWER.encode(&file.metadata.sha256_hash()[..ETAG_BYTES]);
         let body = match file.data {
             Cow::Borrowed(bytes) => Bytes::from_static(bytes),
             Cow::Owned(bytes) => bytes.into(),
         };
+        Self::of(body, &hash, file.metadata.mimetype())
+    }
+
+    fn of(body: Bytes, hash: &str, kind: &str) -> Self {
         let packed = pack(&body).filter(|packed| packed.len() < body.len());
         Self {
-            content_type: content_type(file.metadata.mimetype()),
+            content_type: content_type(kind),
+            varies_with: "accept-encoding",
             packed: packed.map(|body| Form { body, etag: format!("\"{hash}-gzip\"") }),
             plain: Form { body, etag: format!("\"{hash}\"") },
         }
@@ -69,7 +77,7 @@ impl Asset {
         let common = [
             (header::ETAG, form.etag.as_str()),
             (header::CACHE_CONTROL, "no-cache"),
-            (header::VARY, "accept-encoding"),
+            (header::VARY, self.varies_with),
             (header::CONTENT_SECURITY_POLICY, POLICY),
         ];
         if known {
@@ -114,29 +122,18 @@ fn file(path: &str, headers: &HeaderMap) -> Result<Response, Error> {
     Ok(asset.answer(headers))
 }
 
-/// The web client, to make a room
-#[utoipa::path(
-    get,
-    path = "/",
-    operation_id = "getStartPage",
-    tag = "client",
-    responses((status = 200, description = "The page", body = String, content_type = "text/html"))
-)]
-pub async fn start(headers: HeaderMap) -> Result<Response, Error> {
-    file(PAGE, &headers)
-}
-
-/// The web client, in a room
-#[utoipa::path(
-    get,
-    path = "/r/{id}",
-    operation_id = "getRoomPage",
-    tag = "client",
-    params(("id" = String, Path, description = "The room")),
-    responses((status = 200, description = "The page", body = String, content_type = "text/html"))
-)]
-pub async fn room(headers: HeaderMap) -> Result<Response, Error> {
-    file(PAGE, &headers)
+/// The page, with `more` at the end of its head. Its ETag is that of the page, a full stop, and one of
+/// what was added: pages with the same beginning are one version of the client.
+pub fn page(more: &str, headers: &HeaderMap) -> Result<Response, Error> {
+    let file = Files::get(PAGE).ok_or(Code::NotFound)?;
+    let text = String::from_utf8_lossy(&file.data);
+    let (head, rest) = text.split_once(HEAD_END).ok_or(Code::NotFound)?;
+    let hash = |bytes: &[u8]| HEXLOWER.encode(&bytes[..ETAG_BYTES]);
+    let tag = [hash(&file.metadata.sha256_hash()), hash(&Sha256::digest(more))].join(".");
+    let body = [head, more, HEAD_END, rest].concat();
+    let mut page = Asset::of(body.into(), &tag, file.metadata.mimetype());
+    page.varies_with = "accept-encoding, accept-language";
+    Ok(page.answer(headers))
 }
 
 /// A file of the web client.
@@ -156,6 +153,7 @@ mod tests {
     fn asset() -> Asset {
         Asset {
             content_type: content_type("text/html"),
+            varies_with: "accept-encoding",
             plain: Form { body: Bytes::from_static(b"plain"), etag: "\"a\"".into() },
             packed: Some(Form { body: Bytes::from_static(b"packed"), etag: "\"a-gzip\"".into() }),
         }
@@ -192,8 +190,23 @@ mod tests {
     }
 
     #[test]
+    fn a_page_is_known_by_its_version_and_by_what_was_added() {
+        let tag = |more| page(more, &HeaderMap::new()).unwrap().headers()[header::ETAG].clone();
+        let parts = |tag: HeaderValue| {
+            let (version, added) = tag.to_str().unwrap().split_once('.').unwrap();
+            (version.to_owned(), added.to_owned())
+        };
+        let (a, b) = (parts(tag("a")), parts(tag("b")));
+        assert_eq!(a.0, b.0);
+        assert_ne!(a.1, b.1);
+        let known = HeaderMap::from_iter([(header::IF_NONE_MATCH, tag("a"))]);
+        assert_eq!(page("a", &known).unwrap().status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(page("b", &known).unwrap().status(), StatusCode::OK);
+    }
+
+    #[test]
     fn the_page_is_there() {
-        assert!(file(PAGE, &HeaderMap::new()).is_ok());
+        assert!(page("", &HeaderMap::new()).is_ok());
         assert!(file("../Cargo.toml", &HeaderMap::new()).is_err());
     }
 }

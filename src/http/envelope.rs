@@ -229,7 +229,8 @@ fn details(failure: &Failure, language: Language) -> Option<BTreeMap<String, Str
     (!details.is_empty()).then_some(details)
 }
 
-fn language(headers: &HeaderMap) -> Language {
+/// The language that a request asks for.
+pub fn language(headers: &HeaderMap) -> Language {
     let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     accepted.map(Language::from_accept).unwrap_or_default()
 }

@@ -28,6 +28,8 @@ const OVERFLOW_READ_BYTES: usize = 1 << 20;
 const OVERFLOW_READ_TIME: Duration = Duration::from_secs(1);
 /// Under this name a validation error carries the [`Problem`] that it stands for.
 const PROBLEM: &str = "problem";
+/// Under this one the field that it is about, where that takes looking at others too.
+const FIELD: &str = "field";
 
 /// The room that the path names.
 pub struct Room(pub RoomId);
@@ -151,7 +153,11 @@ fn unreadable() -> Error {
 fn invalid(errors: ValidationErrors) -> Error {
     let fields = errors.field_errors().into_iter();
     let problems: BTreeMap<_, _> = fields
-        .filter_map(|(field, errors)| Some((camel_case(&field).into(), problem(errors.first()?))))
+        .filter_map(|(field, errors)| {
+            let error = errors.first()?;
+            let named = error.params.get(FIELD).and_then(|name| name.as_str());
+            Some((camel_case(named.unwrap_or(&field)).into(), problem(error)))
+        })
         .collect();
     Error { problems, ..Code::ValidationFailed.into() }
 }
@@ -175,6 +181,13 @@ fn camel_case(field: &str) -> String {
 fn carry(problem: Problem) -> ValidationError {
     let mut error = ValidationError::new(problem.name());
     error.add_param(Cow::Borrowed(PROBLEM), &problem);
+    error
+}
+
+/// What a check of several fields found wrong with this one.
+pub fn carry_for(field: &'static str, problem: Problem) -> ValidationError {
+    let mut error = carry(problem);
+    error.add_param(Cow::Borrowed(FIELD), &field);
     error
 }
 

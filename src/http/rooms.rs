@@ -2,15 +2,16 @@
 
 use axum::{
     extract::State,
-    http::{HeaderMap, Uri, header},
+    http::{HeaderMap, Uri},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use validator::Validate;
+use validator::{Validate, ValidationError};
 
 use super::{
+    base_url::base_url,
     envelope::{Envelope, Reply},
-    extract::{Checked, Room, check_name},
+    extract::{Checked, Room, carry_for, check_name},
     openapi::{Always, BadBody, NameTaken, NoSuchRoom},
 };
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     error::Error,
     message::timestamp,
     names::{MessageId, RoomId, Status},
-    room::{Member, RoomState},
+    room::{Member, RoomState, Rooms},
     settings::Settings,
 };
 
@@ -26,6 +27,7 @@ use crate::{
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[validate(context = Settings)]
+#[validate(schema(function = check_topic, use_context, skip_on_field_errors = false))]
 pub struct NewRoom {
     /// The creator's name in the room.
     #[validate(required, custom(function = check_name, use_context))]
@@ -34,6 +36,15 @@ pub struct NewRoom {
     /// Whether texts are encrypted from end to end.
     #[serde(default)]
     e2e: bool,
+    /// What the room is called; of an encrypted room as its members have sealed it. Null: nothing.
+    #[schema(example = "Friday release")]
+    topic: Option<String>,
+}
+
+/// Validator function for a topic, which is another in an encrypted room.
+fn check_topic(wish: &NewRoom, settings: &Settings) -> Result<(), ValidationError> {
+    let checked = wish.topic.as_deref().map(|raw| Rooms::topic(settings, raw, wish.e2e));
+    checked.transpose().map(drop).map_err(|problem| carry_for("topic", problem))
 }
 
 /// A room that was made.
@@ -74,8 +85,19 @@ pub struct RoomData {
     member_count: usize,
     /// The names of those who are in it.
     members: Vec<String>,
+    /// Who made it.
+    creator: String,
     /// When it was made: RFC 3339, UTC, milliseconds.
     created_at: String,
+    /// How long it lives without a sign of life, in seconds.
+    ttl: u64,
+    /// How many may be in it.
+    max_members: usize,
+    /// Whether it takes no new guests.
+    locked: bool,
+    /// What it is called; null when it has no topic.
+    #[schema(required = true)]
+    topic: Option<String>,
     /// Present and true when texts are encrypted from end to end.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
@@ -83,14 +105,19 @@ pub struct RoomData {
 }
 
 impl RoomData {
-    fn new(room_id: RoomId, state: RoomState) -> Self {
+    fn new(settings: &Settings, room_id: RoomId, state: RoomState) -> Self {
         let members: Vec<_> = state.members.into_iter().map(|member| member.user).collect();
         Self {
             room_id,
             status: if members.is_empty() { Activity::Idle } else { Activity::Active },
             member_count: members.len(),
             members,
+            creator: state.creator,
             created_at: timestamp(state.created_at_ms),
+            ttl: settings.room_ttl.as_secs(),
+            max_members: settings.room_max_members,
+            locked: false,
+            topic: state.topic,
             e2e: state.e2e,
         }
     }
@@ -163,7 +190,7 @@ pub async fn create(
     Checked(wish): Checked<NewRoom>,
 ) -> Result<Reply<CreatedRoom>, Error> {
     let creator = app.rooms.name("creatorName", &wish.creator_name.unwrap_or_default())?;
-    let made = app.rooms.create(creator, wish.e2e).await?;
+    let made = app.rooms.create(creator, wish.e2e, wish.topic.as_deref()).await?;
     Ok(Reply::Created(CreatedRoom {
         link: format!("{}/r/{}", base_url(&app.settings, &uri, &headers), made.room),
         token: made.token.secret().to_owned(),
@@ -182,7 +209,7 @@ pub async fn create(
 )]
 pub async fn look(State(app): State<App>, Room(room): Room) -> Result<Reply<RoomData>, Error> {
     let state = app.rooms.look(&room).await?;
-    Ok(Reply::Found(RoomData::new(room, state)))
+    Ok(Reply::Found(RoomData::new(&app.settings, room, state)))
 }
 
 /// See who is in a room
@@ -235,44 +262,4 @@ pub async fn add_session(
         user_id: guest.user.as_str().to_owned(),
         token: guest.token.secret().to_owned(),
     }))
-}
-
-/// What links begin with: as the operator says, or else the way the request came.
-fn base_url(settings: &Settings, uri: &Uri, headers: &HeaderMap) -> String {
-    if let Some(url) = &settings.public_url {
-        return url.clone();
-    }
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let secure =
-        header("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
-    let scheme = if secure { "https" } else { "http" };
-    let host = uri.authority().map(|authority| authority.as_str());
-    match host.or_else(|| header(header::HOST.as_str())) {
-        Some(host) => format!("{scheme}://{host}"),
-        None => format!("{scheme}://{}", settings.listen_addr),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::{HeaderName, HeaderValue};
-
-    use super::*;
-
-    #[test]
-    fn links_lead_where_the_request_came_to() {
-        let link = |arguments: &[&str], headers: &[(&'static str, &'static str)]| {
-            let words = std::iter::once("linkroom").chain(arguments.iter().copied());
-            let settings = Settings::read(words.map(Into::into)).unwrap();
-            let headers = headers.iter().map(|(name, value)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
-            });
-            base_url(&settings, &Uri::from_static("/api/rooms"), &headers.collect())
-        };
-        let host = ("host", "10.0.0.5:8080");
-        assert_eq!(link(&[], &[host]), "http://10.0.0.5:8080");
-        assert_eq!(link(&[], &[host, ("x-forwarded-proto", "https")]), "https://10.0.0.5:8080");
-        assert_eq!(link(&["--public-url=https://r.example/"], &[host]), "https://r.example");
-        assert_eq!(link(&["--listen-addr=127.0.0.1:9"], &[]), "http://127.0.0.1:9");
-    }
 }

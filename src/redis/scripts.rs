@@ -67,6 +67,7 @@ struct Inner {
     leave: Named,
     sweep_room: Named,
     read_room: Named,
+    read_topic: Named,
     read_messages: Named,
     catch_up: Named,
     tell_members: Named,
@@ -121,6 +122,7 @@ impl Scripts {
             leave: script!("leave", "clock", "announce", "depart", "sweep", "settle"),
             sweep_room: script!("sweep_room", "clock", "announce", "depart", "sweep"),
             read_room: script!("read_room", "clock", "announce", "depart", "sweep", "away"),
+            read_topic: script!("read_topic"),
             read_messages: script!("read_messages"),
             catch_up: script!("catch_up", "digest", "follows", "newer", "newest"),
             tell_members: script!("tell_members", "json_list", "away", "roster"),
@@ -159,6 +161,7 @@ impl Scripts {
         creator: &UserId,
         token: &Token,
         e2e: bool,
+        topic: Option<&str>,
     ) -> Result<bool, Error> {
         let keys = self.keys(room);
         let settings = &self.0.settings;
@@ -180,6 +183,7 @@ impl Scripts {
                     ms(settings.room_ttl),
                     flag(e2e),
                     nanoid::nanoid!(SECRET_LENGTH).into(),
+                    topic.unwrap_or_default().into(),
                 ],
             )
             .await?;
@@ -245,7 +249,9 @@ impl Scripts {
                 created_at_ms: reply.number()?,
                 e2e: reply.flag()?,
                 secret: reply.text()?,
+                topic: reply.maybe()?,
             },
+            member_count: reply.number()?,
             joined_at_ms: reply.number()?,
             tip: reply.id()?,
             events: reply.number()?,
@@ -369,7 +375,8 @@ impl Scripts {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.deadlines()];
         let mut reply = self.run(&self.0.read_room, names, &self.stem(room, &keys)).await?.ok()?;
-        let (created_at_ms, e2e) = (reply.number()?, reply.flag()?);
+        let (creator, created_at_ms) = (reply.text()?, reply.number()?);
+        let (e2e, topic) = (reply.flag()?, reply.maybe()?);
         let mut members = Vec::new();
         while !reply.is_empty() {
             members.push(Member {
@@ -380,7 +387,16 @@ impl Scripts {
             });
         }
         members.sort_by(|a, b| a.user.cmp(&b.user));
-        Ok(RoomState { created_at_ms, e2e, members })
+        Ok(RoomState { creator, created_at_ms, e2e, topic, members })
+    }
+
+    /// Reads a room's topic, as far as whoever has the link may see it.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn read_topic(&self, room: &RoomId) -> Result<Option<String>, Error> {
+        let names = vec![self.keys(room).room()];
+        self.run(&self.0.read_topic, names, &[]).await?.ok()?.maybe()
     }
 
     /// Reads one page of a room's messages.
@@ -456,6 +472,7 @@ impl Scripts {
             self.0.redis.node_channel().into(),
             tag.into(),
             facts.secret.as_str().into(),
+            facts.topic.as_deref().unwrap_or_default().into(),
         ]);
         let presence_ttl = self.0.settings.presence_ttl;
         let users = users.iter().flat_map(|Restored { beat, token }| {

@@ -301,7 +301,8 @@ async fn the_clients_files_come_with_security_headers_and_a_tag() {
 async fn the_client_takes_nothing_from_elsewhere_and_runs_nothing_inline() {
     let stage = Stage::new(1, &[]).await;
     let page = stage.http().file("/").await.text().await.unwrap();
-    assert!(!page.contains("://"), "nothing from another host");
+    let elsewhere = page.replace(stage.http().base(), "");
+    assert!(!elsewhere.contains("://"), "nothing from another host");
     for script in page.split("<script").skip(1) {
         let (tag, rest) = script.split_once('>').unwrap();
         assert!(tag.contains("src="), "an inline script: {tag}");

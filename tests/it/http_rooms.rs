@@ -1,5 +1,6 @@
 //! Rooms over HTTP: make one, look at it, enter it without a socket.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, Stage, eventually, fields_of, is_instant};
@@ -45,6 +46,88 @@ async fn the_creator_is_a_member_and_online_before_it_connects() {
     assert_eq!((&rows[0]["userId"], &rows[0]["status"]), (&json!("테스터"), &json!("online")));
     assert!(is_instant(&rows[0]["joinedAt"]), "{rows}");
     assert_eq!(stage.members_in_redis(&room), ["테스터"]);
+}
+
+#[tokio::test]
+async fn a_room_is_called_what_its_creator_said() {
+    let stage = Stage::new(1, &[]).await;
+    let make = async |topic: Value, e2e: bool| {
+        let wish = json!({ "creatorName": "alice", "topic": topic, "e2e": e2e });
+        stage.http().post("/api/rooms", wish).await
+    };
+    let (longest, sealed) = ("가".repeat(120), "x".repeat(1000));
+    for (topic, e2e, kept) in [
+        (json!(" Friday release "), false, json!("Friday release")),
+        (json!(longest), false, json!(longest)),
+        (json!(sealed), true, json!(sealed)),
+        (Value::Null, false, Value::Null),
+    ] {
+        let made = make(topic, e2e).await.data(201);
+        let id = made["roomId"].as_str().unwrap();
+        let seen = stage.http().get(&format!("/api/rooms/{id}")).await.data(200);
+        assert_eq!((&seen["topic"], &seen["creator"]), (&kept, &json!("alice")));
+        assert!(seen["ttl"] == 86400 && seen["maxMembers"].is_u64(), "{seen}");
+        assert_eq!(seen["locked"], false);
+        let joined = stage.client().await.join(id, made["token"].as_str().unwrap()).await;
+        assert_eq!((&joined["topic"], &joined["creator"]), (&kept, &json!("alice")));
+        assert_eq!((&joined["memberCount"], &joined["locked"]), (&json!(1), &json!(false)));
+    }
+    for (topic, e2e) in [
+        (json!(""), false),
+        (json!("a\nb"), false),
+        (json!("x".repeat(121)), false),
+        (json!(7), false),
+        (json!(""), true),
+        (json!("x".repeat(1001)), true),
+    ] {
+        make(topic, e2e).await.invalid("topic");
+    }
+    let wish = json!({ "creatorName": "", "topic": "" });
+    let both = stage.http().post("/api/rooms", wish).await;
+    both.invalid("topic");
+    both.invalid("creatorName");
+}
+
+#[tokio::test]
+async fn a_link_is_shown_with_its_topic_and_nothing_else_of_the_room() {
+    let stage =
+        Stage::new(1, &[("PUBLIC_URL", "https://rooms.example"), ("MISSES_PER_MINUTE", "3")]).await;
+    let make = async |wish: Value| {
+        let made = stage.http().post("/api/rooms", wish).await.data(201);
+        made["roomId"].as_str().unwrap().to_owned()
+    };
+    let page = async |path: &str| {
+        let response = stage.http().file(path).await;
+        let tag = response.headers()["etag"].to_str().unwrap().to_owned();
+        (response.text().await.unwrap(), tag)
+    };
+    let named = make(json!({ "creatorName": "alice", "topic": "<Lunch> \"&\"" })).await;
+    let plain = make(json!({ "creatorName": "alice" })).await;
+    let sealed = make(json!({ "creatorName": "alice", "e2e": true, "topic": "secret" })).await;
+    let title = |text: &str| format!(r#"<meta property="og:title" content="{text}">"#);
+
+    let (html, tag) = page(&format!("/r/{named}")).await;
+    assert!(html.contains(&title("&lt;Lunch&gt; &quot;&amp;&quot;")), "{html}");
+    assert!(html.contains(&format!(r#""og:url" content="https://rooms.example/r/{named}""#)));
+    assert!(html.contains(r#""og:image" content="https://rooms.example/static/preview.png""#));
+    for id in [&plain, &sealed] {
+        let (html, _) = page(&format!("/r/{id}")).await;
+        assert!(html.contains(&title("You are invited to a room")), "{html}");
+        assert!(!html.contains("secret") && !html.contains("alice"), "{html}");
+    }
+    let known = stage.http().request(Method::GET, &format!("/r/{named}"));
+    let known = known.header("if-none-match", &tag).send().await.unwrap();
+    assert_eq!(known.status(), 304);
+    let picture = stage.http().file("/static/preview.png").await;
+    assert_eq!(picture.headers()["content-type"], "image/png");
+
+    // Whoever tries ids learns nothing, and soon not even of rooms that are there.
+    let (service, service_tag) = page("/").await;
+    for _ in 0..5 {
+        assert_eq!(page("/r/zzzzzzzzzzzz").await, (service.clone(), service_tag.clone()));
+    }
+    assert_eq!(page(&format!("/r/{named}")).await.0, service);
+    stage.http().get(&format!("/api/rooms/{named}")).await.error(429, "RATE_LIMITED");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, DEADLINE, Node, Proxy, RedisServer, Room, Stage, TestEnv, eventually,
+    Client, DEADLINE, Node, Proxy, RedisServer, Room, Stage, TestEnv, eventually, within,
 };
 
 /// What the contract allows for recovery, and what a busy machine may add.
@@ -65,6 +65,9 @@ async fn expect_away(stage: &Stage, room: &Room, alice: &mut Client) {
     let join = json!({ "t": "join", "roomId": room.id, "token": "new" });
     assert_eq!(newcomer.try_join(join).await["code"], "SERVICE_UNAVAILABLE");
     assert!(http.request(Method::GET, "/").send().await.unwrap().status().is_success());
+    let path = format!("/r/{}", room.id);
+    let page = within(Duration::from_secs(1), "the room's page", http.file(&path)).await;
+    assert!(page.text().await.unwrap().contains(r#""og:title" content="A room"#));
 }
 
 /// Everything that must hold again soon after Redis is back.
@@ -177,7 +180,7 @@ async fn a_redis_that_came_back_empty_is_filled_from_the_connections() {
 #[tokio::test]
 async fn an_encrypted_room_is_encrypted_still_in_a_redis_that_came_back_empty() {
     let mut stage = Stage::new(1, &[]).await;
-    let wish = json!({ "creatorName": "alice", "e2e": true });
+    let wish = json!({ "creatorName": "alice", "e2e": true, "topic": "sealed" });
     let made = stage.http().post("/api/rooms", wish).await.data(201);
     let (id, token) = (made["roomId"].as_str().unwrap(), made["token"].as_str().unwrap());
     let (room, plain) = (format!("room:{id}"), stage.room("bob").await);
@@ -194,7 +197,7 @@ async fn an_encrypted_room_is_encrypted_still_in_a_redis_that_came_back_empty() 
     .await;
     assert_eq!(stage.redis.cmd(["HGET", &room, "e2e"]).text(), "1");
     let seen = stage.http().get(&format!("/api/rooms/{id}")).await.data(200);
-    assert_eq!(seen["e2e"], true);
+    assert_eq!((&seen["e2e"], &seen["topic"]), (&json!(true), &json!("sealed")));
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ impl Bench {
     async fn room(&self) -> (RoomId, Token) {
         let (room, owner) = (RoomId::random(), UserId::stored("owner"));
         let token = Token::random(&owner);
-        assert!(self.scripts.create_room(&room, &owner, &token, false).await.unwrap());
+        assert!(self.scripts.create_room(&room, &owner, &token, false, None).await.unwrap());
         (room, token)
     }
 
@@ -196,7 +196,7 @@ async fn a_room_is_made_once() {
     let bench = Bench::new(&[]).await;
     let (room, owner) = (RoomId::random(), UserId::stored("owner"));
     let token = Token::random(&owner);
-    let made = (0..30).map(|_| bench.scripts.create_room(&room, &owner, &token, false));
+    let made = (0..30).map(|_| bench.scripts.create_room(&room, &owner, &token, false, None));
     let made = join_all(made).await;
     assert_eq!(made.into_iter().filter(|made| *made.as_ref().unwrap()).count(), 1);
     let kinds = [

@@ -11,16 +11,31 @@ const ROOM_ID: &str = "^[A-Za-z0-9_-]{1,64}$";
 /// `ms-seq`, or `ms` alone. Neither has more digits, though a few numbers of 20 would fit as well.
 const MESSAGE_ID: &str = "^[0-9]{1,19}(-[0-9]{1,19})?$";
 
-/// A name of so many code points between blanks, which are trimmed; see `names` for what it may
-/// not hold.
+/// A name of so many code points between blanks, which are trimmed.
 fn name(max: usize) -> String {
+    line(max, "(?!lr_)")
+}
+
+/// A name or a topic, which has no such `start`; see `names` for what it may not hold.
+fn line(max: usize, start: &str) -> String {
     let blank = r"\t-\r \u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
     let unseen = r"\u0000-\u001F\u007F-\u009F\u200B\u200E\u200F\u2028-\u202E\u2066-\u2069\uFEFF";
     let joiner = r"\u200C\u200D";
     let edge = format!("[^{blank}{unseen}{joiner}]");
     let inside = format!("[{joiner}]?[^{unseen}{joiner}]");
     let length = format!(r"(?=[\s\S]{{1,{max}}}[{blank}]*$)");
-    format!("^[{blank}]*(?!lr_){length}{edge}(({inside})*[{joiner}]?{edge})?[{blank}]*$")
+    format!("^[{blank}]*{start}{length}{edge}(({inside})*[{joiner}]?{edge})?[{blank}]*$")
+}
+
+/// A topic is plain where the room is, and else whatever its members sealed.
+fn topic(settings: &Settings) -> Value {
+    let plain = json!({ "pattern": line(settings.topic_max, "") });
+    let sealed = json!({ "minLength": 1, "maxLength": settings.sealed_topic_max });
+    json!({
+        "if": { "properties": { "e2e": { "const": true } }, "required": ["e2e"] },
+        "then": { "properties": { "topic": sealed } },
+        "else": { "properties": { "topic": plain } },
+    })
 }
 
 /// The description, with the bounds of what is sent.
@@ -39,6 +54,7 @@ pub fn apply(description: &OpenApi, settings: &Settings) -> Value {
     for (schema, field, bounds) in fields {
         merge(&mut description["components"]["schemas"][schema]["properties"][field], bounds);
     }
+    merge(&mut description["components"]["schemas"]["NewRoom"], &topic(settings));
     let page_size = settings.page_size.min(settings.page_max);
     let parameters = [
         ("id", json!({ "pattern": ROOM_ID })),

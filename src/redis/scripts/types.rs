@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub away: String,
     /// What is needed to restore the room.
     pub facts: RoomFacts,
+    /// How many members it has.
+    pub member_count: u64,
     /// When the user first joined, milliseconds on Redis's clock.
     pub joined_at_ms: u64,
     /// The last message that the snapshot accounts for.
@@ -57,6 +59,8 @@ pub struct RoomFacts {
     pub e2e: bool,
     /// What the ids of its messages are made with.
     pub secret: String,
+    /// What it is called.
+    pub topic: Option<String>,
 }
 
 /// A message on its way into its room.
@@ -155,10 +159,14 @@ pub struct Member {
 /// A room and who is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomState {
+    /// Who made it.
+    pub creator: String,
     /// When it was made, milliseconds on Redis's clock.
     pub created_at_ms: u64,
     /// Whether its texts are sealed end to end.
     pub e2e: bool,
+    /// What it is called.
+    pub topic: Option<String>,
     /// Its members, by name.
     pub members: Vec<Member>,
 }

@@ -146,6 +146,11 @@ impl Reply {
         self.rest.next().and_then(Value::into_string).ok_or_else(odd)
     }
 
+    /// A text that may be missing; then it is written as an empty one.
+    pub fn maybe(&mut self) -> Result<Option<String>, Error> {
+        Ok(Some(self.text()?).filter(|text| !text.is_empty()))
+    }
+
     pub fn number(&mut self) -> Result<u64, Error> {
         self.text()?.parse().map_err(|_| odd())
     }

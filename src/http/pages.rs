@@ -1,0 +1,164 @@
+//! The page that links lead to, with what other programs show where somebody pastes one: a title, a
+//! sentence, a picture. Of a room no more than its topic, and nothing of one that is encrypted.
+
+use std::{borrow::Cow, net::IpAddr, time::Duration};
+
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, Uri},
+    response::Response,
+};
+
+use super::{assets, base_url::base_url, envelope};
+use crate::{
+    address::ClientAddress,
+    app::App,
+    error::{Code, Error},
+    i18n::{self, Invitation},
+    limits::Limit,
+    names::RoomId,
+};
+
+/// How long the page waits for what Redis knows of the room. People who open it wait as well.
+const PATIENCE: Duration = Duration::from_millis(300);
+const PICTURE: &str = "/static/preview.png";
+/// Pixels of the picture.
+const PICTURE_SIZE: (&str, &str) = ("1200", "630");
+
+/// The web client, to make a room
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "getStartPage",
+    tag = "client",
+    responses((status = 200, description = "The page", body = String, content_type = "text/html"))
+)]
+pub async fn start(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    page(&app, &uri, &headers, None)
+}
+
+/// The web client, in a room
+#[utoipa::path(
+    get,
+    path = "/r/{id}",
+    operation_id = "getRoomPage",
+    tag = "client",
+    params(("id" = String, Path, description = "The room")),
+    responses((status = 200, description = "The page", body = String, content_type = "text/html"))
+)]
+pub async fn room(
+    State(app): State<App>,
+    ClientAddress(ip): ClientAddress,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let room = match RoomId::parse(&id) {
+        Some(id) => invited(&app, ip, &id).await.map(|topic| (id, topic)),
+        None => None,
+    };
+    page(&app, &uri, &headers, room)
+}
+
+/// The topic of a room that is there. `None` also where that cannot be known now, or is not to be known
+/// by an address that guesses ids: the page is the same then, and whoever opened it learns why.
+async fn invited(app: &App, ip: IpAddr, room: &RoomId) -> Option<Option<String>> {
+    if app.limits.check_guess(ip).is_err() {
+        app.metrics.turned_away(Limit::Misses);
+        return None;
+    }
+    match tokio::time::timeout(PATIENCE, app.rooms.preview(room)).await {
+        Ok(Ok(topic)) => Some(topic),
+        Ok(Err(Error { code: Code::RoomNotFound, .. })) => {
+            app.limits.note_miss(ip);
+            None
+        }
+        Ok(Err(_)) | Err(_) => None,
+    }
+}
+
+fn page(
+    app: &App,
+    uri: &Uri,
+    headers: &HeaderMap,
+    room: Option<(RoomId, Option<String>)>,
+) -> Result<Response, Error> {
+    let base = base_url(&app.settings, uri, headers);
+    let language = envelope::language(headers);
+    let (path, topic, to) = match room {
+        Some((id, topic)) => (format!("/r/{}", id.as_str()), topic, Invitation::Room),
+        None => ("/".to_owned(), None, Invitation::Service),
+    };
+    let (title, text) = i18n::invitation(to, language);
+    let title = topic.as_deref().unwrap_or(title);
+    assets::page(&tags(&base, &path, title, text), headers)
+}
+
+/// What a preview is made of.
+fn tags(base: &str, path: &str, title: &str, text: &str) -> String {
+    let (url, picture) = ([base, path].concat(), [base, PICTURE].concat());
+    let property = |name, content| tag("property", name, content);
+    [
+        property("og:type", "website"),
+        property("og:site_name", "linkroom"),
+        property("og:title", title),
+        property("og:description", text),
+        property("og:url", &url),
+        property("og:image", &picture),
+        property("og:image:width", PICTURE_SIZE.0),
+        property("og:image:height", PICTURE_SIZE.1),
+        tag("name", "twitter:card", "summary_large_image"),
+    ]
+    .concat()
+}
+
+fn tag(attribute: &str, name: &str, content: &str) -> String {
+    format!("<meta {attribute}=\"{name}\" content=\"{}\">\n", escape(content))
+}
+
+/// The text as it stands in an attribute.
+fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(['&', '<', '>', '"', '\'']) {
+        return text.into();
+    }
+    let escaped = text.chars().map(|c| match c {
+        '&' => "&amp;".into(),
+        '<' => "&lt;".into(),
+        '>' => "&gt;".into(),
+        '"' => "&quot;".into(),
+        '\'' => "&#39;".into(),
+        c => Cow::Owned(c.to_string()),
+    });
+    escaped.collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_stays_a_text() {
+        let cases = [
+            ("Friday release", "Friday release"),
+            ("\"><script>alert(1)</script>", "&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;"),
+            ("a & b 'c' &amp;", "a &amp; b &#39;c&#39; &amp;amp;"),
+            ("점심 🍜", "점심 🍜"),
+        ];
+        for (topic, written) in cases {
+            let tags = tags("https://r.example", "/r/a", topic, "text");
+            let line = format!("<meta property=\"og:title\" content=\"{written}\">");
+            assert!(tags.lines().any(|tag| tag == line), "{tags}");
+        }
+    }
+
+    #[test]
+    fn addresses_in_a_preview_are_whole() {
+        let tags = tags("https://r.example", "/r/a", "t", "text");
+        assert!(tags.contains("content=\"https://r.example/r/a\""), "{tags}");
+        assert!(tags.contains("content=\"https://r.example/static/preview.png\""), "{tags}");
+    }
+}
