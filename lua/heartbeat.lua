@@ -44,8 +44,9 @@ for i = 1, #users do
   local user, joined, read, count = users[i], said[next_user], said[next_user + 1], tonumber(said[next_user + 2])
   local first = next_user + 3
   next_user = first + 3 * count
-  local session = room.users .. user .. ':session'
-  local known = redis.call('HMGET', session, 'joinedAt', 'read', 'away')
+  local session = user_key(room, user, 'session')
+  -- Where something else has taken the place of the session, this user alone lapses.
+  local known = redis.pcall('HMGET', session, 'joinedAt', 'read', 'away')
   if known[1] == joined then
     -- What these connections say together, and how long that holds.
     local deadline, left, status, lapses = 0, '0', 'away', nil
@@ -61,7 +62,7 @@ for i = 1, #users do
     -- Where this is what the room shows of the user, its other connections change nothing, and can only
     -- make it last longer.
     if is_here[i] == 1 and status == (known[3] and 'away' or 'online')
-      and redis.call('PEXPIRE', room.users .. user .. ':presence', left, 'GT') == 1 then
+      and redis.call('PEXPIRE', user_key(room, user, 'presence'), left, 'GT') == 1 then
       due[#due + 1], due[#due + 2] = lapses, user
       anybody = true
     else
@@ -72,7 +73,7 @@ for i = 1, #users do
       redis.call('HSET', session, 'read', read)
       announce(room, 'read', '"userId":' .. cjson.encode(user) .. ',"id":"' .. read .. '"')
     end
-  else
+  elseif not known.err then
     reply[#reply + 1] = user
   end
 end

@@ -38,7 +38,8 @@ if not is_here then
   if redis.call('SCARD', room.members) >= most_members then return {'ROOM_FULL'} end
 end
 
-if not known then
+-- Where something else stands in place of the time, the user joins now.
+if not known or not string.find(joined or '', '^%d+$') or #joined > 15 then
   joined = string.format('%d', now_ms)
   redis.call('HSET', session, 'token', token_hash, 'joinedAt', joined)
 end

@@ -16,7 +16,7 @@ local now_ms = tonumber(clock())
 if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
 
 local outcome = 'stays'
-local was_here = redis.call('HDEL', session, 'conn:' .. connection) == 1
+local was_here = redis.pcall('HDEL', session, 'conn:' .. connection) == 1
 if was_here and not settle(room, user, now_ms) then
   redis.call('PEXPIRE', session, math.max(session_ttl, grace))
   if grace == 0 then
@@ -25,7 +25,7 @@ if was_here and not settle(room, user, now_ms) then
   else
     outcome = 'grace'
     redis.call('ZADD', room.deadlines, string.format('%d', now_ms + grace), user)
-    redis.call('PEXPIRE', room.users .. user .. ':presence', grace)
+    redis.call('PEXPIRE', user_key(room, user, 'presence'), grace)
     redis.call('PEXPIRE', room.members, grace, 'GT')
     redis.call('PEXPIRE', room.deadlines, grace, 'GT')
   end

@@ -32,6 +32,28 @@ local secret, noted, slides = facts[2] or '', facts[3], false
 local last, count, stamped, stamp
 local answer, frames = {'OK', '0'}, {}
 
+-- What a message was that a key stands for; nil where that is none of this user's. One that was trimmed
+-- meanwhile had the text of its retry.
+local function said_before(stored, user, text)
+  local found = string.find(stored, '^%d+%-%d+$') and redis.pcall('XRANGE', messages, stored, stored)
+  if not found or found.err then return nil end
+  local fields = found[1] and found[1][2] or {'from', user, 'text', text}
+  return fields[1] == 'from' and fields[2] == user and fields[4] or nil
+end
+
+-- Adds an entry. Returns its id, and whether the stream was not there.
+local function add(entry)
+  local added = redis.pcall('XADD', messages, 'NOMKSTREAM', unpack(entry))
+  local is_new = not added
+  if is_new then added = redis.pcall('XADD', messages, unpack(entry)) end
+  if type(added) == 'table' then
+    -- Somebody deleted or added entries by hand: let Redis choose an id after all of them.
+    entry[4] = '*'
+    added = redis.pcall('XADD', messages, unpack(entry))
+  end
+  return added, is_new
+end
+
 local at = 3
 for first = 11, #ARGV, 7 do
   local user, field, token_hash, text, key, middle, rest = unpack(ARGV, first, first + 6)
@@ -40,8 +62,8 @@ for first = 11, #ARGV, 7 do
   local sender = redis.pcall('HMGET', session, field, 'second', 'said')
   local stored = idempotency and redis.pcall('GET', idempotency)
   -- The second begins with its first message.
-  local left = (tonumber(sender[2]) or 0) + 1000 - now_ms
-  local is_new_second = left <= 0 or left > 1000
+  local left, said_so_far = (tonumber(sender[2]) or 0) + 1000 - now_ms, tonumber(sender[3])
+  local is_new_second = not (left > 0 and left <= 1000 and said_so_far)
 
   -- What became of it, and the millisecond of what the room is told.
   local outcome, value, said, ms
@@ -52,10 +74,9 @@ for first = 11, #ARGV, 7 do
   elseif not sender[1] then
     outcome = 'NOT_IN_ROOM'
   elseif stored then
-    local entry = redis.call('XRANGE', messages, stored, stored)[1]
-    -- Trimmed meanwhile: the retry carries the same text.
-    outcome, value, said = 'REPEAT', stored, entry and entry[2][4] or text
-    if held then
+    said = said_before(stored, user, text)
+    outcome, value = said and 'REPEAT' or 'FAILED', said and stored or 'a key that holds no message of its user'
+    if held and said then
       -- A write, so that waiting for this connection's writes waits for the message as well.
       redis.call('PEXPIRE', idempotency, idempotency_ttl)
       if said ~= text then
@@ -63,33 +84,29 @@ for first = 11, #ARGV, 7 do
       end
       ms = string.match(stored, '^%d+')
     end
-  elseif not is_new_second and (tonumber(sender[3]) or 0) >= per_second then
+  elseif not is_new_second and said_so_far >= per_second then
     outcome, value = 'RATE_LIMITED', left
   else
-    last, ms, count = next_id(secret, last or tip(messages, noted), now, now_ms, count)
-    local entry = {'MAXLEN', '~', kept, last, 'from', user, 'text', text}
+    local id, of, nth = next_id(secret, last or tip(messages, noted), now, now_ms, count)
+    local entry = {'MAXLEN', '~', kept, id, 'from', user, 'text', text}
     if idempotency then entry[9], entry[10] = 'key', key end
-    local added = redis.pcall('XADD', messages, 'NOMKSTREAM', unpack(entry))
-    if not added then
-      -- Without a TTL, a stream that somebody deleted would come back for good.
-      slides = true
-      added = redis.pcall('XADD', messages, unpack(entry))
-    end
+    local added, is_new_stream = add(entry)
     if type(added) == 'table' then
-      -- Somebody deleted or added entries by hand: let Redis choose an id after all of them.
-      entry[4] = '*'
-      last, count = redis.call('XADD', messages, unpack(entry)), nil
-      ms = string.match(last, '^%d+')
-    end
-    if idempotency then redis.call('SET', idempotency, last, 'PX', idempotency_ttl) end
-    if is_new_second then
-      slides = true
-      redis.call('HSET', session, 'second', now, 'said', '1')
-      redis.call('PEXPIRE', session, session_ttl, 'GT')
+      outcome, value = 'FAILED', added.err
     else
-      redis.pcall('HINCRBY', session, 'said', '1')
+      last, ms, count = added, of, nth
+      if added ~= id then ms, count = string.match(added, '^%d+'), nil end
+      if idempotency then redis.call('SET', idempotency, last, 'PX', idempotency_ttl) end
+      if is_new_second then
+        redis.call('HSET', session, 'second', now, 'said', '1')
+        redis.call('PEXPIRE', session, session_ttl, 'GT')
+      else
+        redis.pcall('HINCRBY', session, 'said', '1')
+      end
+      -- Without a TTL, a stream that somebody deleted would come back for good.
+      slides = slides or is_new_second or is_new_stream
+      outcome, value = 'OK', last
     end
-    outcome, value = 'OK', last
   end
 
   if ms then

@@ -17,7 +17,8 @@ local reply = {'OK', facts[3] or '', facts[1], facts[2] and '1' or '0', facts[4]
 local members = redis.call('SMEMBERS', room.members)
 local gone = away(room, members)
 for _, user in ipairs(members) do
-  local kept = redis.call('HMGET', room.users .. user .. ':session', 'joinedAt', 'read')
+  -- Where something else has taken the place of the session, there is nothing to tell of it.
+  local kept = redis.pcall('HMGET', user_key(room, user, 'session'), 'joinedAt', 'read')
   local at = #reply
   reply[at + 1], reply[at + 2] = user, gone[user] and 'away' or 'online'
   reply[at + 3], reply[at + 4] = kept[1] or facts[1], kept[2] or ''

@@ -28,11 +28,11 @@ local said, at_user = ARGV[14], 1
 while at_user <= #said do
   local token_hash, user, joined, read = said[at_user], said[at_user + 1], said[at_user + 2], said[at_user + 3]
   local count = tonumber(said[at_user + 4])
-  local session = room.users .. user .. ':session'
-  local known = redis.call('HGET', session, 'token')
-  if known and known ~= token_hash then
+  local session = user_key(room, user, 'session')
+  local known = redis.pcall('HGET', session, 'token')
+  if type(known) == 'string' and known ~= token_hash then
     reply[#reply + 1] = user
-  else
+  elseif type(known) ~= 'table' then -- else something else has taken the place of the session
     if not known then
       redis.call('HSET', session, 'token', token_hash, 'joinedAt', joined)
       if read ~= '' then redis.call('HSET', session, 'read', read) end

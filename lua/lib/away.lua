@@ -1,12 +1,12 @@
 -- away(room, members) -> a table of those of the members that are away, with true for each.
--- O(members).
+-- O(members). Needs: user_key.
 local function away(room, members)
   local found = {}
   -- A call takes a limited number of arguments from Lua's stack, hence the steps.
   for first = 1, #members, 1000 do
     local keys = {}
     for i = first, math.min(first + 999, #members) do
-      keys[#keys + 1] = room.users .. members[i] .. ':presence'
+      keys[#keys + 1] = user_key(room, members[i], 'presence')
     end
     for i, status in ipairs(redis.call('MGET', unpack(keys))) do
       if status == 'away' then found[members[first + i - 1]] = true end

@@ -1,10 +1,11 @@
 -- depart(room, user) makes a member one no more and says so. The session stays: the name is kept.
--- Needs: announce.
+-- Needs: announce, user_key.
 local function depart(room, user)
-  local session = room.users .. user .. ':session'
+  local session = user_key(room, user, 'session')
   redis.call('ZREM', room.deadlines, user)
-  redis.call('DEL', room.users .. user .. ':presence')
-  for _, field in ipairs(redis.call('HKEYS', session)) do
+  redis.call('DEL', user_key(room, user, 'presence'))
+  -- Where something else has taken the place of the session, it has no fields, and the room goes on.
+  for _, field in ipairs(redis.pcall('HKEYS', session)) do
     if field == 'away' or string.sub(field, 1, 5) == 'conn:' then redis.call('HDEL', session, field) end
   end
   if redis.call('SREM', room.members, user) == 1 then

@@ -1,8 +1,14 @@
--- newer(a, b) -> whether message id a comes after b.
+-- newer(a, b) -> whether message id a comes after b. What is no id comes before all of them. Compared
+-- as text: the parts of an id may be larger than what Lua's numbers keep exactly.
+local function larger(one, other)
+  if #one ~= #other then return #one > #other end
+  return one > other
+end
 local function newer(a, b)
   local a_ms, a_sequence = string.match(a, '^(%d+)-(%d+)$')
   local b_ms, b_sequence = string.match(b, '^(%d+)-(%d+)$')
-  if a_ms ~= b_ms then return tonumber(a_ms) > tonumber(b_ms) end
-  return tonumber(a_sequence) > tonumber(b_sequence)
+  if not a_ms or not b_ms then return a_ms ~= nil end
+  if a_ms ~= b_ms then return larger(a_ms, b_ms) end
+  return larger(a_sequence, b_sequence)
 end
 

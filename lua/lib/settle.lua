@@ -3,20 +3,20 @@
 -- are away, until the last of their deadlines. Says what changed, and only that. A user who comes
 -- back to a room that is `returning` was never said to have left: it sets room.returned instead.
 -- `is_here` is true where the caller knows that the user is a member.
--- Needs: announce.
+-- Needs: announce, user_key.
 local function settle(room, user, now_ms, is_here)
-  local session = room.users .. user .. ':session'
-  local presence = room.users .. user .. ':presence'
+  local session = user_key(room, user, 'session')
+  local presence = user_key(room, user, 'presence')
   local fields = redis.call('HGETALL', session)
   local deadline, status, was_away = 0, 'away', false
   for i = 1, #fields, 2 do
     local field = fields[i]
     if field == 'away' then
       was_away = true
-    elseif string.byte(field, 5) == 58 then -- conn:…, the only ones with a colon
+    elseif string.sub(field, 1, 5) == 'conn:' then
       local lapses, shown = string.match(fields[i + 1], '^(%d+) (%a+)$')
       lapses = tonumber(lapses)
-      if lapses <= now_ms then
+      if not lapses or lapses <= now_ms then
         redis.call('HDEL', session, field)
       else
         deadline = math.max(deadline, lapses)

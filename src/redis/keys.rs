@@ -1,6 +1,8 @@
 //! The only place that builds the names of keys and channels. Each message needs four or five:
 //! joining them costs less than formatting.
 
+use std::borrow::Cow;
+
 use crate::names::{RoomId, UserId};
 
 /// How a room's id is written inside a key.
@@ -81,18 +83,28 @@ impl RoomKeys {
 
     /// HASH: what outlives a short absence of the user.
     pub fn session(&self, user: &UserId) -> String {
-        ["user:", &self.tag, ":", user.as_str(), ":session"].concat()
+        ["user:", &self.tag, ":", &encoded(user), ":session"].concat()
     }
 
     /// STRING: `online` or `away`.
     pub fn presence(&self, user: &UserId) -> String {
-        ["user:", &self.tag, ":", user.as_str(), ":presence"].concat()
+        ["user:", &self.tag, ":", &encoded(user), ":presence"].concat()
     }
 
     /// STRING: the message that the user sent with this idempotency key.
     pub fn idempotency(&self, user: &UserId, key: &str) -> String {
-        ["user:", &self.tag, ":", user.as_str(), ":key:", key].concat()
+        ["user:", &self.tag, ":", &encoded(user), ":key:", key].concat()
     }
+}
+
+/// A name as it stands in a key: what keys are divided by is percent-encoded, so that no name and no
+/// idempotency key makes one key mean two things. `lua/lib/user_key.lua` writes the same.
+fn encoded(user: &UserId) -> Cow<'_, str> {
+    let name = user.as_str();
+    if !name.contains([':', '%']) {
+        return name.into();
+    }
+    name.replace('%', "%25").replace(':', "%3A").into()
 }
 
 /// The channel on which scripts speak to one node alone.
@@ -102,6 +114,8 @@ pub fn node_channel(node: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -117,6 +131,23 @@ mod tests {
         assert_eq!(keys.session(&user), "user:abc12345:테스터:session");
         assert_eq!(keys.presence(&user), "user:abc12345:테스터:presence");
         assert_eq!(keys.session(&user), format!("{}테스터:session", keys.users()));
+    }
+
+    #[test]
+    fn no_name_and_no_idempotency_key_makes_one_key_mean_two_things() {
+        let parts = ["", "a", ":", "%", "%3A", "%25", ":key:", ":session", ":presence", "key", "b"];
+        let words = parts.iter().flat_map(|a| parts.iter().map(move |b| format!("{a}{b}")));
+        let words: BTreeSet<String> = words.collect();
+        let keys = KeyStyle::Plain.room(&RoomId::parse("abc12345").unwrap());
+        let mut seen = BTreeSet::new();
+        for user in words.iter().map(|word| UserId::stored(word)) {
+            let of_messages = words.iter().map(|key| keys.idempotency(&user, key));
+            for key in of_messages.chain([keys.session(&user), keys.presence(&user)]) {
+                assert!(seen.insert(key.clone()), "{key} of {user}");
+            }
+        }
+        let user = UserId::stored("a%3A:é");
+        assert_eq!(keys.session(&user), "user:abc12345:a%253A%3Aé:session");
     }
 
     #[test]

@@ -93,6 +93,7 @@ impl Scripts {
                 "tip",
                 "history",
                 "announce",
+                "user_key",
                 "fence",
                 "depart",
                 "sweep",
@@ -109,6 +110,7 @@ impl Scripts {
                 "newer",
                 "tip",
                 "announce",
+                "user_key",
                 "fence",
                 "depart",
                 "sweep",
@@ -119,19 +121,28 @@ impl Scripts {
                 "tell_all",
                 "grow"
             ),
-            leave: script!("leave", "clock", "announce", "depart", "sweep", "settle"),
-            sweep_room: script!("sweep_room", "clock", "announce", "depart", "sweep"),
-            read_room: script!("read_room", "clock", "announce", "depart", "sweep", "away"),
+            leave: script!("leave", "clock", "announce", "user_key", "depart", "sweep", "settle"),
+            sweep_room: script!("sweep_room", "clock", "announce", "user_key", "depart", "sweep"),
+            read_room: script!(
+                "read_room",
+                "clock",
+                "announce",
+                "user_key",
+                "depart",
+                "sweep",
+                "away"
+            ),
             read_topic: script!("read_topic"),
             read_messages: script!("read_messages"),
             catch_up: script!("catch_up", "digest", "follows", "newer", "newest"),
-            tell_members: script!("tell_members", "json_list", "away", "roster"),
+            tell_members: script!("tell_members", "json_list", "user_key", "away", "roster"),
             restore: script!(
                 "restore",
                 "clock",
                 "json_list",
                 "tip",
                 "announce",
+                "user_key",
                 "fence",
                 "settle",
                 "keep",
@@ -382,7 +393,8 @@ impl Scripts {
             members.push(Member {
                 user: reply.text()?,
                 status: if reply.text()? == "away" { Status::Away } else { Status::Online },
-                joined_at_ms: reply.number()?,
+                // Where somebody wrote something else there, it is as old as the room.
+                joined_at_ms: reply.text()?.parse().unwrap_or(created_at_ms),
                 read: reply.text()?.parse().ok(),
             });
         }

@@ -2,6 +2,7 @@
 //! model that random sequences of calls are compared with.
 
 mod model;
+mod neighbours;
 
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
@@ -12,6 +13,7 @@ use linkroom::{
     names::{MessageId, RoomId, Status, Token, UserId},
     redis::{
         Redis,
+        keys::KeyStyle,
         scripts::{
             Beat, Departure, Heard, Join, Page, Published, Saying, Scripts, Sender, Snapshot,
         },
@@ -107,7 +109,7 @@ impl Bench {
 
     /// Makes a member lapse now: what its connections and the room say of it is set to the past.
     fn lapse(&self, room: &RoomId, name: &str) {
-        let session = format!("user:{room}:{name}:session");
+        let session = KeyStyle::Plain.room(room).session(&UserId::stored(name));
         for field in self.redis.cmd(["HKEYS", &session]).list() {
             if field.text().starts_with("conn:") {
                 self.redis.cmd(["HSET", &session, field.text(), "1 online"]);
@@ -118,7 +120,7 @@ impl Bench {
 
     /// When a user first joined, in ms; 0 for one that has no session.
     fn joined_at_ms(&self, room: &RoomId, name: &str) -> u64 {
-        let session = format!("user:{room}:{name}:session");
+        let session = KeyStyle::Plain.room(room).session(&UserId::stored(name));
         let joined = self.redis.texts(["HMGET", &session, "joinedAt"]);
         joined.first().and_then(|ms| ms.parse().ok()).unwrap_or_default()
     }

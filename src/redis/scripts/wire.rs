@@ -122,7 +122,11 @@ impl Reply {
     pub fn published(&mut self) -> Result<Published, Error> {
         match self.text()?.as_str() {
             "OK" => Ok(Published::Stored(self.id()?)),
-            "REPEAT" => Ok(Published::Repeat { id: self.id()?, text: self.text()? }),
+            "REPEAT" => {
+                // Both are taken, or what became of the next message would not be found.
+                let (id, text) = (self.id(), self.text());
+                Ok(Published::Repeat { id: id?, text: text? })
+            }
             "RATE_LIMITED" => Err(Error::rate_limited(Duration::from_millis(self.number()?))),
             "FAILED" => Err(Error::internal(self.text()?)),
             code => Err(Code::from_wire(code).map_or_else(odd, Error::new)),
@@ -142,8 +146,12 @@ impl Reply {
         self.rest.len() == 0
     }
 
+    /// What is no text is read as well as it can be: somebody else may have written it.
     pub fn text(&mut self) -> Result<String, Error> {
-        self.rest.next().and_then(Value::into_string).ok_or_else(odd)
+        match self.rest.next() {
+            Some(Value::Bytes(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            other => other.and_then(Value::into_string).ok_or_else(odd),
+        }
     }
 
     /// A text that may be missing; then it is written as an empty one.

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 use linkroom::{
     error::{Code, Error},
     names::{MessageId, RoomId, Status, Token, UserId},
-    redis::scripts::{Beat, Departure, Join, Published},
+    redis::{
+        keys::KeyStyle,
+        scripts::{Beat, Departure, Join, Published},
+    },
 };
 use proptest::{
     prelude::*,
@@ -283,7 +286,7 @@ impl Pair<'_> {
         let ids: Vec<_> = self.model.stream.iter().map(MessageId::to_string).collect();
         assert_eq!(self.bench.redis.stream_ids(self.model.room.as_str()), ids);
         for (name, user) in NAMES.iter().zip(&self.model.users) {
-            let key = format!("user:{}:{name}:presence", self.model.room);
+            let key = KeyStyle::Plain.room(&self.model.room).presence(&UserId::stored(name));
             assert_eq!(self.bench.redis.cmd(["EXISTS", &key]).int() == 1, user.member, "{key}");
         }
     }
