@@ -27,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use crate::{
+    background::Background,
     error::Error,
     message::Message,
     metrics::Metrics,
@@ -182,8 +183,7 @@ impl Fanout {
         scripts: Scripts,
         settings: &Settings,
         metrics: Arc<Metrics>,
-        tasks: TaskTracker,
-        stop: CancellationToken,
+        background: &Background,
     ) -> Self {
         let (changes, wanted) = mpsc::channel(CHANGES);
         let fanout = Self(Arc::new(Inner {
@@ -200,10 +200,10 @@ impl Fanout {
             others_served: Mutex::new(Instant::now()),
             resync: Notify::new(),
             catch_ups: Semaphore::new(CATCH_UPS_AT_ONCE),
-            tasks,
-            stop,
+            tasks: background.tasks.clone(),
+            stop: background.stop.clone(),
         }));
-        subscriber::start(&fanout, wanted);
+        subscriber::start(&fanout, wanted, background);
         fanout
     }
 

@@ -12,10 +12,11 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    background::Background,
     error::{Code, Error},
     fanout::{Fanout, LocalRoom, Occupant, Seat, frame::heartbeat_tag},
     names::{RoomId, UserId},
@@ -50,8 +51,9 @@ impl Heartbeat {
     }
 
     /// Starts to beat, until `stop`.
-    pub fn start(&self, redis: &Redis, tasks: &TaskTracker, stop: CancellationToken) {
-        tasks.spawn(self.clone().run(redis.clone(), stop));
+    pub fn start(&self, redis: &Redis, background: &Background) {
+        let beats = self.clone().run(redis.clone(), background.stop.clone());
+        background.spawn_vital("the heartbeat", beats);
     }
 
     async fn run(self, redis: Redis, stop: CancellationToken) {

@@ -11,6 +11,7 @@
 
 pub mod address;
 pub mod app;
+pub mod background;
 pub mod bench;
 mod boxed;
 pub mod chain;

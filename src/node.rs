@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{net::TcpListener, time::timeout};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
     app::{App, Shared},
+    background::Background,
     fanout::Fanout,
     heartbeat::Heartbeat,
     http,
@@ -30,18 +31,21 @@ const SOCKETS_PERCENT: u32 = 90;
 /// How long background work may take to end.
 const LAST_WORK: Duration = Duration::from_secs(1);
 
-/// How a node is told to leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a node leaves, and so how.
+#[derive(Debug)]
 pub enum Leave {
     /// With the drain time of the settings: SIGTERM.
     Politely,
     /// At once, as somebody waits at the keyboard: SIGINT.
     Quickly,
+    /// As politely, because something is missing without which it cannot serve.
+    Failed(anyhow::Error),
 }
 
 /// One node, ready to serve.
 pub struct Node {
     app: App,
+    background: Background,
 }
 
 impl Node {
@@ -50,43 +54,39 @@ impl Node {
     /// # Errors
     /// The Redis URL is none.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
-        Ok(Self { app: build(settings)? })
+        let background = Background::new();
+        Ok(Self { app: build(settings, &background)?, background })
     }
 
     /// Serves on `listener` until `leave` resolves and everything is put away.
     ///
     /// # Errors
-    /// The Redis that was found cannot serve.
+    /// The Redis that was found cannot serve, or a part of the node ended by itself.
     pub async fn run(
         self,
         listener: TcpListener,
         leave: impl Future<Output = Leave>,
     ) -> anyhow::Result<()> {
-        let app = self.app;
-        let closed = CancellationToken::new();
-        let server = tokio::spawn(server::serve(
-            listener,
-            http::router(app.clone()),
-            app.clone(),
-            closed.clone(),
-        ));
-        let redis = app.redis.clone();
-        let checked = async move {
-            match redis.check().await {
-                Ok(()) => std::future::pending().await,
-                Err(error) => error,
-            }
-        };
+        let Self { app, background } = self;
+        let (closed, served) = (CancellationToken::new(), CancellationToken::new());
+        let router = http::router(app.clone());
+        let server = server::serve(listener, router, app.clone(), closed.clone());
+        let guard = served.clone().drop_guard();
+        background.spawn_vital("the listener", async move {
+            server.await;
+            drop(guard);
+        });
         let how = tokio::select! {
             how = leave => how,
-            error = checked => return Err(error),
+            error = cannot_serve(&app.redis) => return Err(error),
+            lost = background.lost() => Leave::Failed(lost.into()),
         };
         info!(connections = app.metrics.connections.get(), "leaving");
         let leaving = async {
             let sockets = app.settings.drain_timeout * SOCKETS_PERCENT / 100;
-            let drained = timeout(sockets, drain(&app, how)).await;
+            let drained = timeout(sockets, drain(&app, &how)).await;
             closed.cancel();
-            let answered = timeout(LAST_WORK, server).await;
+            let answered = timeout(LAST_WORK, served.cancelled()).await;
             app.stop.cancel();
             app.tasks.close();
             let ended = timeout(LAST_WORK, app.tasks.wait()).await;
@@ -97,32 +97,39 @@ impl Node {
             Ok(true) => info!("left"),
             _ => warn!("left before everything had ended"),
         }
-        Ok(())
+        match how {
+            Leave::Failed(error) => Err(error),
+            Leave::Politely | Leave::Quickly => Ok(()),
+        }
     }
 }
 
-fn build(settings: Settings) -> anyhow::Result<App> {
-    let settings = Arc::new(settings);
+/// Waits until it is known that this Redis cannot serve.
+async fn cannot_serve(redis: &Redis) -> anyhow::Error {
+    match redis.check().await {
+        Ok(()) => std::future::pending().await,
+        Err(error) => error,
+    }
+}
+
+fn build(settings: Settings, background: &Background) -> anyhow::Result<App> {
     let metrics = Arc::new(Metrics::new());
+    let settings = Arc::new(settings);
     let node = nanoid::nanoid!(8);
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    tasks.spawn(metrics::watch_event_loop(metrics.clone(), stop.clone()));
+    let stop = background.stop.clone();
+    let watch = metrics::watch_event_loop(metrics.clone(), stop.clone());
+    background.spawn_vital("the watch over the event loop", watch);
     let url = settings.redis_url.as_deref().unwrap_or(DEFAULT_REDIS_URL);
-    let redis = Redis::start(url, &node, &settings, metrics.clone(), &tasks, &stop)
+    let redis = Redis::start(url, &node, &settings, metrics.clone(), background)
         .context("REDIS_URL is not the address of a Redis")?;
     let scripts = Scripts::new(redis.clone(), settings.clone());
-    let fanout = Fanout::start(
-        redis.clone(),
-        scripts.clone(),
-        &settings,
-        metrics.clone(),
-        tasks.clone(),
-        stop.clone(),
-    );
+    let fanout =
+        Fanout::start(redis.clone(), scripts.clone(), &settings, metrics.clone(), background);
     let heartbeat = Heartbeat::new(fanout.clone(), scripts.clone(), settings.clone());
-    heartbeat.start(&redis, &tasks, stop.clone());
+    heartbeat.start(&redis, background);
     let registry = Arc::new(Registry::new(node, metrics.clone()));
-    tasks.spawn(registry.clone().close_silent(settings.idle_timeout, stop.clone()));
+    let silent = registry.clone().close_silent(settings.idle_timeout, stop.clone());
+    background.spawn_vital("the look for silent connections", silent);
     let shared = Shared {
         rooms: Rooms::new(scripts, settings.clone()),
         limits: Arc::new(Limits::new(&settings)),
@@ -134,18 +141,34 @@ fn build(settings: Settings) -> anyhow::Result<App> {
         registry,
         metrics,
         stop,
-        tasks,
+        tasks: background.tasks.clone(),
     };
     Ok(shared.into())
 }
 
 /// Not ready, no new connections, then every socket closed in its turn.
-async fn drain(app: &App, how: Leave) {
+async fn drain(app: &App, how: &Leave) {
     app.drain.cancel();
     let spread = match how {
-        Leave::Politely => app.settings.drain_timeout * SPREAD_PERCENT / 100,
+        Leave::Politely | Leave::Failed(_) => app.settings.drain_timeout * SPREAD_PERCENT / 100,
         Leave::Quickly => Duration::ZERO,
     };
     app.registry.close_all(spread).await;
     app.registry.emptied().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_leaves_when_something_ends_that_it_cannot_do_without() {
+        let words = ["linkroom", "--redis-url=redis://127.0.0.1:1", "--redis-timeout=100ms"];
+        let settings = Settings::read(words.map(Into::into)).unwrap();
+        let node = Node::new(settings).unwrap();
+        node.background.spawn_vital("the wheel", async {});
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let error = node.run(listener, std::future::pending()).await.unwrap_err();
+        assert_eq!(error.to_string(), "the wheel ended, and the node cannot do without it");
+    }
 }

@@ -28,10 +28,11 @@ use fred::{
     },
 };
 use tokio::sync::{Notify, watch};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    background::Background,
     boxed,
     metrics::Metrics,
     settings::{Durability, Settings},
@@ -106,8 +107,7 @@ impl Redis {
         node: &str,
         settings: &Settings,
         metrics: Arc<Metrics>,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
+        background: &Background,
     ) -> Result<Self, RedisError> {
         let mut config = Config::from_url(url)?;
         config.fail_fast = false;
@@ -117,7 +117,7 @@ impl Redis {
             |events, nodelay| connect(config.clone(), settings.redis_timeout, events, nodelay);
         let up = watch::Sender::new(false);
         let keeper = (settings.durability != Durability::Memory)
-            .then(|| Keeper::start(&config, settings, up.subscribe(), tasks, stop));
+            .then(|| Keeper::start(&config, settings, up.subscribe(), background));
         let redis = Self(Arc::new(Inner {
             commands: client(EVENT_BUFFER, false),
             subscriber: client(SUBSCRIPTION_BUFFER, true),
@@ -130,9 +130,12 @@ impl Redis {
             timeout: settings.redis_timeout,
             metrics,
         }));
-        tasks.spawn(mark_down_on_errors(redis.clone(), stop.clone()));
-        tasks.spawn(probe(redis.clone(), stop.clone()));
-        tasks.spawn(leave_demoted(redis.clone(), stop.clone()));
+        let stop = &background.stop;
+        let errors = mark_down_on_errors(redis.clone(), stop.clone());
+        background.spawn_vital("the watch over Redis's connections", errors);
+        background.spawn_vital("the probe of Redis", probe(redis.clone(), stop.clone()));
+        let demoted = leave_demoted(redis.clone(), stop.clone());
+        background.spawn_vital("the look for a new primary", demoted);
         Ok(redis)
     }
 
@@ -358,15 +361,15 @@ impl Keeper {
         config: &Config,
         settings: &Settings,
         up: watch::Receiver<bool>,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
+        background: &Background,
     ) -> Self {
         let durability = settings.durability;
         let timeout = durable::timeout(durability, settings.redis_timeout);
         let client = |_| connect(config.clone(), timeout, EVENT_BUFFER, true);
         let clients: Vec<_> = (0..durable::CLIENTS).map(client).collect();
-        let (queue, worker) = Durable::new(clients.clone(), durability, timeout, up, stop.clone());
-        tasks.spawn(worker);
+        let (queue, worker) =
+            Durable::new(clients.clone(), durability, timeout, up, background.stop.clone());
+        background.spawn_vital("the keeper of messages", worker);
         Self { durability, clients, timeout, queue }
     }
 }

@@ -29,7 +29,7 @@ use super::{
     feed::Waiting,
     frame::{self, Frame, NodeWord},
 };
-use crate::{names::RoomId, ticks};
+use crate::{background::Background, names::RoomId, ticks};
 
 /// Channels that one SUBSCRIBE names.
 const CHUNK: usize = 500;
@@ -49,15 +49,16 @@ pub(super) enum Change {
 }
 
 /// Starts the subscription's tasks.
-pub(super) fn start(fanout: &Fanout, wanted: mpsc::Receiver<Change>) {
+pub(super) fn start(fanout: &Fanout, wanted: mpsc::Receiver<Change>, background: &Background) {
     let signs = Arc::new(SignsOfLife::default());
     // Listening begins before the first connection is up, so that none is missed.
     let payloads = fanout.0.redis.subscriber().message_rx();
     let reconnects = fanout.0.redis.subscriber().reconnect_rx();
-    let tasks = &fanout.0.tasks;
-    tasks.spawn(read(fanout.clone(), payloads, signs.clone()));
-    tasks.spawn(keep_subscribed(fanout.clone(), wanted, reconnects));
-    tasks.spawn(probe(fanout.clone(), signs));
+    let reads = read(fanout.clone(), payloads, signs.clone());
+    background.spawn_vital("the reader of the subscription", reads);
+    let keeps = keep_subscribed(fanout.clone(), wanted, reconnects);
+    background.spawn_vital("the keeper of the subscription", keeps);
+    background.spawn_vital("the probe of the subscription", probe(fanout.clone(), signs));
 }
 
 /// What shows that the subscription lives.

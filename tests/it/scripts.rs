@@ -8,6 +8,7 @@ use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use linkroom::{
+    background::Background,
     error::{Code, Error},
     metrics::Metrics,
     names::{MessageId, RoomId, Status, Token, UserId},
@@ -21,14 +22,13 @@ use linkroom::{
     settings::Settings,
 };
 use serde_json::{Value, json};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::support::{DEADLINE, RedisServer, TestEnv, eventually};
 
 /// The scripts on a private Redis.
 struct Bench {
     scripts: Scripts,
-    stop: CancellationToken,
+    background: Background,
     redis: RedisServer,
     _env: TestEnv,
 }
@@ -42,11 +42,10 @@ impl Bench {
         let redis = RedisServer::start(&env);
         let words = ["linkroom"].iter().chain(arguments).map(OsString::from);
         let settings = Arc::new(Settings::read(words).unwrap());
-        let (metrics, tasks) = (Arc::new(Metrics::new()), TaskTracker::new());
-        let stop = CancellationToken::new();
-        let client = Redis::start(&redis.url(), "node", &settings, metrics, &tasks, &stop).unwrap();
+        let (metrics, background) = (Arc::new(Metrics::new()), Background::new());
+        let client = Redis::start(&redis.url(), "node", &settings, metrics, &background).unwrap();
         eventually(DEADLINE, "a connection", async || client.is_up().then_some(())).await;
-        Self { scripts: Scripts::new(client, settings), stop, redis, _env: env }
+        Self { scripts: Scripts::new(client, settings), background, redis, _env: env }
     }
 
     /// A room of `owner`, who has not joined yet.
@@ -137,7 +136,7 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.background.stop.cancel();
     }
 }
 

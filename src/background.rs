@@ -1,0 +1,96 @@
+//! What runs beside requests and connections, and what becomes of the node where a part of it ends.
+//!
+//! A task that ends without being asked to leaves a node that looks alive and does not work. So
+//! those that a node cannot do without are watched, and the node leaves with the first of them.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// The tasks of a node; cheap to clone.
+#[derive(Clone)]
+pub struct Background {
+    /// Every task that must end before the process does.
+    pub tasks: TaskTracker,
+    /// Cancelled when the node is about to end: background work stops.
+    pub stop: CancellationToken,
+    lost: watch::Sender<Option<Lost>>,
+}
+
+/// A task that the node cannot do without, and that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{task} {}, and the node cannot do without it", if *.panicked { "panicked" } else { "ended" })]
+pub struct Lost {
+    /// What it did.
+    pub task: &'static str,
+    /// Whether it ended by a fault, which the log has.
+    pub panicked: bool,
+}
+
+impl Background {
+    /// No task yet.
+    pub fn new() -> Self {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        Self { tasks, stop, lost: watch::Sender::new(None) }
+    }
+
+    /// Runs what has to go on until `stop`. `name` says what it does, for the operator.
+    pub fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let (stop, lost) = (self.stop.clone(), self.lost.clone());
+        self.tasks.spawn(async move {
+            // Nobody looks at what it leaves behind: the node ends.
+            let ended = AssertUnwindSafe(task).catch_unwind().await;
+            if !stop.is_cancelled() {
+                lost.send_replace(Some(Lost { task: name, panicked: ended.is_err() }));
+            }
+        });
+    }
+
+    /// Waits until a task has ended that the node cannot do without.
+    pub async fn lost(&self) -> Lost {
+        let mut lost = self.lost.subscribe();
+        // The sender lives as long as `self`.
+        let lost = lost.wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
+        match lost {
+            Some(lost) => lost,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Default for Background {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_vital_task_that_ends_or_panics_is_named() {
+        let background = Background::new();
+        background.spawn_vital("the heartbeat", async {});
+        let lost = background.lost().await;
+        assert_eq!(lost, Lost { task: "the heartbeat", panicked: false });
+        assert_eq!(lost.to_string(), "the heartbeat ended, and the node cannot do without it");
+
+        let background = Background::new();
+        background.spawn_vital("the probe", async { panic!("as wished") });
+        assert_eq!(background.lost().await, Lost { task: "the probe", panicked: true });
+    }
+
+    #[tokio::test]
+    async fn a_vital_task_may_end_when_it_is_told_to() {
+        let background = Background::new();
+        let stop = background.stop.clone();
+        background.spawn_vital("the heartbeat", async move { stop.cancelled().await });
+        background.stop.cancel();
+        background.tasks.close();
+        background.tasks.wait().await;
+        assert!(background.lost().now_or_never().is_none());
+    }
+}
