@@ -7,6 +7,7 @@ mod target;
 mod user;
 
 use std::{
+    io::{self, Write},
     process::ExitCode,
     sync::{
         Arc,
@@ -119,18 +120,23 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     };
     match report {
         Ok(report) => {
-            if json {
-                println!("{}", report.to_json())
-            } else {
-                print!("{report}")
-            }
-            if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            let written = match json {
+                true => writeln!(io::stdout(), "{}", report.to_json()),
+                false => write!(io::stdout(), "{report}"),
+            };
+            let is_well = report.is_clean() && written.is_ok();
+            if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// One line for whoever watches; where nobody does, the run goes on.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 async fn run(options: Options) -> anyhow::Result<Report> {
@@ -196,7 +202,7 @@ async fn show_progress(run: Arc<Run>) {
     loop {
         ticks.tick().await;
         let counts = &run.counts;
-        eprintln!(
+        say(format_args!(
             "{:>5} s  {:?}  {} connections  {} messages  {} deliveries  p99 {:.1} ms  {} reconnects",
             run.began.elapsed().as_secs(),
             *run.phase.borrow(),
@@ -205,7 +211,7 @@ async fn show_progress(run: Arc<Run>) {
             counts.deliveries.load(Ordering::Relaxed),
             run.latencies.at(0.99),
             counts.reconnects.load(Ordering::Relaxed),
-        );
+        ));
     }
 }
 

@@ -56,11 +56,13 @@ pub enum Limit {
     HeaderSize,
     /// `ALLOWED_ORIGINS`
     Origin,
+    /// The files that may be open.
+    Files,
 }
 
 impl Limit {
     /// Every limit that is counted.
-    pub const ALL: [Limit; 11] = [
+    pub const ALL: [Limit; 12] = [
         Limit::Requests,
         Limit::Connections,
         Limit::Sockets,
@@ -72,6 +74,7 @@ impl Limit {
         Limit::HeaderTime,
         Limit::HeaderSize,
         Limit::Origin,
+        Limit::Files,
     ];
 
     /// The name in the metrics.
@@ -88,6 +91,7 @@ impl Limit {
             Limit::HeaderTime => "header_time",
             Limit::HeaderSize => "header_size",
             Limit::Origin => "origin",
+            Limit::Files => "files",
         }
     }
 }

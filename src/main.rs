@@ -1,12 +1,20 @@
 //! Reads the settings, starts the logs and, where there is none, a Redis; then runs one node.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
 use linkroom::{
     bench, files,
+    lines::Lines,
+    metrics::Metrics,
     node::{Leave, Node},
-    redis::child,
+    redis::child::{self, OwnRedis},
     settings::{Refusal, Settings},
     telemetry,
 };
@@ -22,12 +30,31 @@ use tracing::{info, warn};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long the last lines may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
+    let metrics = Arc::new(Metrics::new());
+    match Lines::to(io::stderr(), metrics.log_lines_lost.clone()) {
+        Ok(lines) => {
+            let status = start(&lines, metrics);
+            lines.flush(LAST_LINES);
+            status
+        }
+        // There is nothing that would say so.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn start(lines: &Lines, metrics: Arc<Metrics>) -> ExitCode {
+    let refuse = |line: &str| {
+        lines.say(format!("{line}\n").as_bytes());
+        ExitCode::FAILURE
+    };
     let mut args = std::env::args_os();
     match args.nth(1) {
         Some(first) if first == child::ARGUMENT => {
-            eprintln!("error: {:#}", child::become_redis_server(args));
-            return ExitCode::FAILURE;
+            return refuse(&format!("error: {:#}", child::become_redis_server(args)));
         }
         Some(first) if first == bench::ARGUMENT => return bench::main(args),
         _ => {}
@@ -35,24 +62,21 @@ fn main() -> ExitCode {
     let settings = match Settings::read(std::env::args_os()) {
         Ok(settings) => settings,
         Err(Refusal::Wanted(text)) => {
-            println!("{text}");
-            return ExitCode::SUCCESS;
+            return match writeln!(io::stdout(), "{text}") {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => refuse(&format!("error: standard output: {error}")),
+            };
         }
         Err(Refusal::Bad(line)) => return refuse(&line),
     };
-    match run(settings) {
+    match run(settings, lines.clone(), metrics) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&format!("error: {error:#}")),
     }
 }
 
-fn refuse(line: &str) -> ExitCode {
-    eprintln!("{line}");
-    ExitCode::FAILURE
-}
-
-fn run(settings: Settings) -> anyhow::Result<()> {
-    runtime(settings.worker_threads())?.block_on(serve(settings))
+fn run(settings: Settings, lines: Lines, metrics: Arc<Metrics>) -> anyhow::Result<()> {
+    runtime(settings.worker_threads())?.block_on(serve(settings, lines, metrics))
 }
 
 /// One thread needs no queues between threads, and serves tasks in the order in which they woke.
@@ -64,23 +88,39 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
     builder.worker_threads(threads).enable_all().build()
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
-    telemetry::init(&settings)?;
+async fn serve(settings: Settings, lines: Lines, metrics: Arc<Metrics>) -> anyhow::Result<()> {
+    telemetry::init(&settings, lines)?;
     if let Err(error) = files::allow_many() {
         warn!(%error, "no more files may be open than before");
     }
+    let sockets = files::for_clients()?;
     let address = settings.listen_addr;
     let listener =
         listen(address).with_context(|| format!("LISTEN_ADDR {address} cannot be listened on"))?;
-    let redis = own_redis(&settings).await?;
-    let node = Node::new(settings)?;
-    let leave = told_to_leave()?;
-    println!("linkroom: open http://{}", listener.local_addr()?);
-    let served = node.run(listener, leave).await;
+    let mut redis = own_redis(&settings).await?;
+    let node = Node::new(settings, metrics.clone())?;
+    let told = told_to_leave()?;
+    let open = format!("linkroom: open http://{}\n", listener.local_addr()?);
+    Lines::to(io::stdout(), metrics.log_lines_lost.clone())?.say(open.as_bytes());
+    let leave = async {
+        tokio::select! {
+            how = told => how,
+            error = lost(&mut redis) => Leave::Failed(error),
+        }
+    };
+    let served = node.run(listener, sockets, leave).await;
     if let Some(redis) = redis {
-        child::stop(redis).await;
+        redis.stop().await;
     }
     served
+}
+
+/// Waits until a Redis of our own is gone for good.
+async fn lost(redis: &mut Option<OwnRedis>) -> anyhow::Error {
+    match redis {
+        Some(redis) => redis.keep().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Listens with a queue for whoever comes back at once when a node was lost. What does not fit tries
@@ -95,7 +135,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Where no Redis is named: the one that listens here already, else a child of our own.
-async fn own_redis(settings: &Settings) -> anyhow::Result<Option<tokio::process::Child>> {
+async fn own_redis(settings: &Settings) -> anyhow::Result<Option<OwnRedis>> {
     if settings.redis_url.is_some() {
         return Ok(None);
     }
@@ -103,7 +143,7 @@ async fn own_redis(settings: &Settings) -> anyhow::Result<Option<tokio::process:
         info!("no REDIS_URL: using the redis on 127.0.0.1:6379");
         return Ok(None);
     }
-    child::start(&settings.data_dir).await.map(Some)
+    OwnRedis::start(&settings.data_dir).await.map(Some)
 }
 
 /// Resolves at SIGTERM or SIGINT.

@@ -20,6 +20,7 @@ use crate::{
     room::Rooms,
     server,
     settings::Settings,
+    slots::Slots,
 };
 
 /// The Redis that is used where no other is named.
@@ -53,24 +54,27 @@ impl Node {
     ///
     /// # Errors
     /// The Redis URL is none.
-    pub fn new(settings: Settings) -> anyhow::Result<Self> {
+    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let background = Background::new();
-        Ok(Self { app: build(settings, &background)?, background })
+        Ok(Self { app: build(settings, metrics, &background)?, background })
     }
 
-    /// Serves on `listener` until `leave` resolves and everything is put away.
+    /// Serves on `listener`, where clients may have so many sockets open, until `leave` resolves
+    /// and everything is put away.
     ///
     /// # Errors
     /// The Redis that was found cannot serve, or a part of the node ended by itself.
     pub async fn run(
         self,
         listener: TcpListener,
+        sockets: usize,
         leave: impl Future<Output = Leave>,
     ) -> anyhow::Result<()> {
         let Self { app, background } = self;
         let (closed, served) = (CancellationToken::new(), CancellationToken::new());
         let router = http::router(app.clone());
-        let server = server::serve(listener, router, app.clone(), closed.clone());
+        let slots = Slots::new(sockets);
+        let server = server::serve(listener, slots, router, app.clone(), closed.clone());
         let guard = served.clone().drop_guard();
         background.spawn_vital("the listener", async move {
             server.await;
@@ -112,8 +116,11 @@ async fn cannot_serve(redis: &Redis) -> anyhow::Error {
     }
 }
 
-fn build(settings: Settings, background: &Background) -> anyhow::Result<App> {
-    let metrics = Arc::new(Metrics::new());
+fn build(
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    background: &Background,
+) -> anyhow::Result<App> {
     let settings = Arc::new(settings);
     let node = nanoid::nanoid!(8);
     let stop = background.stop.clone();
@@ -165,10 +172,10 @@ mod tests {
     async fn a_node_leaves_when_something_ends_that_it_cannot_do_without() {
         let words = ["linkroom", "--redis-url=redis://127.0.0.1:1", "--redis-timeout=100ms"];
         let settings = Settings::read(words.map(Into::into)).unwrap();
-        let node = Node::new(settings).unwrap();
+        let node = Node::new(settings, Arc::new(Metrics::new())).unwrap();
         node.background.spawn_vital("the wheel", async {});
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let error = node.run(listener, std::future::pending()).await.unwrap_err();
+        let error = node.run(listener, 10, std::future::pending()).await.unwrap_err();
         assert_eq!(error.to_string(), "the wheel ended, and the node cannot do without it");
     }
 }

@@ -16,25 +16,43 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use crate::{app::App, error::Code, http::envelope, limits::Limit};
+use crate::{
+    app::App,
+    error::Code,
+    http::envelope,
+    limits::Limit,
+    slots::{Slot, Slots},
+};
 
 /// After a failed accept (too many open files, usually) it is tried again this much later.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Accepts connections until `stop`, then waits until the requests in hand are answered. WebSocket
 /// connections are not waited for: they are the registry's.
-pub async fn serve(listener: TcpListener, router: Router, app: App, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    slots: Slots,
+    router: Router,
+    app: App,
+    stop: CancellationToken,
+) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            // Room first: what was accepted has a file.
+            accepted = async { (slots.take().await, listener.accept().await) } => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let connection = talk(stream, peer, router.clone(), app.clone(), stop.clone());
-                connections.spawn(connection);
+            (slot, Ok((stream, peer))) => {
+                // It may have waited for long.
+                let slot = slots.better(slot);
+                if slot.is_last {
+                    warn!("no more files may be open: clients get an answer, and no connection");
+                }
+                let peer = Peer { addr: peer, slot };
+                connections.spawn(talk(stream, peer, router.clone(), app.clone(), stop.clone()));
             }
-            Err(error) => {
+            (_, Err(error)) => {
                 warn!(%error, "not accepted");
                 tokio::time::sleep(ACCEPT_RETRY).await;
             }
@@ -45,15 +63,16 @@ pub async fn serve(listener: TcpListener, router: Router, app: App, stop: Cancel
     connections.wait().await;
 }
 
+/// Who is at the other end of a socket, and the room that it takes.
+#[derive(Clone)]
+struct Peer {
+    addr: SocketAddr,
+    slot: Slot,
+}
+
 /// Answers the requests of one connection, until it ends or becomes a WebSocket.
-async fn talk(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    app: App,
-    stop: CancellationToken,
-) {
-    let Ok(_permit) = app.limits.open_socket(peer.ip()) else {
+async fn talk(stream: TcpStream, peer: Peer, router: Router, app: App, stop: CancellationToken) {
+    let Ok(_permit) = app.limits.open_socket(peer.addr.ip()) else {
         app.metrics.turned_away(Limit::Sockets);
         // Where it does not fit into an empty buffer, nobody waits for it.
         let _ = stream.try_write(&envelope::unread(Code::RateLimited.into()));
@@ -63,11 +82,12 @@ async fn talk(
     http.timer(TokioTimer::new())
         // Counts from the first moment, so that silence is no way to hold a socket.
         .header_read_timeout(app.settings.header_timeout)
-        .max_buf_size(app.settings.max_header_bytes);
+        .max_buf_size(app.settings.max_header_bytes)
+        .keep_alive(!peer.slot.is_last);
     let asked = AtomicBool::new(false);
     let answer = service_fn(|request| {
         asked.store(true, Ordering::Relaxed);
-        hand_to(router.clone(), peer, request)
+        hand_to(router.clone(), peer.clone(), request)
     });
     let connection = http.serve_connection(io(stream), answer);
     let mut connection = pin!(connection.with_upgrades());
@@ -105,10 +125,11 @@ fn io(stream: TcpStream) -> TokioIo<TcpStream> {
 
 async fn hand_to(
     router: Router,
-    peer: SocketAddr,
+    peer: Peer,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
+    request.extensions_mut().insert(ConnectInfo(peer.addr));
+    request.extensions_mut().insert(peer.slot);
     router.oneshot(request).await
 }

@@ -2,28 +2,45 @@
 //!
 //! Standard output belongs to the one line that says where the service listens.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    panic::{self, PanicHookInfo},
+};
 
 use anyhow::{Context, ensure};
+use tracing::error;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
 
-use crate::settings::{LogFormat, Settings};
+use crate::{
+    lines::Lines,
+    settings::{LogFormat, Settings},
+};
 
 /// Crates that would log what people say. Naming them in `LOG_LEVEL` overrides this.
 const FRAME_LOGGERS: &str = "fred=info";
 
-/// Starts logging.
+/// Starts logging to `lines`, panics included.
 ///
 /// # Errors
 /// `LOG_LEVEL` cannot be read, or logging was started before.
-pub fn init(settings: &Settings) -> anyhow::Result<()> {
+pub fn init(settings: &Settings, lines: Lines) -> anyhow::Result<()> {
     let filter = filter(&settings.log_level)?;
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = fmt().with_env_filter(filter).with_writer(move || lines.clone());
     let started = match settings.log_format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).try_init(),
     };
-    started.map_err(|error| anyhow::anyhow!("logging could not start: {error}"))
+    started.map_err(|error| anyhow::anyhow!("logging could not start: {error}"))?;
+    panic::set_hook(Box::new(note_panic));
+    Ok(())
+}
+
+/// One line, and none that waits for whoever reads standard error. What was put together at run time
+/// may hold what somebody said; where it happened tells as much.
+fn note_panic(panic: &PanicHookInfo<'_>) {
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    let what = panic.payload().downcast_ref::<&str>().copied().unwrap_or_default();
+    error!(at, what, "a task panicked");
 }
 
 /// A level, or directives separated by commas.

@@ -25,6 +25,7 @@ use crate::{
     i18n::Language,
     limits::Limit,
     problem::Problem,
+    slots::Slot,
 };
 use connection::Connection;
 
@@ -35,7 +36,7 @@ const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 ///
 /// # Errors
 /// `UPGRADE_REQUIRED` for a plain request, `NOT_FOUND` for a page of a foreign origin,
-/// `SERVICE_UNAVAILABLE` while the node leaves, `RATE_LIMITED` where the address has enough.
+/// `SERVICE_UNAVAILABLE` while the node leaves or has no files left, `RATE_LIMITED` where the address has enough.
 pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let (mut parts, _) = request.into_parts();
     let accept = accept_key(&parts).ok_or(Error::new(Code::UpgradeRequired))?;
@@ -43,6 +44,11 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
     let upgrade = upgrade.ok_or(Error::new(Code::UpgradeRequired))?;
     if app.drain.is_cancelled() {
         return Err(Error::unavailable("the node leaves"));
+    }
+    let slot = parts.extensions.remove::<Slot>();
+    if slot.as_ref().is_some_and(|slot| slot.is_last) {
+        app.metrics.turned_away(Limit::Files);
+        return Err(Error::unavailable("no more files may be open"));
     }
     if !is_welcome(&app, &parts.headers) {
         app.metrics.turned_away(Limit::Origin);
@@ -62,7 +68,7 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
             let span = tracing::error_span!("connection", connection = connection.id());
             connection.run(early).instrument(span).await;
         }
-        drop(permit);
+        drop((permit, slot));
     });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -9,14 +9,14 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    io,
+    fmt, io,
     os::unix::process::{CommandExt, parent_id},
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -38,6 +38,10 @@ const LOG_FILE: &str = "redis-server.log";
 /// Reading a long append-only file takes its time.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// One that ran for so long did not end because of how it was started.
+const STEADY: Duration = Duration::from_secs(60);
+/// How often it is started again where it ends before that.
+const STARTS_IN_A_ROW: u32 = 5;
 const BETWEEN_PINGS: Duration = Duration::from_millis(50);
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -47,23 +51,92 @@ pub async fn something_listens() -> bool {
     matches!(connected, Ok(Ok(_)))
 }
 
-/// Starts the child and waits until it serves.
-///
-/// To be called on the main thread: the parent-death signal comes when the *thread* that started
-/// the child ends, and the runtime's other threads may end before the program does.
-///
-/// # Errors
-/// redis-server is not installed, its folder cannot be made, or it does not come up.
-pub async fn start(data_dir: &Path) -> anyhow::Result<Child> {
-    let Some(server) = find_server(env::var_os("PATH").as_deref()) else {
-        bail!(
-            "nothing listens on {HOST}:{PORT}, and redis-server is not installed: install it (on \
-             Debian and Ubuntu: apt-get install redis-server) or set REDIS_URL"
-        );
-    };
-    let folder = std::fs::create_dir_all(data_dir).and_then(|()| data_dir.canonicalize());
-    let folder = folder.with_context(|| format!("cannot make {}", data_dir.display()))?;
-    spawn(&server, &folder).await
+/// A redis-server of our own.
+pub struct OwnRedis {
+    child: Child,
+    server: PathBuf,
+    folder: PathBuf,
+}
+
+impl OwnRedis {
+    /// Starts it and waits until it serves.
+    ///
+    /// To be called on the main thread, as is [`OwnRedis::keep`]: the parent-death signal comes when
+    /// the *thread* that started the child ends, and the runtime's other threads may end before the
+    /// program does.
+    ///
+    /// # Errors
+    /// redis-server is not installed, its folder cannot be made, or it does not come up.
+    pub async fn start(data_dir: &Path) -> anyhow::Result<Self> {
+        let Some(server) = find_server(env::var_os("PATH").as_deref()) else {
+            bail!(
+                "nothing listens on {HOST}:{PORT}, and redis-server is not installed: install it \
+                 (on Debian and Ubuntu: apt-get install redis-server) or set REDIS_URL"
+            );
+        };
+        let folder = std::fs::create_dir_all(data_dir).and_then(|()| data_dir.canonicalize());
+        let folder = folder.with_context(|| format!("cannot make {}", data_dir.display()))?;
+        let mut redis = Self { child: spawn(&server, &folder)?, server, folder };
+        redis.until_it_serves().await?;
+        let data_dir = redis.folder.display();
+        tracing::info!(%data_dir, "started a redis-server child on {HOST}:{PORT}");
+        Ok(redis)
+    }
+
+    /// Starts it again whenever it ends. Returns why that is of no use any more.
+    pub async fn keep(&mut self) -> anyhow::Error {
+        let mut in_a_row = 0;
+        let mut started = Instant::now();
+        loop {
+            let ended = match self.child.wait().await {
+                Ok(status) => status.to_string(),
+                Err(error) => error.to_string(),
+            };
+            in_a_row = if started.elapsed() < STEADY { in_a_row + 1 } else { 1 };
+            if in_a_row > STARTS_IN_A_ROW {
+                return anyhow!("the redis-server child ends again and again ({ended}); {self}");
+            }
+            tracing::warn!(ended, "the redis-server child ended; starting it again");
+            started = Instant::now();
+            if let Err(error) = self.start_again().await {
+                return error.context("the redis-server child ended and cannot be started again");
+            }
+        }
+    }
+
+    async fn start_again(&mut self) -> anyhow::Result<()> {
+        self.child = spawn(&self.server, &self.folder)?;
+        self.until_it_serves().await
+    }
+
+    async fn until_it_serves(&mut self) -> anyhow::Result<()> {
+        match timeout(START_TIMEOUT, until_it_serves(&mut self.child)).await {
+            Ok(served) => served.with_context(|| self.to_string()),
+            Err(_) => bail!("redis-server does not answer; {self}"),
+        }
+    }
+
+    /// Stops it and waits until its file is written.
+    pub async fn stop(mut self) {
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok());
+        let asked = pid.is_some_and(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok());
+        if asked && timeout(STOP_TIMEOUT, self.child.wait()).await.is_ok() {
+            tracing::info!("stopped the redis-server child");
+        } else if let Err(error) = self.child.kill().await {
+            tracing::warn!(%error, "cannot stop the redis-server child");
+        }
+    }
+}
+
+/// Where to look for what it has to say.
+impl fmt::Display for OwnRedis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "see {}", log_of(&self.folder).display())
+    }
+}
+
+fn log_of(folder: &Path) -> PathBuf {
+    folder.join(LOG_FILE)
 }
 
 /// Where redis-server is.
@@ -71,34 +144,27 @@ fn find_server(path: Option<&OsStr>) -> Option<PathBuf> {
     env::split_paths(path?).map(|folder| folder.join(SERVER)).find(|file| file.is_file())
 }
 
-async fn spawn(server: &Path, folder: &Path) -> anyhow::Result<Child> {
-    let log = folder.join(LOG_FILE);
-    let mut child = Command::new(env::current_exe()?)
+fn spawn(server: &Path, folder: &Path) -> anyhow::Result<Child> {
+    Command::new(env::current_exe()?)
         .arg(ARGUMENT)
         .arg(std::process::id().to_string())
         .arg(server)
         .args(["--bind", HOST, "--port", &PORT.to_string()])
         .args(["--appendonly", "yes", "--save", ""])
         .args([OsStr::new("--dir"), folder.as_os_str()])
-        .args([OsStr::new("--logfile"), log.as_os_str()])
+        .args([OsStr::new("--logfile"), log_of(folder).as_os_str()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         // Ctrl-C goes to the whole group of the terminal; the child is needed until we are done.
         .process_group(0)
         .spawn()
-        .context("redis-server cannot be started")?;
-    match timeout(START_TIMEOUT, until_it_serves(&mut child, &log)).await {
-        Ok(served) => served?,
-        Err(_) => bail!("redis-server does not answer; see {}", log.display()),
-    }
-    tracing::info!(data_dir = %folder.display(), "started a redis-server child on {HOST}:{PORT}");
-    Ok(child)
+        .context("redis-server cannot be started")
 }
 
-async fn until_it_serves(child: &mut Child, log: &Path) -> anyhow::Result<()> {
+async fn until_it_serves(child: &mut Child) -> anyhow::Result<()> {
     loop {
         if let Some(status) = child.try_wait()? {
-            bail!("redis-server stopped at once ({status}); see {}", log.display());
+            bail!("redis-server stopped at once ({status})");
         }
         if matches!(timeout(PING_TIMEOUT, ping()).await, Ok(Ok(true))) {
             return Ok(());
@@ -115,17 +181,6 @@ async fn ping() -> io::Result<bool> {
     let mut answer = [0; PONG.len()];
     stream.read_exact(&mut answer).await?;
     Ok(answer == PONG)
-}
-
-/// Stops the child and waits until its file is written.
-pub async fn stop(mut child: Child) {
-    let pid = child.id().and_then(|id| i32::try_from(id).ok());
-    let asked = pid.is_some_and(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok());
-    if asked && timeout(STOP_TIMEOUT, child.wait()).await.is_ok() {
-        tracing::info!("stopped the redis-server child");
-    } else if let Err(error) = child.kill().await {
-        tracing::warn!(%error, "cannot stop the redis-server child");
-    }
 }
 
 /// Turns this process into redis-server. `args`: the parent's process id, the server's path, and

@@ -4,8 +4,11 @@
 //! One task does all three. What a frame asks of Redis is done one after the other, in the order
 //! of the frames, beside reading and writing, so that a ping is answered whatever Redis does.
 
-use std::{collections::VecDeque, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque, io, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration,
+};
 
+use futures_util::FutureExt;
 use tokio::{io::Interest, net::TcpStream};
 use tracing::{debug, info};
 
@@ -87,10 +90,18 @@ impl Connection {
         debug!("opened");
         let registered = client.app.registry.register(client.handle.clone());
         let mut operation: Option<Operation> = None;
-        let end = match self.take(early) {
-            Some(end) => end,
-            None => self.serve(&mut operation).await,
+        let served = async {
+            match self.take(early) {
+                Some(end) => end,
+                None => self.serve(&mut operation).await,
+            }
         };
+        let served = AssertUnwindSafe(served).catch_unwind().await;
+        let end = served.unwrap_or_else(|_panic| {
+            // Whatever it was, what was under way is not to be trusted; the rooms have to be left.
+            operation = None;
+            End::Gone
+        });
         Box::pin(self.close(end)).await;
         client.handle.hang_up();
         drop(self);

@@ -1,6 +1,7 @@
 //! The web client in a real Chromium: what people see and do, in rooms on real nodes.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "whoever runs the tests reads it")]
 
 mod chromium;
 mod deployment;

@@ -6,6 +6,7 @@
 //! few seconds; with `CHAOS_STORM=redis` all of them do.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "whoever runs the tests reads it")]
 
 mod bot;
 mod checker;

@@ -5,6 +5,7 @@
 //! entry.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "whoever runs the tests reads it")]
 
 mod mutation;
 mod targets {

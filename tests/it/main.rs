@@ -2,6 +2,7 @@
 //! or area; what they share is in `support`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "whoever runs the tests reads it")]
 
 mod support;
 
@@ -13,6 +14,7 @@ mod group_commit;
 mod http_envelope;
 mod http_messages;
 mod http_rooms;
+mod no_zombie;
 mod nobody_is_someone_else;
 mod once_in_order;
 mod one_join_one_leave;

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, Node, PROGRAM, Reply, Stage, TestEnv, eventually, redis_command};
@@ -216,4 +219,17 @@ async fn without_a_redis_url_the_usual_one_is_used_or_a_child_started() {
         (node.http().get("/readyz").await.status == 200 && rooms.int() >= 2).then_some(())
     })
     .await;
+    let pid = || {
+        let info = redis_command(USUAL_REDIS.into(), &["INFO", "server"]).ok()?;
+        let pid = info.text().lines().find_map(|line| line.strip_prefix("process_id:"))?.parse();
+        pid.ok()
+    };
+    let killed: i32 = pid().unwrap();
+    kill(Pid::from_raw(killed), Signal::SIGKILL).unwrap();
+    eventually(DEADLINE, "another child with what the file holds", async || {
+        let rooms = redis_command(USUAL_REDIS.into(), &["DBSIZE"]).ok()?;
+        (pid().is_some_and(|pid| pid != killed) && rooms.int() >= 2).then_some(())
+    })
+    .await;
+    node.wait_until_ready().await;
 }

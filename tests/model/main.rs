@@ -4,6 +4,8 @@
 //! promise is broken yet, and that, if all faults ended here, one heartbeat later everybody has
 //! everything.
 
+#![allow(clippy::print_stdout, reason = "whoever runs the tests reads it")]
+
 mod bounds;
 mod client;
 mod redis;

@@ -2,6 +2,7 @@
 //! test. Real processes, as in the other tests.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "whoever runs the tests reads it")]
 
 mod abuse;
 mod asyncapi;

@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     Client, Http, TestEnv,
     process::{guarded, signal},
+    redis_server::free_addr,
     time::{DEADLINE, eventually, within},
 };
 
@@ -50,21 +51,30 @@ impl Node {
     /// Starts a node on a free port and waits for the line that says which.
     pub async fn start_unready(env: &TestEnv, settings: &[(&str, &str)]) -> Self {
         let log = env.fresh_path("node").with_extension("log");
-        let mut command = Command::from(guarded(PROGRAM));
-        command
-            .current_dir(env.path())
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("LISTEN_ADDR", "127.0.0.1:0")
-            .env("DATA_DIR", env.path().join("data"))
-            .envs(settings.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(fs::File::create(&log).unwrap())
-            .kill_on_drop(true);
+        let mut command = command(guarded(PROGRAM), env, settings);
+        command.stdout(Stdio::piped()).stderr(fs::File::create(&log).unwrap());
         let mut child = command.spawn().expect("linkroom starts");
         let addr = read_addr(&mut child, &log).await;
         Self { child, addr, log }
+    }
+
+    /// Starts a node whose output goes elsewhere, so that it has no log here: `program` runs it.
+    pub async fn start_apart(
+        env: &TestEnv,
+        program: std::process::Command,
+        settings: &[(&str, &str)],
+        [stdout, stderr]: [Stdio; 2],
+    ) -> Self {
+        let addr = free_addr();
+        let mut command = command(program, env, settings);
+        command.env("LISTEN_ADDR", addr.to_string()).stdout(stdout).stderr(stderr);
+        let child = command.spawn().expect("linkroom starts");
+        let node = Self { child, addr, log: PathBuf::new() };
+        eventually(DEADLINE, "it listens", async || {
+            tokio::net::TcpStream::connect(addr).await.ok()
+        })
+        .await;
+        node
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -101,6 +111,20 @@ impl Node {
     pub async fn exit_status(&mut self) -> ExitStatus {
         within(DEADLINE * 3, "the node ends", self.child.wait()).await.unwrap()
     }
+}
+
+fn command(program: std::process::Command, env: &TestEnv, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::from(program);
+    command
+        .current_dir(env.path())
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("LISTEN_ADDR", "127.0.0.1:0")
+        .env("DATA_DIR", env.path().join("data"))
+        .envs(settings.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
 }
 
 /// Reads `linkroom: open http://127.0.0.1:PORT` from the node's standard output.

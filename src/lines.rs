@@ -1,0 +1,206 @@
+//! Lines to standard error and standard output, written by a thread of their own.
+//!
+//! Whoever has something to say neither waits for it to be read nor fails where it is not: a full
+//! disk, a pipe without a reader and one that nobody reads cost lines, which are counted, and
+//! nothing else.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+    time::Duration,
+};
+
+use prometheus_client::metrics::counter::Counter;
+
+/// Bytes that may wait to be written. What comes beyond it is lost.
+const WAITING_MAX: usize = 256 << 10;
+
+/// Where lines can be said; cheap to clone. The thread behind it ends with the last clone.
+#[derive(Clone)]
+pub struct Lines {
+    words: Sender<Word>,
+    /// Bytes that wait to be written.
+    waiting: Arc<AtomicUsize>,
+    lost: Counter,
+}
+
+enum Word {
+    Line(Vec<u8>),
+    /// All that was said before is written, or lost.
+    Flush(Sender<()>),
+}
+
+impl Lines {
+    /// Lines that go to `output`. Those that it does not take are counted in `lost`.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn to(output: impl Write + Send + 'static, lost: Counter) -> io::Result<Self> {
+        let (words, said) = mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let writer = Writer { output, torn: false, waiting: waiting.clone(), lost: lost.clone() };
+        thread::Builder::new().name("lines".to_owned()).spawn(move || writer.run(said))?;
+        Ok(Self { words, waiting, lost })
+    }
+
+    /// Says a line, which has its end.
+    pub fn say(&self, line: &[u8]) {
+        let before = self.waiting.fetch_add(line.len(), Ordering::Relaxed);
+        let has_room = before + line.len() <= WAITING_MAX;
+        if !has_room || self.words.send(Word::Line(line.to_vec())).is_err() {
+            self.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+            self.lost.inc();
+        }
+    }
+
+    /// Waits until what was said is written, but not for ever.
+    pub fn flush(&self, patience: Duration) {
+        let (done, written) = mpsc::channel();
+        if self.words.send(Word::Flush(done)).is_ok() {
+            // What is not written by then is lost.
+            let _ = written.recv_timeout(patience);
+        }
+    }
+}
+
+/// Each event is one line, and is written at once.
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.say(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Writer<W> {
+    output: W,
+    /// Whether the last line was written in part, so that the next one would go on with it.
+    torn: bool,
+    waiting: Arc<AtomicUsize>,
+    lost: Counter,
+}
+
+impl<W: Write> Writer<W> {
+    fn run(mut self, said: Receiver<Word>) {
+        for word in said {
+            match word {
+                Word::Line(line) => {
+                    if self.write(&line).is_err() {
+                        self.lost.inc();
+                    }
+                    self.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+                }
+                Word::Flush(done) => {
+                    // Whoever asked may have given up.
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.write_some(b"\n")?;
+        }
+        self.write_some(line)?;
+        self.output.flush()
+    }
+
+    fn write_some(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.output.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    bytes = &bytes[written..];
+                    self.torn = !bytes.is_empty();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc::SyncSender, time::Instant};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// Fails as told, then takes what it is given in pieces of three bytes.
+    #[derive(Default)]
+    struct Disk {
+        /// What it answers to each write, the last one first.
+        answers: Vec<Result<usize, io::ErrorKind>>,
+        holds: Arc<parking_lot::Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = self.answers.pop().unwrap_or(Ok(3))?.min(bytes.len());
+            self.holds.lock().extend(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_later_ones_are_whole() {
+        let full = Err(io::ErrorKind::StorageFull);
+        let interrupted = Err(io::ErrorKind::Interrupted);
+        // The first line does not fit, the second in part, the third does.
+        let disk = Disk { answers: vec![interrupted, full, Ok(2), full], ..Default::default() };
+        let (holds, lost) = (disk.holds.clone(), Counter::default());
+        let lines = Lines::to(disk, lost.clone()).unwrap();
+        for line in ["first\n", "second\n", "third\n"] {
+            lines.say(line.as_bytes());
+        }
+        lines.flush(PATIENCE);
+        assert_eq!(String::from_utf8(holds.lock().clone()).unwrap(), "se\nthird\n");
+        assert_eq!(lost.get(), 2);
+    }
+
+    /// A pipe that nobody reads until something is sent to it.
+    struct Pipe(Receiver<()>);
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_that_does_not_read() {
+        let (reader, unread): (SyncSender<()>, _) = mpsc::sync_channel(0);
+        let lost = Counter::default();
+        let lines = Lines::to(Pipe(unread), lost.clone()).unwrap();
+        let line = [b'x'; 1024];
+        let (before, many) = (Instant::now(), 3 * WAITING_MAX / line.len());
+        (0..many).for_each(|_| lines.say(&line));
+        lines.flush(Duration::from_millis(10));
+        assert!(before.elapsed() < PATIENCE);
+        assert_eq!(lost.get(), 2 * (many as u64) / 3, "what waits is bounded");
+        drop(reader);
+        lines.flush(PATIENCE);
+        assert_eq!(lost.get(), many as u64);
+    }
+}

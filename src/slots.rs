@@ -1,0 +1,79 @@
+//! Which socket may be open: so many for clients, and a few more to tell the others that there are
+//! no more, and whoever asks after the node's health that it lives.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Sockets beyond those for clients. Each is closed after one answer.
+const LAST: usize = 8;
+
+/// The sockets that may be open.
+pub struct Slots {
+    clients: Arc<Semaphore>,
+    last: Arc<Semaphore>,
+}
+
+/// Room for one open socket, until the last clone is dropped.
+#[derive(Clone)]
+pub struct Slot {
+    _permit: Arc<OwnedSemaphorePermit>,
+    /// Whether it is one of the last, and its socket must not stay.
+    pub is_last: bool,
+}
+
+impl Slots {
+    /// Room for so many clients.
+    pub fn new(clients: usize) -> Self {
+        let clients = clients.min(Semaphore::MAX_PERMITS);
+        Self { clients: Arc::new(Semaphore::new(clients)), last: Arc::new(Semaphore::new(LAST)) }
+    }
+
+    /// Waits until there is room. A call that is dropped takes none.
+    pub async fn take(&self) -> Slot {
+        let (permit, is_last) = tokio::select! {
+            biased;
+            permit = self.clients.clone().acquire_owned() => (permit, false),
+            permit = self.last.clone().acquire_owned() => (permit, true),
+        };
+        match permit {
+            Ok(permit) => Slot { _permit: Arc::new(permit), is_last },
+            // They are never closed.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Takes the room of a client for one of the last, if there is some again.
+    pub fn better(&self, slot: Slot) -> Slot {
+        match self.clients.clone().try_acquire_owned() {
+            Ok(permit) if slot.is_last => Slot { _permit: Arc::new(permit), is_last: false },
+            _ => slot,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn the_last_ones_are_marked_and_a_client_that_leaves_makes_room() {
+        let slots = Slots::new(2);
+        let take = || slots.take().now_or_never();
+        let mut clients = vec![take().unwrap(), take().unwrap()];
+        let last: Vec<_> = (0..LAST).map(|_| take().unwrap()).collect();
+        assert!(clients.iter().all(|slot| !slot.is_last) && last.iter().all(|slot| slot.is_last));
+        assert!(take().is_none());
+        let (gone, kept) = (clients.pop(), clients[0].clone());
+        drop(gone);
+        assert!(!take().unwrap().is_last);
+        drop(clients);
+        assert_eq!(slots.clients.available_permits(), 1, "the other is still held");
+        assert!(!slots.better(last.into_iter().next().unwrap()).is_last);
+        assert_eq!(slots.last.available_permits(), LAST);
+        drop(kept);
+        assert_eq!(slots.clients.available_permits(), 2);
+    }
+}
