@@ -77,6 +77,10 @@ fn client() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(pages::start))
         .routes(routes!(pages::room))
+        // Whatever an app made of a link on its way, the page is what can mend it.
+        .route("/r/{id}/", get(pages::room))
+        .route("/r/{id}/{*rest}", get(pages::room))
+        .route("/r//{*rest}", get(pages::room))
         .route("/static/{*path}", get(assets::nested))
         .route("/sw.js", get(assets::at_root))
         .route("/manifest.webmanifest", get(assets::at_root))

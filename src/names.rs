@@ -45,6 +45,13 @@ impl RoomId {
         (fits && raw.bytes().all(plain)).then(|| Self(raw.into()))
     }
 
+    /// The id that a link's path begins with; what does not fit into one was glued to it on the way.
+    pub fn in_link(path: &str) -> Option<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let end = path.find(|c| !plain(c)).unwrap_or(path.len());
+        Self::parse(path[..end].trim_end_matches(['_', '-']))
+    }
+
     /// The id as it is written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -358,5 +365,14 @@ mod tests {
         for bad in ["", "a:b", "{a}", "a b", "가", &"a".repeat(65)] {
             assert!(RoomId::parse(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_room_id_is_the_beginning_of_what_an_app_made_of_its_link() {
+        for end in ["", "/", ".", "%23k=x", "%EC%9D%84", "을", "_", "%ff"] {
+            let id = RoomId::in_link(&format!("Ab3-d_f{end}"));
+            assert_eq!(id.unwrap().as_str(), "Ab3-d_f", "{end}");
+        }
+        assert!(RoomId::in_link("%20").is_none());
     }
 }

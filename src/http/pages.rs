@@ -4,7 +4,7 @@
 use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, Uri},
     response::Response,
 };
@@ -53,11 +53,12 @@ pub async fn start(
 pub async fn room(
     State(app): State<App>,
     ClientAddress(ip): ClientAddress,
-    Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let room = match RoomId::parse(&id) {
+    // Not what the router took for the id: apps glue all sorts of things to a link.
+    let below = uri.path().strip_prefix("/r/").unwrap_or_default();
+    let room = match RoomId::in_link(below.trim_start_matches('/')) {
         Some(id) => invited(&app, ip, &id).await.map(|topic| (id, topic)),
         None => None,
     };

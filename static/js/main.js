@@ -5,29 +5,49 @@
 import { getRoom } from './api.js';
 import { loadIdentity } from './identity.js';
 import { load, preload } from './loader.js';
+import { addressOf, linkAt } from './names.js';
 
 const AGAIN = 2_000; // ms
-const ROOM = /^\/r\/([^/]+)\/?$/;
+const BELOW_ROOMS = /^\/r\b/;
 
 const app = /** @type {HTMLElement} */ (document.getElementById('app'));
 
 /** Ends the page that is shown. */
 let endPage = () => {};
 let turn = 0;
+/** The room that is shown, and by which key. @type {string | null} */
+let shown = null;
 
 /** Shows the page of the address. */
 async function route() {
+  const link = repaired();
+  const wanted = link && addressOf({ ...link, message: null });
+  if (wanted && wanted === shown) return;
+  shown = wanted;
   endPage();
   endPage = () => {};
   const mine = ++turn;
-  const room = ROOM.exec(location.pathname)?.[1];
   try {
-    const open = await (room ? roomAt(room) : landing());
+    const open = await (BELOW_ROOMS.test(location.pathname) ? roomAt(link?.roomId ?? '') : landing());
     if (mine === turn) endPage = open();
   } catch {
     // A file did not come through, so there is nothing yet that could say so.
+    shown = null;
     setTimeout(() => mine === turn && route(), AGAIN);
   }
+}
+
+/**
+ * What the address says of a room. Where an app damaged it, that is mended in the address bar first of all,
+ * so that nothing is ever asked or shared under the damaged one: a key may have become a part of its path.
+ */
+function repaired() {
+  const link = linkAt(location);
+  if (!link) return null;
+  const isWhole = link.key !== null || link.message !== null || !location.hash;
+  const address = isWhole ? addressOf(link) : `/r/${link.roomId}${location.hash}`;
+  if (address !== location.pathname + location.search + location.hash) history.replaceState(history.state, '', address);
+  return link;
 }
 
 async function landing() {

@@ -1,7 +1,14 @@
 // @ts-check
 // What people and rooms may be called, as far as it helps to know before the server says so.
 
-const KEY = /^[A-Za-z0-9_-]{43}$/; // 32 bytes in base64url
+const ID = '[A-Za-z0-9_-]{0,63}[A-Za-z0-9]';
+const KEY = '[A-Za-z0-9_-]{43}(?![A-Za-z0-9])'; // 32 bytes in base64url
+const IN_PATH = new RegExp(`/r/[^A-Za-z0-9_#-]*(${ID})`, 'g');
+const KEY_PART = new RegExp(`\\bk=\\s*(${KEY})`);
+const MESSAGE_PART = /\bm=\s*(\d+-\d+)/;
+const APPS = 3; // that a link passes through, each escaping it once more
+const ALONE = new RegExp(`(?:^|[^A-Za-z0-9_-])(${KEY})`);
+
 export const NAME_MAX = 32; // code points
 export const TEXT_MAX = 4000; // code points
 
@@ -52,9 +59,58 @@ export function initialOf(name) {
   return (first ?? '').toLocaleUpperCase();
 }
 
-/** The room key in a link's fragment (`#k=…`). @param {string} link */
-export function keyInLink(link) {
-  const hash = link.includes('#') ? link.slice(link.indexOf('#') + 1) : '';
-  const key = new URLSearchParams(hash).get('k');
-  return key && KEY.test(key) ? key : null;
+/**
+ * A room as a link names it. Apps that carry links escape them, wrap them, and glue what stands around to
+ * them; so only what can be an id or a key is taken.
+ * @typedef {{roomId: string, key: string | null, message: string | null}} Link `message` is the id of one
+ */
+
+/** The links of rooms in a text, whether it is an address or all that somebody wrote around one. @param {string} text @returns {Link[]} */
+export function linksIn(text) {
+  const plain = unescaped(text);
+  const found = [...plain.matchAll(IN_PATH)];
+  return found.map(({ 0: path, 1: roomId, index }, i) => {
+    const end = i + 1 < found.length ? found[i + 1].index : plain.length;
+    return { roomId, ...partsOf(plain.slice(index + path.length, end)) };
+  });
+}
+
+/** Where the page is; null where that names no room. @param {{pathname: string, hash: string}} location */
+export function linkAt({ pathname, hash }) {
+  return pathname.startsWith('/r/') ? linksIn(pathname + hash)[0] ?? null : null;
+}
+
+/** A room key that somebody pasted without its link. @param {string} text */
+export const keyAlone = (text) => ALONE.exec(unescaped(text))?.[1] ?? null;
+
+/**
+ * Where a room is on this server. The key stands behind `#`, which browsers keep to themselves.
+ * @param {{roomId: string, key: string | null, message?: string | null}} link
+ */
+export function addressOf({ roomId, key, message }) {
+  const parts = [key && `k=${key}`, message && `m=${message}`].filter(Boolean);
+  return `/r/${roomId}${parts.length > 0 ? `#${parts.join('&')}` : ''}`;
+}
+
+/** What stands behind the id of a room. @param {string} text */
+function partsOf(text) {
+  const fragment = text.includes('#') ? text.slice(text.indexOf('#')) : '';
+  const key = KEY_PART.exec(fragment) ?? KEY_PART.exec(fragment.replace(/[\r\n]+/g, ''));
+  return { key: key?.[1] ?? null, message: MESSAGE_PART.exec(fragment)?.[1] ?? null };
+}
+
+/** Without percent-encoding, also where several apps put it on. @param {string} text */
+function unescaped(text) {
+  let plain = text;
+  for (let app = 0; app < APPS; app++) plain = plain.replace(/(?:%[0-9a-f]{2})+/gi, decoded);
+  return plain;
+}
+
+/** @param {string} bytes */
+function decoded(bytes) {
+  try {
+    return decodeURIComponent(bytes);
+  } catch {
+    return bytes;
+  }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Page},
-    scene::{enter, room_of},
+    scene::{enter, make_encrypted, room_of},
     support::{Proxy, Stage},
 };
 
@@ -98,16 +98,6 @@ async fn what_is_decrypted_after_its_connection_was_lost_does_not_count() {
     alice.until_is(state, &json!("online")).await;
     alice.see_messages(&[("Alice", "sealed")]).await;
     assert_eq!(alice.url().await, link);
-}
-
-/// Makes an encrypted room and returns its link, key and all.
-async fn make_encrypted(page: &Page, base: &str) -> String {
-    page.goto(base).await;
-    page.fill("name", "Alice").await;
-    page.click("e2e").await;
-    page.click("create").await;
-    page.see_attribute("room", "data-me", "Alice").await;
-    page.url().await
 }
 
 /// The room's messages, as Redis has them.

@@ -16,6 +16,7 @@ mod encrypted;
 mod entering;
 mod everyone;
 mod installed;
+mod links;
 mod people;
 mod pictures;
 mod reading;

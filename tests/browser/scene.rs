@@ -17,6 +17,16 @@ pub async fn make_room(page: &Page, base: &str, name: &str) -> String {
     page.url().await
 }
 
+/// Makes an encrypted room and returns its link, key and all.
+pub async fn make_encrypted(page: &Page, base: &str) -> String {
+    page.goto(base).await;
+    page.fill("name", "Alice").await;
+    page.click("e2e").await;
+    page.click("create").await;
+    page.see_attribute("room", "data-me", "Alice").await;
+    page.url().await
+}
+
 /// Opens a room's link and enters.
 pub async fn enter(page: &Page, link: &str, name: &str) {
     page.goto(link).await;

@@ -270,6 +270,10 @@ async fn the_clients_files_come_with_security_headers_and_a_tag() {
         linked.map(|path| format!("/{}", path.trim_start_matches('/'))).collect();
     assert!(paths.len() >= 2, "the page has a script and a style sheet: {paths:?}");
     paths.extend(["/".to_owned(), "/r/abcdefghijkl".to_owned()]);
+    let damages =
+        ["/", ".", "/x/y", "//", "%20", "%23k=key", "%2523k=key", "%ff", "%EC%9D%84", "?x#k"];
+    paths.extend(damages.map(|damage| format!("/r/abcdefghijkl{damage}")));
+    paths.push("/r//abcdefghijkl".to_owned());
 
     for path in &paths {
         let response = http.file(path).await;

@@ -7,7 +7,7 @@ import { h, show } from '../dom.js';
 import { t } from '../i18n.js';
 import { loadIdentity, onIdentity, saveIdentity } from '../identity.js';
 import { load } from '../loader.js';
-import { keyInLink } from '../names.js';
+import { addressOf, keyAlone, linkAt, linksIn } from '../names.js';
 import { entryPage } from './entry.js';
 import { canEncrypt, focusGently, noticePage } from './parts.js';
 
@@ -40,7 +40,7 @@ class RoomPage {
   #roomId;
   #go;
   #asked;
-  #key = keyInLink(location.href);
+  #key = linkAt(location)?.key ?? null;
   /** @type {ReturnType<typeof entryPage> | undefined} */
   #entry;
   /** @type {import('../session.js').Session | null} */
@@ -196,14 +196,19 @@ class RoomPage {
   }
 
   #showKeyMissing() {
-    const input = h('input', { class: 'field', id: 'key', testid: 'key-input', autocomplete: 'off', spellcheck: 'false', 'aria-describedby': 'key-error' });
-    const error = h('p', { class: 'form-error', role: 'alert', id: 'key-error' });
+    const input = h('textarea', { class: 'field', id: 'key', testid: 'key-input', rows: '2', autocomplete: 'off', spellcheck: 'false', 'aria-describedby': 'key-error' });
+    const error = h('div', { role: 'alert', id: 'key-error' });
+    const complain = (/** @type {string} */ text, /** @type {Node[]} */ ...more) => error.replaceChildren(h('p', { class: 'form-error' }, text), ...more);
     const apply = (/** @type {Event} */ event) => {
       event.preventDefault();
-      const key = keyInLink(input.value.trim());
-      if (key) this.#go(`/r/${this.#roomId}#k=${key}`);
-      else error.textContent = t('keyWrong');
+      const { key, other } = keyIn(input.value, this.#roomId);
+      if (key) this.#go(addressOf({ roomId: this.#roomId, key }));
+      else if (other) complain(t('keyOther'), h('button', { type: 'button', class: 'button', testid: 'open-other', onclick: () => this.#go(addressOf(other)) }, t('openOther')));
+      else complain(t('keyWrong'));
     };
+    input.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
+      if (event.key === 'Enter' && !event.isComposing) apply(event);
+    });
     this.#show(noticePage('key-missing', t('keyTitle'), t('keyText'),
       h('form', { class: 'form', onsubmit: apply },
         h('label', { class: 'label', for: 'key' }, t('keyLabel')), input, error,
@@ -217,4 +222,17 @@ class RoomPage {
     show(this.#app, element);
     /** @type {HTMLElement | null} */ (element.querySelector('h1[tabindex]'))?.focus();
   }
+}
+
+/**
+ * The key of a room in what somebody pasted: never the one of another room, whose link is given instead.
+ * @param {string} text
+ * @param {string} roomId
+ * @returns {{key?: string | null, other?: import('../names.js').Link}}
+ */
+function keyIn(text, roomId) {
+  const links = linksIn(text);
+  if (links.length === 0) return { key: keyAlone(text) };
+  const mine = links.find((link) => link.roomId === roomId && link.key);
+  return mine ? { key: mine.key } : { other: links.find((link) => link.roomId !== roomId) };
 }

@@ -4,11 +4,15 @@
 
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
+import { addressOf, linkAt } from '../names.js';
 
 const COPIED = 2_000; // ms the button says so
 
 /** The link of this room, with its key where it has one. */
-export const roomLink = () => location.origin + location.pathname + location.hash;
+export function roomLink() {
+  const link = linkAt(location);
+  return location.origin + (link ? addressOf({ ...link, message: null }) : location.pathname);
+}
 
 /**
  * @param {string} testid
