@@ -161,14 +161,17 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             ("Use at most {max} characters.", "{max}자 이하로 적어 주세요.")
         }
         Problem::NameCharacters => (
-            "Leave out control characters, direction marks and invisible characters.",
-            "제어 문자, 글자 방향 문자, 보이지 않는 문자를 빼 주세요.",
+            "Leave out what nobody can see: control characters, direction marks, fillers, joiners and \
+             accents without a letter.",
+            "보이지 않는 문자를 빼 주세요. 제어 문자, 글자 방향 문자, 채움 문자, 글자 없는 결합 문자가 그렇습니다.",
         ),
         Problem::NameReserved => (
             "A name may not begin with lr_. Choose another one.",
             "이름은 lr_로 시작할 수 없습니다. 다른 이름을 골라 주세요.",
         ),
-        Problem::TextEmpty => ("Write something.", "내용을 적어 주세요."),
+        Problem::TextEmpty => {
+            ("Write something that people can see.", "눈에 보이는 내용을 적어 주세요.")
+        }
         Problem::TextTooLong { .. } => (
             "Write at most {max} characters, or send it in parts.",
             "{max}자 이하로 쓰거나 나누어 보내 주세요.",

@@ -38,4 +38,5 @@ pub mod settings;
 pub mod slots;
 pub mod telemetry;
 mod ticks;
+pub mod visible;
 pub mod ws;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::problem::Problem;
+use crate::{problem::Problem, visible};
 
 /// What ids and secrets are made of: a double click selects all of it.
 const LETTERS_AND_DIGITS: [char; 62] = [
@@ -91,11 +91,11 @@ fn line(raw: &str, max: usize) -> Result<String, Problem> {
     if line.is_empty() {
         return Err(Problem::NameEmpty);
     }
-    if line.chars().any(is_unseen) || has_loose_joiner(&line) {
-        return Err(Problem::NameCharacters);
-    }
     if line.chars().count() > max {
         return Err(Problem::NameTooLong { max });
+    }
+    if !visible::hides_nothing(&line) {
+        return Err(Problem::NameCharacters);
     }
     Ok(line)
 }
@@ -118,27 +118,6 @@ pub fn topic(raw: &str, max: usize) -> Result<String, Problem> {
 pub fn sealed_topic(raw: &str, max: usize) -> Result<String, Problem> {
     let fits = (1..=max).contains(&raw.chars().count());
     if fits { Ok(raw.to_owned()) } else { Err(Problem::TopicLength { max }) }
-}
-
-/// Characters that a name may not have because they hide, or turn around what follows.
-fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}' | '\u{2028}' | '\u{2029}')
-        || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Joiners belong between two characters (Persian, emoji families); at an end or beside another
-/// joiner they make two names look the same.
-fn has_loose_joiner(name: &str) -> bool {
-    let is_joiner = |c: char| matches!(c, '\u{200C}' | '\u{200D}');
-    let mut before = None;
-    for c in name.chars() {
-        if is_joiner(c) && before.is_none_or(is_joiner) {
-            return true;
-        }
-        before = Some(c);
-    }
-    before.is_some_and(is_joiner)
 }
 
 /// What a user proves itself with: `lr_`, the name in base64url, a dot, the secret.
@@ -227,13 +206,12 @@ impl Serialize for MessageId {
 /// Checks a message's text.
 ///
 /// # Errors
-/// Empty, or over `max` code points.
+/// Nothing to see in it, or over `max` code points.
 pub fn check_text(text: &str, max: usize) -> Result<(), Problem> {
-    match text.chars().count() {
-        0 => Err(Problem::TextEmpty),
-        n if n > max => Err(Problem::TextTooLong { max }),
-        _ => Ok(()),
+    if text.chars().count() > max {
+        return Err(Problem::TextTooLong { max });
     }
+    if visible::shows_something(text) { Ok(()) } else { Err(Problem::TextEmpty) }
 }
 
 /// Checks an idempotency key.
@@ -307,6 +285,8 @@ mod tests {
             ("\u{200D}a", Problem::NameCharacters),
             ("a\u{200D}", Problem::NameCharacters),
             ("a\u{200D}\u{200C}b", Problem::NameCharacters),
+            ("\u{3164}", Problem::NameCharacters),
+            ("a\u{AD}", Problem::NameCharacters),
             ("12345", Problem::NameTooLong { max: 4 }),
         ];
         for (raw, problem) in cases {
@@ -333,6 +313,15 @@ mod tests {
         assert_eq!(sealed_topic(" a\n ", 4), Ok(" a\n ".to_owned()));
         for raw in ["", "12345"] {
             assert_eq!(sealed_topic(raw, 4), Err(long), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn texts_show_something() {
+        assert_eq!(check_text("a", 1), Ok(()));
+        assert_eq!(check_text("ab", 1), Err(Problem::TextTooLong { max: 1 }));
+        for blank in ["", " ", "\n", "\u{3164}", "\u{AD}\u{2060}", "\u{301}"] {
+            assert_eq!(check_text(blank, 9), Err(Problem::TextEmpty), "{blank:?}");
         }
     }
 

@@ -15,11 +15,11 @@ pub enum Problem {
         /// code points
         max: usize,
     },
-    /// A name has a control character, a direction mark or another invisible character.
+    /// A name has a control character, a direction mark or another character that nobody sees.
     NameCharacters,
     /// A name begins with `lr_`, as only tokens do.
     NameReserved,
-    /// A text is empty.
+    /// There is nothing to see in a text.
     TextEmpty,
     /// A text has more than `max` code points.
     TextTooLong {

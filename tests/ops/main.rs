@@ -14,6 +14,7 @@ mod log_lines;
 mod logs;
 mod metrics;
 mod monitoring;
+mod names;
 mod openapi;
 mod topology;
 

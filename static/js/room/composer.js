@@ -5,7 +5,7 @@
 import { sealedLength } from '../crypto.js';
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
-import { codePoints, TEXT_MAX } from '../names.js';
+import { codePoints, showsSomething, TEXT_MAX } from '../names.js';
 
 const DRAFT = 'linkroom:draft:'; // in sessionStorage: a reload does not lose half a sentence
 
@@ -28,7 +28,7 @@ export function composer({ roomId, encrypted, send }) {
     const text = input.value.trim();
     const complaint = tooLong(text, encrypted);
     problem.replaceChildren(...(complaint ? [h('p', { class: 'form-error', testid: 'too-long' }, complaint)] : []));
-    button.disabled = text === '' || complaint !== null;
+    button.disabled = !showsSomething(text) || complaint !== null;
     input.style.height = 'auto';
     input.style.height = `${input.scrollHeight}px`;
     if (encrypted) return;

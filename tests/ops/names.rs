@@ -1,0 +1,54 @@
+//! What a name may be is decided twice, here and in the web client: never differently.
+
+use std::process::Command;
+
+use icu_properties::{CodePointMapData, props::GeneralCategory};
+use linkroom::visible::{hides_nothing, shows_something};
+use serde_json::json;
+
+/// Each code point of Unicode stands for `*`: alone, behind a letter, and before what only some
+/// characters may have behind them.
+const CASES: [&str; 5] = ["*", "a*", "*\u{FE0F}", "*\u{180B}", "*\u{200D}"];
+
+/// One of each kind, between bars. All names of three of them are tried.
+const LETTERS: &str = "a|1| |\t|\u{2028}|\u{301}|\u{20E3}|\u{34F}|\u{200C}|\u{200D}|\u{200B}|\u{FE0F}|\u{E0100}|\u{E0067}|\
+    \u{E007F}|🏴\u{E0067}\u{E0062}\u{E0065}|❤|🏽|葛|〇|ക|\u{D4D}|ه|\u{64E}|٣|ᠠ|\u{180B}|\
+    \u{180E}|\u{1100}|\u{115F}|\u{1160}|\u{1161}|\u{11A8}|⠓|\u{2800}|\u{3164}|𓀀|\u{13430}|\u{FFF9}|홍";
+
+fn is_known(&(c, theirs): &(char, u8)) -> bool {
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    theirs != b'-' && category != GeneralCategory::Unassigned
+}
+
+fn verdict(name: &str) -> u8 {
+    b'0' + u8::from(hides_nothing(name)) + 2 * u8::from(shows_something(name))
+}
+
+/// Which Unicode each side knows is its own affair: what one of them has not heard of is left out.
+#[test]
+fn the_client_and_the_node_agree_on_every_name() {
+    let letters: Vec<_> = LETTERS.split('|').collect();
+    let told = json!({ "cases": CASES, "letters": letters }).to_string();
+    let node = Command::new("node").args(["tests/web/verdicts.js", &told]).output().unwrap();
+    assert!(node.status.success(), "{}", String::from_utf8_lossy(&node.stderr));
+    let told = String::from_utf8(node.stdout).unwrap();
+    let mut lines = told.lines();
+    for case in CASES {
+        let verdicts = lines.next().unwrap().bytes();
+        for (c, theirs) in ('\0'..=char::MAX).zip(verdicts).filter(is_known) {
+            let name = case.replace('*', c.encode_utf8(&mut [0; 4]));
+            assert_eq!(verdict(&name), theirs, "{}", name.escape_unicode());
+        }
+    }
+    let mut verdicts = lines.next().unwrap().bytes();
+    for name in threes(&letters) {
+        assert_eq!(Some(verdict(&name)), verdicts.next(), "{}", name.escape_unicode());
+    }
+    assert_eq!((verdicts.next(), lines.next()), (None, None));
+}
+
+/// All names of three of these.
+fn threes(letters: &[&str]) -> impl Iterator<Item = String> {
+    let pairs = letters.iter().flat_map(|a| letters.iter().map(move |b| [*a, *b].concat()));
+    pairs.flat_map(|pair| letters.iter().map(move |c| pair.clone() + c))
+}

@@ -1,0 +1,18 @@
+// What static/js/names.js says of every code point of Unicode, for tests/ops/names.rs, which asks
+// src/visible.rs the same. Reads the cases from its argument: names in which `*` is the code point,
+// and letters of which all names of three are made. Answers with one line for each case, and one for
+// the letters, of one digit for each name; `-` where this Unicode does not know the code point yet.
+
+import { hidesNothing, showsSomething } from '../../static/js/names.js';
+
+const { cases, letters } = JSON.parse(process.argv[2]);
+
+const isScalar = (code) => code < 0xd800 || code > 0xdfff;
+const all = Array.from({ length: 0x110000 }, (_, code) => code).filter(isScalar).map((code) => String.fromCodePoint(code));
+const known = all.map((c) => !/[\p{Cn}\p{Co}]/u.test(c) || /\p{Default_Ignorable_Code_Point}/u.test(c));
+
+const digit = (name) => Number(hidesNothing(name)) + 2 * Number(showsSomething(name));
+for (const one of cases) {
+  console.log(all.map((c, at) => (known[at] ? digit(one.replaceAll('*', c)) : '-')).join(''));
+}
+console.log(letters.flatMap((a) => letters.flatMap((b) => letters.map((c) => digit(a + b + c)))).join(''));
