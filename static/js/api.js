@@ -29,13 +29,12 @@ async function call(path, body) {
 }
 
 /**
- * @param {string} creatorName
- * @param {boolean} e2e
+ * @param {{creatorName: string, topic?: string, e2e?: true | undefined}} wish an encrypted room's topic is sealed
  * @returns {Promise<{roomId: string, token: string}>}
  */
-export const createRoom = (creatorName, e2e) => call('/api/rooms', e2e ? { creatorName, e2e } : { creatorName });
+export const createRoom = (wish) => call('/api/rooms', wish);
 
-/** @typedef {{memberCount: number, members: string[], e2e?: boolean}} Room */
+/** @typedef {{memberCount: number, members: string[], ttl: number, topic: string | null, e2e?: boolean}} Room `ttl`: s */
 
 /** @param {string} roomId @returns {Promise<Room>} */
 export const getRoom = (roomId) => call(`/api/rooms/${encodeURIComponent(roomId)}`);

@@ -5,6 +5,7 @@
 const PREFIX = 'e2e1.';
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
+const TOPIC = 'linkroom-e2e-topic-1'; // a topic is sealed before its room has an id
 const ENVELOPE = /^e2e1\.[A-Za-z0-9_-]+$/;
 
 /** A fresh room key, as it stands in the link. */
@@ -32,8 +33,18 @@ export class Cipher {
    * @param {Uint8Array<ArrayBuffer>} [iv] only a test vector sets it: no two messages may share one
    * @returns {Promise<string>}
    */
-  async seal(text, from, iv = crypto.getRandomValues(new Uint8Array(IV_BYTES))) {
-    const sealed = await crypto.subtle.encrypt(this.#bound(iv, from), this.#key, new TextEncoder().encode(text));
+  seal(text, from, iv) {
+    return this.#seal(text, this.#messageOf(from), iv);
+  }
+
+  /** @param {string} topic */
+  sealTopic(topic) {
+    return this.#seal(topic, TOPIC);
+  }
+
+  /** @param {string} text @param {string} about @param {Uint8Array<ArrayBuffer>} [iv] */
+  async #seal(text, about, iv = crypto.getRandomValues(new Uint8Array(IV_BYTES))) {
+    const sealed = await crypto.subtle.encrypt(bound(iv, about), this.#key, new TextEncoder().encode(text));
     const envelope = new Uint8Array(IV_BYTES + sealed.byteLength);
     envelope.set(iv);
     envelope.set(new Uint8Array(sealed), IV_BYTES);
@@ -47,21 +58,36 @@ export class Cipher {
    */
   async open(text, from) {
     if (!isSealed(text)) return { text: '', problem: 'unencrypted' };
+    const opened = await this.#open(text, this.#messageOf(from));
+    return opened === null ? { text: '', problem: 'undecryptable' } : { text: opened };
+  }
+
+  /** @param {string} sealed @returns {Promise<string | null>} null where the key does not open it */
+  openTopic(sealed) {
+    return this.#open(sealed, TOPIC);
+  }
+
+  /** @param {string} text @param {string} about @returns {Promise<string | null>} */
+  async #open(text, about) {
     try {
       const envelope = fromBase64Url(text.slice(PREFIX.length));
-      const algorithm = this.#bound(envelope.subarray(0, IV_BYTES), from);
+      const algorithm = bound(envelope.subarray(0, IV_BYTES), about);
       const opened = await crypto.subtle.decrypt(algorithm, this.#key, envelope.subarray(IV_BYTES));
-      return { text: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(opened) };
+      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(opened);
     } catch {
-      return { text: '', problem: 'undecryptable' };
+      return null;
     }
   }
 
-  /** @param {Uint8Array<ArrayBuffer>} iv @param {string} from */
-  #bound(iv, from) {
-    const additionalData = new TextEncoder().encode(`linkroom-e2e-1\n${this.#roomId}\n${from}`);
-    return { name: 'AES-GCM', iv, additionalData, tagLength: TAG_BYTES * 8 };
+  /** What binds a message to its room and to whoever said it. @param {string} from */
+  #messageOf(from) {
+    return `linkroom-e2e-1\n${this.#roomId}\n${from}`;
   }
+}
+
+/** @param {Uint8Array<ArrayBuffer>} iv @param {string} about the associated data */
+function bound(iv, about) {
+  return { name: 'AES-GCM', iv, additionalData: new TextEncoder().encode(about), tagLength: TAG_BYTES * 8 };
 }
 
 /** Whether a text is an envelope, as far as one can see without the key. @param {string} text */

@@ -12,6 +12,7 @@ const ALONE = new RegExp(`(?:^|[^A-Za-z0-9_-])(${KEY})`);
 
 export const NAME_MAX = 32; // code points
 export const TEXT_MAX = 4000; // code points
+export const TOPIC_MAX = 120; // code points
 
 const HIDDEN = /[\p{Default_Ignorable_Code_Point}\u2800\uFFF9-\uFFFB\u{13430}-\u{1343F}]/u; // shows nothing, or changes its neighbours
 const SHOWN = /[^\p{Default_Ignorable_Code_Point}\u2800\uFFF9-\uFFFB\u{13430}-\u{1343F}\p{M}\p{Z}\p{Cc}\p{Cs}]/u;

@@ -9,7 +9,11 @@
 /** @param {Cipher} cipher @param {ServerFrame} frame @returns {Promise<ServerFrame>} */
 export async function openFrame(cipher, frame) {
   if (frame.t === 'msg') return { ...frame, ...(await cipher.open(frame.text, frame.from)) };
-  if (frame.t === 'joined') return { ...frame, messages: await openAll(cipher, frame.messages) };
+  if (frame.t === 'room') return { ...frame, topic: await openTopic(cipher, frame.topic) };
+  if (frame.t === 'joined') {
+    const [messages, topic] = await Promise.all([openAll(cipher, frame.messages), openTopic(cipher, frame.topic)]);
+    return { ...frame, messages, topic };
+  }
   return frame;
 }
 
@@ -22,3 +26,6 @@ export async function openAll(cipher, messages) {
   if (!cipher) return [...messages];
   return Promise.all(messages.map(async (message) => ({ ...message, ...(await cipher.open(message.text, message.from)) })));
 }
+
+/** @param {Cipher} cipher @param {string | null | undefined} topic */
+const openTopic = async (cipher, topic) => (topic ? cipher.openTopic(topic) : null);

@@ -7,7 +7,8 @@
  * @typedef {{roomId: string, id: string, from: string, text: string, timestamp: string, key?: string}} WireMessage
  *
  * @typedef {{t: 'joined', roomId: string, me: string, token: string, members: string[], away: string[],
- *   messages: WireMessage[], more: boolean, heartbeat: number, e2e?: boolean}} Joined
+ *   topic?: string | null, messages: WireMessage[], more: boolean, heartbeat: number, e2e?: boolean}} Joined
+ * @typedef {{t: 'room', roomId: string, topic: string | null}} Room What its creator changed.
  * @typedef {{t: 'msg'} & WireMessage} Msg
  * @typedef {{t: 'msg', id?: undefined, from: string, text: string}} Passing Somebody with redis-cli: heard now, kept nowhere.
  * @typedef {{t: 'user_joined' | 'user_left', roomId: string, userId: string}} Came
@@ -16,7 +17,7 @@
  * @typedef {{t: 'members', roomId: string, members: string[], away: string[]}} Members
  * @typedef {{t: 'pong'}} Pong
  * @typedef {{t: 'error', code: string, message: string, roomId?: string, key?: string}} ErrorFrame
- * @typedef {Joined | Msg | Passing | Came | Presence | Read | Members | Pong | ErrorFrame} ServerFrame
+ * @typedef {Joined | Msg | Passing | Came | Presence | Read | Members | Room | Pong | ErrorFrame} ServerFrame
  */
 
 /** @param {string} roomId @param {string} token A nickname or a secret. @param {string | null} since */
@@ -38,13 +39,14 @@ export const leave = (roomId) => ({ t: 'leave', roomId });
  * @type {Record<string, (frame: any) => boolean>}
  */
 const SHAPES = {
-  joined: (f) => isText(f.me) && isText(f.token) && isTexts(f.members) && isTexts(f.away) && Array.isArray(f.messages),
+  joined: (f) => isText(f.me) && isText(f.token) && isTexts(f.members) && isTexts(f.away) && Array.isArray(f.messages) && isTopic(f.topic ?? null),
   msg: (f) => isMessage(f) || (f.id === undefined && isText(f.from) && isText(f.text)),
   user_joined: (f) => isText(f.userId),
   user_left: (f) => isText(f.userId),
   presence: (f) => isText(f.userId) && (f.status === 'online' || f.status === 'away'),
   read: (f) => isText(f.userId) && isId(f.id),
   members: (f) => isTexts(f.members) && isTexts(f.away),
+  room: (f) => isTopic(f.topic),
   pong: () => true,
   error: (f) => isText(f.code),
 };
@@ -85,6 +87,11 @@ export function parseFrame(data) {
 /** @param {unknown} value */
 function isText(value) {
   return typeof value === 'string';
+}
+
+/** @param {unknown} value */
+function isTopic(value) {
+  return value === null || isText(value);
 }
 
 /** @param {unknown} value */

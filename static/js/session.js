@@ -320,7 +320,7 @@ export class Session {
     if (this.#store.state.messages !== known && frame.from !== this.#store.state.me) this.onMessage(frame);
   }
 
-  /** @param {frames.Came | frames.Presence | frames.Read | frames.Members | frames.Pong} frame */
+  /** @param {frames.Came | frames.Presence | frames.Read | frames.Members | frames.Room | frames.Pong} frame */
   #onOther(frame) {
     const known = frame.t === 'user_joined' && this.#store.state.members.has(frame.userId);
     this.#store.set(store.receive(this.#store.state, frame));

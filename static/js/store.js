@@ -17,6 +17,7 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @typedef {object} State
  * @property {string} roomId
  * @property {string} me
+ * @property {string | null} topic what the room is called
  * @property {import('./socket.js').Connection} connection
  * @property {ReadonlyMap<string, Status>} members
  * @property {ReadonlyMap<string, string>} reads userId -> id of the last message read
@@ -69,6 +70,7 @@ export function initialState(roomId, me) {
   return {
     roomId,
     me,
+    topic: null,
     connection: { phase: 'connecting' },
     members: new Map(),
     reads: new Map(),
@@ -85,7 +87,7 @@ export function initialState(roomId, me) {
 
 /**
  * What each frame does. The messages in them are already decrypted.
- * @type {{[T in 'joined' | 'msg' | 'user_joined' | 'user_left' | 'presence' | 'read' | 'members']:
+ * @type {{[T in 'joined' | 'msg' | 'user_joined' | 'user_left' | 'presence' | 'read' | 'members' | 'room']:
  *   (state: State, frame: any) => State}}
  */
 const FRAMES = {
@@ -96,6 +98,7 @@ const FRAMES = {
     return {
       ...next,
       pending: next.pending.filter(({ elsewhere }) => !elsewhere),
+      topic: frame.topic || null,
       members: toMembers(frame.members, frame.away),
       cursor: frame.messages.at(-1)?.id ?? state.cursor ?? BEGINNING,
       holes: frame.more && last && first && compareIds(last, first) < 0
@@ -129,6 +132,10 @@ const FRAMES = {
     const before = state.reads.get(userId);
     if (before && compareIds(before, id) >= 0) return state;
     return { ...state, reads: new Map(state.reads).set(userId, id) };
+  },
+
+  room(state, /** @type {import('./protocol.js').Room} */ { topic }) {
+    return { ...state, topic: topic || null };
   },
 
   members(state, /** @type {import('./protocol.js').Members} */ frame) {

@@ -85,6 +85,16 @@ test('the same text is never sealed the same way twice', async () => {
   assert.notEqual(await cipher.seal('same', 'A'), await cipher.seal('same', 'A'));
 });
 
+test('a topic is opened in its room whatever id that got, and is no message', async () => {
+  const key = newRoomKey();
+  const sealed = await (await Cipher.forRoom(key, '')).sealTopic('금요일 🚀');
+  const room = await Cipher.forRoom(key, 'Ab3dEf6hIj9k');
+  assert.equal(await room.openTopic(sealed), '금요일 🚀');
+  assert.equal((await room.open(sealed, '')).problem, 'undecryptable');
+  assert.equal(await (await Cipher.forRoom(newRoomKey(), '')).openTopic(sealed), null);
+  assert.equal(await room.openTopic('in the clear'), null);
+});
+
 test('the length of an envelope is known before sealing', async () => {
   const cipher = await cipherFor();
   for (const text of ['', 'a', 'ab', 'abc', '가나다라', '👋'.repeat(50)]) {

@@ -28,6 +28,14 @@ describe('members', () => {
   });
 });
 
+test('a room is called what its creator said last', () => {
+  const named = play(start(), joined([], { topic: 'Lunch' }));
+  assert.equal(named.topic, 'Lunch');
+  assert.equal(play(named, { t: 'room', roomId: 'r', locked: false, topic: 'Dinner' }).topic, 'Dinner');
+  assert.equal(play(named, { t: 'room', roomId: 'r', locked: false, topic: null }).topic, null);
+  assert.equal(play(start(), joined()).topic, null);
+});
+
 describe('messages', () => {
   test('stand in the order of their ids, each once', () => {
     const state = play(start(), joined([message('5-1'), message('5-9')]), msg('5-10', 'Ann'), msg('5-9', 'Ann'), msg('5-2', 'Ann'), msg('10-0', 'Ann'));

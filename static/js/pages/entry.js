@@ -17,13 +17,20 @@ const SHOWN = 8; // names before 'and n more'
  * @param {(name: string) => Promise<import('../session.js').Refusal | null>} options.enter resolves to null when inside
  */
 export function entryPage({ room, name, encrypted, enter }) {
-  document.title = `${t('enterTitle')} · linkroom`;
+  const title = h('h1', { testid: 'entry-title', dir: 'auto' });
+  call(t('enterTitle'));
   /** Names that were refused: not all are in the list of those inside. */
   const taken = new Set(room.members);
   const button = h('button', { class: 'button primary', testid: 'enter' }, t('enter'));
   const { form, input, complain } = nameForm({
     testid: 'nickname', name: name ?? rememberedName(), button, busyText: t('entering'), submit,
   });
+
+  /** @param {string} words what the room is called, where it has a topic */
+  function call(words) {
+    title.textContent = words;
+    document.title = `${words} · linkroom`;
+  }
 
   /** @param {string} wanted */
   async function submit(wanted) {
@@ -53,11 +60,11 @@ export function entryPage({ room, name, encrypted, enter }) {
   const element = h('main', { class: 'page', testid: 'entry' },
     brand(),
     h('div', { class: 'card' },
-      h('h1', {}, t('enterTitle')),
+      title,
       encrypted && h('p', { class: 'badge', testid: 'e2e-badge' }, icon('lock'), t('encrypted')),
       inside(room),
       form));
-  return { element, input, refuse };
+  return { element, input, call, refuse };
 }
 
 /** @param {{members: string[], memberCount: number}} room */

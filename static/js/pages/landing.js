@@ -5,7 +5,7 @@ import { ApiError, createRoom } from '../api.js';
 import { h, icon, show } from '../dom.js';
 import { errorText, t } from '../i18n.js';
 import { rememberedName, saveIdentity } from '../identity.js';
-import { cleanName } from '../names.js';
+import { cleanName, codePoints, TOPIC_MAX } from '../names.js';
 import { brand, canEncrypt, focusGently, nameForm } from './parts.js';
 
 /**
@@ -16,21 +16,24 @@ import { brand, canEncrypt, focusGently, nameForm } from './parts.js';
 export function landingPage(app, go) {
   document.title = t('appTitle');
   const e2e = h('input', { type: 'checkbox', testid: 'e2e', id: 'e2e', disabled: !canEncrypt(), 'aria-describedby': 'e2e-hint' });
+  const topic = h('input', { testid: 'topic', id: 'topic', class: 'field', maxlength: TOPIC_MAX * 2, dir: 'auto', autocomplete: 'off', enterkeyhint: 'go' });
   const button = h('button', { class: 'button primary', testid: 'create' }, t('create'));
   const { form, input, complain } = nameForm({
-    testid: 'name', name: rememberedName(), button, busyText: t('creating'), extra: [encryption(e2e)], submit: create,
+    testid: 'name', name: rememberedName(), button, busyText: t('creating'), extra: [named(topic), encryption(e2e)], submit: create,
   });
 
   /** @param {string} name */
   async function create(name) {
+    const wanted = cleanName(topic.value);
+    if (codePoints(wanted) > TOPIC_MAX) return complain(t('topicLong'));
     try {
       const key = e2e.checked ? await newKey() : null;
-      const { roomId, token } = await createRoom(cleanName(name), key !== null);
+      const { roomId, token } = await createRoom(await wish(cleanName(name), wanted, key));
       saveIdentity(roomId, cleanName(name), token);
       go(`/r/${roomId}${key ? `#k=${key}` : ''}`);
     } catch (error) {
       const { code, details } = /** @type {import('../api.js').ApiError} */ (error);
-      complain(details?.creatorName ?? errorText(code));
+      complain(details?.creatorName ?? details?.topic ?? errorText(code));
     }
   }
 
@@ -45,6 +48,15 @@ export function landingPage(app, go) {
   return () => {};
 }
 
+/** @param {string} creatorName @param {string} topic @param {string | null} key */
+async function wish(creatorName, topic, key) {
+  const e2e = key ? /** @type {const} */ (true) : undefined;
+  if (!topic || !key) return { creatorName, topic: topic || undefined, e2e };
+  const { Cipher } = await import('../crypto.js');
+  const cipher = await Cipher.forRoom(key, '');
+  return { creatorName, topic: await cipher.sealTopic(topic), e2e };
+}
+
 /** What encrypts comes with the room: without it none is made. */
 async function newKey() {
   try {
@@ -52,6 +64,12 @@ async function newKey() {
   } catch {
     throw new ApiError('UNREACHABLE');
   }
+}
+
+/** @param {HTMLInputElement} topic */
+function named(topic) {
+  return h('div', { class: 'stack' },
+    h('label', { class: 'label', for: 'topic' }, t('topic'), h('span', { class: 'optional' }, t('optional'))), topic);
 }
 
 /** @param {HTMLInputElement} checkbox */

@@ -101,7 +101,7 @@ class RoomPage {
   }
 
   /**
-   * @param {{members: string[], memberCount: number}} room
+   * @param {Room} room
    * @param {string | undefined} name
    * @param {Refusal | undefined} refusal
    */
@@ -115,8 +115,20 @@ class RoomPage {
       this.#resume(identity.name);
     }, this.#waiting.signal);
     this.#show(entry.element);
+    this.#topic(room).then((topic) => topic && entry.element.isConnected && entry.call(topic));
     if (refusal) entry.refuse(refusal);
     focusGently(entry.input);
+  }
+
+  /** What opens the topic of an encrypted room comes a moment later. @param {Room} room @returns {Promise<string | null>} */
+  async #topic({ topic, e2e }) {
+    if (!topic || !this.#key) return e2e ? null : topic;
+    try {
+      const { Cipher } = await import('../crypto.js');
+      return await (await Cipher.forRoom(this.#key, this.#roomId)).openTopic(topic);
+    } catch {
+      return null;
+    }
   }
 
   /** @param {string} name @returns {Promise<Refusal | null>} */

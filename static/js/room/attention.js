@@ -54,8 +54,9 @@ export function watchActivity(onStatus, signal) {
  */
 const names = new WeakMap();
 
-/** Who is in the room, besides me; the same in every tab. @param {import('../store.js').State} state */
-export function roomName({ members, me }) {
+/** What the room is called, else who is in it besides me; the same in every tab. @param {import('../store.js').State} state */
+export function roomName({ topic, members, me }) {
+  if (topic) return topic;
   const known = names.get(members);
   if (known !== undefined) return known;
   const others = [...members.keys()].filter((userId) => userId !== me).sort(collator.compare);

@@ -55,7 +55,7 @@ export function header({ isEncrypted, leave, share, say, members }) {
 
   /** @param {import('../store.js').State} state */
   function render(state) {
-    const words = state.members.size > 0 ? roomName(state) : t('appTitle');
+    const words = state.topic || state.members.size > 0 ? roomName(state) : t('appTitle');
     if (name.textContent !== words) name.textContent = words;
     const size = state.members.size > 0 ? t('peopleCount', { n: state.members.size }) : '';
     if (count.textContent !== size) count.textContent = size;

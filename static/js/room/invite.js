@@ -89,7 +89,7 @@ export function emptyRoom(notice) {
 
 async function shareNative() {
   try {
-    await navigator.share({ title: t('appTitle'), text: t('shareMessage'), url: roomLink() });
+    await navigator.share({ title: document.title, text: t('shareMessage'), url: roomLink() });
   } catch {
     // The person changed their mind.
   }

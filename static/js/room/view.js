@@ -37,6 +37,9 @@ export async function openRoom({ roomId, name, key, onRefused, onLeave }) {
   return { session, ...roomView(session, onLeave) };
 }
 
+/** What a phone calls the page on its home screen. @type {HTMLMetaElement | null} */
+const appName = document.querySelector('meta[name="apple-mobile-web-app-title"]');
+
 /** @param {Session} session @param {() => void} leave */
 function roomView(session, leave) {
   const { signal, isEncrypted } = session;
@@ -105,6 +108,7 @@ function roomView(session, leave) {
     if (unread > 0 && before === 0) session.reader.setUnreadAfter(unreadBoundary(state));
     const title = titleOf(state, unread);
     if (document.title !== title) document.title = title;
+    if (appName) appName.content = state.topic ?? t('appTitle');
   }
 
   const redraw = scheduler(() => keepFocus(log.focusable, draw), signal);

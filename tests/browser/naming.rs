@@ -1,0 +1,37 @@
+//! The name of a room: where it is given, and wherever it is read.
+
+use crate::{
+    page::{DESKTOP, Page},
+    scene::{enter, room_of},
+    support::Stage,
+};
+
+#[tokio::test]
+async fn a_room_with_a_name_is_called_by_it() {
+    let stage = Stage::new(1, &[]).await;
+    for encrypted in [false, true] {
+        let ann = Page::open(&stage.env, DESKTOP).await;
+        ann.goto(stage.http().base()).await;
+        ann.fill("name", "Ann").await;
+        ann.fill("topic", " Friday & Monday ").await;
+        if encrypted {
+            ann.click("e2e").await;
+        }
+        ann.click("create").await;
+        ann.see_attribute("room", "data-me", "Ann").await;
+        let link = ann.url().await;
+
+        let bob = Page::open(&stage.env, DESKTOP).await;
+        bob.goto(&link).await;
+        bob.until("one('entry-title').textContent === 'Friday & Monday'").await;
+        enter(&bob, &link, "Bob").await;
+        for page in [&ann, &bob] {
+            page.until("document.querySelector('.room-name').textContent === 'Friday & Monday'")
+                .await;
+            page.until("document.title === 'Friday & Monday · linkroom'").await;
+        }
+        let kept = stage.redis.cmd(["HGET", &format!("room:{}", room_of(&link)), "topic"]);
+        let kept = kept.text();
+        assert_eq!(kept == "Friday & Monday", !encrypted, "{kept}");
+    }
+}
