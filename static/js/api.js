@@ -1,6 +1,8 @@
 // @ts-check
 // The HTTP calls of the client, and the one error they throw.
 
+import { timeLimit } from './loader.js';
+
 const TIMEOUT = 15_000; // ms
 
 export class ApiError extends Error {
@@ -19,7 +21,7 @@ async function call(path, body) {
     : {};
   let answer;
   try {
-    const response = await fetch(path, { ...request, signal: AbortSignal.timeout(TIMEOUT) });
+    const response = await fetch(path, { ...request, signal: timeLimit(TIMEOUT) });
     answer = await response.json();
   } catch {
     throw new ApiError('UNREACHABLE');

@@ -46,6 +46,10 @@ const en = {
   keyWrong: 'There is no complete key in that.',
   keyOther: 'That is the link of another room.',
   openOther: 'Open that room',
+  nothingKept: 'This browser keeps nothing for this page: after a reload you come in anew.',
+  brokenTitle: 'That did not work',
+  brokenText: 'Something in the page failed. Your browser may be too old, or forbid what it needs.',
+  again: 'Try again',
   leftTitle: 'You left the room',
   leftText: 'Your name is kept for a few minutes, in case you want back in.',
   rejoin: 'Back to the room',
@@ -163,6 +167,10 @@ const ko = {
   keyWrong: '온전한 열쇠가 들어 있지 않아요.',
   keyOther: '다른 방의 링크예요.',
   openOther: '그 방 열기',
+  nothingKept: '이 브라우저는 아무것도 저장하지 않아요. 새로 고치면 다시 들어와야 합니다.',
+  brokenTitle: '열지 못했어요',
+  brokenText: '페이지에 문제가 생겼어요. 브라우저가 너무 오래되었거나 필요한 기능을 막고 있을 수 있습니다.',
+  again: '다시 시도',
   leftTitle: '방에서 나왔어요',
   leftText: '다시 들어올 수 있도록 이름을 몇 분 동안 맡아 둡니다.',
   rejoin: '방으로 돌아가기',
@@ -242,7 +250,7 @@ export const TEXTS = { en, ko };
 /** @param {readonly string[]} wanted the browser's languages, best first @returns {'ko' | 'en'} */
 export function pickLanguage(wanted) {
   for (const language of wanted) {
-    const base = language.toLowerCase().split('-')[0];
+    const base = language.toLowerCase().split(/[-_.@]/)[0];
     if (base === 'ko' || base === 'en') return base;
   }
   return 'en';
@@ -252,7 +260,16 @@ const wanted = globalThis.navigator?.languages ?? [];
 export const language = pickLanguage(wanted);
 if (globalThis.document) document.documentElement.lang = language;
 /** Dates follow the browser's own variant of the language ('en-GB' writes 24 hours). */
-const locale = wanted.find((tag) => tag.toLowerCase().startsWith(language)) ?? language;
+const locale = wanted.find((tag) => tag.toLowerCase().startsWith(language) && isKnown(tag)) ?? language;
+
+/** Some systems name their locale in a way that `Intl` throws at (`en-US@posix`). @param {string} tag */
+function isKnown(tag) {
+  try {
+    return Intl.DateTimeFormat.supportedLocalesOf(tag).length > 0;
+  } catch {
+    return false;
+  }
+}
 
 /** @param {keyof typeof en} key @param {Record<string, string | number>} [values] */
 export function t(key, values = {}) {
@@ -269,7 +286,7 @@ export function errorText(code) {
 const timeFormat = new Intl.DateTimeFormat(locale, { hour: 'numeric', minute: '2-digit' });
 const dayFormat = new Intl.DateTimeFormat(locale, { weekday: 'long', month: 'long', day: 'numeric' });
 const fullFormat = new Intl.DateTimeFormat(locale, { dateStyle: 'full', timeStyle: 'short' });
-const listFormat = new Intl.ListFormat(locale, { type: 'unit', style: 'short' });
+const listFormat = Intl.ListFormat && new Intl.ListFormat(locale, { type: 'unit', style: 'short' });
 export const collator = new Intl.Collator(locale, { numeric: true });
 
 /** @param {string} timestamp */
@@ -279,7 +296,7 @@ export const timeText = (timestamp) => timeFormat.format(new Date(timestamp));
 export const fullTimeText = (timestamp) => fullFormat.format(new Date(timestamp));
 
 /** @param {readonly string[]} names */
-export const listText = (names) => listFormat.format(names);
+export const listText = (names) => (listFormat ? listFormat.format(names) : names.join(', '));
 
 /** @param {string} timestamp @param {Date} [now] */
 export function dayText(timestamp, now = new Date()) {

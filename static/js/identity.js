@@ -4,40 +4,63 @@
 
 const PREFIX = 'linkroom:room:';
 const NAME = 'linkroom:name';
+const PROBE = 'linkroom:probe';
 const KEEP = 7 * 24 * 60 * 60_000; // ms after which an unused identity is forgotten
 
 /** @typedef {{name: string, token: string | null, at: number}} Identity */
 
-/** @type {Map<string, string>} what could not be written */
-const memory = new Map();
-
 /** Where storage is forbidden or full, the page remembers by itself for as long as it is open. */
-export const storage = {
+class Shelf {
+  #open;
+  /** @type {Map<string, string>} what could not be written */
+  #memory = new Map();
+
+  /** @param {() => Storage} open throws where it is forbidden */
+  constructor(open) {
+    this.#open = open;
+  }
+
+  /** Whether what is written now outlives the page. */
+  get lasts() {
+    this.write(PROBE, '');
+    const lasts = !this.#memory.has(PROBE);
+    this.remove(PROBE);
+    return lasts;
+  }
+
   /** @param {string} key @returns {string | null} */
-  read: (key) => memory.get(key) ?? attempt(() => localStorage.getItem(key), null),
+  read(key) {
+    return this.#memory.get(key) ?? attempt(() => this.#open().getItem(key), null);
+  }
 
   /** @param {string} key @param {string} value */
   write(key, value) {
     const isKept = attempt(() => {
-      localStorage.setItem(key, value);
+      this.#open().setItem(key, value);
       return true;
     }, false);
-    if (isKept) memory.delete(key);
-    else memory.set(key, value);
-  },
+    if (isKept) this.#memory.delete(key);
+    else this.#memory.set(key, value);
+  }
 
   /** @param {string} key */
   remove(key) {
-    memory.delete(key);
-    attempt(() => localStorage.removeItem(key), undefined);
-  },
+    this.#memory.delete(key);
+    attempt(() => this.#open().removeItem(key), undefined);
+  }
 
   /** The keys that begin like this. @param {string} prefix */
   keys(prefix) {
-    const kept = attempt(() => Object.keys(localStorage), []);
-    return [...new Set([...kept, ...memory.keys()])].filter((key) => key.startsWith(prefix));
-  },
-};
+    const kept = attempt(() => Object.keys(this.#open()), []);
+    return [...new Set([...kept, ...this.#memory.keys()])].filter((key) => key.startsWith(prefix));
+  }
+}
+
+/** For all tabs of this browser. */
+export const storage = new Shelf(() => localStorage);
+
+/** For this tab, until it is closed. */
+export const tabStorage = new Shelf(() => sessionStorage);
 
 /** @param {string} roomId @returns {Identity | null} */
 export function loadIdentity(roomId) {
@@ -64,11 +87,17 @@ export const rememberedName = () => storage.read(NAME) ?? '';
  * @returns {Promise<T>}
  */
 export async function withIdentityLock(roomId, task) {
-  if (!navigator.locks) return task();
-  return navigator.locks.request(PREFIX + roomId, task).catch((error) => {
-    if (error?.name === 'SecurityError') return task();
-    throw error;
-  });
+  let isRunning = false;
+  const run = () => {
+    isRunning = true;
+    return task();
+  };
+  try {
+    return await navigator.locks.request(PREFIX + roomId, run);
+  } catch (error) {
+    if (isRunning) throw error;
+    return task();
+  }
 }
 
 /**

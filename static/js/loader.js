@@ -27,24 +27,44 @@ export async function load(part, bring) {
   try {
     return await bring();
   } catch (error) {
-    if (mayReload() && (await serverAnswers())) reload();
+    if ((await serverAnswers()) && mayReload()) location.reload();
     throw error;
   }
 }
 
-function mayReload() {
-  return Date.now() - Number(sessionStorage.getItem(RELOADED)) > PATIENCE;
+/** A signal that ends a request after so many ms. @param {number} ms @returns {AbortSignal} */
+export function timeLimit(ms) {
+  if (typeof AbortSignal.timeout === 'function') return AbortSignal.timeout(ms);
+  const limit = new AbortController();
+  setTimeout(() => limit.abort(), ms);
+  return limit.signal;
 }
 
-function reload() {
-  sessionStorage.setItem(RELOADED, String(Date.now()));
-  location.reload();
+/** What keeps the client for when there is no network, where the browser lets it. */
+export function serviceWorkers() {
+  try {
+    return isSecureContext ? navigator.serviceWorker : undefined;
+  } catch {
+    return undefined; // forbidden
+  }
+}
+
+/** Notes that it was allowed, so that no page begins anew for ever. */
+function mayReload() {
+  try {
+    if (Date.now() - Number(sessionStorage.getItem(RELOADED)) <= PATIENCE) return false;
+    sessionStorage.setItem(RELOADED, String(Date.now()));
+    return true;
+  } catch {
+    const [loaded] = performance.getEntriesByType('navigation');
+    return /** @type {PerformanceNavigationTiming | undefined} */ (loaded)?.type === 'navigate';
+  }
 }
 
 /** Asked in a way that nothing kept in this browser answers. */
 async function serverAnswers() {
   try {
-    return (await fetch('/', { method: 'HEAD', cache: 'no-store', signal: AbortSignal.timeout(ANSWER) })).ok;
+    return (await fetch('/', { method: 'HEAD', cache: 'no-store', signal: timeLimit(ANSWER) })).ok;
   } catch {
     return false;
   }

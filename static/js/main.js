@@ -4,10 +4,12 @@
 
 import { getRoom } from './api.js';
 import { loadIdentity } from './identity.js';
-import { load, preload } from './loader.js';
+import { load, preload, serviceWorkers } from './loader.js';
 import { addressOf, linkAt } from './names.js';
 
 const AGAIN = 2_000; // ms
+/** What is on the page while something is under way that nobody can do without. */
+const WAITING = '[aria-busy="true"], .late, .room:not([data-me])';
 const BELOW_ROOMS = /^\/r\b/;
 
 const app = /** @type {HTMLElement} */ (document.getElementById('app'));
@@ -71,13 +73,24 @@ function go(address) {
   route();
 }
 
+/** Whatever fails while somebody waits to get in is said: nobody waits for what does not come. @param {unknown} error */
+async function onFault(error) {
+  if (!(error instanceof Error) || !app.querySelector(WAITING)) return;
+  endPage();
+  endPage = () => {};
+  shown = null;
+  turn++;
+  const { brokenPage } = await import('./pages/parts.js');
+  app.replaceChildren(brokenPage());
+}
+
+addEventListener('error', (event) => onFault(event.error));
+addEventListener('unhandledrejection', (event) => onFault(event.reason));
 addEventListener('popstate', route);
 route();
 
-if ('serviceWorker' in navigator && isSecureContext) {
-  addEventListener('load', () => {
-    navigator.serviceWorker.register('/sw.js', { updateViaCache: 'none' }).catch(() => {
-      // Without it the client works as well, only not offline.
-    });
+addEventListener('load', () => {
+  serviceWorkers()?.register('/sw.js', { updateViaCache: 'none' }).catch(() => {
+    // Without it the client works as well, only not offline.
   });
-}
+});

@@ -12,13 +12,22 @@ export class Ticker {
   /** @param {() => void} onTick */
   constructor(onTick) {
     this.#onTick = onTick;
-    const worker = new Worker(new URL('./heartbeat.js', import.meta.url));
-    worker.onmessage = onTick;
-    worker.onerror = () => {
-      this.#worker = null;
-      this.tick(this.#every);
-    };
-    this.#worker = worker;
+    this.#worker = this.#start();
+  }
+
+  /** @returns {Worker | null} */
+  #start() {
+    try {
+      const worker = new Worker(new URL('./heartbeat.js', import.meta.url));
+      worker.onmessage = this.#onTick;
+      worker.onerror = () => {
+        this.#worker = null;
+        this.tick(this.#every);
+      };
+      return worker;
+    } catch {
+      return null;
+    }
   }
 
   /** @param {number} every ms */

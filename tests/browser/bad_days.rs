@@ -108,21 +108,6 @@ async fn a_connection_that_opens_and_then_says_nothing_is_given_up_for_another()
 }
 
 #[tokio::test]
-async fn a_browser_that_forbids_storage_is_enough_to_talk() {
-    let stage = Stage::new(1, &[]).await;
-    let room = stage.room("Ann").await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    page.run_first(
-        "Object.defineProperty(window, 'localStorage', \
-         { get() { throw new DOMException('', 'SecurityError'); } })",
-    )
-    .await;
-    enter(&page, &link_to(&stage, &room), "Eve").await;
-    page.say("nobody remembers me").await;
-    page.see_messages(&[("Eve", "nobody remembers me")]).await;
-}
-
-#[tokio::test]
 async fn a_message_that_redis_does_not_take_fails_and_is_sent_later() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;

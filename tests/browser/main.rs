@@ -21,6 +21,7 @@ mod naming;
 mod people;
 mod pictures;
 mod reading;
+mod refusing;
 mod talking;
 
 #[path = "../it/support"]

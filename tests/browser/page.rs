@@ -1,7 +1,14 @@
 //! One tab, as a person uses it: looks, clicks, types. Every wait is for a condition. Whatever a test
 //! is about, it fails if a script throws or the page does what its content security policy forbids.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
@@ -55,6 +62,7 @@ pub struct Page {
     session: String,
     look: Look,
     pictures: PathBuf,
+    may_fail: AtomicBool,
 }
 
 impl Page {
@@ -88,7 +96,8 @@ impl Page {
         let attach = json!({ "targetId": target, "flatten": true });
         let attached = devtools.call(None, "Target.attachToTarget", attach).await.unwrap();
         let session = attached["sessionId"].as_str().unwrap().to_owned();
-        let page = Self { devtools, context, target, session, look, pictures };
+        let may_fail = AtomicBool::new(false);
+        let page = Self { devtools, context, target, session, look, pictures, may_fail };
         page.set_up().await;
         page
     }
@@ -158,6 +167,11 @@ impl Page {
             self.events("Log.entryAdded").into_iter().map(|mut event| event["entry"].take());
         faults.extend(logged.filter(|entry| entry["source"] == "security"));
         faults
+    }
+
+    /// From here on exceptions are what the test is about.
+    pub fn expect_faults(&self) {
+        self.may_fail.store(true, Ordering::Relaxed);
     }
 
     // Going somewhere
@@ -406,7 +420,11 @@ impl Page {
 impl Drop for Page {
     fn drop(&mut self) {
         let faults = self.faults();
-        assert!(faults.is_empty() || std::thread::panicking(), "on the page: {faults:#?}");
+        let may_fail = self.may_fail.load(Ordering::Relaxed);
+        assert!(
+            faults.is_empty() || may_fail || std::thread::panicking(),
+            "on the page: {faults:#?}"
+        );
     }
 }
 

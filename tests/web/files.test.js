@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { parse } from 'acorn';
 
 const root = new URL('../../static/', import.meta.url);
 const read = (file) => readFileSync(new URL(file, root), 'utf8');
@@ -59,6 +60,17 @@ test('nothing needs more than the strict content security policy allows', () => 
   for (const script of scripts) {
     assert.doesNotMatch(read(script), /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function/, script);
   }
+});
+
+test('the oldest browsers that are meant to work can read everything', () => {
+  for (const script of scripts) {
+    const isModule = !['sw.js', 'js/heartbeat.js'].includes(script);
+    parse(read(script), { ecmaVersion: 2022, sourceType: isModule ? 'module' : 'script' });
+    assert.doesNotMatch(read(script), /\bstatic \{|\(\?<[=!]/, `${script}: Safari 15 has no static blocks and no lookbehind`);
+  }
+  const styles = read('app.css');
+  for (const [, name] of styles.matchAll(/([\w-]+): [^;]*\ddvh/g)) assert.match(styles, new RegExp(`${name}: [^;]*(vh|rem)[^;]*;\\s*${name}: [^;]*dvh`));
+  assert.doesNotMatch(styles, /overflow: *\w+ \w+/, 'Safari 15 knows one word');
 });
 
 test('nothing comes from another host', () => {

@@ -51,7 +51,7 @@ export function entryPage({ room, name, encrypted, enter }) {
   function suggestion(free) {
     const accept = () => {
       input.value = free;
-      form.requestSubmit();
+      button.click();
     };
     return h('button', { type: 'button', class: 'button', testid: 'suggest-name', data: { name: free }, onclick: accept },
       t('useName', { name: free }));

@@ -32,7 +32,8 @@ export function landingPage(app, go) {
       saveIdentity(roomId, cleanName(name), token);
       go(`/r/${roomId}${key ? `#k=${key}` : ''}`);
     } catch (error) {
-      const { code, details } = /** @type {import('../api.js').ApiError} */ (error);
+      if (!(error instanceof ApiError)) throw error;
+      const { code, details } = error;
       complain(details?.creatorName ?? details?.topic ?? errorText(code));
     }
   }

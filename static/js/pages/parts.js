@@ -4,6 +4,7 @@
 
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
+import { storage } from '../identity.js';
 import { preload } from '../loader.js';
 import { checkName, NAME_MAX } from '../names.js';
 
@@ -30,6 +31,12 @@ export function noticePage(testid, title, text, ...actions) {
     h('div', { class: 'card' }, h('h1', { tabindex: '-1' }, title), h('p', {}, text), ...actions));
 }
 
+/** Said where the page itself failed. Only a fresh one helps. */
+export function brokenPage() {
+  return noticePage('broken', t('brokenTitle'), t('brokenText'),
+    h('button', { class: 'button primary', testid: 'again', onclick: () => location.reload() }, t('again')));
+}
+
 /**
  * A form with a name, a button and a place for what went wrong.
  * @param {object} options
@@ -48,7 +55,8 @@ export function nameForm({ testid, name, button, busyText, extra = [], submit })
   });
   const error = h('div', { id: 'form-error', role: 'alert' });
   const form = h('form', { class: 'form', novalidate: true },
-    h('label', { class: 'label', for: testid }, t('yourName')), input, error, ...extra, button);
+    h('label', { class: 'label', for: testid }, t('yourName')), input, error, ...extra,
+    !storage.lasts && h('p', { class: 'hint', testid: 'nothing-kept' }, t('nothingKept')), button);
 
   /** @param {string | null} text @param {...Node} more */
   function complain(text, ...more) {
@@ -60,6 +68,7 @@ export function nameForm({ testid, name, button, busyText, extra = [], submit })
   function setBusy(busy) {
     button.disabled = busy;
     button.textContent = busy ? busyText : idleText;
+    form.setAttribute('aria-busy', String(busy));
   }
 
   // The room itself is most of the program. A first page is light, and whoever begins to type a name

@@ -89,15 +89,13 @@ class RoomPage {
     if (!this.#unreachable?.isConnected) this.#show(h('main', { class: 'page loading', 'aria-busy': 'true' }, h('p', {}, t('loading'))));
     const asked = this.#asked ?? getRoom(this.#roomId);
     this.#asked = null;
-    try {
-      const room = await asked;
-      if (this.#ended.signal.aborted) return;
-      if (room.e2e && !this.#key) this.#onRefused({ code: 'KEY_MISSING' }, '');
-      else this.#showEntry(room, name, refusal);
-    } catch (error) {
-      if (GONE_CODES.has(/** @type {import('../api.js').ApiError} */ (error).code)) this.#showGone();
+    const room = await asked.catch((error) => {
+      if (GONE_CODES.has(error.code)) this.#showGone();
       else this.#showUnreachable(() => this.#askForName(name, refusal));
-    }
+    });
+    if (!room || this.#ended.signal.aborted) return;
+    if (room.e2e && !this.#key) this.#onRefused({ code: 'KEY_MISSING' }, '');
+    else this.#showEntry(room, name, refusal);
   }
 
   /**

@@ -5,9 +5,10 @@
 import { sealedLength } from '../crypto.js';
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
+import { tabStorage } from '../identity.js';
 import { codePoints, showsSomething, TEXT_MAX } from '../names.js';
 
-const DRAFT = 'linkroom:draft:'; // in sessionStorage: a reload does not lose half a sentence
+const DRAFT = 'linkroom:draft:'; // in this tab: a reload does not lose half a sentence
 
 /**
  * @param {object} options
@@ -32,8 +33,8 @@ export function composer({ roomId, encrypted, send }) {
     input.style.height = 'auto';
     input.style.height = `${input.scrollHeight}px`;
     if (encrypted) return;
-    if (text === '') sessionStorage.removeItem(DRAFT + roomId);
-    else sessionStorage.setItem(DRAFT + roomId, input.value);
+    if (text === '') tabStorage.remove(DRAFT + roomId);
+    else tabStorage.write(DRAFT + roomId, input.value);
   }
 
   form.addEventListener('submit', (/** @type {Event} */ event) => {
@@ -51,9 +52,9 @@ export function composer({ roomId, encrypted, send }) {
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     if (matchMedia('(pointer: coarse)').matches) return;
     event.preventDefault();
-    form.requestSubmit();
+    button.click();
   });
-  input.value = encrypted ? '' : sessionStorage.getItem(DRAFT + roomId) ?? '';
+  input.value = encrypted ? '' : tabStorage.read(DRAFT + roomId) ?? '';
   requestAnimationFrame(update);
   return { element: form, input };
 }

@@ -4,6 +4,7 @@
 import { Cipher } from '../crypto.js';
 import { h, keepFocus } from '../dom.js';
 import { t } from '../i18n.js';
+import { serviceWorkers } from '../loader.js';
 import { focusGently } from '../pages/parts.js';
 import { Session } from '../session.js';
 import { countUnread, unreadBoundary } from '../store.js';
@@ -129,7 +130,7 @@ function roomView(session, leave) {
     draw();
     focusGently(writing.input);
     // From now on the room opens without a network too, to write in.
-    navigator.serviceWorker?.ready.then(({ active }) => active?.postMessage('in a room'));
+    serviceWorkers()?.ready.then(({ active }) => active?.postMessage('in a room'));
   }
   return { view, shown };
 }

@@ -1,0 +1,116 @@
+//! Browsers that say no: to storage, to workers, to whatever is newer than they are.
+
+use serde_json::json;
+
+use crate::{
+    page::{DESKTOP, PHONE, Page},
+    scene::{companion, enter, link_to, make_room},
+    support::Stage,
+};
+
+/// What people get who block cookies: each of these throws as soon as it is touched.
+const FORBIDDEN: &str = "
+  const refuse = { get() { throw new DOMException('', 'SecurityError'); } };
+  for (const name of ['localStorage', 'sessionStorage', 'indexedDB', 'caches']) Object.defineProperty(window, name, refuse);
+  Object.defineProperty(navigator, 'serviceWorker', refuse);
+  navigator.locks.request = () => Promise.reject(new DOMException('', 'SecurityError'));
+  window.Worker = window.SharedWorker = window.BroadcastChannel = class { constructor() { throw new DOMException('', 'SecurityError'); } };
+";
+
+/// The oldest browsers of the README have none of these; some have less than they say.
+const OLDEST: &str = "
+  for (const name of ['Worker', 'SharedWorker', 'BroadcastChannel', 'Notification', 'structuredClone', 'Navigation', 'navigation', 'scheduler']) delete window[name];
+  for (const name of ['timeout', 'any']) delete AbortSignal[name];
+  for (const name of ['ListFormat', 'Segmenter', 'PluralRules', 'RelativeTimeFormat', 'DisplayNames', 'DurationFormat', 'Locale']) delete Intl[name];
+  for (const name of ['findLast', 'findLastIndex', 'toSorted', 'toSpliced', 'toReversed', 'with']) delete Array.prototype[name];
+  for (const name of ['isWellFormed', 'toWellFormed']) delete String.prototype[name];
+  for (const name of ['union', 'intersection', 'difference', 'isSubsetOf']) delete Set.prototype[name];
+  for (const [of, name] of [[Promise, 'withResolvers'], [Promise, 'try'], [Object, 'groupBy'], [Map, 'groupBy'], [URL, 'canParse'], [URL, 'parse'],
+    [Array, 'fromAsync'], [HTMLFormElement.prototype, 'requestSubmit'], [Element.prototype, 'scrollIntoViewIfNeeded'], [HTMLElement.prototype, 'togglePopover'],
+    [crypto, 'randomUUID'], [Crypto.prototype, 'randomUUID'], [Navigator.prototype, 'locks'], [Navigator.prototype, 'serviceWorker'], [Navigator.prototype, 'clipboard'],
+    [Navigator.prototype, 'setAppBadge'], [Navigator.prototype, 'userAgentData'], [Navigator.prototype, 'storage'], [Navigator.prototype, 'share'], [Document.prototype, 'startViewTransition']]) delete of[name];
+  Object.defineProperty(navigator, 'languages', { value: ['en-US@posix', 'en_US.UTF-8', 'en-US'] });
+";
+
+#[tokio::test]
+async fn a_browser_that_forbids_everything_it_can_is_enough_to_make_a_room_and_talk() {
+    let stage = Stage::new(1, &[]).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.run_first(FORBIDDEN).await;
+    page.goto(stage.http().base()).await;
+    page.see("nothing-kept").await;
+    let link = make_room(&page, stage.http().base(), "Eve").await;
+    page.say("nobody remembers me").await;
+    page.see_messages(&[("Eve", "nobody remembers me")]).await;
+
+    let other = Page::open(&stage.env, DESKTOP).await;
+    other.run_first(FORBIDDEN).await;
+    enter(&other, &link, "Bob").await;
+    page.see_members(&["Bob", "Eve"]).await;
+}
+
+#[tokio::test]
+async fn the_oldest_browsers_that_are_meant_to_work_do() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = Page::open(&stage.env, PHONE).await;
+    page.run_first(OLDEST).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    ann.say(&room.id, "👩‍👩‍👧 hello").await;
+    page.fill("composer", "https://example.com 을 보세요").await;
+    page.click("send").await;
+    let said = [("Ann", "👩‍👩‍👧 hello"), ("Eve", "https://example.com 을 보세요")];
+    page.see_messages(&said).await;
+    page.until("one('log').clientHeight > 300").await;
+    page.reload().await;
+    page.see_messages(&said).await;
+    page.until(
+        "all('message-text').every((text) => text.parentElement.querySelector('time').innerText)",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_goes_wrong_while_entering_is_said_and_can_be_tried_again() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let faults = [
+        "window.WebSocket = class { constructor() { throw new Error('no sockets'); } }",
+        "window.ResizeObserver = class { constructor() { throw new Error('none'); } }",
+        "window.requestAnimationFrame = () => { throw new TypeError('none'); }",
+    ];
+    for fault in faults {
+        let page = Page::open(&stage.env, DESKTOP).await;
+        page.expect_faults();
+        let fault = format!("if (!window.name) {{ {fault} }}");
+        page.run_first(&fault).await;
+        page.goto(&link_to(&stage, &room)).await;
+        page.fill("nickname", "Eve").await;
+        page.click("enter").await;
+        page.see("broken").await;
+        // Better luck next time.
+        page.eval("window.name = 'mended'").await;
+        page.click("again").await;
+        page.until("one('nickname') || one('room')").await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_whose_scripts_do_not_come_says_what_it_needs() {
+    let stage = Stage::new(1, &[]).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    for blocked in ["*/main.js", "*/i18n.js"] {
+        page.cdp("Network.setBlockedURLs", json!({ "urls": [blocked] })).await;
+        page.goto(stage.http().base()).await;
+        page.until(
+            "document.querySelector('.late')?.getAnimations().map((late) => late.finish()).length",
+        )
+        .await;
+        page.until("document.querySelector('.late').checkVisibility({ visibilityProperty: true })")
+            .await;
+    }
+    page.cdp("Network.setBlockedURLs", json!({ "urls": [] })).await;
+    page.reload().await;
+    page.see("landing").await;
+}
