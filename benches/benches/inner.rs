@@ -6,6 +6,7 @@
 use std::{
     hint::black_box,
     io::Read,
+    ops::ControlFlow,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -65,6 +66,7 @@ fn frames(criterion: &mut Criterion) {
             let mut read = frame.clone();
             decoder.take(black_box(&mut read), |incoming| {
                 black_box(incoming);
+                ControlFlow::Continue(())
             })
         });
     });

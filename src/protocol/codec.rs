@@ -3,6 +3,8 @@
 //!
 //! Only what a frame lacks is kept between two reads: a connection that is quiet has no buffer.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 
 use super::close::CloseReason;
@@ -22,13 +24,15 @@ const CONTROL_MAX: usize = 125;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
 
-/// What a client sent.
+/// What a client sent: one of these for each of its frames.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
-    /// A whole text message.
+    /// The end of a text message, and all of it.
     Text(&'a str),
-    /// A whole binary message.
-    Binary,
+    /// The end of a binary message, and all of it.
+    Binary(&'a [u8]),
+    /// Part of a message, of which more follow.
+    Part,
     /// To be answered with a pong that holds the same.
     Ping(&'a [u8]),
     /// A sign of life.
@@ -40,6 +44,11 @@ pub enum Incoming<'a> {
 /// Encodes a text message, ready to be written to any number of connections.
 pub fn text(payload: &str) -> Bytes {
     frame(TEXT, payload.as_bytes())
+}
+
+/// Encodes a binary message.
+pub fn binary(payload: &[u8]) -> Bytes {
+    frame(BINARY, payload)
 }
 
 /// Encodes the answer to a ping.
@@ -80,6 +89,8 @@ pub struct Decoder {
     partial: Vec<u8>,
     /// A message of which more frames follow.
     message: Option<Message>,
+    /// Whether whoever takes the frames had enough before all of them were looked at.
+    stopped: bool,
     closed: bool,
 }
 
@@ -100,17 +111,18 @@ struct Head {
 impl Decoder {
     /// A decoder that takes messages of at most `max` bytes.
     pub fn new(max: usize) -> Self {
-        Self { max, partial: Vec::new(), message: None, closed: false }
+        Self { max, partial: Vec::new(), message: None, stopped: false, closed: false }
     }
 
-    /// Takes what was read, and hands on what it completes. The bytes are unmasked in place.
+    /// Takes what was read, and hands on what it completes until that says to stop. What is left
+    /// then is kept for the next time. The bytes are unmasked in place.
     ///
     /// # Errors
     /// Why the connection has to be closed; what came before was handed on.
     pub fn take(
         &mut self,
         read: &mut [u8],
-        mut hand_on: impl FnMut(Incoming<'_>),
+        mut hand_on: impl FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<(), CloseReason> {
         if self.partial.is_empty() {
             let used = self.take_frames(read, &mut hand_on)?;
@@ -127,20 +139,27 @@ impl Decoder {
         Ok(())
     }
 
+    /// Whether frames may be left over that were not handed on.
+    pub fn has_more(&self) -> bool {
+        self.stopped && !self.partial.is_empty()
+    }
+
     fn take_frames(
         &mut self,
         bytes: &mut [u8],
-        hand_on: &mut impl FnMut(Incoming<'_>),
+        hand_on: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<usize, CloseReason> {
         let mut used = 0;
+        self.stopped = false;
         while !self.closed
+            && !self.stopped
             && let Some(head) = self.head(&bytes[used..])?
         {
             let payload = &mut bytes[used + head.start..used + head.end];
             for (byte, key) in payload.iter_mut().zip(head.mask.into_iter().cycle()) {
                 *byte ^= key;
             }
-            self.take_frame(&head, payload, hand_on)?;
+            self.stopped = self.take_frame(&head, payload, hand_on)?.is_break();
             used += head.end;
         }
         Ok(if self.closed { bytes.len() } else { used })
@@ -183,13 +202,13 @@ impl Decoder {
         &mut self,
         head: &Head,
         payload: &[u8],
-        hand_on: &mut impl FnMut(Incoming<'_>),
-    ) -> Result<(), CloseReason> {
-        match head.opcode {
+        hand_on: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, CloseReason> {
+        Ok(match head.opcode {
             CLOSE => {
                 let code = close_code(payload)?;
                 self.closed = true;
-                hand_on(Incoming::Close(code));
+                hand_on(Incoming::Close(code))
             }
             PING => hand_on(Incoming::Ping(payload)),
             PONG => hand_on(Incoming::Pong),
@@ -198,25 +217,24 @@ impl Decoder {
             opcode => {
                 let message = Message { is_text: opcode == TEXT, payload: payload.to_vec() };
                 self.message = Some(message);
+                hand_on(Incoming::Part)
             }
-        }
-        Ok(())
+        })
     }
 
     fn take_part(
         &mut self,
         is_final: bool,
         payload: &[u8],
-        hand_on: &mut impl FnMut(Incoming<'_>),
-    ) -> Result<(), CloseReason> {
+        hand_on: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, CloseReason> {
         let Some(mut message) = self.message.take() else { return Err(CloseReason::Broken) };
         message.payload.extend_from_slice(payload);
         if is_final {
-            hand_on(whole(message.is_text, &message.payload)?);
-        } else {
-            self.message = Some(message);
+            return Ok(hand_on(whole(message.is_text, &message.payload)?));
         }
-        Ok(())
+        self.message = Some(message);
+        Ok(hand_on(Incoming::Part))
     }
 }
 
@@ -238,7 +256,7 @@ fn length(bytes: &[u8]) -> Option<(usize, usize)> {
 
 fn whole(is_text: bool, payload: &[u8]) -> Result<Incoming<'_>, CloseReason> {
     if !is_text {
-        return Ok(Incoming::Binary);
+        return Ok(Incoming::Binary(payload));
     }
     std::str::from_utf8(payload).map(Incoming::Text).map_err(|_| CloseReason::Malformed)
 }
@@ -280,7 +298,10 @@ mod tests {
     fn decode(bytes: &[u8], at_once: usize) -> (Vec<String>, Result<(), CloseReason>) {
         let (mut decoder, mut seen) = (Decoder::new(MAX), Vec::new());
         for read in bytes.to_vec().chunks_mut(at_once) {
-            let taken = decoder.take(read, |incoming| seen.push(format!("{incoming:?}")));
+            let taken = decoder.take(read, |incoming| {
+                seen.push(format!("{incoming:?}"));
+                ControlFlow::Continue(())
+            });
             if taken.is_err() {
                 return (seen, taken);
             }
@@ -332,7 +353,8 @@ mod tests {
         let (seen, fate) = decode(&bytes, 1);
         assert_eq!(fate, Ok(()));
         let ping = format!("{:?}", Incoming::Ping(b"alive?"));
-        assert_eq!(seen, [&ping, "Pong", "Text(\"세\")", "Binary"]);
+        let text = "Text(\"세\")";
+        assert_eq!(seen, ["Part", &ping, "Part", "Pong", text, "Part", "Binary([255, 255])"]);
     }
 
     #[test]
@@ -393,14 +415,46 @@ mod tests {
         assert_eq!(fate(&close(1000, b"\xff")), Err(CloseReason::Malformed));
     }
 
+    /// Whoever has had enough gets the rest the next time, each frame once, however it was cut.
+    #[test]
+    fn frames_are_taken_one_at_a_time_where_that_is_wanted() {
+        let frames = [
+            masked(FIN | TEXT, b"one"),
+            masked(FIN | PING, b""),
+            masked(BINARY, b"two"),
+            masked(CONTINUATION, b""),
+            masked(FIN | CONTINUATION, b"three"),
+            masked(FIN | CLOSE, b""),
+        ];
+        let (mut bytes, mut seen) = (frames.concat(), Vec::new());
+        let cut = bytes.len() - 4;
+        let (begin, end) = bytes.split_at_mut(cut);
+        let mut decoder = Decoder::new(MAX);
+        for part in [begin, end] {
+            decoder.take(part, |incoming| one(&mut seen, &incoming)).unwrap();
+            let before = seen.len();
+            while decoder.has_more() {
+                decoder.take(&mut [], |incoming| one(&mut seen, &incoming)).unwrap();
+            }
+            assert!(seen.len() - before < frames.len());
+        }
+        assert_eq!(seen, decode(&frames.concat(), 1000).0);
+        assert_eq!(seen.len(), frames.len(), "every frame counts");
+    }
+
+    fn one(seen: &mut Vec<String>, incoming: &Incoming<'_>) -> ControlFlow<()> {
+        seen.push(format!("{incoming:?}"));
+        ControlFlow::Break(())
+    }
+
     #[test]
     fn a_quiet_connection_holds_no_buffer() {
         let mut decoder = Decoder::new(MAX);
         let mut bytes = masked(FIN | TEXT, &[b'a'; 1000]);
         let (first, second) = bytes.split_at_mut(500);
-        decoder.take(first, |_| ()).unwrap();
+        decoder.take(first, |_| ControlFlow::Continue(())).unwrap();
         assert_eq!(decoder.partial.len(), 500);
-        decoder.take(second, |_| ()).unwrap();
+        decoder.take(second, |_| ControlFlow::Continue(())).unwrap();
         assert_eq!(decoder.partial.capacity(), 0);
     }
 }

@@ -1,7 +1,10 @@
-//! WebSocket frames: the same whichever way they are cut, and the same that tungstenite makes of
-//! them.
+//! WebSocket frames: the same whichever way they are cut or taken, and the same that tungstenite makes
+//! of them.
 
-use std::io::{self, Cursor, Read, Write};
+use std::{
+    io::{self, Cursor, Read, Write},
+    ops::ControlFlow,
+};
 
 use linkroom::protocol::{
     close::CloseReason,
@@ -48,23 +51,31 @@ fn closed(code: Option<u16>) -> Message {
     Message::Close(code.map(frame))
 }
 
+/// What the codec makes of it when so much is read at once and each frame is taken by itself.
 fn ours(bytes: &[u8], at_once: usize) -> (Vec<Message>, Result<(), CloseReason>) {
     let (mut decoder, mut events) = (Decoder::new(MAX), Vec::new());
     for read in bytes.to_vec().chunks_mut(at_once) {
-        let taken = decoder.take(read, |incoming| {
-            events.push(match incoming {
-                Incoming::Text(text) => Message::text(text),
-                Incoming::Binary => Message::binary(Vec::new()),
-                Incoming::Ping(payload) => Message::Ping(payload.to_vec().into()),
-                Incoming::Pong => Message::Pong(Vec::new().into()),
-                Incoming::Close(code) => closed(code),
-            });
-        });
+        let mut taken = decoder.take(read, |incoming| note(&mut events, incoming));
+        while taken.is_ok() && decoder.has_more() {
+            taken = decoder.take(&mut [], |incoming| note(&mut events, incoming));
+        }
         if taken.is_err() {
             return (events, taken);
         }
     }
     (events, Ok(()))
+}
+
+fn note(events: &mut Vec<Message>, incoming: Incoming<'_>) -> ControlFlow<()> {
+    events.extend(match incoming {
+        Incoming::Text(text) => Some(Message::text(text)),
+        Incoming::Binary(payload) => Some(Message::binary(payload.to_vec())),
+        Incoming::Part => None,
+        Incoming::Ping(payload) => Some(Message::Ping(payload.to_vec().into())),
+        Incoming::Pong => Some(Message::Pong(Vec::new().into())),
+        Incoming::Close(code) => Some(closed(code)),
+    });
+    ControlFlow::Break(())
 }
 
 /// A socket on which this comes in, and nothing is heard of what goes out.
@@ -94,7 +105,6 @@ fn read(bytes: &[u8]) -> (Vec<Message>, Option<Error>) {
     let mut events = Vec::new();
     loop {
         match socket.read() {
-            Ok(Message::Binary(_)) => events.push(Message::binary(Vec::new())),
             Ok(Message::Pong(_)) => events.push(Message::Pong(Vec::new().into())),
             Ok(Message::Close(Some(frame))) if frame.reason == "Protocol violation" => {
                 return (events, Some(ProtocolError::InvalidCloseSequence.into()));
