@@ -143,6 +143,7 @@ const fn bounds(problem: Problem) -> (usize, usize) {
         | Problem::TextTooLong { max }
         | Problem::KeyLength { max }
         | Problem::TopicLength { max }
+        | Problem::TooManyFrames { max }
         | Problem::TooManyRooms { max } => (0, max),
         _ => (0, 0),
     }
@@ -219,6 +220,12 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
              ALLOWED_ORIGINS.",
             "이 사이트의 페이지는 연결할 수 없습니다. 운영자가 ALLOWED_ORIGINS로 허용할 수 있습니다.",
         ),
+        Problem::TooManyFrames { .. } => (
+            "You send more than {max} frames a second: what is over that waits. Slow down, or the \
+             connection is closed.",
+            "1초에 {max}개가 넘는 프레임을 보내고 있어, 넘치는 것은 기다립니다. 천천히 보내지 않으면 \
+             연결이 끊어집니다.",
+        ),
         Problem::TooManyRooms { .. } => (
             "One connection may be in {max} rooms. Leave one, or open another connection.",
             "연결 하나로 방 {max}개까지 들어갈 수 있습니다. 방에서 나가거나 새로 연결해 주세요.",
@@ -283,7 +290,7 @@ const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'sta
 mod tests {
     use super::*;
 
-    const PROBLEMS: [Problem; 22] = [
+    const PROBLEMS: [Problem; 23] = [
         Problem::Required,
         Problem::WrongType,
         Problem::NameEmpty,
@@ -306,6 +313,7 @@ mod tests {
         Problem::AlreadyJoined,
         Problem::ForeignOrigin,
         Problem::TooManyRooms { max: 7 },
+        Problem::TooManyFrames { max: 7 },
     ];
 
     fn has_hangul(text: &str) -> bool {

@@ -8,17 +8,12 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use governor::{
-    DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter,
-    clock::{Clock, MonotonicClock, Reference},
-    middleware::NoOpMiddleware,
-    state::{InMemoryState, NotKeyed},
-};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock};
 use ipnet::IpNet;
 use parking_lot::Mutex;
 
@@ -251,45 +246,64 @@ impl Drop for Permit {
     }
 }
 
-/// A token bucket for the frames of one connection; small, as there are as many as connections.
-pub struct FrameLimit(
-    RateLimiter<
-        NotKeyed,
-        InMemoryState,
-        MonotonicClock,
-        NoOpMiddleware<<MonotonicClock as Clock>::Instant>,
-    >,
-);
+/// The frames that one connection may send: a bucket that holds a second's worth. Unlike governor's it
+/// can be overdrawn, as nobody knows what a join brings before it is answered. Small, as there are as
+/// many as connections.
+pub struct FrameBudget {
+    per_second: u64,
+    began: Instant,
+    /// When it is full again, in nanoseconds since it began.
+    full_at: AtomicU64,
+}
 
-impl FrameLimit {
-    /// A full bucket that holds one second's worth.
+/// How long an empty bucket takes to be full, in nanoseconds; it can be overdrawn by as much.
+const BUCKET: u64 = 1_000_000_000;
+/// What comes back of it before a connection is read again: few at a time would be many wake-ups.
+const PARTS_OF_BUCKET: u64 = 10;
+
+impl FrameBudget {
+    /// A full bucket.
     pub fn new(per_second: usize) -> Self {
-        let quota = Quota::per_second(count(per_second));
-        Self(RateLimiter::direct_with_clock(quota, MonotonicClock))
+        let per_second = (per_second as u64).clamp(1, BUCKET);
+        Self { per_second, began: Instant::now(), full_at: AtomicU64::new(0) }
     }
 
-    /// Counts one frame.
-    ///
-    /// # Errors
-    /// [`Code::RateLimited`], with the wait until the next one is allowed.
-    pub fn check(&self) -> Result<(), Error> {
-        let now = self.0.clock().now();
-        self.0.check().map_err(|refusal| wait(&refusal, now))
+    /// Takes so many frames out. Returns whether there is less than one left.
+    pub fn spend(&self, frames: usize) -> bool {
+        self.spend_at(Instant::now(), frames)
     }
 
-    /// Counts frames that were not sent, as far as there is room for them.
-    pub fn spend(&self, frames: usize) {
-        let _ = (0..frames).try_for_each(|_| self.0.check());
+    /// How long it takes until some of it is back.
+    pub fn pause(&self) -> Duration {
+        self.wait(Instant::now(), (self.per_second / PARTS_OF_BUCKET).max(1))
+    }
+
+    fn spend_at(&self, now: Instant, frames: usize) -> bool {
+        let since = self.since_began(now);
+        self.full_at.fetch_max(since, Ordering::Relaxed);
+        self.full_at.fetch_add(self.cost(frames as u64), Ordering::Relaxed);
+        self.full_at.fetch_min(since + 2 * BUCKET, Ordering::Relaxed);
+        !self.wait(now, 1).is_zero()
+    }
+
+    fn wait(&self, now: Instant, frames: u64) -> Duration {
+        let full_at = self.full_at.load(Ordering::Relaxed);
+        let missing = full_at.saturating_sub(self.since_began(now)) + self.cost(frames);
+        Duration::from_nanos(missing.saturating_sub(BUCKET))
+    }
+
+    fn cost(&self, frames: u64) -> u64 {
+        frames.saturating_mul(BUCKET) / self.per_second
+    }
+
+    fn since_began(&self, now: Instant) -> u64 {
+        u64::try_from(now.duration_since(self.began).as_nanos()).unwrap_or(u64::MAX / 2)
     }
 }
 
 fn count(wanted: usize) -> NonZeroU32 {
     let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
     NonZeroU32::new(wanted).unwrap_or(NonZeroU32::MIN)
-}
-
-fn wait<P: Reference>(refusal: &NotUntil<P>, now: P) -> Error {
-    Error::rate_limited(refusal.wait_time_from(now))
 }
 
 /// Whom an address stands for. In IPv6 one subscriber has a whole /64 to choose from.
@@ -372,10 +386,30 @@ mod tests {
         assert_eq!(holder(parsed("::ffff:127.0.0.1")), ip(1));
     }
 
+    /// Takes frames until none is left, at a moment so many milliseconds after the beginning.
+    fn frames_at(budget: &FrameBudget, ms: u64) -> usize {
+        let now = budget.began + Duration::from_millis(ms);
+        (1..).find(|_| budget.spend_at(now, 1)).unwrap()
+    }
+
     #[test]
     fn frames_are_limited_and_the_limit_is_small() {
-        let limit = FrameLimit::new(1);
-        assert!(limit.check().is_ok() && limit.check().is_err());
-        assert!(size_of::<FrameLimit>() <= 64, "{}", size_of::<FrameLimit>());
+        let budget = FrameBudget::new(20);
+        assert_eq!(frames_at(&budget, 0), 20);
+        assert_eq!(budget.wait(budget.began, 2), Duration::from_millis(100));
+        assert_eq!(frames_at(&budget, 500), 10);
+        assert_eq!(frames_at(&budget, 60_000), 20, "no more than a second's worth");
+        assert!(size_of::<FrameBudget>() <= 64, "{}", size_of::<FrameBudget>());
+    }
+
+    #[test]
+    fn what_a_join_brings_is_paid_back_but_no_more_than_a_second_of_it() {
+        let budget = FrameBudget::new(20);
+        let began = budget.began;
+        assert!(!budget.spend_at(began, 10));
+        assert!(budget.spend_at(began, 20));
+        assert_eq!(budget.wait(began, 1), Duration::from_millis(550));
+        assert!(budget.spend_at(began, 1000));
+        assert_eq!(budget.wait(began, 1), Duration::from_millis(1050));
     }
 }

@@ -116,7 +116,7 @@ async fn cannot_serve(redis: &Redis) -> anyhow::Error {
     }
 }
 
-fn build(
+pub(crate) fn build(
     settings: Settings,
     metrics: Arc<Metrics>,
     background: &Background,

@@ -206,11 +206,21 @@ impl Handle {
                 let mut outbox = self.outbox.lock();
                 outbox.write();
                 if outbox.frames.is_empty() {
+                    outbox.is_blocked = false;
                     return;
                 }
                 outbox.socket.clone()
             };
             writable(blocked).await;
+        }
+    }
+
+    /// Writes whatever comes to wait, for as long as this is polled. For the connection's own task,
+    /// while it does something else.
+    pub async fn keep_writing(&self) {
+        loop {
+            self.flushed().await;
+            self.wake.notified().await;
         }
     }
 

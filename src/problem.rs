@@ -63,6 +63,11 @@ pub enum Problem {
     AlreadyJoined,
     /// The page that connects is of a site that may not.
     ForeignOrigin,
+    /// The connection sends more frames a second than are read.
+    TooManyFrames {
+        /// frames
+        max: usize,
+    },
     /// The connection is in as many rooms as it may be.
     TooManyRooms {
         /// rooms
@@ -95,6 +100,7 @@ impl Problem {
             Problem::RoomIdNeeded => "room_id_needed",
             Problem::AlreadyJoined => "already_joined",
             Problem::ForeignOrigin => "foreign_origin",
+            Problem::TooManyFrames { .. } => "too_many_frames",
             Problem::TooManyRooms { .. } => "too_many_rooms",
         }
     }

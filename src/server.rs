@@ -9,9 +9,15 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
-use hyper::{Request, body::Incoming, server::conn::http1::Builder, service::service_fn};
+use hyper::{
+    Request, StatusCode, body::Incoming, server::conn::http1::Builder, service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::yield_now,
+    time::sleep,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, warn};
@@ -26,6 +32,9 @@ use crate::{
 
 /// After a failed accept (too many open files, usually) it is tried again this much later.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// Whoever goes on asking after 429 waits so long for each answer: it has the next request read later.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
 /// Accepts connections until `stop`, then waits until the requests in hand are answered. WebSocket
 /// connections are not waited for: they are the registry's.
 pub async fn serve(
@@ -54,7 +63,7 @@ pub async fn serve(
             }
             (_, Err(error)) => {
                 warn!(%error, "not accepted");
-                tokio::time::sleep(ACCEPT_RETRY).await;
+                sleep(ACCEPT_RETRY).await;
             }
         }
     }
@@ -84,11 +93,8 @@ async fn talk(stream: TcpStream, peer: Peer, router: Router, app: App, stop: Can
         .header_read_timeout(app.settings.header_timeout)
         .max_buf_size(app.settings.max_header_bytes)
         .keep_alive(!peer.slot.is_last);
-    let asked = AtomicBool::new(false);
-    let answer = service_fn(|request| {
-        asked.store(true, Ordering::Relaxed);
-        hand_to(router.clone(), peer.clone(), request)
-    });
+    let manners = Manners::default();
+    let answer = service_fn(|request| hand_to(router.clone(), peer.clone(), request, &manners));
     let connection = http.serve_connection(io(stream), answer);
     let mut connection = pin!(connection.with_upgrades());
     let ended = tokio::select! {
@@ -100,7 +106,7 @@ async fn talk(stream: TcpStream, peer: Peer, router: Router, app: App, stop: Can
     };
     if let Err(error) = ended {
         debug!(%error, "connection ended badly");
-        if let Some(limit) = limit_behind(&error, asked.into_inner()) {
+        if let Some(limit) = limit_behind(&error, manners.asked.load(Ordering::Relaxed)) {
             app.metrics.turned_away(limit);
         }
     }
@@ -123,13 +129,34 @@ fn io(stream: TcpStream) -> TokioIo<TcpStream> {
     TokioIo::new(stream)
 }
 
+/// How a connection behaves.
+#[derive(Default)]
+struct Manners {
+    /// Whether it has asked anything.
+    asked: AtomicBool,
+    /// Whether it was told the last time that it asks too much.
+    refused: AtomicBool,
+}
+
 async fn hand_to(
     router: Router,
     peer: Peer,
     request: Request<Incoming>,
+    manners: &Manners,
 ) -> Result<Response, Infallible> {
+    if manners.asked.swap(true, Ordering::Relaxed) {
+        // One that asks without end never waits for the socket, so all others come first.
+        yield_now().await;
+    }
+    if manners.refused.load(Ordering::Relaxed) {
+        sleep(REFUSED_PAUSE).await;
+    }
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(peer.addr));
     request.extensions_mut().insert(peer.slot);
-    router.oneshot(request).await
+    let response = router.oneshot(request).await;
+    let refused =
+        response.as_ref().is_ok_and(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS);
+    manners.refused.store(refused, Ordering::Relaxed);
+    response
 }

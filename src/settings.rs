@@ -166,10 +166,14 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 50, value_parser = at_least_one)]
     pub rooms_per_connection: usize,
 
-    /// Frames that one connection may send each second, where 100 messages in the answer to a join
-    /// count as one; without it, five times MESSAGES_PER_SECOND and at least 50
+    /// Frames of any kind that are read of one connection each second, where 100 messages in the
+    /// answer to a join count as one; without it, five times MESSAGES_PER_SECOND and at least 50
     #[arg(long, env, value_parser = at_least_one)]
     pub frames_per_second: Option<usize>,
+
+    /// How long a connection may send more than FRAMES_PER_SECOND before it is closed with 1008
+    #[arg(long, env, default_value = "1m", value_parser = duration)]
+    pub flood_timeout: Duration,
 
     /// HTTP requests, upgrades included, that one address may send each second
     #[arg(long, env, default_value_t = 5000, value_parser = at_least_one)]

@@ -2,6 +2,7 @@
 
 mod client;
 mod connection;
+mod pace;
 
 use axum::{
     body::Body,

@@ -7,6 +7,8 @@ pub enum CloseReason {
     Silent,
     /// Too many unreadable frames in a row. Coming back would not help.
     Unreadable,
+    /// More frames than it may send, for too long. Coming back to do the same would not help.
+    Flooding,
     /// A frame over the size limit. Sending it again would not help.
     TooLarge,
     /// A frame that breaks the WebSocket protocol. Coming back would not help.
@@ -21,9 +23,10 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason there is.
-    pub const ALL: [CloseReason; 7] = [
+    pub const ALL: [CloseReason; 8] = [
         CloseReason::Silent,
         CloseReason::Unreadable,
+        CloseReason::Flooding,
         CloseReason::TooLarge,
         CloseReason::Broken,
         CloseReason::Malformed,
@@ -38,6 +41,7 @@ impl CloseReason {
             CloseReason::Broken => (1002, "broken frame"),
             CloseReason::Malformed => (1007, "not UTF-8"),
             CloseReason::Unreadable => (1008, "too many unreadable frames"),
+            CloseReason::Flooding => (1008, "too many frames for too long"),
             CloseReason::TooLarge => (1009, "frame too large"),
             CloseReason::Leaving => (1012, "node leaves"),
             CloseReason::TooSlow => (1013, "too slow"),

@@ -23,7 +23,7 @@ use crate::{
     boxed,
     error::{Code, Error},
     fanout::{Fanout, LocalRoom, Occupant, Seat, feed::Answered, jittered},
-    limits::{FrameLimit, Limit},
+    limits::{FrameBudget, Limit},
     names::{MessageId, RoomId},
     outbox::Handle,
     problem::Problem,
@@ -55,7 +55,7 @@ pub struct Client {
     /// Whose guesses its wrong joins are.
     ip: IpAddr,
     /// How many frames it may send.
-    pub frame_limit: FrameLimit,
+    pub frames: FrameBudget,
     rooms: Mutex<Vec<Joined>>,
     /// The identity of a join that was not answered: a second try is the same guest.
     unanswered: Mutex<Option<(RoomId, Identity)>>,
@@ -88,9 +88,9 @@ pub struct Echo {
 impl Client {
     /// The client of a connection that was just opened.
     pub fn new(app: &App, handle: Arc<Handle>, ip: IpAddr) -> Arc<Self> {
-        let frame_limit = FrameLimit::new(app.settings.frames_per_second());
+        let frames = FrameBudget::new(app.settings.frames_per_second());
         let (rooms, unanswered) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { app: app.clone(), handle, ip, frame_limit, rooms, unanswered })
+        Arc::new(Self { app: app.clone(), handle, ip, frames, rooms, unanswered })
     }
 
     /// Begins what the next request asks for, together with what goes with it; what fails is answered.
@@ -244,7 +244,7 @@ impl Client {
     ) -> Result<Answered, Error> {
         who.joined_at_ms.store(snapshot.joined_at_ms, Ordering::Relaxed);
         // What costs Redis much is asked for less often.
-        self.frame_limit.spend(snapshot.messages.len() / MESSAGES_A_FRAME);
+        self.frames.spend(snapshot.messages.len() / MESSAGES_A_FRAME);
         let joined = self.joined_frame(&local.id, &who, &snapshot)?;
         *self.unanswered.lock() = None;
         let mut rooms = self.rooms.lock();
@@ -423,6 +423,15 @@ impl Client {
     /// Whether a client that was silent for so long has to be reported at once.
     pub fn is_urgent(&self, silent_for: Duration) -> bool {
         self.app.heartbeat.is_urgent(silent_for)
+    }
+
+    /// Tells the client that it sends more than is read of it.
+    pub fn tell_too_fast(&self) {
+        self.app.metrics.turned_away(Limit::Frames);
+        let max = self.app.settings.frames_per_second();
+        let problems = [("frame".into(), Problem::TooManyFrames { max })].into();
+        let error = Error { problems, ..Error::new(Code::RateLimited) };
+        self.answer_error(&error, &Echo::default());
     }
 
     /// Answers what failed.

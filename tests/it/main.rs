@@ -18,6 +18,7 @@ mod no_zombie;
 mod nobody_is_someone_else;
 mod once_in_order;
 mod one_join_one_leave;
+mod polite_end;
 mod redis_away;
 mod redis_keys;
 mod retry_is_not_a_repeat;

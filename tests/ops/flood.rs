@@ -1,5 +1,5 @@
-//! A flood of every kind, from an address of its own and at a rate that leaves the machine some
-//! time, as both ends of it run there.
+//! A flood of every kind, from an address of its own. What is answered comes at a rate that leaves the
+//! machine some time, as both ends of it run there; what is not read comes as fast as it is taken.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -28,10 +28,28 @@ pub const HALF_OPEN: usize = 1000;
 const HUGE: usize = 20 << 20;
 /// Frames of one connection that are none.
 const GARBAGE: usize = 250;
+/// Connections that send garbage, one after the other, at the same time.
+const SPOILERS: usize = 8;
+/// Sockets that send the same over and over, as fast as it is taken, of each kind.
+const EAGER_OF_A_KIND: usize = 7;
+/// Bytes that they write at once.
+const EAGER_BYTES: usize = 1 << 14;
 /// Tokens of one connection that are wrong.
 const GUESSES: usize = 25;
 /// How long the node may take to answer, or to hang up.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What eager sockets send: requests of a connection that is kept, and frames of every kind: a text, a
+/// ping, a pong, one that is binary, one that is empty, and parts without end.
+const EAGER: [&[u8]; 7] = [
+    b"GET /healthz HTTP/1.1\r\nhost: node\r\n\r\n",
+    b"\x81\x8c\0\0\0\0{\"t\":\"ping\"}",
+    b"\x89\x84\0\0\0\0ping",
+    b"\x8a\x80\0\0\0\0",
+    b"\x82\x81\0\0\0\0x",
+    b"\x89\x80\0\0\0\0",
+    b"\x01\x80\0\0\0\0\0\x80\0\0\0\0\x80\x81\0\0\0\0[",
+];
 
 /// A flood; ends when it is dropped.
 pub struct Flood {
@@ -48,8 +66,15 @@ impl Flood {
         for number in 0..HALF_OPEN {
             tasks.spawn(again(5, async move || hold(node, number % 2 == 0).await));
         }
-        let garbage = flood.garbage.clone();
-        tasks.spawn(again(20, async move || spoil(node, &garbage).await));
+        for _ in 0..SPOILERS {
+            let garbage = flood.garbage.clone();
+            tasks.spawn(again(20, async move || spoil(node, &garbage).await));
+        }
+        for frames in EAGER {
+            for _ in 0..EAGER_OF_A_KIND {
+                tasks.spawn(again(5, async move || rush(node, frames).await));
+            }
+        }
         tasks.spawn(again(5, async move || oversize(node).await));
         let room = room.to_owned();
         tasks.spawn(again(20, async move || guess(node, &room).await));
@@ -119,6 +144,22 @@ async fn spoil(node: SocketAddr, count: &AtomicUsize) {
         count.fetch_add(GARBAGE, Ordering::Relaxed);
     }
     while let Some(Ok(_)) = socket.next().await {}
+}
+
+/// Sends the same over and over, as fast as it is taken, and reads what comes back.
+async fn rush(node: SocketAddr, what: &[u8]) {
+    let socket = match what.starts_with(b"GET") {
+        true => connect(node).await,
+        false => websocket(node).await.map(WebSocketStream::into_inner),
+    };
+    let Some(mut socket) = socket else { return };
+    let (mut reads, mut writes) = socket.split();
+    let burst = what.repeat(EAGER_BYTES / what.len());
+    let mut answers = vec![0; EAGER_BYTES];
+    tokio::select! {
+        () = async { while writes.write_all(&burst).await.is_ok() {} } => {}
+        () = async { while reads.read(&mut answers).await.is_ok_and(|length| length > 0) {} } => {}
+    }
 }
 
 /// A frame that is far too large.
