@@ -112,7 +112,7 @@ for first = 11, #ARGV, 7 do
   if ms then
     if ms ~= stamped then stamped, stamp = ms, timestamp(ms, second, begins) end
     local frame = head .. value .. middle .. stamp .. rest
-    if held then frames[#frames + 1] = frame else redis.call('PUBLISH', chan, frame) end
+    if held then frames[#frames + 1] = frame else redis.pcall('PUBLISH', chan, frame) end
   end
   local n = #answer
   answer[n + 1], answer[n + 2] = outcome, value

@@ -13,6 +13,6 @@ if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
 
 room.events = redis.call('HGET', room.hash, 'events') or '0'
 local members, gone = roster(room)
-redis.call('PUBLISH', node, room.id .. ' members ' .. room.events
+redis.pcall('PUBLISH', node, room.id .. ' members ' .. room.events
   .. ' {"t":"members","roomId":"' .. room.id .. '","members":' .. members .. ',"away":' .. gone .. '}')
 return {'OK'}

@@ -35,7 +35,7 @@ use crate::{
     outbox::Handle,
     protocol::ServerFrame,
     redis::{
-        Redis,
+        Access, Redis,
         scripts::{RoomFacts, Scripts, Snapshot},
     },
     settings::Settings,
@@ -76,9 +76,21 @@ struct Inner {
     /// When a room that is not crowded was last served.
     others_served: Mutex<Instant>,
     resync: Notify,
+    hearing: watch::Sender<Hearing>,
     catch_ups: Semaphore,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// Whether what is published reaches this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hearing {
+    /// No probe has come back yet.
+    Unknown,
+    /// The latest probe came back.
+    Hears,
+    /// The latest probe was published, and did not come back.
+    Deaf,
 }
 
 /// A room that somebody on this node hears.
@@ -199,6 +211,7 @@ impl Fanout {
             scripts_at_once: scripts_at_once(settings.durability),
             others_served: Mutex::new(Instant::now()),
             resync: Notify::new(),
+            hearing: watch::Sender::new(Hearing::Unknown),
             catch_ups: Semaphore::new(CATCH_UPS_AT_ONCE),
             tasks: background.tasks.clone(),
             stop: background.stop.clone(),
@@ -210,6 +223,19 @@ impl Fanout {
     /// The rooms that somebody on this node hears.
     pub fn rooms(&self) -> Vec<Arc<LocalRoom>> {
         self.0.rooms.read().values().cloned().collect()
+    }
+
+    /// Whether what is published reaches this node.
+    pub fn hearing(&self) -> Hearing {
+        *self.0.hearing.borrow()
+    }
+
+    fn hears(&self, hearing: Hearing) {
+        let was = self.0.hearing.send_replace(hearing);
+        if was == Hearing::Deaf && hearing == Hearing::Hears {
+            self.doubt();
+            self.0.resync.notify_one();
+        }
     }
 
     /// The subscription was interrupted: every room may have missed something.
@@ -238,7 +264,7 @@ impl Fanout {
         let tag = format!("{}.{}", handle.id(), self.0.joins.fetch_add(1, Ordering::Relaxed));
         let local = self.seat(Seat::new(handle, who, room.clone()), tag.clone());
         if !*local.subscribed.borrow() {
-            if !self.0.redis.is_up() {
+            if !self.0.redis.condition().allows(Access::Writes) {
                 return Err(Error::unavailable("redis is out of reach"));
             }
             let change = Change::Subscribe(local.clone());

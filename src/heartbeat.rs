@@ -22,7 +22,7 @@ use crate::{
     names::{RoomId, UserId},
     protocol::ServerFrame,
     redis::{
-        Redis,
+        Access, Condition, Redis,
         scripts::{Beat, Heard, Restored, Scripts},
     },
     settings::Settings,
@@ -57,16 +57,17 @@ impl Heartbeat {
     }
 
     async fn run(self, redis: Redis, stop: CancellationToken) {
-        let mut up = redis.ups_and_downs();
+        let mut conditions = redis.conditions();
         let mut slot = 0;
         loop {
             let all = tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks::next(self.period() / SLOTS) => false,
                 () = self.fanout.resync_wanted() => true,
-                _ = up.changed() => true,
+                _ = conditions.changed() => true,
             };
-            if !*up.borrow_and_update() {
+            let condition = conditions.borrow_and_update().clone();
+            if !condition.allows(Access::Writes) || all && condition != Condition::Serves {
                 continue;
             }
             slot = (slot + 1) % SLOTS;

@@ -46,19 +46,25 @@ fn preference(item: &str) -> Option<(Language, f32)> {
 }
 
 /// Something that keeps the node from serving; `/readyz` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outage {
-    /// Redis is out of reach.
-    Redis,
+    /// Redis is out of reach; why.
+    Away(String),
+    /// Redis answers and does not write; why, in its words.
+    Refuses(String),
+    /// Redis does not allow what the node needs; what is missing.
+    Lacks(String),
+    /// What is published does not come back.
+    Deaf,
     /// The node drains.
     Node,
 }
 
 impl Outage {
     /// The component that is down.
-    pub const fn component(self) -> &'static str {
+    pub const fn component(&self) -> &'static str {
         match self {
-            Outage::Redis => "redis",
+            Outage::Away(_) | Outage::Refuses(_) | Outage::Lacks(_) | Outage::Deaf => "redis",
             Outage::Node => "node",
         }
     }
@@ -234,18 +240,39 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
 }
 
 /// Why the node does not take traffic.
-pub const fn outage(outage: Outage, language: Language) -> &'static str {
-    let (en, ko) = match outage {
-        Outage::Redis => (
-            "Redis is out of reach. The node takes traffic again once it is back.",
-            "Redis에 연결할 수 없습니다. 다시 연결되면 트래픽을 받습니다.",
+pub fn outage(outage: &Outage, language: Language) -> String {
+    let (en, ko, why) = match outage {
+        Outage::Away(why) => (
+            "Redis is out of reach ({why}). The node takes traffic again once it is back.",
+            "Redis에 연결할 수 없습니다({why}). 다시 연결되면 트래픽을 받습니다.",
+            &**why,
+        ),
+        Outage::Refuses(why) => (
+            "Redis answers, but refuses to write: {why}. What was stored can be read; the node takes \
+             traffic again once Redis writes.",
+            "Redis가 응답하지만 쓰기를 거부합니다: {why}. 저장된 내용은 읽을 수 있으며, 쓰기가 다시 \
+             되면 트래픽을 받습니다.",
+            &**why,
+        ),
+        Outage::Lacks(missing) => (
+            "The user of REDIS_URL may not do all that a node needs. Allow it with ACL SETUSER: {why}",
+            "REDIS_URL의 사용자에게 필요한 권한이 없습니다. ACL SETUSER로 허용해 주세요: {why}",
+            &**missing,
+        ),
+        Outage::Deaf => (
+            "Redis writes, but what it publishes does not come back to this node. It is subscribing, or \
+             something on the way drops what is published.",
+            "Redis에 쓸 수 있지만 발행된 내용이 이 노드로 돌아오지 않습니다. 구독하는 중이거나 \
+             중간에서 막고 있습니다.",
+            "",
         ),
         Outage::Node => (
             "This node is shutting down. Use another one.",
             "이 노드는 종료하는 중입니다. 다른 노드를 이용해 주세요.",
+            "",
         ),
     };
-    choose(language, en, ko)
+    choose(language, en, ko).replace("{why}", why)
 }
 
 /// What a link looks like where somebody pastes it.
@@ -374,9 +401,13 @@ mod tests {
 
     #[test]
     fn every_outage_has_a_sentence_in_both_languages() {
-        for case in [Outage::Redis, Outage::Node] {
-            assert!(outage(case, Language::En).is_ascii());
-            assert!(has_hangul(outage(case, Language::Ko)));
+        let why = || "OOM".to_owned();
+        let of_redis = [Outage::Away(why()), Outage::Refuses(why()), Outage::Lacks(why())];
+        for case in of_redis.iter().chain(&[Outage::Deaf, Outage::Node]) {
+            let (en, ko) = (outage(case, Language::En), outage(case, Language::Ko));
+            assert!(en.is_ascii() && has_hangul(&ko), "{case:?}");
+            assert_eq!(en.contains("OOM") && ko.contains("OOM"), of_redis.contains(case));
+            assert!(!en.contains('{') && !ko.contains('{'), "{case:?}");
         }
     }
 }

@@ -4,8 +4,13 @@
 //! subscription is `fanout`'s.
 
 pub mod child;
+mod condition;
+mod connect;
 mod durable;
 pub mod keys;
+pub mod probe;
+mod rights;
+mod script;
 pub mod scripts;
 
 use std::{
@@ -17,15 +22,8 @@ use fred::{
     clients::Client,
     error::{Error as RedisError, ErrorKind},
     interfaces::{ClientLike, EventInterface},
-    prelude::{FredResult, PubsubInterface, Value},
-    types::{
-        ClusterHash, CustomCommand, InfoKind,
-        config::{
-            Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig,
-            UnresponsiveConfig,
-        },
-        scripts::Script,
-    },
+    prelude::{FredResult, Value},
+    types::config::Config,
 };
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -36,32 +34,21 @@ use crate::{
     boxed,
     metrics::Metrics,
     settings::{Durability, Settings},
-    ticks,
 };
+pub use condition::{Access, Condition};
+use connect::connect;
 use durable::Durable;
 use keys::KeyStyle;
+use script::Named;
 
-/// How a Redis refuses that became a replica: the connections have to find the new primary.
-const DEMOTED: &str = "READONLY";
 /// Older ones lack what the scripts use.
 const LEAST_MAJOR_VERSION: u32 = 7;
-/// Between two looks at a Redis that answers.
-const PROBE_EVERY: Duration = Duration::from_millis(500);
-/// Between two looks at a Redis that does not.
-const PROBE_WHILE_DOWN: Duration = Duration::from_millis(50);
-/// Between two attempts to connect, give or take the jitter.
-const RECONNECT_DELAY_MS: u32 = 100;
-const RECONNECT_JITTER_MS: u32 = 50;
 /// Messages that may wait between the socket and the one task that reads the subscription. Beyond
 /// it they are dropped, which the fences show.
 const SUBSCRIPTION_BUFFER: usize = 8192;
 /// Events of any other client that wait: errors, of which one is enough. fred allocates this for
 /// every kind of event.
 const EVENT_BUFFER: usize = 16;
-/// Commands that may wait for a connection. Beyond it they fail at once.
-const COMMAND_BUFFER: usize = 20_000;
-/// A connection on which nothing came back for so many command timeouts is closed.
-const UNRESPONSIVE_TIMEOUTS: u32 = 2;
 
 /// Handle on all connections to Redis.
 #[derive(Clone)]
@@ -72,7 +59,11 @@ struct Inner {
     commands: Client,
     subscriber: Client,
     keeper: Option<Keeper>,
-    up: watch::Sender<bool>,
+    condition: watch::Sender<Condition>,
+    /// The number of the latest probe that Redis took.
+    probes: watch::Sender<u64>,
+    /// Redis's version, once it said so.
+    version: watch::Sender<Option<String>>,
     suspicion: Notify,
     demoted: Notify,
     node_channel: String,
@@ -87,14 +78,6 @@ struct Keeper {
     clients: Vec<Client>,
     timeout: Duration,
     queue: Durable,
-}
-
-/// What a Redis says when it is asked whether it is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    Pong,
-    Error,
-    Silence,
 }
 
 impl Redis {
@@ -115,14 +98,16 @@ impl Redis {
             if config.server.is_clustered() { KeyStyle::HashTag } else { KeyStyle::Plain };
         let client =
             |events, nodelay| connect(config.clone(), settings.redis_timeout, events, nodelay);
-        let up = watch::Sender::new(false);
+        let condition = watch::Sender::new(Condition::Away("no answer yet".to_owned()));
         let keeper = (settings.durability != Durability::Memory)
-            .then(|| Keeper::start(&config, settings, up.subscribe(), background));
+            .then(|| Keeper::start(&config, settings, condition.subscribe(), background));
         let redis = Self(Arc::new(Inner {
             commands: client(EVENT_BUFFER, false),
             subscriber: client(SUBSCRIPTION_BUFFER, true),
             keeper,
-            up,
+            condition,
+            probes: watch::Sender::new(0),
+            version: watch::Sender::new(None),
             suspicion: Notify::new(),
             demoted: Notify::new(),
             node_channel: keys::node_channel(node),
@@ -133,7 +118,7 @@ impl Redis {
         let stop = &background.stop;
         let errors = mark_down_on_errors(redis.clone(), stop.clone());
         background.spawn_vital("the watch over Redis's connections", errors);
-        background.spawn_vital("the probe of Redis", probe(redis.clone(), stop.clone()));
+        background.spawn_vital("the probe of Redis", probe::run(redis.clone(), stop.clone()));
         let demoted = leave_demoted(redis.clone(), stop.clone());
         background.spawn_vital("the look for a new primary", demoted);
         Ok(redis)
@@ -149,21 +134,10 @@ impl Redis {
             self.0.keeper.is_none() || self.0.key_style == KeyStyle::Plain,
             "DURABILITY must be memory on Redis Cluster"
         );
-        let mut up = self.ups_and_downs();
-        loop {
-            // The sender lives as long as `self`.
-            let _ = up.wait_for(|up| *up).await;
-            match self.version().await {
-                Ok(version) => return self.check_version(&version).await,
-                Err(_) => tokio::time::sleep(PROBE_WHILE_DOWN).await,
-            }
-        }
-    }
-
-    async fn version(&self) -> FredResult<String> {
-        let info: String = self.0.commands.info(Some(InfoKind::Server)).await?;
-        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
-        Ok(version.unwrap_or_default().trim().to_owned())
+        let mut version = self.0.version.subscribe();
+        // The sender lives as long as `self`.
+        let version = version.wait_for(Option::is_some).await.ok().and_then(|it| it.clone());
+        self.check_version(&version.unwrap_or_default()).await
     }
 
     async fn check_version(&self, version: &str) -> anyhow::Result<()> {
@@ -185,14 +159,24 @@ impl Redis {
         Ok(())
     }
 
-    /// Whether Redis answered when last asked. While it did not, commands fail at once.
-    pub fn is_up(&self) -> bool {
-        *self.0.up.borrow()
+    /// What state Redis was in when it was last asked. What it does not allow fails at once.
+    pub fn condition(&self) -> Condition {
+        self.0.condition.borrow().clone()
     }
 
-    /// Changes of [`Redis::is_up`].
-    pub fn ups_and_downs(&self) -> watch::Receiver<bool> {
-        self.0.up.subscribe()
+    /// Changes of [`Redis::condition`].
+    pub fn conditions(&self) -> watch::Receiver<Condition> {
+        self.0.condition.subscribe()
+    }
+
+    /// The numbers of the probes that Redis took, whose words were published to this node.
+    pub fn probes(&self) -> watch::Receiver<u64> {
+        self.0.probes.subscribe()
+    }
+
+    /// Has Redis looked at right away.
+    pub fn look(&self) {
+        self.0.suspicion.notify_one();
     }
 
     /// The client whose only use is the subscription.
@@ -216,34 +200,24 @@ impl Redis {
         self.0.metrics.deliveries.clock.now_ms().unwrap_or_default()
     }
 
-    /// Sends this node a word over Redis, to see whether the subscription lives.
-    ///
-    /// # Errors
-    /// Redis is out of reach.
-    pub async fn publish_to_self(&self, word: &str) -> FredResult<()> {
-        self.refuse_while_down()?;
-        self.0.commands.publish(self.node_channel(), word).await
-    }
-
     /// Runs a script, sending its text first where Redis has forgotten it. `args` are all of its
     /// arguments, packed.
     ///
     /// # Errors
     /// The script failed, or Redis is out of reach. A command that was under way when the
     /// connection broke is not sent again, so a script that failed may have run, but only once.
-    pub async fn evalsha(
+    async fn evalsha(
         &self,
-        name: &'static str,
-        script: &Script,
+        named: &Named,
         keys: Vec<String>,
         args: Value,
     ) -> FredResult<Vec<Value>> {
-        self.refuse_while_down()?;
+        self.check_allowed(named.access)?;
         let begun = Instant::now();
         // Boxed: fred's future is large, and everything that waits for it would be.
-        let reply =
-            boxed::in_place(|| script.evalsha_with_reload(&self.0.commands, keys, args)).await;
-        self.note(name, begun, &reply);
+        let run = || named.script.evalsha_with_reload(&self.0.commands, keys, args);
+        let reply = boxed::in_place(run).await;
+        self.note(named.name, begun, &reply);
         reply
     }
 
@@ -253,21 +227,21 @@ impl Redis {
     ///
     /// # Errors
     /// As [`Redis::evalsha`], and where the messages are not kept in time.
-    pub async fn evalsha_kept(
+    async fn evalsha_kept(
         &self,
-        name: &'static str,
-        script: &Script,
+        named: &Named,
         keys: Vec<String>,
         args: Value,
         channel: Option<&str>,
     ) -> FredResult<Vec<Value>> {
         let Some(keeper) = &self.0.keeper else {
-            return self.evalsha(name, script, keys, args).await;
+            return self.evalsha(named, keys, args).await;
         };
-        self.refuse_while_down()?;
+        self.check_allowed(named.access)?;
         let begun = Instant::now();
-        let reply = keeper.queue.run(script, keys, args, channel.map(str::to_owned)).await;
-        self.note(name, begun, &reply);
+        let channel = channel.map(str::to_owned);
+        let reply = keeper.queue.run(&named.script, keys, args, channel).await;
+        self.note(named.name, begun, &reply);
         reply
     }
 
@@ -303,22 +277,26 @@ impl Redis {
         futures_util::future::join_all(dropped).await;
     }
 
-    fn refuse_while_down(&self) -> FredResult<()> {
-        if self.is_up() {
-            return Ok(());
+    fn check_allowed(&self, access: Access) -> FredResult<()> {
+        let condition = self.0.condition.borrow();
+        match &*condition {
+            condition if condition.allows(access) => Ok(()),
+            Condition::Lacks(missing) => {
+                Err(RedisError::new(ErrorKind::Auth, format!("missing rights: {missing}")))
+            }
+            _ => Err(RedisError::new(ErrorKind::IO, "redis is out of reach")),
         }
-        Err(RedisError::new(ErrorKind::IO, "redis is out of reach"))
     }
 
     /// Has Redis looked at right away after an error that may mean that it is gone.
     fn suspect(&self, error: &RedisError) {
         match error.kind() {
             ErrorKind::IO | ErrorKind::Canceled => {
-                self.set_up(false);
-                self.0.suspicion.notify_one();
+                self.set_condition(Condition::Away(error.details().to_owned()));
+                self.look();
             }
-            ErrorKind::Timeout => self.0.suspicion.notify_one(),
-            _ if error.details().starts_with(DEMOTED) => {
+            ErrorKind::Timeout => self.look(),
+            _ if condition::is_demoted(error.details()) => {
                 warn!("this redis became a replica; connecting anew");
                 self.0.demoted.notify_one();
             }
@@ -326,32 +304,21 @@ impl Redis {
         }
     }
 
-    fn set_up(&self, up: bool) {
-        let changed = self.0.up.send_if_modified(|was| std::mem::replace(was, up) != up);
-        if changed {
-            self.0.metrics.redis_up.set(i64::from(up));
-            if up { info!("redis answers") } else { warn!("redis is out of reach") }
+    fn set_condition(&self, condition: Condition) {
+        let changed = self.0.condition.send_if_modified(|was| {
+            let changed = *was != condition && (was.is_up() || condition.is_up());
+            *was = condition.clone();
+            changed
+        });
+        if !changed {
+            return;
         }
-    }
-
-    /// Asks Redis what time it is, which costs it nothing: how long that takes is the way there
-    /// and back, and how long Redis is busy with others.
-    async fn read_clock(&self) {
-        let begun = Instant::now();
-        let time = CustomCommand::new_static("TIME", ClusterHash::FirstKey, false);
-        let answer: FredResult<(u64, u64)> =
-            self.0.commands.custom(time, Vec::<String>::new()).await;
-        if let Ok((seconds, micros)) = answer {
-            self.0.metrics.deliveries.clock.read(begun, seconds * 1_000_000 + micros);
-            self.0.metrics.observe_script("time", begun.elapsed());
-        }
-    }
-
-    async fn ask(&self) -> Answer {
-        match tokio::time::timeout(self.0.timeout, self.0.commands.ping::<()>(None)).await {
-            Ok(Ok(())) => Answer::Pong,
-            Ok(Err(error)) if *error.kind() != ErrorKind::Timeout => Answer::Error,
-            _ => Answer::Silence,
+        self.0.metrics.redis_up.set(i64::from(condition.is_up()));
+        match condition {
+            Condition::Serves => info!("redis answers"),
+            Condition::Refuses(why) => warn!(why, "redis refuses to write"),
+            Condition::Lacks(missing) => warn!(missing, "redis does not allow what is needed"),
+            Condition::Away(why) => warn!(why, "redis is out of reach"),
         }
     }
 }
@@ -360,7 +327,7 @@ impl Keeper {
     fn start(
         config: &Config,
         settings: &Settings,
-        up: watch::Receiver<bool>,
+        condition: watch::Receiver<Condition>,
         background: &Background,
     ) -> Self {
         let durability = settings.durability;
@@ -368,45 +335,10 @@ impl Keeper {
         let client = |_| connect(config.clone(), timeout, EVENT_BUFFER, true);
         let clients: Vec<_> = (0..durable::CLIENTS).map(client).collect();
         let (queue, worker) =
-            Durable::new(clients.clone(), durability, timeout, up, background.stop.clone());
+            Durable::new(clients.clone(), durability, timeout, condition, background.stop.clone());
         background.spawn_vital("the keeper of messages", worker);
         Self { durability, clients, timeout, queue }
     }
-}
-
-/// fred's defaults are unbounded and patient: every limit is set here.
-///
-/// fred writes each script by itself, however many are waiting. Without `nodelay` the system gathers
-/// (RFC 896) what is written until Redis has answered what is under way, which every command is: one
-/// alone goes out at once, and many go out together, a round trip later at most.
-fn connect(config: Config, timeout: Duration, events: usize, nodelay: bool) -> Client {
-    let performance = PerformanceConfig {
-        default_command_timeout: timeout,
-        broadcast_channel_capacity: events,
-        ..Default::default()
-    };
-    let connection = ConnectionConfig {
-        connection_timeout: timeout,
-        internal_command_timeout: timeout,
-        // A script that was under way when the connection broke must not run a second time.
-        max_command_attempts: 1,
-        max_command_buffer_len: COMMAND_BUFFER,
-        unresponsive: UnresponsiveConfig {
-            max_timeout: Some(timeout * UNRESPONSIVE_TIMEOUTS),
-            interval: timeout / 2,
-        },
-        tcp: TcpConfig { nodelay: Some(nodelay), ..Default::default() },
-        ..Default::default()
-    };
-    let policy = ReconnectPolicy::Constant {
-        attempts: 0,
-        max_attempts: 0,
-        delay: RECONNECT_DELAY_MS,
-        jitter: RECONNECT_JITTER_MS,
-    };
-    let client = Client::new(config, Some(performance), Some(connection), Some(policy));
-    client.connect();
-    client
 }
 
 async fn mark_down_on_errors(redis: Redis, stop: CancellationToken) {
@@ -419,28 +351,6 @@ async fn mark_down_on_errors(redis: Redis, stop: CancellationToken) {
                 Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
                 Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
             },
-        }
-    }
-}
-
-async fn probe(redis: Redis, stop: CancellationToken) {
-    loop {
-        // At once: asked after a pong, a Redis that is busy now and then would always be quick. The
-        // clock first, since what is behind it may wait for its answer.
-        let ((), answer) = tokio::join!(redis.read_clock(), redis.ask());
-        let up = answer == Answer::Pong;
-        redis.set_up(up);
-        if !up {
-            redis.0.metrics.deliveries.clock.forget();
-        }
-        if answer == Answer::Silence {
-            // A frozen Redis keeps its connections open, and a Sentinel may name another by now.
-            redis.connect_anew(|client| client.is_connected()).await;
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks::next(if up { PROBE_EVERY } else { PROBE_WHILE_DOWN }) => {}
-            () = redis.0.suspicion.notified(), if up => {}
         }
     }
 }

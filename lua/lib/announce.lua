@@ -3,7 +3,7 @@
 -- is how many there are.
 local function announce(room, kind, rest)
   room.events = string.format('%d', redis.call('HINCRBY', room.hash, 'events', '1'))
-  redis.call('PUBLISH', room.chan,
+  redis.pcall('PUBLISH', room.chan,
     '{"t":"' .. kind .. '","roomId":"' .. room.id .. '",' .. rest .. '}')
 end
 

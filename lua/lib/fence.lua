@@ -4,7 +4,7 @@
 -- heartbeat. room.events has to be known.
 local function fence(room, channel, tag, at)
   local events = room.events or '0'
-  redis.call('PUBLISH', channel, room.id .. ' ' .. tag .. ' ' .. at .. ' ' .. events)
+  redis.pcall('PUBLISH', channel, room.id .. ' ' .. tag .. ' ' .. at .. ' ' .. events)
   return events
 end
 

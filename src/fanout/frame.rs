@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::{
     names::{MessageId, RoomId},
     protocol::codec,
+    redis::probe::PROBE_WORD,
 };
 
 /// A frame on a room's channel, ready to be sent as it is.
@@ -73,7 +74,7 @@ pub enum NodeWord {
     Fence(RoomId, Fence),
     /// The whole truth about a room's members, and the number of events that it accounts for.
     Members(RoomId, u64, Bytes),
-    /// This node asked whether the subscription lives.
+    /// A probe of Redis came back: the subscription lives.
     Probe(u64),
 }
 
@@ -97,14 +98,6 @@ pub enum Tag {
     Heartbeat(u64),
 }
 
-/// What a probe begins with.
-const PROBE: &str = "probe ";
-
-/// The word that asks whether the subscription lives.
-pub fn probe(number: u64) -> String {
-    format!("{PROBE}{number}")
-}
-
 /// How a heartbeat's fence is tagged.
 pub fn heartbeat_tag(number: u64) -> String {
     format!("@{number}")
@@ -113,7 +106,7 @@ pub fn heartbeat_tag(number: u64) -> String {
 impl NodeWord {
     /// Decodes a payload of this node's channel. `None` for anything that no script sends.
     pub fn decode(payload: &str) -> Option<Self> {
-        if let Some(number) = payload.strip_prefix(PROBE) {
+        if let Some(number) = payload.strip_prefix(PROBE_WORD) {
             return Some(NodeWord::Probe(number.parse().ok()?));
         }
         let mut words = payload.splitn(4, ' ');
@@ -182,7 +175,7 @@ mod tests {
         let decoded = NodeWord::decode(r#"r1 members 7 {"t": "members"}"#);
         let members = codec::text(r#"{"t": "members"}"#);
         assert_eq!(decoded, Some(NodeWord::Members(room, 7, members)));
-        assert_eq!(NodeWord::decode(&probe(3)), Some(NodeWord::Probe(3)));
+        assert_eq!(NodeWord::decode("probe 3"), Some(NodeWord::Probe(3)));
         for rubbish in [
             "",
             "probe",

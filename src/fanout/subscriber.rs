@@ -14,7 +14,7 @@ use std::{
 };
 
 use fred::{
-    error::Error as RedisError,
+    error::{Error as RedisError, ErrorKind},
     interfaces::{ClientLike, EventInterface, PubsubInterface},
     types::Message as Payload,
 };
@@ -25,11 +25,15 @@ use tokio::sync::{
 use tracing::{info, warn};
 
 use super::{
-    Fanout, LocalRoom,
+    Fanout, Hearing, LocalRoom,
     feed::Waiting,
-    frame::{self, Frame, NodeWord},
+    frame::{Frame, NodeWord},
 };
-use crate::{background::Background, names::RoomId, ticks};
+use crate::{
+    background::Background,
+    names::RoomId,
+    redis::{Access, Condition},
+};
 
 /// Channels that one SUBSCRIBE names.
 const CHUNK: usize = 500;
@@ -37,8 +41,8 @@ const CHUNK: usize = 500;
 const READ_AT_ONCE: usize = 256;
 /// Between two attempts to subscribe.
 const RETRY: Duration = Duration::from_millis(100);
-/// Between two questions whether the subscription lives.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// After so many probes that did not come back the subscription is made anew, and again after as many.
+const RECONNECTS_EVERY: u32 = 16;
 
 /// A change of what is subscribed.
 pub(super) enum Change {
@@ -58,7 +62,8 @@ pub(super) fn start(fanout: &Fanout, wanted: mpsc::Receiver<Change>, background:
     background.spawn_vital("the reader of the subscription", reads);
     let keeps = keep_subscribed(fanout.clone(), wanted, reconnects);
     background.spawn_vital("the keeper of the subscription", keeps);
-    background.spawn_vital("the probe of the subscription", probe(fanout.clone(), signs));
+    let listens = listen_for_probes(fanout.clone(), signs);
+    background.spawn_vital("the probe of the subscription", listens);
 }
 
 /// What shows that the subscription lives.
@@ -161,26 +166,44 @@ async fn keep_subscribed(
                 if let Err(error) = make(&fanout, changes.drain(..)).await {
                     // Those who wait are told in time; the reconnect or the probe does the rest.
                     warn!(%error, "subscription not changed");
+                    start_over(&fanout, &error).await;
                 }
             }
         }
     }
 }
 
-/// Subscribes to everything that is heard here, until it succeeds.
+/// Subscribes to everything that is heard here, as soon as Redis allows it, until it succeeds.
 async fn subscribe_all(fanout: &Fanout) {
-    while !fanout.0.stop.is_cancelled() {
+    let mut conditions = fanout.0.redis.conditions();
+    loop {
+        tokio::select! {
+            () = fanout.0.stop.cancelled() => return,
+            _ = conditions.wait_for(|condition| condition.allows(Access::Writes)) => {}
+        }
         match try_subscribe_all(fanout).await {
             Ok(rooms) => {
                 info!(rooms, "subscribed");
                 fanout.0.resync.notify_one();
+                // What was published before did not come here.
+                fanout.0.redis.look();
                 return;
             }
             Err(error) => {
                 tracing::debug!(%error, "not subscribed");
+                start_over(fanout, &error).await;
                 tokio::time::sleep(RETRY).await;
             }
         }
+    }
+}
+
+/// Connects anew where Redis refused to subscribe: its answer came when nobody waited for it, and
+/// would be taken for that to the next command.
+async fn start_over(fanout: &Fanout, error: &RedisError) {
+    if !matches!(error.kind(), ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Timeout) {
+        // Where this fails, there is no connection.
+        let _ = fanout.0.redis.subscriber().force_reconnection().await;
     }
 }
 
@@ -233,24 +256,32 @@ async fn make(fanout: &Fanout, changes: impl Iterator<Item = Change>) -> Result<
     if rooms.is_empty() { Ok(()) } else { subscribe(fanout, &rooms).await }
 }
 
-/// Asks over and over whether what is published still comes in: a subscription can die in silence
-/// while its connection looks healthy. One through which anything came lately is only busy.
-async fn probe(fanout: Fanout, signs: Arc<SignsOfLife>) {
-    let mut number = 0;
+/// Sees whether the words come back that Redis is asked to publish to this node: a subscription can
+/// die in silence while its connection looks healthy. One through which anything came lately is only
+/// busy.
+async fn listen_for_probes(fanout: Fanout, signs: Arc<SignsOfLife>) {
+    let redis = &fanout.0.redis;
+    let mut probes = redis.probes();
+    let mut misses: u32 = 0;
     loop {
         tokio::select! {
             () = fanout.0.stop.cancelled() => return,
-            _ = ticks::next(PROBE_EVERY) => {}
+            _ = probes.changed() => {}
         }
-        number += 1;
-        let redis = &fanout.0.redis;
-        if redis.publish_to_self(&frame::probe(number)).await.is_err() {
-            continue;
-        }
-        if !signs.seen(number, fanout.0.patience).await && redis.is_up() {
-            warn!("the subscription is dead; connecting anew");
-            // Where this fails, the next probe asks for it again.
-            let _ = redis.subscriber().force_reconnection().await;
+        let number = *probes.borrow_and_update();
+        if signs.seen(number, fanout.0.patience).await {
+            misses = 0;
+            fanout.hears(Hearing::Hears);
+        } else if redis.condition() == Condition::Serves {
+            fanout.hears(Hearing::Deaf);
+            misses += 1;
+            // Less and less often: what eats one subscription may eat them all, and each makes
+            // every room be asked how far it has come.
+            if misses.is_power_of_two() || misses.is_multiple_of(RECONNECTS_EVERY) {
+                warn!("the subscription is dead; connecting anew");
+                // Where this fails, a later probe asks for it again.
+                let _ = redis.subscriber().force_reconnection().await;
+            }
         }
     }
 }

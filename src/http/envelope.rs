@@ -224,7 +224,7 @@ fn details(failure: &Failure, language: Language) -> Option<BTreeMap<String, Str
     let problems = failure.error.problems.iter();
     let problems = problems.map(|(field, p)| (field.to_string(), i18n::problem(*p, language)));
     let outages = failure.outages.iter();
-    let outages = outages.map(|o| (o.component().into(), i18n::outage(*o, language).into()));
+    let outages = outages.map(|o| (o.component().into(), i18n::outage(o, language)));
     let details: BTreeMap<_, _> = problems.chain(outages).collect();
     (!details.is_empty()).then_some(details)
 }

@@ -15,7 +15,9 @@ use super::{
 use crate::{
     app::App,
     error::{Code, Error},
+    fanout::Hearing,
     i18n::Outage,
+    redis::Condition,
 };
 
 const OPENMETRICS: &str = "application/openmetrics-text";
@@ -49,12 +51,24 @@ pub async fn live() -> Reply<NodeState> {
     responses((status = 200, description = "It should", body = Envelope<NodeState>), NotReady)
 )]
 pub async fn ready(State(app): State<App>) -> Result<Reply<NodeState>, Failure> {
-    let down = [(app.drain.is_cancelled(), Outage::Node), (!app.redis.is_up(), Outage::Redis)];
-    let outages: Vec<_> =
-        down.into_iter().filter_map(|(is, outage)| is.then_some(outage)).collect();
+    let outages: Vec<_> = [app.drain.is_cancelled().then_some(Outage::Node), outage_of_redis(&app)]
+        .into_iter()
+        .flatten()
+        .collect();
     match outages.is_empty() {
         true => Ok(Reply::Found(NodeState { status: "ready" })),
         false => Err(Failure { error: Code::ServiceUnavailable.into(), outages }),
+    }
+}
+
+/// What keeps the node from serving, as far as it is Redis or the way there.
+fn outage_of_redis(app: &App) -> Option<Outage> {
+    match app.redis.condition() {
+        Condition::Away(why) => Some(Outage::Away(why)),
+        Condition::Refuses(why) => Some(Outage::Refuses(why)),
+        Condition::Lacks(missing) => Some(Outage::Lacks(missing)),
+        Condition::Serves if app.fanout.hearing() != Hearing::Hears => Some(Outage::Deaf),
+        Condition::Serves => None,
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::condition::Condition;
 use crate::settings::Durability;
 
 /// Jobs that may wait for their turn, which they have together. Beyond it whoever asks is told to
@@ -35,8 +36,10 @@ pub(super) const CLIENTS: usize = 4;
 const TURN: Duration = Duration::from_millis(250);
 /// What a sender waits for its answer at most; 2 s are promised.
 const GIVE_UP: Duration = Duration::from_millis(1900);
+/// What waits for the append-only file.
+const WAIT_FOR_FILE: &str = "WAITAOF";
 /// Nobody listens there.
-const KEPT_CHANNEL: &str = "linkroom:kept";
+const KEPT_CHANNEL: &str = "node:kept";
 
 /// A script to run, whose answer is given once what it stored or read is kept.
 struct Job {
@@ -54,16 +57,16 @@ struct Job {
 pub(super) struct Durable(mpsc::Sender<Job>);
 
 impl Durable {
-    /// A queue, and the worker that has to be spawned for it. `up` says whether Redis answers.
+    /// A queue, and the worker that has to be spawned for it. `condition` is that of Redis.
     pub fn new(
         clients: Vec<Client>,
         durability: Durability,
         timeout: Duration,
-        up: watch::Receiver<bool>,
+        condition: watch::Receiver<Condition>,
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (jobs, waiting) = mpsc::channel(QUEUE);
-        let worker = Worker { clients, durability, timeout, up };
+        let worker = Worker { clients, durability, timeout, condition };
         (Self(jobs), worker.run(waiting, stop))
     }
 
@@ -135,7 +138,7 @@ struct Worker {
     clients: Vec<Client>,
     durability: Durability,
     timeout: Duration,
-    up: watch::Receiver<bool>,
+    condition: watch::Receiver<Condition>,
 }
 
 impl Worker {
@@ -186,7 +189,7 @@ impl Worker {
     /// made later would look like one that was made anew.
     async fn reaches(&self, client: &Client) -> bool {
         let connected = tokio::time::timeout(self.timeout, client.wait_for_connect());
-        *self.up.borrow() && matches!(connected.await, Ok(Ok(())))
+        self.condition.borrow().is_up() && matches!(connected.await, Ok(Ok(())))
     }
 
     async fn confirmed(&self, batch: &Batch<'_>, reconnects: &Reconnects) -> FredResult<()> {
@@ -242,6 +245,15 @@ pub(super) fn timeout(durability: Durability, redis_timeout: Duration) -> Durati
     }
 }
 
+/// The command that `durability` needs.
+pub(super) fn command(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Memory => "",
+        Durability::Local => WAIT_FOR_FILE,
+        Durability::Replicated => "WAIT",
+    }
+}
+
 /// Waits until this connection's writes are where `durability` wants them. `false` where that
 /// takes longer than `timeout`.
 ///
@@ -261,7 +273,7 @@ pub(super) async fn confirm(
             Ok(replicas >= 1)
         }
         Durability::Local => {
-            let command = CustomCommand::new("WAITAOF", ClusterHash::FirstKey, false);
+            let command = CustomCommand::new(WAIT_FOR_FILE, ClusterHash::FirstKey, false);
             let args = vec!["1".to_owned(), "0".to_owned(), patience_ms.to_string()];
             let (local, _replicas): (i64, i64) = client.custom(command, args).await?;
             Ok(local >= 1)

@@ -6,14 +6,10 @@ mod wire;
 
 use std::{sync::Arc, time::Duration};
 
-use fred::{
-    prelude::{FredResult, Value},
-    types::scripts::Script,
-};
-
 use super::{
     Redis,
     keys::{KeyStyle, RoomKeys},
+    script::{Named, pack, script},
 };
 use crate::{
     error::Error,
@@ -24,33 +20,10 @@ pub use types::{
     Beat, Departure, Heard, Join, Member, MessagePage, Missed, Page, Published, Restored,
     RoomFacts, RoomState, Saying, Sender, Snapshot,
 };
-use wire::{Arg, Reply, flag, frame_head, ms, number, optional, pack, said_by, second, told_of};
+use wire::{Arg, Reply, flag, frame_head, ms, number, optional, said_by, second, told_of};
 
 /// Characters of a room's secret, 6 random bits each. What is hashed for an id fits into one block of SHA-1.
 const SECRET_LENGTH: usize = 12;
-
-/// Joins an entry script to the fragments that it calls, in the order in which they need each
-/// other. The first line makes Redis check before it starts that it may write at all, so that no
-/// script stops half way for want of memory; the second takes the arguments apart.
-macro_rules! script {
-    ($name:literal $(, $fragment:literal)*) => {
-        Named {
-            name: $name,
-            script: Script::from_lua(concat!(
-                "#!lua\n",
-                "local ARGV = {cmsgpack.unpack(ARGV[1])}\n",
-                $(include_str!(concat!("../../lua/lib/", $fragment, ".lua")),)*
-                include_str!(concat!("../../lua/", $name, ".lua")),
-            )),
-        }
-    };
-}
-
-/// A script with the name of its file, under which it is measured.
-struct Named {
-    name: &'static str,
-    script: Script,
-}
 
 /// Every way to change or read a room.
 #[derive(Clone)]
@@ -123,18 +96,10 @@ impl Scripts {
             ),
             leave: script!("leave", "clock", "announce", "user_key", "depart", "sweep", "settle"),
             sweep_room: script!("sweep_room", "clock", "announce", "user_key", "depart", "sweep"),
-            read_room: script!(
-                "read_room",
-                "clock",
-                "announce",
-                "user_key",
-                "depart",
-                "sweep",
-                "away"
-            ),
-            read_topic: script!("read_topic"),
-            read_messages: script!("read_messages"),
-            catch_up: script!("catch_up", "digest", "follows", "newer", "newest"),
+            read_room: script!(reads "read_room", "clock", "user_key", "away"),
+            read_topic: script!(reads "read_topic"),
+            read_messages: script!(reads "read_messages"),
+            catch_up: script!(reads "catch_up", "digest", "follows", "newer", "newest"),
             tell_members: script!("tell_members", "json_list", "user_key", "away", "roster"),
             restore: script!(
                 "restore",
@@ -378,16 +343,21 @@ impl Scripts {
         Ok(())
     }
 
-    /// Reads a room and who is in it, and clears members that lapsed.
+    /// Reads a room and who is in it, and clears members that lapsed where Redis lets us write.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
     pub async fn read_room(&self, room: &RoomId) -> Result<RoomState, Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.deadlines()];
-        let mut reply = self.run(&self.0.read_room, names, &self.stem(room, &keys)).await?.ok()?;
+        let args = [keys.users().into()];
+        let mut reply = self.run(&self.0.read_room, names, &args).await?.ok()?;
         let (creator, created_at_ms) = (reply.text()?, reply.number()?);
         let (e2e, topic) = (reply.flag()?, reply.maybe()?);
+        if reply.flag()? {
+            // Where it fails, whoever touches the room next does it.
+            let _ = self.sweep_room(room).await;
+        }
         let mut members = Vec::new();
         while !reply.is_empty() {
             members.push(Member {
@@ -514,9 +484,7 @@ impl Scripts {
         keys: Vec<String>,
         args: &[Arg<'_>],
     ) -> Result<Reply, Error> {
-        let reply: FredResult<Vec<Value>> =
-            self.0.redis.evalsha(named.name, &named.script, keys, pack(args)).await;
-        Reply::new(reply?)
+        Reply::new(self.0.redis.evalsha(named, keys, pack(args)).await?)
     }
 
     async fn run_kept(
@@ -526,9 +494,7 @@ impl Scripts {
         args: &[Arg<'_>],
         channel: Option<&str>,
     ) -> Result<Reply, Error> {
-        let reply =
-            self.0.redis.evalsha_kept(named.name, &named.script, keys, pack(args), channel).await;
-        Reply::new(reply?)
+        Reply::new(self.0.redis.evalsha_kept(named, keys, pack(args), channel).await?)
     }
 }
 
@@ -538,7 +504,7 @@ mod tests {
 
     /// Every entry script with the fragments that its `script!` line names, in order.
     fn scripts() -> Vec<(String, Vec<String>)> {
-        let source = include_str!("scripts.rs");
+        let source = concat!(include_str!("scripts.rs"), include_str!("probe.rs"));
         let lines = source.split("script!(").skip(1);
         let words = lines.map(|call| {
             let call = call.split(')').next().unwrap();
@@ -580,6 +546,23 @@ mod tests {
                     .filter_map(|rest| rest.split(']').next()?.parse().ok());
                 assert_eq!(indices.max().unwrap_or(0), said, "{name}: {what}");
             }
+        }
+    }
+
+    #[test]
+    fn a_probe_asks_for_all_that_scripts_do() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/lua");
+        let texts = [folder.to_owned(), format!("{folder}/lib")]
+            .iter()
+            .flat_map(|folder| fs::read_dir(folder).unwrap())
+            .map(|file| file.unwrap().path())
+            .filter(|path| path.is_file())
+            .map(|path| fs::read_to_string(path).unwrap())
+            .collect::<String>();
+        let probe = fs::read_to_string(file("probe")).unwrap();
+        for called in texts.split("call('").skip(1) {
+            let command = called.split('\'').next().unwrap();
+            assert!(probe.contains(&format!("{{'{command}'")), "probe.lua: {command}");
         }
     }
 

@@ -21,6 +21,7 @@ mod one_join_one_leave;
 mod polite_end;
 mod redis_away;
 mod redis_keys;
+mod redis_refuses;
 mod retry_is_not_a_repeat;
 mod scripts;
 mod settings;

@@ -13,7 +13,7 @@ use linkroom::{
     metrics::Metrics,
     names::{MessageId, RoomId, Status, Token, UserId},
     redis::{
-        Redis,
+        Condition, Redis,
         keys::KeyStyle,
         scripts::{
             Beat, Departure, Heard, Join, Page, Published, Saying, Scripts, Sender, Snapshot,
@@ -44,7 +44,10 @@ impl Bench {
         let settings = Arc::new(Settings::read(words).unwrap());
         let (metrics, background) = (Arc::new(Metrics::new()), Background::new());
         let client = Redis::start(&redis.url(), "node", &settings, metrics, &background).unwrap();
-        eventually(DEADLINE, "a connection", async || client.is_up().then_some(())).await;
+        eventually(DEADLINE, "a connection", async || {
+            (client.condition() == Condition::Serves).then_some(())
+        })
+        .await;
         Self { scripts: Scripts::new(client, settings), background, redis, _env: env }
     }
 

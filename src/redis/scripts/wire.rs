@@ -28,20 +28,6 @@ impl<'a, T: Into<Cow<'a, str>>> From<T> for Arg<'a> {
     }
 }
 
-/// What most calls pack, in bytes.
-const PACKED: usize = 1024;
-
-/// All arguments as one: Redis's client writes one long string sooner than many short ones. The
-/// second line of every script takes them apart. Each stands for itself: Lua makes a table of them
-/// sooner than of an array.
-pub(super) fn pack(args: &[Arg<'_>]) -> Value {
-    let mut packed = Vec::with_capacity(PACKED);
-    for arg in args {
-        rmp_serde::encode::write(&mut packed, arg).expect("strings can be written");
-    }
-    Value::Bytes(packed.into())
-}
-
 /// What a script is told of a user: join time, what it read, the number of its connections, and for each
 /// of these its id, how much of its presence is left (ms), and what it shows.
 pub(super) fn told_of(beat: &Beat, presence_ttl: Duration) -> impl Iterator<Item = Cow<'_, str>> {

@@ -1,15 +1,16 @@
 //! What anybody publishes on a node's channel: a script's word, or nothing.
 
 use linkroom::{
-    fanout::frame::{Fence, Frame, Kind, NodeWord, Tag, heartbeat_tag, probe},
+    fanout::frame::{Fence, Frame, Kind, NodeWord, Tag, heartbeat_tag},
     protocol::codec,
+    redis::probe::PROBE_WORD,
 };
 
 pub fn check(data: &[u8]) {
     let Ok(payload) = std::str::from_utf8(data) else { return };
     let again = match NodeWord::decode(payload) {
         None => return,
-        Some(NodeWord::Probe(number)) => probe(number),
+        Some(NodeWord::Probe(number)) => format!("{PROBE_WORD}{number}"),
         Some(NodeWord::Fence(room, Fence { tag, tip, events })) => {
             let tag = match tag {
                 Tag::Join(tag) => tag,

@@ -66,7 +66,12 @@ impl RedisServer {
 
     /// One command; an error answer panics.
     pub fn cmd<const N: usize>(&self, words: [&str; N]) -> Reply {
-        match resp::command(self.addr, &words) {
+        self.run(&words)
+    }
+
+    /// The same where the number of words is not known.
+    pub fn run(&self, words: &[&str]) -> Reply {
+        match resp::command(self.addr, words) {
             Ok(Reply::Error(error)) => panic!("{words:?}: {error}"),
             Ok(reply) => reply,
             Err(error) => panic!("{words:?}: {error}"),

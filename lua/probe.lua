@@ -1,0 +1,54 @@
+-- Asks whether the scripts may do what they need, and whether what is published comes back. It
+-- writes nothing: Redis refuses it all the same wherever it refuses to write.
+-- KEYS 0
+-- ARGV 6: 1 a room's key, 2 stem of its users' keys, 3 its channel, 4 this node's channel, 5 the
+--         word to publish there, 6 a command that this node needs besides, or ''
+-- RETURNS {'OK', Redis's version}, or {'DENIED', Redis's version, and for each thing that this user
+--         may not do: the command, the key or channel that it is about, Redis's words}
+-- PUBLISHES the word to the node, where nothing is denied
+-- PROMISE 5: a node that may not do all it needs says so, and begins nothing that it cannot finish.
+local room, user, chan, node, word, besides = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+
+local needs = {
+  -- What the node asks for by itself.
+  {'EVALSHA', '', '0'}, {'SCRIPT', 'LOAD', ''}, {'PING'}, {'SUBSCRIBE', chan}, {'SUBSCRIBE', node},
+  {'UNSUBSCRIBE', chan},
+  -- What scripts ask for.
+  {'TIME'}, {'PUBLISH', chan, ''}, {'PUBLISH', node, ''},
+  {'EXISTS', room}, {'PEXPIRE', room, '1'}, {'DEL', user},
+  {'HGET', room, ''}, {'HGETALL', user}, {'HKEYS', user}, {'HMGET', room, ''}, {'HDEL', user, ''},
+  {'HINCRBY', room, '', '1'}, {'HSET', room, '', ''}, {'HSETNX', room, '', ''},
+  {'GET', user}, {'MGET', user}, {'SET', user, ''},
+  {'SADD', room, ''}, {'SCARD', room}, {'SISMEMBER', room, ''}, {'SMEMBERS', room},
+  {'SMISMEMBER', room, ''}, {'SREM', room, ''},
+  {'ZADD', room, '0', ''}, {'ZRANGEBYSCORE', room, '0', '0'}, {'ZREM', room, ''},
+  {'XADD', room, '*', '', ''}, {'XINFO', 'STREAM', room}, {'XRANGE', room, '-', '+'},
+  {'XREAD', 'STREAMS', room, '0'}, {'XREVRANGE', room, '+', '-'}, {'OBJECT', 'ENCODING', room},
+}
+if besides ~= '' then needs[#needs + 1] = {besides, '0', '0', '0'} end
+
+local function may(need)
+  -- It fails for a command that this Redis does not know.
+  local known, allowed = pcall(redis.acl_check_cmd, unpack(need))
+  return not known or allowed
+end
+
+local subcommands = {SCRIPT = 'SCRIPT|LOAD', XINFO = 'XINFO|STREAM', OBJECT = 'OBJECT|ENCODING'}
+local reply = {'OK', redis.REDIS_VERSION}
+for _, need in ipairs(needs) do
+  if not may(need) then
+    local about = need[2] or ''
+    if subcommands[need[1]] then about = need[3] end
+    local is_told = need[1] == 'SUBSCRIBE' and not may({'PUBLISH', about, ''})
+    if not is_told then
+      -- It is not run: Redis says why.
+      local refusal = redis.pcall(unpack(need))
+      local at = #reply
+      reply[1] = 'DENIED'
+      reply[at + 1], reply[at + 2] = subcommands[need[1]] or need[1], about
+      reply[at + 3] = refusal.err or ''
+    end
+  end
+end
+if reply[1] == 'OK' then redis.call('PUBLISH', node, word) end
+return reply

@@ -1,0 +1,218 @@
+//! Asks Redis over and over what state it is in. It is well where a script that may write ran, and
+//! what that published is on its way back: `fanout` listens for it.
+
+use std::time::{Duration, Instant};
+
+use fred::{
+    error::{Error as RedisError, ErrorKind},
+    interfaces::ClientLike,
+    prelude::{FredResult, Value},
+    types::{ClusterHash, CustomCommand},
+};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Redis,
+    condition::Condition,
+    durable,
+    rights::{self, Denied},
+    script::{Named, pack, script},
+};
+use crate::{names::RoomId, ticks};
+
+/// Between two looks at a Redis that serves.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
+/// Between two looks at a Redis that answers and does not serve.
+const PROBE_WHILE_REFUSED: Duration = Duration::from_millis(250);
+/// Between two looks at a Redis that does not answer.
+const PROBE_WHILE_DOWN: Duration = Duration::from_millis(50);
+/// What is said of a Redis that runs no script with a line for it at the head.
+const OLDER: &str = "older";
+/// What such a Redis says.
+const NOT_COMPILED: &str = "Error compiling script";
+/// What the word begins with that a probe publishes to its node.
+pub const PROBE_WORD: &str = "probe ";
+
+/// What a probe found.
+struct Found {
+    condition: Condition,
+    /// Redis's version, where it said so.
+    version: Option<String>,
+    /// What did not come back in time.
+    silence: Option<Silence>,
+}
+
+/// What does not come back from Redis.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    /// Nothing does: its connections stay open, and a Sentinel may name another Redis by now.
+    Whole,
+    /// No script does. Those that wait would run when nobody waits for them any more, unless their
+    /// connections are closed.
+    OfScripts,
+}
+
+/// Looks at Redis until `stop`.
+pub(super) async fn run(redis: Redis, stop: CancellationToken) {
+    let probe = script!("probe");
+    let mut number = 0;
+    loop {
+        number += 1;
+        // At once: asked after an answer, a Redis that is busy now and then would always be quick.
+        // The clock first, since what is behind it may wait for its answer.
+        let (clock, report) = tokio::join!(redis.read_clock(), redis.try_write(&probe, number));
+        let found = judge(clock.is_ok(), report, redis.0.timeout);
+        let condition = found.condition.clone();
+        redis.found(found, number).await;
+        let pause = match condition {
+            Condition::Serves => PROBE_EVERY,
+            Condition::Refuses(_) | Condition::Lacks(_) => PROBE_WHILE_REFUSED,
+            Condition::Away(_) => PROBE_WHILE_DOWN,
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks::next(pause) => {}
+            () = redis.0.suspicion.notified(), if condition.is_up() => {}
+        }
+    }
+}
+
+impl Redis {
+    /// Asks Redis what time it is, which costs it nothing: how long that takes is the way there
+    /// and back, and how long Redis is busy with others.
+    async fn read_clock(&self) -> FredResult<()> {
+        let begun = Instant::now();
+        let time = CustomCommand::new_static("TIME", ClusterHash::FirstKey, false);
+        let answer = self.0.commands.custom(time, Vec::<String>::new());
+        let (seconds, micros): (u64, u64) = in_time(self.0.timeout, answer).await?;
+        self.0.metrics.deliveries.clock.read(begun, seconds * 1_000_000 + micros);
+        self.0.metrics.observe_script("time", begun.elapsed());
+        Ok(())
+    }
+
+    async fn try_write(&self, probe: &Named, number: u64) -> FredResult<Vec<Value>> {
+        // A room that nobody has.
+        let keys = self.key_style().room(&RoomId::random());
+        let besides =
+            self.0.keeper.as_ref().map_or("", |keeper| durable::command(keeper.durability));
+        let word = format!("{PROBE_WORD}{number}");
+        let (room, users, channel) = (keys.room(), keys.users(), keys.channel());
+        let args = [&room, &users, &channel, self.node_channel(), &word, besides];
+        let script =
+            probe.script.evalsha_with_reload(&self.0.commands, Vec::<String>::new(), pack(&args));
+        in_time(self.0.timeout, script).await
+    }
+
+    /// Takes over what a probe found.
+    async fn found(&self, found: Found, number: u64) {
+        if found.condition == Condition::Serves {
+            self.0.probes.send_replace(number);
+        }
+        if let Some(version) = found.version {
+            self.0.version.send_if_modified(|known| known.replace(version).is_none());
+        }
+        if !found.condition.is_up() {
+            self.0.metrics.deliveries.clock.forget();
+        }
+        self.set_condition(found.condition);
+        match found.silence {
+            Some(Silence::Whole) => self.connect_anew(|client| client.is_connected()).await,
+            Some(Silence::OfScripts) => {
+                self.connect_anew(|client| client.id() != self.0.subscriber.id()).await;
+            }
+            None => {}
+        }
+    }
+}
+
+/// Waits for an answer, but not for longer than a command may take.
+async fn in_time<T>(
+    patience: Duration,
+    answer: impl Future<Output = FredResult<T>>,
+) -> FredResult<T> {
+    let late = |_| RedisError::new(ErrorKind::Timeout, "no answer in time");
+    timeout(patience, answer).await.unwrap_or_else(|elapsed| Err(late(elapsed)))
+}
+
+/// What it means that a probe was answered with this. `is_answering` says whether the clock was read.
+fn judge(is_answering: bool, report: FredResult<Vec<Value>>, patience: Duration) -> Found {
+    let error = match report {
+        Ok(report) => return read(report),
+        Err(error) => error,
+    };
+    let of_condition = |condition| Found { condition, version: None, silence: None };
+    if *error.kind() != ErrorKind::Timeout {
+        let version = error.details().contains(NOT_COMPILED).then(|| OLDER.to_owned());
+        return Found { version, ..of_condition(Condition::of_error(error.details())) };
+    }
+    let (silence, what) = match is_answering {
+        true => {
+            (Silence::OfScripts, "it answers, but not to scripts (CLIENT PAUSE, or a slow one)")
+        }
+        false => (Silence::Whole, "no answer"),
+    };
+    let condition = Condition::Away(format!("{what} in {patience:?}"));
+    Found { silence: Some(silence), ..of_condition(condition) }
+}
+
+/// Reads the script's answer.
+fn read(report: Vec<Value>) -> Found {
+    let mut words = report.into_iter().map(|word| word.into_string().unwrap_or_default());
+    let (_status, version) = (words.next(), words.next());
+    let mut denied = Vec::new();
+    while let (Some(command), Some(about), Some(words)) = (words.next(), words.next(), words.next())
+    {
+        denied.push(Denied { command, about, words });
+    }
+    let condition = match denied.is_empty() {
+        true => Condition::Serves,
+        false => Condition::Lacks(rights::missing(&denied)),
+    };
+    Found { condition, version, silence: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    fn said(words: &[&str]) -> FredResult<Vec<Value>> {
+        Ok(words.iter().map(|word| Value::from(*word)).collect())
+    }
+
+    fn failed(kind: ErrorKind, words: &'static str) -> FredResult<Vec<Value>> {
+        Err(RedisError::new(kind, words))
+    }
+
+    #[test]
+    fn a_redis_serves_only_where_a_script_may_write() {
+        let condition = |report| judge(true, report, PATIENCE).condition;
+        assert_eq!(condition(said(&["OK", "7.0.15"])), Condition::Serves);
+        let refused = ["DENIED", "7.0.15", "PUBLISH", "chan:x", "can't publish to the channel"];
+        assert_eq!(condition(said(&refused)), Condition::Lacks("&chan:*".to_owned()));
+        let full = failed(ErrorKind::Unknown, "OOM command not allowed");
+        assert_eq!(condition(full), Condition::Refuses("OOM command not allowed".to_owned()));
+        let gone = failed(ErrorKind::IO, "Connection refused");
+        assert_eq!(condition(gone), Condition::Away("Connection refused".to_owned()));
+    }
+
+    #[test]
+    fn who_is_silent_is_away_and_its_connections_are_made_anew() {
+        for (is_answering, silence) in [(true, Silence::OfScripts), (false, Silence::Whole)] {
+            let found = judge(is_answering, failed(ErrorKind::Timeout, ""), PATIENCE);
+            assert!(!found.condition.is_up());
+            assert!(found.silence == Some(silence));
+        }
+        assert!(judge(true, failed(ErrorKind::IO, ""), PATIENCE).silence.is_none());
+    }
+
+    #[test]
+    fn a_redis_without_script_flags_is_too_old() {
+        let words =
+            "ERR Error compiling script (new function): user_script:1: unexpected symbol near '#'";
+        let found = judge(true, failed(ErrorKind::Unknown, words), PATIENCE);
+        assert_eq!(found.version.as_deref(), Some(OLDER));
+    }
+}
