@@ -17,6 +17,7 @@ mod entering;
 mod everyone;
 mod installed;
 mod links;
+mod messages;
 mod naming;
 mod people;
 mod pictures;

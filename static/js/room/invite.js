@@ -96,7 +96,7 @@ async function shareNative() {
 }
 
 /** @param {string} text @returns {Promise<boolean>} */
-async function copyText(text) {
+export async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;

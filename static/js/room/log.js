@@ -9,6 +9,7 @@ import { dayText, t } from '../i18n.js';
 import { lowerBound } from '../protocol.js';
 import { countUnread } from '../store.js';
 import { liesBetween, localDate, onNewDay, placeOf } from '../timeline.js';
+import { focusOn } from './gestures.js';
 import { markPending, markReaders, markStored, messageElement, pendingElement } from './message.js';
 
 const CHUNK = 120; // messages
@@ -43,6 +44,8 @@ export class Log {
   /** @type {{element: Element, top: number} | null} what is held in its place while not stuck */
   #anchor = null;
   #lastTop = 0; // px
+  /** @type {string | null} what is to be brought into sight once it is drawn */
+  #wanted = null;
   #reading = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #quiet;
@@ -87,6 +90,19 @@ export class Log {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
+  /** Brings a message that is loaded, or just about to be drawn, into sight, and marks it for a moment. @param {string} id */
+  reveal(id) {
+    const element = this.#elements.get(id);
+    this.#wanted = element ? null : id;
+    if (!element) return;
+    this.#stuck = false;
+    element.scrollIntoView({ block: 'center' });
+    this.#saveAnchor();
+    element.classList.remove('revealed');
+    requestAnimationFrame(() => element.classList.add('revealed'));
+    focusOn(element);
+  }
+
   /**
    * @param {State} state
    * @param {boolean} reading whether the person is looking: only then is anything read
@@ -114,6 +130,7 @@ export class Log {
     this.#drawOlder(state);
     this.#empty.hidden = state.messages.length + state.pending.length > 0 || state.older !== 'end';
     this.#follow();
+    if (this.#wanted) this.reveal(this.#wanted);
     this.#fill();
   }
 
@@ -147,7 +164,7 @@ export class Log {
    * @param {Message | undefined} next only where it begins a run that stands in front of something
    */
   #insert(message, previous, next) {
-    const element = this.#adopt(message) ?? messageElement(message, /** @type {State} */ (this.#shown).me);
+    const element = this.#adopt(message) ?? messageElement(message, /** @type {State} */ (this.#shown));
     this.#elements.set(message.id, element);
     const above = previous && this.#elements.get(previous.id);
     const below = next && this.#elements.get(next.id);
@@ -180,7 +197,7 @@ export class Log {
     for (const entry of state.pending) {
       let element = this.#pendingElements.get(entry.key);
       if (!element) {
-        element = pendingElement(entry, state.me);
+        element = pendingElement(entry, state);
         this.#pendingElements.set(entry.key, element);
         this.#pending.append(element);
       }

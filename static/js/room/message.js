@@ -3,25 +3,27 @@
 
 import { h, icon } from '../dom.js';
 import { fullTimeText, listText, t, timeText } from '../i18n.js';
-import { linkify } from '../linkify.js';
 import { hueOf, initialOf } from '../names.js';
+import { foldButton, isLong, textNodes } from './text.js';
 
 const READERS = 4; // faces under a message before '+n'
 
-/** @param {import('../store.js').Message} message @param {string} me @returns {HTMLLIElement} */
-export function messageElement(message, me) {
+/** @param {import('../store.js').Message} message @param {import('../store.js').State} state @returns {HTMLLIElement} */
+export function messageElement(message, state) {
   const li = element(message.from, message.timestamp, message.problem
     ? h('div', { class: 'bubble problem', testid: 'message-text' }, icon('lock'), t(message.problem))
-    : bubble(message.text), message.from === me);
+    : bubble(message.text, state), message.from === state.me);
+  if (!message.problem && isLong(message.text)) fold(li);
   if (message.problem) li.dataset.problem = message.problem;
   if (message.key) li.dataset.key = message.key;
   markStored(li, message);
   return li;
 }
 
-/** @param {import('../store.js').Pending} pending @param {string} me @returns {HTMLLIElement} */
-export function pendingElement(pending, me) {
-  const li = element(me, new Date(pending.at).toISOString(), bubble(pending.text), true);
+/** @param {import('../store.js').Pending} pending @param {import('../store.js').State} state @returns {HTMLLIElement} */
+export function pendingElement(pending, state) {
+  const li = element(state.me, new Date(pending.at).toISOString(), bubble(pending.text, state), true);
+  if (isLong(pending.text)) fold(li);
   li.dataset.key = pending.key;
   li.dataset.id = '';
   return li;
@@ -87,8 +89,14 @@ function element(from, timestamp, content, mine) {
     h('time', { datetime: timestamp, title: fullTimeText(timestamp) }, timeText(timestamp)));
 }
 
-/** @param {string} text */
-function bubble(text) {
-  return h('div', { class: 'bubble', testid: 'message-text', dir: 'auto' }, ...linkify(text).map(({ text: piece, href }) =>
-    href ? h('a', { href, target: '_blank', rel: 'noopener noreferrer nofollow' }, piece) : document.createTextNode(piece)));
+/** Shows the beginning at first. @param {HTMLLIElement} li */
+function fold(li) {
+  li.classList.add('long');
+  li.append(foldButton());
+}
+
+/** @param {string} text @param {import('../store.js').State} state */
+function bubble(text, { me, members }) {
+  const names = { [Symbol.iterator]: () => members.keys() };
+  return h('div', { class: 'bubble', testid: 'message-text', dir: 'auto' }, ...textNodes(text, me, names));
 }

@@ -8,6 +8,7 @@ import { serviceWorkers } from '../loader.js';
 import { focusGently } from '../pages/parts.js';
 import { Session } from '../session.js';
 import { countUnread, unreadBoundary } from '../store.js';
+import { messageActions } from './actions.js';
 import { notifyOf, titleOf, watchActivity } from './attention.js';
 import { composer } from './composer.js';
 import { header } from './header.js';
@@ -52,6 +53,7 @@ function roomView(session, leave) {
   const log = new Log(session, empty.element, onRead);
   const head = header({ isEncrypted, leave, say: notice.say, share: share.open, members: members.element });
   const writing = composer({ roomId: session.state.roomId, encrypted: isEncrypted, send });
+  const actions = messageActions({ session, log, input: writing.input, say: notice.say });
   /** @type {HTMLElement} */
   const view = h('main', { class: 'room', testid: 'room', data: { room: session.state.roomId } },
     head.element,
@@ -80,6 +82,7 @@ function roomView(session, leave) {
     head.render(state);
     empty.render(state);
     log.render(state, status === 'online' && state.knowsReads);
+    if (drawn.older === 'unknown' && state.older !== 'unknown') actions.toLinked();
     sayFailures(drawn.pending, state.pending);
     drawn = state;
     drawUnread();

@@ -1,0 +1,113 @@
+// @ts-check
+// What can be done with a message: its menu, an answer, the way to what it quotes, its link, its code.
+
+import { t } from '../i18n.js';
+import { answerTo, quoted, splitQuote } from '../markup.js';
+import { linkAt } from '../names.js';
+import { lowerBound } from '../protocol.js';
+import { focusOn, watchMessages } from './gestures.js';
+import { copyText } from './invite.js';
+
+const PAGES = 40; // of history that are loaded to find a message
+const LOADING = 50; // ms between looks at whether a page has come
+
+/** @typedef {import('../store.js').Message} Message */
+
+/**
+ * @param {object} room
+ * @param {import('../session.js').Session} room.session
+ * @param {import('./log.js').Log} room.log
+ * @param {HTMLTextAreaElement} room.input
+ * @param {(text: string) => void} room.say
+ */
+export function messageActions({ session, log, input, say }) {
+  const { signal } = session;
+  const scroller = log.focusable;
+
+  /** @param {HTMLElement} element @returns {Message | undefined} */
+  function messageOf({ dataset }) {
+    const { messages } = session.state;
+    const at = lowerBound(messages, dataset.id ?? '');
+    return messages[at]?.id === dataset.id ? messages[at] : undefined;
+  }
+
+  /** @param {HTMLElement} element @param {DOMRect} at */
+  async function openMenu(element, at) {
+    const message = messageOf(element);
+    if (!message || document.querySelector('dialog[open]')) return;
+    const { openMessageMenu } = await import('./message_menu.js');
+    openMessageMenu({ message, at, state: session.state, answer, copy });
+  }
+
+  /** @param {Message} message */
+  function answer(message) {
+    if (message.problem) return;
+    input.value = answerTo(message) + splitQuote(input.value).rest;
+    input.dispatchEvent(new Event('input'));
+    input.focus();
+    input.setSelectionRange(input.value.length, input.value.length);
+  }
+
+  /** @param {string} text @param {Parameters<typeof t>[0]} done */
+  async function copy(text, done) {
+    say(t((await copyText(text)) ? done : 'copyFailed'));
+  }
+
+  /** @param {HTMLElement} element of the answer @param {string} quote */
+  async function toQuoted(element, quote) {
+    const find = () => {
+      const { messages } = session.state;
+      return quoted(messages, quote, lowerBound(messages, element.dataset.id || '9'.repeat(16) + '-0'));
+    };
+    const message = await found(find);
+    if (message) log.reveal(message.id);
+    else say(t('messageGone'));
+  }
+
+  /** What `find` finds, with as much history as that takes. @param {() => Message | undefined} find */
+  async function found(find) {
+    for (let page = 0; page < PAGES && !find(); page++) {
+      if (session.state.older === 'more') await session.reader.loadOlder();
+      else if (session.state.older === 'loading') await new Promise((resolve) => setTimeout(resolve, LOADING));
+      else break;
+    }
+    return find();
+  }
+
+  /** The message that the address names is shown, and then is no more a part of the address. */
+  async function toLinked() {
+    const link = linkAt(location);
+    if (!link?.message) return;
+    const id = link.message;
+    history.replaceState(history.state, '', location.pathname + (link.key ? `#k=${link.key}` : ''));
+    const { messages } = session.state;
+    if (messages.length > 0 && lowerBound(messages, id) >= messages.length) return say(t('messageGone'));
+    const message = await found(() => session.state.messages.find((known) => known.id === id));
+    if (message) log.reveal(id);
+    else say(t('messageGone'));
+  }
+
+  watchMessages(scroller, {
+    menu: openMenu,
+    swipe: (element) => {
+      const message = messageOf(element);
+      if (message) answer(message);
+    },
+    escape: () => input.focus(),
+  }, signal);
+  scroller.addEventListener('click', ({ target }) => {
+    const element = target instanceof Element ? target : null;
+    const quote = /** @type {HTMLElement | null | undefined} */ (element?.closest('.quote-jump'));
+    const code = element?.closest('.copy-code');
+    if (quote) toQuoted(/** @type {HTMLElement} */ (quote.closest('.message')), quote.dataset.quote ?? '');
+    if (code) copy(code.previousElementSibling?.textContent ?? '', 'codeCopied');
+  }, { signal });
+  input.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
+    const last = /** @type {HTMLElement | undefined} */ ([...scroller.querySelectorAll('.message')].at(-1));
+    if (event.key !== 'ArrowUp' || input.value !== '' || event.isComposing || !last) return;
+    event.preventDefault();
+    focusOn(last);
+  });
+  addEventListener('hashchange', toLinked, { signal });
+  return { toLinked };
+}
