@@ -45,6 +45,7 @@ const ROOM = [
   '/static/js/room/menu.js',
   '/static/js/room/message.js',
   '/static/js/room/message_menu.js',
+  '/static/js/room/place.js',
   '/static/js/room/qr.js',
   '/static/js/room/status.js',
   '/static/js/room/text.js',

@@ -69,8 +69,17 @@ const spellsWithJoiners = (letter) => /\p{L}/u.test(letter) && JOINING.test(lett
 /** @param {string} name */
 export const cleanName = (name) => name.replace(/^\p{White_Space}+|\p{White_Space}+$/gu, '').normalize('NFC');
 
-/** @param {string} text */
-export const codePoints = (text) => [...text].length;
+/** How many code points there are, without a list of them. @param {string} text */
+export function codePoints(text) {
+  let count = text.length;
+  for (let i = 1; i < text.length; i++) {
+    if (isSurrogate(text.charCodeAt(i), 0xdc00) && isSurrogate(text.charCodeAt(i - 1), 0xd800)) count--;
+  }
+  return count;
+}
+
+/** @param {number} unit @param {number} half the first of the high or the low ones */
+const isSurrogate = (unit, half) => (unit & 0xfc00) === half;
 
 /** @param {string} name @returns {'nameEmpty' | 'nameLong' | 'nameReserved' | 'nameHidden' | null} key of the sentence that says what is wrong */
 export function checkName(name) {

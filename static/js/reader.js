@@ -2,19 +2,26 @@
 // Reading: how far somebody has read, and what lies further back, by HTTP.
 
 import { getMembers, getMessages } from './api.js';
+import { storage } from './identity.js';
 import { openAll } from './opening.js';
-import { compareIds, messagesIn } from './protocol.js';
-import { beginReading, receivePage, receiveReads, setHoleBusy, setOlder, setUnreadAfter } from './store.js';
+import { compareIds, isId, messagesIn, timeOf } from './protocol.js';
+import { beginReading, isUnreadAbove, readTo, receivePage, receiveReads, setHoleBusy, setOlder, setUnreadAfter } from './store.js';
 
 const PAGE = 100; // messages in one page of history
 const READS_AGAIN = 2_000; // ms before positions that did not come are asked for again
 const READ_DELAY = 400; // ms in which several read positions become one frame
+const BACK = 20; // pages, at most, that are loaded to find where reading stopped
+
+const PREFIX = 'linkroom:read:'; // in the browser: the server forgets with the session how far somebody had read
+const KEEP = 7 * 24 * 60 * 60_000; // ms of a position, as long as an identity
 
 export class Reader {
   #roomId;
   #cipher;
   #store;
   #events;
+  /** @type {Promise<void> | null} the page of older messages that is on its way */
+  #older = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #readTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -38,6 +45,12 @@ export class Reader {
     });
   }
 
+  /** Remembers how far an earlier visit read. */
+  start() {
+    const known = storage.read(PREFIX + this.#roomId);
+    if (isId(known)) this.#store.set({ ...this.#store.state, since: known });
+  }
+
   /** The view says so itself, so listeners are not told. @param {string} id the newest message seen */
   markRead(id) {
     const { me, reads } = this.#store.state;
@@ -45,7 +58,21 @@ export class Reader {
     if (before && compareIds(before, id) >= 0) return;
     this.#store.setQuietly({ ...this.#store.state, reads: new Map(reads).set(me, id) });
     clearTimeout(this.#readTimer);
-    this.#readTimer = setTimeout(() => this.#events.onRead(), READ_DELAY);
+    this.#readTimer = setTimeout(() => {
+      this.keep();
+      this.#events.onRead();
+    }, READ_DELAY);
+  }
+
+  /** For the next visit. */
+  keep() {
+    const { state } = this.#store;
+    const read = state.knowsReads ? readTo(state) : null;
+    if (read === null || read === storage.read(PREFIX + this.#roomId)) return;
+    storage.write(PREFIX + this.#roomId, read);
+    for (const key of storage.keys(PREFIX)) {
+      if (timeOf(read) - timeOf(storage.read(key) ?? read) > KEEP) storage.remove(key);
+    }
   }
 
   /** @param {string | null} id */
@@ -53,7 +80,12 @@ export class Reader {
     if (id !== this.#store.state.unreadAfter) this.#store.set(setUnreadAfter(this.#store.state, id));
   }
 
-  async loadOlder() {
+  loadOlder() {
+    this.#older ??= this.#loadOlder().finally(() => (this.#older = null));
+    return this.#older;
+  }
+
+  async #loadOlder() {
     const { older, messages } = this.#store.state;
     if (older !== 'more' && older !== 'failed') return;
     this.#store.set(setOlder(this.#store.state, 'loading'));
@@ -82,17 +114,26 @@ export class Reader {
     }
   }
 
-  /** Asks where everybody has read to. */
+  /** Asks where everybody has read to; I go on where I had stopped. */
   async loadReads() {
     try {
       const list = await getMembers(this.#roomId);
       this.#store.set(receiveReads(this.#store.state, list));
-      if (!this.#store.state.knowsReads) this.#store.set(beginReading(this.#store.state));
     } catch {
       // Where I had read to before this page must be known; the rest comes with the next `read` events.
       if (this.#store.state.knowsReads || !this.#events.isJoined() || this.#store.signal.aborted) return;
       clearTimeout(this.#readsTimer);
       this.#readsTimer = setTimeout(() => this.#events.isJoined() && this.loadReads(), READS_AGAIN);
+      return;
     }
+    await this.loadUnread();
+    if (this.#store.state.knowsReads) return;
+    this.#store.set(beginReading(this.#store.state));
+    this.keep();
+  }
+
+  /** Loads what I have not read, from its beginning on. */
+  async loadUnread() {
+    for (let pages = 0; pages < BACK && isUnreadAbove(this.#store.state); pages++) await this.loadOlder();
   }
 }

@@ -106,6 +106,7 @@ export class Session {
 
   async start() {
     const { signal } = this.#ended;
+    this.reader.start();
     await this.sender.start();
     if (signal.aborted) return;
     this.#ticker = new Ticker(() => this.#beat());
@@ -148,6 +149,7 @@ export class Session {
 
   /** A browser may keep the page for the way back, and its connection with it: nobody is in the room there. */
   #withdraw() {
+    this.reader.keep();
     this.#ping();
     this.#socket.lose();
   }

@@ -21,7 +21,7 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @property {import('./socket.js').Connection} connection
  * @property {ReadonlyMap<string, Status>} members
  * @property {ReadonlyMap<string, string>} reads userId -> id of the last message read
- * @property {string | null} since where I came into the room, as an id: who has read nothing has all behind it unread
+ * @property {string | null} since where I came into the room, or how far I had read on an earlier visit, as an id
  * @property {boolean} knowsReads whether the positions of an earlier visit are known, so that reading on may begin
  * @property {readonly Message[]} messages by id
  * @property {readonly Hole[]} holes
@@ -214,8 +214,11 @@ export function receiveReads(state, list) {
   );
 }
 
-/** How far I have read. @param {State} state @returns {string | null} */
-const readTo = ({ reads, me, since }) => reads.get(me) ?? since;
+/** How far I have read: what this browser remembers, or what the server does. @param {State} state @returns {string | null} */
+export function readTo({ reads, me, since }) {
+  const read = reads.get(me);
+  return read && since ? (compareIds(read, since) < 0 ? since : read) : read ?? since;
+}
 
 /**
  * The positions of an earlier visit are in: what came since is unread.
@@ -232,14 +235,31 @@ export function beginReading(state) {
  * @returns {string | null}
  */
 export function unreadBoundary(state) {
+  const index = firstUnreadIndex(state);
+  return index < 0 ? null : state.messages[index - 1]?.id ?? readTo(state);
+}
+
+/** The first message of somebody else that I have not read, as far as that is known. @param {State} state @returns {string | null} */
+export function firstUnread(state) {
+  return (state.knowsReads && state.messages[firstUnreadIndex(state)]?.id) || null;
+}
+
+/** @param {State} state @returns {number} -1 where there is none */
+function firstUnreadIndex(state) {
   const { messages, me } = state;
   const read = readTo(state);
-  if (!read) return null;
+  if (!read) return -1;
   for (let i = lowerBound(messages, read); i < messages.length; i++) {
-    const isUnread = messages[i].from !== me && compareIds(messages[i].id, read) > 0;
-    if (isUnread) return messages[i - 1]?.id ?? read;
+    if (messages[i].from !== me && compareIds(messages[i].id, read) > 0) return i;
   }
-  return null;
+  return -1;
+}
+
+/** Whether more of what I have not read lies above the messages that are here. @param {State} state */
+export function isUnreadAbove(state) {
+  const { messages, older } = state;
+  const read = readTo(state);
+  return older === 'more' && read !== null && messages.length > 0 && compareIds(read, messages[0].id) < 0;
 }
 
 /** Messages of others that I have not read. @param {State} state */

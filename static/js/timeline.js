@@ -65,12 +65,14 @@ export function placeOf(previous, entry, next, isCut) {
 }
 
 /**
- * Whether an id that is a boundary (unread line, hole) lies between two neighbours.
+ * Whether an id that is a boundary (unread line, hole) lies between two neighbours, or in front of the
+ * first message that is known.
  * @param {string | null} boundary
- * @param {Entry} a
+ * @param {Entry | undefined} a
  * @param {Entry} b
  */
 export function liesBetween(boundary, a, b) {
-  if (!boundary || !a.id) return false;
-  return compareIds(a.id, boundary) <= 0 && (!b.id || compareIds(boundary, b.id) < 0);
+  if (!boundary) return false;
+  if (!a) return b.id !== undefined && compareIds(boundary, b.id) < 0;
+  return a.id !== undefined && compareIds(a.id, boundary) <= 0 && (!b.id || compareIds(boundary, b.id) < 0);
 }

@@ -258,7 +258,7 @@ async fn where_one_had_read_to_is_asked_for_until_it_is_known() {
     .await;
     page.goto(&link_to(&stage, &room)).await;
     see_unread_from(&page, "missed").await;
-    assert_eq!(page.eval("asked").await, 2);
+    page.until("asked === 2").await;
 }
 
 /// Browsers keep a page for the way back. Whoever went on is not in the room meanwhile.

@@ -21,6 +21,7 @@ mod messages;
 mod naming;
 mod people;
 mod pictures;
+mod place;
 mod reading;
 mod refusing;
 mod talking;

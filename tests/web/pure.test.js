@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { dayText, pickLanguage, TEXTS } from '../../static/js/i18n.js';
 import { linkify } from '../../static/js/linkify.js';
-import { checkName, freeName, hueOf, initialOf } from '../../static/js/names.js';
+import { checkName, codePoints, freeName, hueOf, initialOf } from '../../static/js/names.js';
 import { compareIds, isId, lowerBound, messagesIn, newKey, parseFrame } from '../../static/js/protocol.js';
 import { backoff, isFinal } from '../../static/js/socket.js';
 import { liesBetween, placeOf } from '../../static/js/timeline.js';
@@ -103,6 +103,12 @@ describe('links', () => {
 });
 
 describe('names', () => {
+  test('and texts are counted in code points', () => {
+    for (const text of ['', 'a', '가나', '👩‍👩‍👧', '\ud83d', '\udc4d\ud83d', '\ud83d\ud83d\udc4d', 'a👍b🇰🇷', '👍'.repeat(5_000)]) {
+      assert.equal(codePoints(text), [...text].length, JSON.stringify(text.slice(0, 20)));
+    }
+  });
+
   test('are checked before the server does', () => {
     assert.equal(checkName('  '), 'nameEmpty');
     assert.equal(checkName('x'.repeat(33)), 'nameLong');
@@ -149,6 +155,10 @@ describe('the timeline', () => {
     assert.ok(liesBetween('5-5', { ...at(0), id: '5-1' }, at(1)));
     assert.ok(!liesBetween('6-1', { ...at(0), id: '5-1' }, { ...at(1), id: '6-1' }));
     assert.ok(!liesBetween(null, { ...at(0), id: '5-1' }, { ...at(1), id: '6-1' }));
+    // In front of the first message, and of nothing that is not stored.
+    assert.ok(liesBetween('5-1', undefined, { ...at(1), id: '6-1' }));
+    assert.ok(!liesBetween('6-1', undefined, { ...at(1), id: '6-1' }));
+    assert.ok(!liesBetween('5-1', undefined, at(1)));
   });
 });
 

@@ -166,6 +166,21 @@ describe('reading', () => {
     assert.equal(store.unreadBoundary(play(state, msg('3-1', 'Ann'))), '1-1');
   });
 
+  test('goes on from what this browser remembers, where the server has forgotten', () => {
+    const state = play({ ...start(), since: '3-1' }, joined([message('2-1'), message('4-1')]));
+    assert.equal(store.firstUnread(begin(state, member('Me', null, new Date(9).toISOString()))), '4-1');
+    assert.equal(store.firstUnread(begin(state, member('Me', '2-1'))), '4-1');
+    assert.equal(store.firstUnread(begin(state, member('Me', '4-1'))), null);
+    assert.equal(store.firstUnread(state), null, 'nothing is unread until that is known');
+  });
+
+  test('begins above what is here, where more is unread', () => {
+    const state = play(start(), joined([message('5-1'), message('6-1')], { more: true }));
+    assert.ok(store.isUnreadAbove(store.receiveReads(state, [member('Me', '3-1')])));
+    assert.ok(!store.isUnreadAbove(store.receiveReads(state, [member('Me', '5-1')])));
+    assert.ok(!store.isUnreadAbove({ ...store.receiveReads(state, [member('Me', '3-1')]), older: 'end' }));
+  });
+
   test('begins again where a lost connection ended it, with a line', () => {
     const state = begin(play(start(), joined([message('1-1')])), member('Me', '1-1'));
     const back = play(state, joined([message('2-1', 'Me'), message('3-1'), message('4-1')]));

@@ -8,6 +8,8 @@ import { t } from '../i18n.js';
 import { tabStorage } from '../identity.js';
 import { codePoints, showsSomething, TEXT_MAX } from '../names.js';
 
+const DRAFT_MAX = 2 * TEXT_MAX; // UTF-16 units; browsers take seconds for each letter in half a million
+const NEARLY = 200; // characters before the end from which on it is said
 const DRAFT = 'linkroom:draft:'; // in this tab: a reload does not lose half a sentence
 
 /**
@@ -22,19 +24,45 @@ export function composer({ roomId, encrypted, send }) {
     testid: 'composer', class: 'composer-input', rows: '1', dir: 'auto', 'aria-label': t('composer'), placeholder: t('composerHint'),
     'aria-describedby': 'too-long', enterkeyhint: matchMedia('(pointer: coarse)').matches ? 'enter' : 'send', autocomplete: 'off',
   });
+  const left = h('span', { class: 'left', testid: 'left', 'aria-hidden': 'true' });
   const button = h('button', { class: 'send', testid: 'send', 'aria-label': t('send'), title: t('send') }, icon('send'));
-  const form = h('form', { class: 'composer' }, problem, h('div', { class: 'composer-box' }, input, button));
+  const form = h('form', { class: 'composer' }, problem, h('div', { class: 'composer-box' }, input, left, button));
+  /** What was last written. */
+  let draft = '';
 
   function update() {
-    const text = input.value.trim();
+    if (input.value.length > DRAFT_MAX) return refuse(input.value);
+    draft = input.value;
+    const text = draft.trim();
     const complaint = tooLong(text, encrypted);
-    problem.replaceChildren(...(complaint ? [h('p', { class: 'form-error', testid: 'too-long' }, complaint)] : []));
+    complain(complaint);
     button.disabled = !showsSomething(text) || complaint !== null;
-    input.style.height = 'auto';
-    input.style.height = `${input.scrollHeight}px`;
+    const rest = encrypted || text.length < TEXT_MAX - NEARLY ? Infinity : TEXT_MAX - codePoints(text);
+    left.textContent = rest <= NEARLY ? String(rest) : '';
+    if (!CSS.supports('field-sizing', 'content')) fit();
     if (encrypted) return;
     if (text === '') tabStorage.remove(DRAFT + roomId);
-    else tabStorage.write(DRAFT + roomId, input.value);
+    else tabStorage.write(DRAFT + roomId, draft);
+  }
+
+  /** @param {string | null} complaint */
+  function complain(complaint) {
+    if (problem.textContent === (complaint ?? '')) return;
+    problem.replaceChildren(...(complaint ? [h('p', { class: 'form-error', testid: 'too-long' }, complaint)] : []));
+  }
+
+  /** What is far too long does not become the draft; it is still where it was copied. @param {string} text */
+  function refuse(text) {
+    if (input.value !== draft) input.value = draft;
+    complain(t('tooLongToWrite', { n: codePoints(text), max: TEXT_MAX }));
+  }
+
+  /** As tall as its text. The form keeps its size meanwhile, so that the log beside it does. */
+  function fit() {
+    form.style.height = `${form.offsetHeight}px`;
+    input.style.height = 'auto';
+    input.style.height = `${input.scrollHeight}px`;
+    form.style.height = '';
   }
 
   form.addEventListener('submit', (/** @type {Event} */ event) => {
@@ -47,6 +75,12 @@ export function composer({ roomId, encrypted, send }) {
     send(text);
   });
   input.addEventListener('input', update);
+  input.addEventListener('beforeinput', (/** @type {InputEvent} */ event) => {
+    const added = event.data ?? event.dataTransfer?.getData('text/plain') ?? '';
+    if (added.length <= DRAFT_MAX) return;
+    event.preventDefault();
+    refuse(added);
+  });
   input.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
     // While a syllable is being composed, Enter belongs to the input method (229 where isComposing is late).
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;

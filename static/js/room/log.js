@@ -1,5 +1,5 @@
 // @ts-check
-// The messages: draws what changed between two states, and minds the scroll position.
+// The messages: draws what changed between two states.
 //
 // Messages stand in chunks that the browser skips while they are out of sight, so that thousands of
 // them cost no more than a screenful.
@@ -7,13 +7,13 @@
 import { h, icon, keepFocus } from '../dom.js';
 import { dayText, t } from '../i18n.js';
 import { lowerBound } from '../protocol.js';
-import { countUnread } from '../store.js';
+import { countUnread, firstUnread, unreadBoundary } from '../store.js';
 import { liesBetween, localDate, onNewDay, placeOf } from '../timeline.js';
 import { focusOn } from './gestures.js';
 import { markPending, markReaders, markStored, messageElement, pendingElement } from './message.js';
+import { Place } from './place.js';
 
 const CHUNK = 120; // messages
-const NEAR = 48; // px from the bottom that still count as being there
 const MANY = 20; // messages at once that nobody wants read out
 const QUIET = 1000; // ms without announcements around a page of history
 
@@ -39,13 +39,9 @@ export class Log {
   /** @type {Map<string, Set<string>>} message id -> who is shown there */
   #readers = new Map();
 
-  /** Whether the newest message is to stay in sight. */
-  #stuck = true;
-  /** @type {{element: Element, top: number} | null} what is held in its place while not stuck */
-  #anchor = null;
-  #lastTop = 0; // px
   /** @type {string | null} what is to be brought into sight once it is drawn */
   #wanted = null;
+  #place;
   #reading = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #quiet;
@@ -71,11 +67,10 @@ export class Log {
     this.#session = session;
     this.#onRead = onRead;
     this.#empty.append(empty);
-    this.#scroller.addEventListener('scroll', () => this.#onScroll(), { passive: true });
-    const observer = new ResizeObserver(() => this.#follow());
-    observer.observe(this.#inner);
-    observer.observe(this.#scroller);
-    session.signal.addEventListener('abort', () => observer.disconnect());
+    this.#place = new Place(this.#scroller, this.#inner, {
+      firstUnread: () => this.#firstUnread(),
+      onScrolled: () => this.#onScrolled(),
+    }, session.signal);
     onNewDay(() => this.#nameDays(), session.signal);
   }
 
@@ -86,8 +81,7 @@ export class Log {
 
   /** Shows the newest message, and keeps showing what comes. */
   toBottom() {
-    this.#stuck = true;
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#place.toEnd();
   }
 
   /** Brings a message that is loaded, or just about to be drawn, into sight, and marks it for a moment. @param {string} id */
@@ -95,9 +89,7 @@ export class Log {
     const element = this.#elements.get(id);
     this.#wanted = element ? null : id;
     if (!element) return;
-    this.#stuck = false;
-    element.scrollIntoView({ block: 'center' });
-    this.#saveAnchor();
+    this.#place.show(element);
     element.classList.remove('revealed');
     requestAnimationFrame(() => element.classList.add('revealed'));
     focusOn(element);
@@ -111,25 +103,20 @@ export class Log {
     const before = this.#shown;
     this.#shown = state;
     if (before !== state) this.#draw(before, state);
-    if (reading && !this.#reading && this.#stuck) {
-      this.#stuck = this.#isAtBottom();
-      this.#saveAnchor();
-    }
-    this.#reading = reading;
+    this.#reading = reading && this.#stay(state);
     this.#readOn();
   }
 
   /** @param {State | null} before @param {State} state */
   #draw(before, state) {
-    // Where a line appears, whoever looks begins to read there.
-    if (state.unreadAfter && before?.unreadAfter !== state.unreadAfter) this.#reading = false;
     const dirty = new Set([...this.#drawMessages(before, state), ...this.#changedLines(before, state)]);
     this.#drawPending(state);
-    for (const index of dirty) this.#place(state, index);
+    for (const index of dirty) this.#arrange(state, index);
     this.#drawReaders(before, state);
     this.#drawOlder(state);
     this.#empty.hidden = state.messages.length + state.pending.length > 0 || state.older !== 'end';
-    this.#follow();
+    if (state.knowsReads && !before?.knowsReads) this.#place.begin();
+    else this.#place.hold();
     if (this.#wanted) this.reveal(this.#wanted);
     this.#fill();
   }
@@ -203,7 +190,7 @@ export class Log {
       }
       markPending(element, entry, state.connection.phase === 'online', this.#session.sender);
     }
-    for (let i = 0; i < state.pending.length; i++) this.#place(state, state.messages.length + i);
+    for (let i = 0; i < state.pending.length; i++) this.#arrange(state, state.messages.length + i);
   }
 
   // How messages stand together, and the lines between them
@@ -216,7 +203,7 @@ export class Log {
   }
 
   /** @param {State} state @param {number} index */
-  #place(state, index) {
+  #arrange(state, index) {
     const entry = this.#entry(state, index);
     if (!entry) return;
     const element = entry.id ? this.#elements.get(entry.id) : this.#pendingElements.get(entry.key ?? '');
@@ -231,7 +218,7 @@ export class Log {
     this.#setLines(element, [
       ...(hole ? [this.#holeLine(hole)] : []),
       ...(day ? [dayLine(entry.timestamp)] : []),
-      ...(previous && liesBetween(state.unreadAfter, previous, entry) ? [h('li', { class: 'line unread', testid: 'unread-line' }, t('unread'))] : []),
+      ...(liesBetween(state.unreadAfter, previous, entry) ? [h('li', { class: 'line unread', testid: 'unread-line' }, t('unread'))] : []),
     ]);
   }
 
@@ -339,63 +326,43 @@ export class Log {
     if (this.#scroller.scrollTop < this.#scroller.clientHeight) this.#session.reader.loadOlder();
   }
 
-  // Scrolling
+  // Reading
 
-  #onScroll() {
-    if (this.#reading) this.#stuck = this.#isAtBottom();
-    if (!this.#stuck) this.#saveAnchor();
+  #onScrolled() {
     this.#readOn();
     this.#onRead();
     this.#fill();
   }
 
-  #isAtBottom() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    return scrollHeight - clientHeight - scrollTop < NEAR;
-  }
-
-  /** Keeps the newest message in sight; while nobody looks, no further than the unread line. */
-  #follow() {
-    if (!this.#stuck) return this.#holdAnchor();
-    const { scrollHeight, clientHeight } = this.#scroller;
-    const line = this.#reading ? null : this.#inner.querySelector('.unread');
-    const limit = line ? line.offsetTop - NEAR : Infinity;
-    this.#scroller.scrollTop = Math.min(scrollHeight - clientHeight, limit);
+  /** The first message that is not read, or the line in front of it. */
+  #firstUnread() {
+    const element = this.#elements.get(firstUnread(this.#session.state) ?? '');
+    const line = element?.previousElementSibling;
+    return line?.matches('.unread') ? line : element;
   }
 
   /**
-   * Remembers a message in sight and where it stands, so that it can be held there: the one at the
-   * edge that is left behind, because it has surely been drawn.
+   * Whoever follows, and gets more at once than fits, reads it from its beginning, where the line is.
+   * @param {State} state
+   * @returns {boolean} whether reading may go on: the line stands
    */
-  #saveAnchor() {
-    const { top, bottom } = this.#scroller.getBoundingClientRect();
-    const upwards = this.#scroller.scrollTop < this.#lastTop;
-    this.#lastTop = this.#scroller.scrollTop;
-    const edge = upwards ? bottom - 1 : top;
-    const chunk = firstBelow(this.#inner.querySelectorAll('.chunk'), edge);
-    const element = chunk && firstBelow(chunk.children, edge);
-    this.#anchor = element ? { element, top: element.getBoundingClientRect().top - top } : null;
+  #stay(state) {
+    if (!this.#place.follows || this.#place.isAtEnd) return true;
+    const boundary = unreadBoundary(this.#session.state);
+    if (boundary && boundary !== state.unreadAfter) {
+      this.#session.reader.setUnreadAfter(boundary);
+      return false;
+    }
+    if (boundary) this.#place.stay();
+    return true;
   }
 
-  /**
-   * What grows above does not move what is being read: history that comes in, and chunks whose
-   * height was only a guess until they were drawn. (Browsers' own anchoring is off: not all have it,
-   * and none at the very top.)
-   */
-  #holdAnchor() {
-    if (!this.#anchor?.element.isConnected) return;
-    const { element, top } = this.#anchor;
-    const moved = element.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top - top;
-    if (Math.abs(moved) >= 1) this.#scroller.scrollTop += moved;
-  }
-
-  /** Tells the session how far the person has read, and shows how much is left. */
+  /** Tells the session how far the person has read, which is what was in sight, and shows how much is left. */
   #readOn() {
-    const state = /** @type {State} */ (this.#shown);
-    const seen = this.#reading ? this.#lastInSight(state) : null;
+    const seen = this.#reading && this.#place.lastSeen()?.dataset.id;
     if (seen) this.#session.reader.markRead(seen);
     const now = this.#session.state;
-    this.#drawPill(countUnread(now), this.#stuck || now.messages.length === 0);
+    this.#drawPill(countUnread(now), this.#place.follows || now.messages.length === 0);
   }
 
   /** @param {number} count @param {boolean} hidden */
@@ -406,14 +373,6 @@ export class Log {
     this.#pill.dataset.count = String(count);
     this.#pillText.textContent = words;
     this.#pill.setAttribute('aria-label', words || t('toBottom'));
-  }
-
-  /** @param {State} state @returns {string | null} id of the lowest message in sight */
-  #lastInSight({ messages }) {
-    if (this.#stuck) return messages.at(-1)?.id ?? null;
-    const { left, bottom, width } = this.#scroller.getBoundingClientRect();
-    const element = document.elementFromPoint(left + width / 2, bottom - NEAR)?.closest('.message');
-    return element instanceof HTMLElement && element.dataset.id ? element.dataset.id : null;
   }
 
   /** History that is loaded is not news to a screen reader. */
@@ -432,18 +391,6 @@ function dayLine(timestamp) {
 /** @param {HTMLLIElement} first */
 function newChunk(first) {
   return h('ol', { class: 'chunk' }, first);
-}
-
-/** The first element that reaches below `y`; they stand in order. @param {ArrayLike<Element>} elements @param {number} y */
-function firstBelow(elements, y) {
-  let low = 0;
-  let high = elements.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (elements[middle].getBoundingClientRect().bottom <= y) low = middle + 1;
-    else high = middle;
-  }
-  return elements[low];
 }
 
 /** @param {number} from @param {number} to */

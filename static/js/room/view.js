@@ -21,6 +21,7 @@ import { ConnectionBar, notices } from './status.js';
 /** @typedef {import('../store.js').Pending} Pending */
 
 const PASSING = 12_000; // ms for which something said by hand is shown
+const KEYBOARD = 100; // px, less than the lowest one
 const HIDDEN = 250; // ms after which a page is drawn that gets no animation frames, as hidden ones
 
 /**
@@ -84,8 +85,9 @@ function roomView(session, leave) {
     log.render(state, status === 'online' && state.knowsReads);
     if (drawn.older === 'unknown' && state.older !== 'unknown') actions.toLinked();
     sayFailures(drawn.pending, state.pending);
+    const isLineNew = !drawn.knowsReads || session.state.unreadAfter !== drawn.unreadAfter;
     drawn = state;
-    drawUnread();
+    drawUnread(!isLineNew);
   }
 
   /**
@@ -101,15 +103,15 @@ function roomView(session, leave) {
 
   /** Scrolling has read on. What came in since the last drawing is not unread, only not drawn yet. */
   function onRead() {
-    if (session.state.messages === drawn.messages) drawUnread();
+    if (session.state.messages === drawn.messages) drawUnread(false);
   }
 
-  /** The count in the title; the line goes where the first message was not read at once. */
-  function drawUnread() {
+  /** The count in the title; the line goes where the first message was not read at once. @param {boolean} mayMoveLine */
+  function drawUnread(mayMoveLine) {
     const { state } = session;
     const before = unread;
     unread = countUnread(state);
-    if (unread > 0 && before === 0) session.reader.setUnreadAfter(unreadBoundary(state));
+    if (mayMoveLine && unread > 0 && before === 0) session.reader.setUnreadAfter(unreadBoundary(state));
     const title = titleOf(state, unread);
     if (document.title !== title) document.title = title;
     if (appName) appName.content = state.topic ?? t('appTitle');
@@ -129,6 +131,8 @@ function roomView(session, leave) {
     redraw();
   }, signal);
 
+  fitKeyboard(view, signal);
+
   function shown() {
     draw();
     focusGently(writing.input);
@@ -136,6 +140,21 @@ function roomView(session, leave) {
     serviceWorkers()?.ready.then(({ active }) => active?.postMessage('in a room'));
   }
   return { view, shown };
+}
+
+/**
+ * A keyboard that covers the page, as on iOS, leaves the room what is above it. (Elsewhere the page is smaller.)
+ * @param {HTMLElement} view
+ * @param {AbortSignal} signal
+ */
+function fitKeyboard(view, signal) {
+  const seen = window.visualViewport;
+  seen?.addEventListener('resize', () => {
+    const height = seen.height * seen.scale; // but for zooming
+    const isCovered = innerHeight - height > KEYBOARD;
+    view.style.blockSize = isCovered ? `${height}px` : '';
+    if (isCovered) scrollTo(0, 0);
+  }, { signal });
 }
 
 /**

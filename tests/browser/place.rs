@@ -1,0 +1,279 @@
+//! Where one is in the conversation, by geometry: nothing but the reader moves the log, only what was in
+//! sight is read, and who comes back begins where reading stopped.
+
+use serde_json::{Value, json};
+
+use crate::{
+    page::{DESKTOP, Look, PHONE, Page},
+    scene::{
+        close, companion, enter, link_to, reader, redis_now, room_of, see_unread_from,
+        write_history, write_message,
+    },
+    support::{Proxy, Room, Stage},
+};
+
+/// In the page: where things are in the log.
+const GEOMETRY: &str = r"
+  window.box = () => one('log').getBoundingClientRect();
+  window.inSight = () => all('message').filter((li) => {
+    const { top, bottom } = li.getBoundingClientRect();
+    return top >= box().top && bottom <= box().bottom + 1;
+  });
+  window.mark = () => { window.marked = inSight()[0]; return marked.getBoundingClientRect().top - box().top; };
+  window.moved = (from) => Math.abs(marked.getBoundingClientRect().top - box().top - from);
+  window.gap = () => box().bottom - all('message').at(-1).getBoundingClientRect().bottom;
+  window.frames = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() =>
+    requestAnimationFrame(() => setTimeout(resolve)))));
+";
+
+/// Whether the last message stands at the end of the log.
+const AT_END: &str = "frames().then(() => gap() >= 0 && gap() < 40)";
+
+async fn number(page: &Page, expression: &str) -> f64 {
+    page.eval(expression).await.as_f64().unwrap()
+}
+
+/// Texts from a word to a screenful, as people write them.
+fn write_talk(stage: &Stage, room: &Room, count: u64) {
+    let now = redis_now(stage);
+    for number in 0..count {
+        let words = "and then we went on ".repeat((number * number % 11) as usize);
+        let id = format!("{}-1", now - 600_000 + number * 1000);
+        write_message(stage, room, &id, "Ann", &format!("{number} {words}"));
+    }
+}
+
+async fn resize(page: &Page, width: u32, height: u32) {
+    let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+    page.cdp("Emulation.setDeviceMetricsOverride", size).await;
+}
+
+/// What changes the height of the log or of what is in it, one after the other.
+async fn change(page: &Page, number: usize) -> &'static str {
+    match number {
+        0 => {
+            page.fill("composer", "one\ntwo\nthree\nfour\nfive").await;
+            for letter in ["a", "b", "c"] {
+                page.type_text(letter).await;
+                page.eval("frames()").await;
+            }
+            "a draft"
+        }
+        1 => {
+            page.eval("document.documentElement.style.fontSize = '200%'").await;
+            "larger text"
+        }
+        2 => {
+            resize(page, 1000, 560).await;
+            "a keyboard"
+        }
+        3 => {
+            resize(page, 500, 700).await;
+            "a narrow window"
+        }
+        4 => {
+            page.eval("one('composer').style.minHeight = '160px'").await;
+            "a tall composer"
+        }
+        5 => {
+            page.eval("document.documentElement.style.fontSize = ''").await;
+            "smaller text"
+        }
+        _ => {
+            resize(page, 1400, 900).await;
+            "a wide window"
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_the_reader_moves_the_log() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    write_talk(&stage, &room, 150);
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.run_first(GEOMETRY).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    page.until(AT_END).await;
+    for number in 0..7 {
+        let what = change(&page, number).await;
+        assert_eq!(page.eval(AT_END).await, true, "following, {what}");
+        ann.say(&room.id, &format!("news {number}")).await;
+        page.until(&format!("all('message').at(-1).innerText.includes('news {number}')")).await;
+        assert_eq!(page.eval(AT_END).await, true, "following on after {what}");
+    }
+    page.eval("one('log').scrollTop -= 900").await;
+    page.eval("frames()").await;
+    for number in 0..7 {
+        let before = self::number(&page, "mark()").await;
+        let what = change(&page, number).await;
+        page.eval("frames()").await;
+        let moved = self::number(&page, &format!("moved({before})")).await;
+        assert!(moved < 1.5, "reading further up, {what}: {moved} px");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_connection_and_its_return_move_nothing() {
+    let stage = Stage::new(1, &[("MESSAGES_PER_SECOND", "100")]).await;
+    let room = stage.room("Ann").await;
+    write_talk(&stage, &room, 40);
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let page = Page::open(&stage.env, PHONE).await;
+    page.run_first(GEOMETRY).await;
+    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    page.until(AT_END).await;
+    page.eval("one('log').scrollTop -= 700").await;
+    page.eval("frames()").await;
+    let before = number(&page, "mark()").await;
+    proxy.cut();
+    page.see_attribute("connection", "data-state", "offline").await;
+    for number in 0..30 {
+        ann.say(&room.id, &format!("missed {number}")).await;
+    }
+    assert!(number(&page, &format!("moved({before})")).await < 1.5);
+    proxy.resume();
+    page.eval("dispatchEvent(new Event('online'))").await;
+    page.until("all('message').length === 70").await;
+    page.until("one('new-messages').dataset.count === '30'").await;
+    assert!(number(&page, &format!("moved({before})")).await < 1.5);
+
+    // Who follows begins with what was missed, and nothing of it is read unseen.
+    page.click("new-messages").await;
+    page.until(AT_END).await;
+    proxy.cut();
+    page.see_attribute("connection", "data-state", "offline").await;
+    for number in 30..70 {
+        ann.say(&room.id, &format!("missed {number}")).await;
+    }
+    proxy.resume();
+    page.eval("dispatchEvent(new Event('online'))").await;
+    page.until("all('message').length === 110").await;
+    see_unread_from(&page, "missed 30").await;
+    is_at_the_line(&page).await;
+    reading_on_counts_down(&page, 40).await;
+}
+
+/// The unread line is in sight, near the top of the log.
+async fn is_at_the_line(page: &Page) {
+    let place = "frames().then(() => one('unread-line')?.getBoundingClientRect().top - box().top)";
+    page.wait("the line stands at the top", async || {
+        let place = page.eval(place).await.as_f64()?;
+        (-1.0..120.0).contains(&place).then_some(())
+    })
+    .await;
+}
+
+/// Turning the wheel reads what comes in sight, no more and no less; `count` are unread at first.
+async fn reading_on_counts_down(page: &Page, count: u64) {
+    let unread = "Number(/^\\((\\d+)\\)/.exec(document.title)?.[1] ?? 0)";
+    let below = "all('message').filter((li) => li.getBoundingClientRect().bottom > box().bottom + 1).length";
+    page.until(&format!("{unread} > 0 && {unread} < {count}")).await;
+    for _ in 0..3 {
+        page.eval("one('log').scrollTop += 160").await;
+        page.until(&format!("frames().then(() => {unread} === {below})")).await;
+        page.until(&format!("one('new-messages').dataset.count === String({unread})")).await;
+    }
+    page.eval("one('log').scrollTop = one('log').scrollHeight").await;
+    page.until(&format!("{unread} === 0")).await;
+}
+
+/// What happens between two visits.
+enum Between {
+    Nothing,
+    /// The session ends, and with it what the server knows of the reader.
+    SessionOver,
+}
+
+async fn comes_back(seen: u64, unread: u64, between: Between, look: Look) {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    write_history(&stage, &room, "Ann", seen, 60_000);
+    let page = Page::open(&stage.env, look).await;
+    page.run_first(GEOMETRY).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    page.until("one('connection').dataset.state === 'online'").await;
+    page.wait("where reading stopped is kept", async || {
+        page.eval("Object.keys(localStorage).some((key) => key.startsWith('linkroom:read:'))")
+            .await
+            .as_bool()?
+            .then_some(())
+    })
+    .await;
+    let stream = stage.redis.stream_ids(room_of(&link_to(&stage, &room)));
+    assert_eq!(stream.len() as u64, seen);
+    close(&stage, &page).await;
+    for number in 1..=unread {
+        write_message(&stage, &room, "*", "Ann", &format!("unread {number}"));
+    }
+    if matches!(between, Between::SessionOver) {
+        stage.redis.cmd(["DEL", &format!("user:{}:Eve:session", room.id)]);
+    }
+    page.goto(&link_to(&stage, &room)).await;
+    see_unread_from(&page, "unread 1").await;
+    is_at_the_line(&page).await;
+    reading_on_counts_down(&page, unread).await;
+}
+
+#[tokio::test]
+async fn who_comes_back_to_more_than_a_page_begins_where_reading_stopped() {
+    comes_back(3, 260, Between::Nothing, DESKTOP).await;
+}
+
+#[tokio::test]
+async fn who_comes_back_after_the_session_begins_where_reading_stopped() {
+    comes_back(20, 120, Between::SessionOver, PHONE).await;
+}
+
+#[tokio::test]
+async fn who_left_an_empty_room_finds_the_line_before_all_that_came() {
+    comes_back(0, 75, Between::Nothing, PHONE).await;
+}
+
+/// A keyboard that covers the page instead of making it smaller, as on iOS.
+const KEYBOARD: &str = r"
+  (height) => {
+    Object.defineProperty(visualViewport, 'height', { value: height, configurable: true });
+    visualViewport.dispatchEvent(new Event('resize'));
+    return frames();
+  }
+";
+
+#[tokio::test]
+async fn a_keyboard_that_covers_the_page_does_not_cover_the_composer() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    write_talk(&stage, &room, 30);
+    let page = Page::open(&stage.env, PHONE).await;
+    page.run_first(GEOMETRY).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    page.until(AT_END).await;
+    page.eval(&format!("({KEYBOARD})(420)")).await;
+    let composer = number(&page, "one('composer').getBoundingClientRect().bottom").await;
+    assert!(composer <= 420.0, "the composer ends at {composer}");
+    assert_eq!(page.eval(AT_END).await, true);
+    page.eval(&format!("({KEYBOARD})(innerHeight)")).await;
+    assert_eq!(page.eval("one('room').clientHeight === innerHeight").await, true);
+    assert_eq!(page.eval(AT_END).await, true);
+}
+
+/// Who scrolls a little has moved, whatever comes.
+#[tokio::test]
+async fn a_line_further_up_is_not_the_end() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    write_talk(&stage, &room, 40);
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = reader(&stage, &room, "Eve").await;
+    page.eval(GEOMETRY).await;
+    page.until(AT_END).await;
+    page.eval("one('log').scrollTop -= 24").await;
+    page.eval("frames()").await;
+    let before = number(&page, "mark()").await;
+    ann.say(&room.id, "news").await;
+    page.until("one('new-messages').dataset.count === '1'").await;
+    assert!(number(&page, &format!("moved({before})")).await < 1.5);
+    assert_eq!(page.eval("isSeen(one('unread-line'))").await, Value::Bool(true));
+}
