@@ -2,10 +2,11 @@
 -- clears those that lapsed, and tells the node how far the room has come.
 -- KEYS 6: 1 room, 2 members, 3 deadlines, 4 messages, 5 returning, 6 roster
 -- DERIVED from ARGV 3: session and presence of the users named and of members that lapsed
--- ARGV 10: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
+-- ARGV 11: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms), 7 this node's channel, 8 the fence's tag, 9 a list: users,
 --          10 a list: for each of these joinedAt (ms), last message id read or '', number of
---          connections, and for each connection its id, how long it still lasts (ms), 'online' or 'away'
+--          connections, and for each connection its id, how long it still lasts (ms), 'online' or 'away',
+--          11 for how long (ms) of late nobody could be kept alive
 -- RETURNS {'OK', users without a session, or whose session is that of somebody who took the name
 --          since …} or {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_joined of users that had lapsed, presence, read, user_left, a fence to the node;
@@ -15,7 +16,8 @@
 -- lasts, the members expired with nobody told that they left; they return without join events.
 -- PROMISE 8: a connection from before its session was lost does not become whoever has the name now.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
-  roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4]}
+  roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
+  spared = ARGV[11]}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local node, tag, users, said = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local now_ms = tonumber(clock())
@@ -31,10 +33,7 @@ if #users > 0 then
   is_here = redis.call('SMISMEMBER', room.members, unpack(users))
   for i = 1, #users do missing = missing + 1 - is_here[i] end
 end
-if missing == #users and room.occupied == '1' and redis.call('EXISTS', room.members) == 0 then
-  -- The other nodes' users return with their own heartbeats, until about the next one.
-  redis.call('SET', KEYS[5], 1, 'PX', math.ceil(presence_ttl / 2))
-end
+if missing == #users then begin_return(room, KEYS[5], presence_ttl) end
 room.returning = missing > 0 and redis.call('EXISTS', KEYS[5]) == 1
 
 local keeps = string.format('%d', math.max(session_ttl, presence_ttl))

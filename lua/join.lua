@@ -1,23 +1,27 @@
 -- Lets a connection into a room, as a new guest or as the user of its token, and takes the
 -- snapshot that the connection starts from.
--- KEYS 6: 1 room, 2 members, 3 deadlines, 4 messages, 5 user's session, 6 roster
+-- KEYS 7: 1 room, 2 members, 3 deadlines, 4 messages, 5 user's session, 6 roster, 7 returning
 -- DERIVED from ARGV 3: session and presence of this user and of members that lapsed
--- ARGV 17: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
+-- ARGV 19: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
 --          5 'guest' (the name must be free, or taken by this very token, as where the answer to
 --          the first try was lost) or 'token' (it must be the user's), 6 token hash,
 --          7 connection id, 8 'online' or 'away', 9 presence TTL (ms), 10 session TTL (ms),
 --          11 room TTL (ms), 12 members a room may have, 13 last message id seen or '',
 --          14 messages wanted without it, 15 messages given with it at most,
---          16 this node's channel, 17 the fence's tag
+--          16 this node's channel, 17 the fence's tag, 18 '1' where Redis was away lately for so long
+--          that members may have expired, else '0', 19 for how long (ms) of late nobody could be kept alive
 -- RETURNS {'OK', members (JSON), away (JSON), creator, createdAt (ms), '1' if encrypted else '0',
 --          the room's secret, topic or '', number of members, joinedAt (ms), last message id, events counted,
 --          '1' if there are more messages else '0', messages oldest first, as XRANGE gives them, in MessagePack},
 --          {'ROOM_NOT_FOUND'}, {'NAME_TAKEN'}, {'INVALID_TOKEN'} or {'ROOM_FULL'}
--- PUBLISHES user_joined, once per user; presence; user_left of lapsed members; a fence to the node
+-- PUBLISHES user_joined, once per user; presence; user_left of lapsed members; members, where this one
+--          returns without user_joined; a fence to the node
 -- PROMISE 2: the fence parts what the snapshot holds from what the connection gets afterwards.
 -- PROMISE 4: a user with another connection, or inside the grace, has not left and does not join.
+-- PROMISE 5: nor has one whose connection could not be kept alive while Redis was away.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
-  roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[9]}
+  roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[9],
+  spared = ARGV[19]}
 local session, user, mode, token_hash = KEYS[5], ARGV[4], ARGV[5], ARGV[6]
 local connection, status = ARGV[7], ARGV[8]
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
@@ -38,6 +42,11 @@ if not is_here then
   if redis.call('SCARD', room.members) >= most_members then return {'ROOM_FULL'} end
 end
 
+if not is_here and ARGV[18] == '1' then
+  begin_return(room, KEYS[7], presence_ttl)
+  -- Whoever leaves has no connection left; whose connections just lapsed was never said to have left.
+  room.returning = redis.call('EXISTS', KEYS[7]) == 1 and has_connections(session)
+end
 -- Where something else stands in place of the time, the user joins now.
 if not known or not string.find(joined or '', '^%d+$') or #joined > 15 then
   joined = string.format('%d', now_ms)
@@ -49,6 +58,7 @@ redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
 settle(room, user, now_ms, is_here)
 sweep(room, now_ms)
 keep(room, room_ttl)
+if room.returned then tell_all(room) end
 
 local members, gone, count = roster(room)
 local secret = facts[4] or ''

@@ -35,7 +35,7 @@ use crate::{
     outbox::Handle,
     protocol::ServerFrame,
     redis::{
-        Access, Redis,
+        Redis,
         scripts::{RoomFacts, Scripts, Snapshot},
     },
     settings::Settings,
@@ -263,10 +263,8 @@ impl Fanout {
     ) -> Result<(Arc<LocalRoom>, String), Error> {
         let tag = format!("{}.{}", handle.id(), self.0.joins.fetch_add(1, Ordering::Relaxed));
         let local = self.seat(Seat::new(handle, who, room.clone()), tag.clone());
+        self.0.redis.rooms_returned().await?;
         if !*local.subscribed.borrow() {
-            if !self.0.redis.condition().allows(Access::Writes) {
-                return Err(Error::unavailable("redis is out of reach"));
-            }
             let change = Change::Subscribe(local.clone());
             let asked = self.0.changes.try_send(change).is_ok();
             let mut subscribed = local.subscribed.subscribe();

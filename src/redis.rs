@@ -3,6 +3,7 @@
 //! Knows no room: what is said over the connections is `scripts`' business, what comes in over the
 //! subscription is `fanout`'s.
 
+mod absence;
 pub mod child;
 mod condition;
 mod connect;
@@ -25,6 +26,7 @@ use fred::{
     prelude::{FredResult, Value},
     types::config::Config,
 };
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -35,12 +37,15 @@ use crate::{
     metrics::Metrics,
     settings::{Durability, Settings},
 };
+use absence::Absence;
 pub use condition::{Access, Condition};
 use connect::connect;
 use durable::Durable;
 use keys::KeyStyle;
 use script::Named;
 
+/// What other nodes need, where Redis is back, to notice it and to say who is in their rooms.
+const ROOMS_RETURN_IN: Duration = Duration::from_millis(700);
 /// Older ones lack what the scripts use.
 const LEAST_MAJOR_VERSION: u32 = 7;
 /// Messages that may wait between the socket and the one task that reads the subscription. Beyond
@@ -64,6 +69,7 @@ struct Inner {
     probes: watch::Sender<u64>,
     /// Redis's version, once it said so.
     version: watch::Sender<Option<String>>,
+    absence: Mutex<Absence>,
     suspicion: Notify,
     demoted: Notify,
     node_channel: String,
@@ -108,6 +114,7 @@ impl Redis {
             condition,
             probes: watch::Sender::new(0),
             version: watch::Sender::new(None),
+            absence: Mutex::new(Absence::new(settings.presence_ttl)),
             suspicion: Notify::new(),
             demoted: Notify::new(),
             node_channel: keys::node_channel(node),
@@ -167,6 +174,33 @@ impl Redis {
     /// Changes of [`Redis::condition`].
     pub fn conditions(&self) -> watch::Receiver<Condition> {
         self.0.condition.subscribe()
+    }
+
+    /// Whether Redis was away lately for so long that presences may have lapsed with nobody told.
+    pub fn is_returning(&self) -> bool {
+        self.0.absence.lock().returned_for(Instant::now()).is_some()
+    }
+
+    /// For how long nobody could be kept alive of late; nothing once everybody had time to be heard.
+    pub fn spared(&self) -> Duration {
+        self.0.absence.lock().spared(Instant::now())
+    }
+
+    /// Waits until somebody new may be shown who is in a room: where Redis was away for long, its
+    /// members have to be reported again first.
+    ///
+    /// # Errors
+    /// Redis does not write.
+    pub async fn rooms_returned(&self) -> FredResult<()> {
+        let condition = self.condition();
+        if condition != Condition::Serves {
+            return Err(refusal(&condition));
+        }
+        let since = self.0.absence.lock().returned_for(Instant::now());
+        if let Some(left) = since.and_then(|since| ROOMS_RETURN_IN.checked_sub(since)) {
+            tokio::time::sleep(left).await;
+        }
+        Ok(())
     }
 
     /// The numbers of the probes that Redis took, whose words were published to this node.
@@ -279,13 +313,7 @@ impl Redis {
 
     fn check_allowed(&self, access: Access) -> FredResult<()> {
         let condition = self.0.condition.borrow();
-        match &*condition {
-            condition if condition.allows(access) => Ok(()),
-            Condition::Lacks(missing) => {
-                Err(RedisError::new(ErrorKind::Auth, format!("missing rights: {missing}")))
-            }
-            _ => Err(RedisError::new(ErrorKind::IO, "redis is out of reach")),
-        }
+        if condition.allows(access) { Ok(()) } else { Err(refusal(&condition)) }
     }
 
     /// Has Redis looked at right away after an error that may mean that it is gone.
@@ -305,6 +333,7 @@ impl Redis {
     }
 
     fn set_condition(&self, condition: Condition) {
+        self.0.absence.lock().note(condition == Condition::Serves, Instant::now());
         let changed = self.0.condition.send_if_modified(|was| {
             let changed = *was != condition && (was.is_up() || condition.is_up());
             *was = condition.clone();
@@ -319,6 +348,19 @@ impl Redis {
             Condition::Refuses(why) => warn!(why, "redis refuses to write"),
             Condition::Lacks(missing) => warn!(missing, "redis does not allow what is needed"),
             Condition::Away(why) => warn!(why, "redis is out of reach"),
+        }
+    }
+}
+
+/// What something fails with that Redis does not allow in this condition.
+fn refusal(condition: &Condition) -> RedisError {
+    match condition {
+        Condition::Lacks(missing) => {
+            RedisError::new(ErrorKind::Auth, format!("missing rights: {missing}"))
+        }
+        Condition::Refuses(why) => RedisError::new(ErrorKind::Unknown, why.clone()),
+        Condition::Away(_) | Condition::Serves => {
+            RedisError::new(ErrorKind::IO, "redis is out of reach")
         }
     }
 }

@@ -73,7 +73,10 @@ impl Scripts {
                 "settle",
                 "keep",
                 "away",
-                "roster"
+                "roster",
+                "tell_all",
+                "begin_return",
+                "has_connections"
             ),
             publish: script!("publish", "clock", "timestamp", "digest", "next_id", "tip"),
             heartbeat: script!(
@@ -92,6 +95,7 @@ impl Scripts {
                 "away",
                 "roster",
                 "tell_all",
+                "begin_return",
                 "grow"
             ),
             leave: script!("leave", "clock", "announce", "user_key", "depart", "sweep", "settle"),
@@ -198,6 +202,7 @@ impl Scripts {
             keys.messages(),
             keys.session(join.user),
             keys.roster(),
+            keys.returning(),
         ];
         let mut args = self.stem(room, &keys);
         args.extend([
@@ -215,6 +220,8 @@ impl Scripts {
             number(settings.resume_max),
             self.0.redis.node_channel().into(),
             join.tag.into(),
+            flag(self.0.redis.is_returning()),
+            ms(self.0.redis.spared()),
         ]);
         let mut reply = self.run(&self.0.join, names, &args).await?.ok()?;
         Ok(Snapshot {
@@ -293,6 +300,7 @@ impl Scripts {
         let presence_ttl = self.0.settings.presence_ttl;
         args.push(Arg::List(beats.iter().map(|beat| beat.user.as_str().into()).collect()));
         args.push(Arg::List(beats.iter().flat_map(|beat| told_of(beat, presence_ttl)).collect()));
+        args.push(ms(self.0.redis.spared()));
         let names = vec![
             keys.room(),
             keys.members(),
@@ -323,6 +331,7 @@ impl Scripts {
             connection.into(),
             ms(grace),
             ms(self.0.settings.session_ttl),
+            ms(self.0.redis.spared()),
         ]);
         let mut reply = self.run(&self.0.leave, names, &args).await?.ok()?;
         Ok(match reply.text()?.as_str() {
@@ -339,7 +348,9 @@ impl Scripts {
     pub async fn sweep_room(&self, room: &RoomId) -> Result<(), Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.deadlines()];
-        self.run(&self.0.sweep_room, names, &self.stem(room, &keys)).await?.ok()?;
+        let mut args = self.stem(room, &keys);
+        args.push(ms(self.0.redis.spared()));
+        self.run(&self.0.sweep_room, names, &args).await?.ok()?;
         Ok(())
     }
 

@@ -147,3 +147,66 @@ async fn nobody_is_ready_while_writes_are_held_back() {
     let stored = stage.redis.stream_ids(&room.id);
     assert_eq!(stored, [said["id"].as_str().unwrap()], "what was refused is not stored afterwards");
 }
+
+/// Has Redis refuse to write until everybody's presence has expired, and looks at what goes on and what
+/// comes back.
+async fn expect_nobody_left_who_was_refused(refuse: [&str; 2], accept: [&str; 2], words: &str) {
+    let settings = [("PRESENCE_TTL", "2s"), ("HEARTBEAT_INTERVAL", "500ms")];
+    let stage = Stage::new(2, &settings).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let mut bob = stage.member(1, &room, "bob").await;
+    alice.wait_for_kind("user_joined").await;
+    alice.keep_alive(Duration::from_millis(500));
+    bob.keep_alive(Duration::from_millis(500));
+    let said = alice.say(&room.id, "before").await;
+    bob.wait_for("the message", |frame| frame["id"] == said["id"]).await;
+
+    stage.redis.cmd(["CONFIG", "SET", refuse[0], refuse[1]]);
+    reason(&stage.http(), words).await;
+    let members = format!("room:{}:members", room.id);
+    eventually(DEADLINE, "the members expire", async || {
+        (stage.redis.cmd(["EXISTS", &members]).int() == 0).then_some(())
+    })
+    .await;
+    let path = format!("/api/rooms/{}", room.id);
+    stage.http().get(&path).await.data(200);
+    stage.http().get(&format!("{path}/members")).await.data(200);
+    let page = stage.http().get(&format!("{path}/messages")).await.data(200);
+    assert_eq!(page["messages"][0]["id"], said["id"]);
+    alice.send(json!({ "t": "msg", "roomId": room.id, "text": "?", "key": "k" })).await;
+    let refused = alice.wait_for("the refusal", |frame| frame["key"] == "k").await;
+    assert_eq!(refused["code"], "SERVICE_UNAVAILABLE");
+
+    stage.redis.cmd(["CONFIG", "SET", accept[0], accept[1]]);
+    let back = Instant::now();
+    let mut carol = stage.nodes[1].client().await;
+    let join = json!({ "t": "join", "roomId": room.id, "token": "carol" });
+    let joined = eventually(RECOVERY, "the first to join", async || {
+        let answer = carol.try_join(join.clone()).await;
+        (answer["t"] == "joined").then_some(answer)
+    })
+    .await;
+    let mut shown = joined["members"].as_array().unwrap().clone();
+    shown.sort_by_key(ToString::to_string);
+    assert_eq!(json!(shown), json!(["alice", "bob", "carol"]));
+    let said = carol.say(&room.id, "I am new").await;
+    for client in [&mut alice, &mut bob] {
+        client.wait_for("the message", |frame| frame["id"] == said["id"]).await;
+    }
+    assert!(back.elapsed() < RECOVERY, "took {:?}", back.elapsed());
+    let came = |name: &str| ("user_joined".to_owned(), name.to_owned());
+    assert_eq!(alice.comings_and_goings(), [came("bob"), came("carol")]);
+    assert_eq!(bob.comings_and_goings(), [came("carol")]);
+}
+
+#[tokio::test]
+async fn nobody_leaves_or_joins_because_replicas_were_missing() {
+    let few = ["min-replicas-to-write", "1"];
+    expect_nobody_left_who_was_refused(few, ["min-replicas-to-write", "0"], "NOREPLICAS").await;
+}
+
+#[tokio::test]
+async fn nobody_leaves_or_joins_because_memory_was_full() {
+    expect_nobody_left_who_was_refused(["maxmemory", "1"], ["maxmemory", "0"], "OOM").await;
+}

@@ -1,0 +1,80 @@
+//! How long Redis wrote nothing for us, and whether the members of rooms come back from that.
+
+use std::time::{Duration, Instant};
+
+/// After how large a part of a presence somebody may have lapsed: pings and heartbeats have taken the
+/// rest of it.
+const LAPSES_AFTER: u32 = 3;
+/// What nodes need to say who is in their rooms, once Redis is back.
+const REPORTED_IN: Duration = Duration::from_secs(2);
+
+/// When Redis wrote for us, and when it did so again after a long time.
+#[derive(Debug)]
+pub struct Absence {
+    presence_ttl: Duration,
+    served: Option<Instant>,
+    returned: Option<(Instant, Duration)>,
+}
+
+impl Absence {
+    /// Of a Redis that was not asked yet.
+    pub fn new(presence_ttl: Duration) -> Self {
+        Self { presence_ttl, served: None, returned: None }
+    }
+
+    /// What Redis does at this moment.
+    pub fn note(&mut self, serves: bool, now: Instant) {
+        if !serves {
+            return;
+        }
+        let away = self.served.map(|served| now.duration_since(served)).unwrap_or_default();
+        if away >= self.presence_ttl / LAPSES_AFTER {
+            self.returned = Some((now, away));
+        }
+        self.served = Some(now);
+    }
+
+    /// How long ago Redis came back after so long that presences may have lapsed with nobody told; nothing
+    /// where it did not, or where everybody had time to come back as well.
+    pub fn returned_for(&self, now: Instant) -> Option<Duration> {
+        let (returned, _) = self.returned?;
+        let since = now.duration_since(returned);
+        (since < self.presence_ttl).then_some(since)
+    }
+
+    /// How much longer than their presence members last, since nobody could keep them alive for so
+    /// long; nothing once everybody was reported again.
+    pub fn spared(&self, now: Instant) -> Duration {
+        let recent = self.returned.filter(|(at, _)| now.duration_since(*at) < REPORTED_IN);
+        recent.map(|(_, away)| away).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn members_return_after_an_absence_that_may_have_cost_them_their_presence() {
+        let began = Instant::now();
+        let at = |after| began + seconds(after);
+        let mut absence = Absence::new(seconds(30));
+        absence.note(false, at(0));
+        absence.note(true, at(100));
+        assert_eq!(absence.returned_for(at(100)), None, "a node that just started missed nothing");
+        absence.note(true, at(101));
+        absence.note(false, at(102));
+        absence.note(true, at(110));
+        assert_eq!(absence.returned_for(at(110)), None, "nobody lapsed");
+        absence.note(false, at(111));
+        absence.note(true, at(120));
+        assert_eq!(absence.returned_for(at(121)), Some(seconds(1)));
+        assert_eq!(absence.spared(at(121)), seconds(10));
+        assert_eq!(absence.spared(at(122)), seconds(0), "who is there was reported");
+        assert_eq!(absence.returned_for(at(150)), None, "everybody had time to come back");
+    }
+}
