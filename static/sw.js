@@ -1,9 +1,17 @@
 // @ts-check
-// Opens the client while there is no network. The network always comes first, so that nobody sees an
-// old version after a deploy; the copy kept here is renewed as a whole, so that it never mixes two.
+// Opens the client while there is no network, and never stands in the way while there is one. Copies of the
+// client are kept by version, each as a whole or not at all; a page and all its files are of one version.
 
-const CACHE = 'shell';
 const SHELL = '/';
+const COPY = 'client '; // and a version: the caches that each hold one
+const PAGES = 'pages'; // the cache that says which version a page is: workers forget, pages stay open
+const OURS = /^(?:W\/)?"(linkroom-[^"]+)"$/; // the ETag of one of our files, which is the version of all,
+const FORM = /\.[0-9a-f]{32}|[-;](?:gzip|br|zstd|deflate)/g; // but for what says how this answer was made
+const STORAGE = 5_000; // ms for a look into storage
+const RENEWAL = 60_000; // ms for all files of a version
+const PATIENCE = 3_000; // ms for the network, where there is a copy
+/** @type {Record<string, string>} */
+const TYPES = { js: 'text/javascript', css: 'text/css', svg: 'image/svg', webmanifest: 'application/manifest', [SHELL]: 'text/html' };
 
 /** What a first page is made of. */
 const FIRST = [
@@ -60,95 +68,232 @@ const ROOM = [
 
 const FILES = [...FIRST, ...ROOM];
 
-const PATIENCE = 3_000; // ms for the network, where there is a copy
-
-/** Pages that began with a copy and go on so: they neither wait again for each file nor mix two versions. */
-const withoutNetwork = new Set();
-
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
-/** Fetches these files and keeps them all, or, where one fails, none. @param {string[]} files @param {RequestCache} mode */
-async function keep(files, mode) {
-  const cache = await caches.open(CACHE);
-  await cache.addAll(files.map((file) => new Request(file, { cache: mode })));
-}
-
-/** @param {string} file */
-const kept = (file) => caches.match(file, { cacheName: CACHE });
-
-const keepsRoom = async () => (await kept(ROOM[0])) !== undefined;
-
-let work = Promise.resolve();
-
-/** One after the other: what was just renewed need not be again. @param {() => Promise<void>} task */
-function inTurn(task) {
-  work = work.then(task).catch(() => {});
-  return work;
-}
-
 /**
- * What tells versions of a file apart. Behind a full stop an ETag speaks of what only this room's page has.
- * @param {Response | undefined} answer
+ * Storage that fails, or does not answer, is as if nothing were in it.
+ * @template T, U
+ * @param {() => Promise<T>} task
+ * @param {U} otherwise
+ * @returns {Promise<T | U>}
  */
-const versionOf = (answer) => answer?.headers.get('etag')?.split('.')[0];
+async function attempt(task, otherwise) {
+  try {
+    return await Promise.race([task(), after(STORAGE, otherwise)]);
+  } catch {
+    return otherwise;
+  }
+}
+
+/** @template T @param {number} ms @param {T} value @returns {Promise<T>} */
+const after = (ms, value) => new Promise((resolve) => setTimeout(() => resolve(value), ms));
+
+// Versions
 
 /**
- * Renews everything when one file turns out to be another version than the one that is kept.
+ * Which version of the client an answer belongs to. None, where somebody else answered: a maintenance page, a
+ * network that wants a login first.
+ * @param {Response | null | undefined} answer
  * @param {string} file
- * @param {Response} fresh
  */
-async function renewIfOther(file, fresh) {
-  const known = versionOf(await kept(file));
-  if (fresh.ok && known && known !== versionOf(fresh)) await keep((await keepsRoom()) ? FILES : FIRST, 'no-cache');
+function versionOf(answer, file) {
+  if (answer?.status !== 200 || answer.redirected) return null;
+  const type = answer.headers.get('content-type') ?? '';
+  if (!type.startsWith(TYPES[file.slice(file.lastIndexOf('.') + 1)])) return null;
+  return OURS.exec(answer.headers.get('etag') ?? '')?.[1].replace(FORM, '') ?? null;
 }
 
-/** On a first visit the page has just fetched most files: they need not travel again. */
-async function install() {
-  if (await keepsRoom()) await keep(FILES, 'no-cache');
-  else await keep(FIRST, (await caches.has(CACHE)) ? 'no-cache' : 'force-cache');
+class Mixed extends Error {}
+
+/**
+ * Fetches files of a version and keeps them all, or none. The page comes last: without it there is no copy.
+ * @param {string} version
+ * @param {string[]} files
+ * @param {RequestCache} mode
+ * @param {AbortSignal} [signal]
+ */
+async function keep(version, files, mode, signal) {
+  const answers = await Promise.all(files.map(async (file) => {
+    const answer = await fetch(new Request(file, { cache: mode, signal }));
+    const its = versionOf(answer, file);
+    if (its !== version) throw its ? new Mixed(file) : new Error(file);
+    return /** @type {const} */ ([file, answer]);
+  }));
+  const cache = await caches.open(COPY + version);
+  for (const [file, answer] of answers.reverse()) await cache.put(file, answer);
 }
 
-/** Somebody is in a room, whose page has just fetched nearly all of it. */
-async function keepRoom() {
-  if (!(await keepsRoom())) await keep(FILES, 'force-cache');
+/** @param {string} version @param {string} file */
+const copied = (version, file) => attempt(() => caches.match(file, { cacheName: COPY + version, ignoreVary: true }), undefined);
+
+/** @param {string} version @param {string[]} files */
+async function has(version, files) {
+  const there = new Set((await (await caches.open(COPY + version)).keys()).map(({ url }) => new URL(url).pathname));
+  return files.every((file) => there.has(file));
 }
 
-/** The file of the shell that answers a request, if any. @param {Request} request */
-function shellFile(request) {
+/** The versions that are kept, newest first. */
+async function versions() {
+  const names = await caches.keys();
+  return names.filter((name) => name.startsWith(COPY)).map((name) => name.slice(COPY.length)).reverse();
+}
+
+/** The version that opens without a network. @returns {Promise<string | null>} */
+async function latest() {
+  for (const version of await versions()) if (await copied(version, SHELL)) return version;
+  return null;
+}
+
+/** What is being kept at the moment. @type {{version: string, stop: AbortController, done: Promise<void>} | null} */
+let renewal = null;
+
+/** Sees to it that this version is what is kept. What a later deploy has taken the place of is not waited for. @param {string} version */
+function renew(version) {
+  if (renewal?.version === version) return renewal.done;
+  renewal?.stop.abort();
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(), RENEWAL);
+  const mine = { version, stop, done: replace(version, stop.signal) };
+  renewal = mine;
+  mine.done.catch(() => {}).then(() => {
+    if (renewal === mine) renewal = null;
+  });
+  return mine.done;
+}
+
+/** With the room, where a room was kept. @param {string} version @param {AbortSignal} signal */
+async function replace(version, signal) {
+  const rooms = await Promise.all((await versions()).map((one) => copied(one, ROOM[0])));
+  const files = rooms.some(Boolean) ? FILES : FIRST;
+  if (!(await has(version, files))) await keep(version, files, 'no-cache', signal);
+  await tidy(version);
+}
+
+/** Forgets the copies that no page is made of any more. @param {string | null} version what opens without a network */
+async function tidy(version) {
+  const open = new Set((await worker.clients.matchAll({ includeUncontrolled: true })).map(({ id }) => id));
+  const used = new Set([COPY + version, COPY + renewal?.version, PAGES]);
+  const pages = await caches.open(PAGES);
+  for (const request of await pages.keys()) {
+    const id = new URL(request.url).pathname.slice(1);
+    if (open.has(id) || starting.has(id)) used.add(COPY + (await (await pages.match(request))?.text()));
+    else await pages.delete(request);
+  }
+  for (const name of await caches.keys()) if (!used.has(name)) await caches.delete(name);
+}
+
+// Pages
+
+/** Clients to come, by id, and what version their pages are: they are not among the open ones yet. @type {Map<string, string>} */
+const starting = new Map();
+
+/** @param {string} id @param {string} version */
+async function begin(id, version) {
+  starting.set(id, version);
+  await attempt(async () => (await caches.open(PAGES)).put(`/${id}`, new Response(version)), undefined);
+}
+
+/** @param {string} id @returns {Promise<string | undefined>} nothing for a page that began without a worker */
+async function versionOfPage(id) {
+  const version = starting.get(id);
+  if (version && starting.delete(id)) attempt(async () => tidy(await latest()), undefined); // the page before is gone now
+  return version ?? attempt(async () => (await caches.match(`/${id}`, { cacheName: PAGES }))?.text(), undefined);
+}
+
+/**
+ * Keeps what the network has now: `whole` where all of its version came, `mixed` where files of others did.
+ * @param {Response | null} fresh
+ */
+async function arrival(fresh) {
+  const version = versionOf(fresh, SHELL);
+  if (!version) return 'none';
+  return renew(version).then(() => 'whole', (error) => (error instanceof Mixed ? 'mixed' : 'failed'));
+}
+
+/** @param {FetchEvent} event */
+async function answerPage(event) {
+  const coming = fetch(event.request).catch(() => null);
+  const arrived = coming.then(arrival);
+  event.waitUntil(arrived);
+  const copy = await attempt(latest, null);
+  const fresh = await (copy ? Promise.race([coming, after(PATIENCE, null)]) : coming);
+  const version = versionOf(fresh, SHELL);
+  // A proxy whose nodes are all away is as good as no network.
+  const isAnswer = fresh !== null && fresh.status < 500;
+  const isNews = copy && version && version !== copy;
+  const state = isNews ? await Promise.race([arrived, after(PATIENCE, 'slow')]) : '';
+  if (copy && (!isAnswer || state === 'mixed' || state === 'slow')) {
+    const page = await copied(copy, SHELL);
+    await begin(event.resultingClientId, copy);
+    if (page) return page;
+  }
+  if (version) await begin(event.resultingClientId, version);
+  return fresh ?? (await coming) ?? Response.error();
+}
+
+/** A file of another version would break the page: without it a fresh page is asked for. @param {FetchEvent} event @param {string} file */
+async function answerFile(event, file) {
+  const version = await versionOfPage(event.clientId);
+  const copy = version && (await copied(version, file));
+  if (copy) return copy;
+  const fresh = await fetch(event.request).catch(() => null);
+  const its = versionOf(fresh, file);
+  if (version && its && its !== version) return Response.error();
+  if (fresh && fresh.status < 500) return fresh;
+  const last = version ? null : await attempt(latest, null);
+  return (last && (await copied(last, file))) || fresh || Response.error();
+}
+
+/** The file of the client that answers a request, if any. @param {Request} request */
+function fileOf(request) {
   const { origin, pathname } = new URL(request.url);
   if (request.method !== 'GET' || origin !== location.origin) return null;
   if (request.mode === 'navigate') return pathname === '/' || pathname.startsWith('/r/') ? SHELL : null;
   return FILES.includes(pathname) ? pathname : null;
 }
 
-/** @param {number} ms @returns {Promise<null>} */
-const nothingAfter = (ms) => new Promise((resolve) => setTimeout(() => resolve(null), ms));
+/** Where an app escaped the `#` of a link, its key would go to the server. @param {string} url */
+function mended(url) {
+  const { pathname } = new URL(url);
+  const end = pathname.search(/%(?:25)*23/i);
+  return end < 0 ? null : Response.redirect(pathname.slice(0, end) + pathname.slice(end).replace(/%(?:25)*23/i, '#'));
+}
 
-/** @param {FetchEvent} event @param {string} file */
-async function answer(event, file) {
-  const coming = fetch(event.request).catch(() => null);
-  event.waitUntil(coming.then((fresh) => fresh && inTurn(() => renewIfOther(file, fresh))));
-  const copy = await kept(file);
-  if (copy && file !== SHELL && withoutNetwork.has(event.clientId)) return copy;
-  const fresh = await (copy ? Promise.race([coming, nothingAfter(PATIENCE)]) : coming);
-  // A proxy whose nodes are all away is as good as no network.
-  if (fresh && fresh.status < 500) return fresh;
-  if (copy && file === SHELL) withoutNetwork.add(event.resultingClientId);
-  return copy ?? fresh ?? Response.error();
+// Life
+
+/** On a first visit the page has just fetched most files: they need not travel again. */
+async function install() {
+  const version = versionOf(await fetch(new Request(SHELL, { cache: 'no-cache' })), SHELL);
+  if (!version) return;
+  await keep(version, FIRST, 'force-cache').catch(() => {});
+  await renew(version);
+}
+
+/** Somebody is in a room, whose page has just fetched nearly all of it. @param {string} id of its client */
+async function keepRoom(id) {
+  const version = (await versionOfPage(id)) ?? (await latest());
+  if (version && !(await has(version, FILES))) await keep(version, FILES, 'no-cache');
 }
 
 worker.addEventListener('install', (event) => {
   worker.skipWaiting();
-  event.waitUntil(install());
+  event.waitUntil(install().catch(() => {}));
 });
 
 worker.addEventListener('activate', (event) => event.waitUntil(worker.clients.claim()));
 
-worker.addEventListener('message', (event) => event.waitUntil(inTurn(keepRoom)));
+worker.addEventListener('message', (event) => {
+  const { source } = event;
+  if (source instanceof Client) event.waitUntil(keepRoom(source.id).catch(() => {}));
+});
 
 worker.addEventListener('fetch', (event) => {
-  const file = shellFile(event.request);
-  if (file) event.respondWith(answer(event, file));
+  const { request } = event;
+  const file = fileOf(request);
+  if (!file) return;
+  const redirect = file === SHELL && mended(request.url);
+  const answer = file === SHELL ? answerPage : answerFile;
+  event.respondWith(redirect || answer(event, file).catch(() => fetch(request)));
 });
 
 worker.addEventListener('notificationclick', (event) => {

@@ -1,5 +1,5 @@
-//! The web client's files, from inside the binary: with an ETag from their content, packed once,
-//! and under a policy that runs nothing from anywhere else.
+//! The web client's files, from inside the binary: with an ETag that is the version of them all, packed
+//! once, and under a policy that runs nothing from anywhere else.
 
 use std::{borrow::Cow, collections::HashMap, io::Write, sync::LazyLock};
 
@@ -21,7 +21,9 @@ const POLICY: &str = "default-src 'self'; base-uri 'none'; frame-ancestors 'none
                       form-action 'self'; object-src 'none'";
 const PAGE: &str = "index.html";
 const HEAD_END: &str = "</head>";
-/// Bytes of the content's hash that an ETag shows.
+/// What each ETag begins with, and no other server's does.
+const MARK: &str = "linkroom-";
+/// Bytes of a hash that an ETag shows.
 const ETAG_BYTES: usize = 16;
 
 #[derive(Embed)]
@@ -32,6 +34,19 @@ struct Files;
 static ASSETS: LazyLock<HashMap<Cow<'static, str>, Asset>> = LazyLock::new(|| {
     let files = Files::iter().filter_map(|path| Some((Files::get(&path)?, path)));
     files.map(|(file, path)| (path, Asset::new(file))).collect()
+});
+
+/// A hash of all files. They are one program: whoever keeps some of them can tell whether others belong to
+/// them, and whether an answer is one of ours at all.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let mut files: Vec<_> = Files::iter().collect();
+    files.sort();
+    let mut hash = Sha256::new();
+    for path in files {
+        hash.update(path.as_bytes());
+        hash.update(Files::get(&path).map_or([0; 32], |file| file.metadata.sha256_hash()));
+    }
+    [MARK, &HEXLOWER.encode(&hash.finalize()[..ETAG_BYTES])].concat()
 });
 
 /// One file in the two forms that it is sent in. Each form has an ETag of its own.
@@ -50,21 +65,20 @@ struct Form {
 
 impl Asset {
     fn new(file: EmbeddedFile) -> Self {
-        let hash = HEXLOWER.encode(&file.metadata.sha256_hash()[..ETAG_BYTES]);
         let body = match file.data {
             Cow::Borrowed(bytes) => Bytes::from_static(bytes),
             Cow::Owned(bytes) => bytes.into(),
         };
-        Self::of(body, &hash, file.metadata.mimetype())
+        Self::of(body, &VERSION, file.metadata.mimetype())
     }
 
-    fn of(body: Bytes, hash: &str, kind: &str) -> Self {
+    fn of(body: Bytes, tag: &str, kind: &str) -> Self {
         let packed = pack(&body).filter(|packed| packed.len() < body.len());
         Self {
             content_type: content_type(kind),
             varies_with: "accept-encoding",
-            packed: packed.map(|body| Form { body, etag: format!("\"{hash}-gzip\"") }),
-            plain: Form { body, etag: format!("\"{hash}\"") },
+            packed: packed.map(|body| Form { body, etag: format!("\"{tag}-gzip\"") }),
+            plain: Form { body, etag: format!("\"{tag}\"") },
         }
     }
 
@@ -122,14 +136,14 @@ fn file(path: &str, headers: &HeaderMap) -> Result<Response, Error> {
     Ok(asset.answer(headers))
 }
 
-/// The page, with `more` at the end of its head. Its ETag is that of the page, a full stop, and one of
-/// what was added: pages with the same beginning are one version of the client.
+/// The page, with `more` at the end of its head. Its ETag is the version, a full stop, and a hash of what
+/// was added.
 pub fn page(more: &str, headers: &HeaderMap) -> Result<Response, Error> {
     let file = Files::get(PAGE).ok_or(Code::NotFound)?;
     let text = String::from_utf8_lossy(&file.data);
     let (head, rest) = text.split_once(HEAD_END).ok_or(Code::NotFound)?;
-    let hash = |bytes: &[u8]| HEXLOWER.encode(&bytes[..ETAG_BYTES]);
-    let tag = [hash(&file.metadata.sha256_hash()), hash(&Sha256::digest(more))].join(".");
+    let added = HEXLOWER.encode(&Sha256::digest(more)[..ETAG_BYTES]);
+    let tag = [VERSION.as_str(), &added].join(".");
     let body = [head, more, HEAD_END, rest].concat();
     let mut page = Asset::of(body.into(), &tag, file.metadata.mimetype());
     page.varies_with = "accept-encoding, accept-language";
@@ -199,6 +213,8 @@ mod tests {
         let (a, b) = (parts(tag("a")), parts(tag("b")));
         assert_eq!(a.0, b.0);
         assert_ne!(a.1, b.1);
+        let script = file("sw.js", &HeaderMap::new()).unwrap().headers()[header::ETAG].clone();
+        assert_eq!(script, format!("{}\"", a.0), "the version of every file");
         let known = HeaderMap::from_iter([(header::IF_NONE_MATCH, tag("a"))]);
         assert_eq!(page("a", &known).unwrap().status(), StatusCode::NOT_MODIFIED);
         assert_eq!(page("b", &known).unwrap().status(), StatusCode::OK);

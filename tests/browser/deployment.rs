@@ -1,12 +1,6 @@
 //! A deploy as browsers see it: the same address, and from some moment on files of another version.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -15,27 +9,42 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use parking_lot::Mutex;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::support::Http;
+
+const AGES: Duration = Duration::from_secs(600);
 
 /// Hands a node's files on, as version 1 of them or a later one, and calls of its API; no sockets. The
 /// page says its version in `<meta name="version">`, the style sheet in `--version`; the room wants
 /// something of `dom.js` that only its own version has.
 pub struct Deployment {
     addr: SocketAddr,
-    version: Arc<AtomicU32>,
+    now: Arc<Mutex<Now>>,
     serving: JoinHandle<()>,
+}
+
+/// What browsers get at the moment.
+#[derive(Clone, Copy, Default)]
+pub struct Now {
+    pub version: u32,
+    /// This file comes from a node that has the version before.
+    pub behind: Option<&'static str>,
+    /// This file takes so long that nobody waits for it.
+    pub slow: Option<&'static str>,
+    /// Everything is one page that says so, with status 200.
+    pub maintenance: bool,
 }
 
 impl Deployment {
     pub async fn of(node: Http) -> Self {
-        let version = Arc::new(AtomicU32::new(1));
+        let now = Arc::new(Mutex::new(Now { version: 1, ..Now::default() }));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let routes = Router::new().fallback(answer).with_state((node, Arc::clone(&version)));
+        let routes = Router::new().fallback(answer).with_state((node, Arc::clone(&now)));
         let serving = tokio::spawn(async { axum::serve(listener, routes).await.unwrap() });
-        Self { addr, version, serving }
+        Self { addr, now, serving }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -44,7 +53,11 @@ impl Deployment {
 
     /// From now on every file is of this version.
     pub fn deploy(&self, version: u32) {
-        self.version.store(version, Ordering::Relaxed);
+        self.become_now(Now { version, ..Now::default() });
+    }
+
+    pub fn become_now(&self, now: Now) {
+        *self.now.lock() = now;
     }
 }
 
@@ -55,17 +68,25 @@ impl Drop for Deployment {
 }
 
 async fn answer(
-    State((node, version)): State<(Http, Arc<AtomicU32>)>,
+    State((node, now)): State<(Http, Arc<Mutex<Now>>)>,
     method: Method,
     uri: Uri,
     asked: HeaderMap,
     call: Bytes,
 ) -> Response {
+    let now = *now.lock();
+    if now.maintenance {
+        let page = "<!doctype html><title>Back soon</title><h1>Back soon</h1>";
+        return ([(header::ETAG, "\"65a1-1f4\"")], axum::response::Html(page)).into_response();
+    }
+    if now.slow == Some(uri.path()) {
+        tokio::time::sleep(AGES).await;
+    }
     let kind = asked.get(header::CONTENT_TYPE).map(|kind| (header::CONTENT_TYPE, kind.clone()));
     let request = node.request(method, uri.path()).headers(kind.into_iter().collect()).body(call);
     let file = request.send().await.unwrap();
     let (status, mut headers) = (file.status(), file.headers().clone());
-    let version = version.load(Ordering::Relaxed);
+    let version = now.version - u32::from(now.behind == Some(uri.path()));
     let body = mark(uri.path(), file.text().await.unwrap(), version);
     let etag = headers.get(header::ETAG).map_or("", |etag| etag.to_str().unwrap());
     let etag = format!("\"{}-{version}\"", etag.trim_matches('"'));

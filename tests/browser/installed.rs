@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::{
-    deployment::Deployment,
+    deployment::{Deployment, Now},
     page::{DESKTOP, PHONE, Page},
     scene::{link_to, make_room, room_of},
     support::{Proxy, Stage},
@@ -86,6 +86,83 @@ async fn the_client_opens_without_a_network_and_is_never_older_than_the_last_dep
     page.reload().await;
     page.see("landing").await;
     page.until_is(VERSIONS, &json!(["2", "2"])).await;
+}
+
+/// A deploy that has not come everywhere yet: some nodes are behind, a file takes its time.
+#[tokio::test]
+async fn a_page_is_of_one_version_whatever_a_deploy_is_at() {
+    let stage = Stage::new(1, &[]).await;
+    let deployment = Deployment::of(stage.http()).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.goto(&format!("http://{}", deployment.addr())).await;
+    page.until_is(KEPT_VERSIONS, &json!(["1", "1"])).await;
+    page.until("navigator.serviceWorker.controller").await;
+    let half = Now { version: 2, ..Now::default() };
+    let states = [
+        Now { behind: Some("/static/app.css"), ..half },
+        Now { slow: Some("/static/js/i18n.js"), ..half },
+        Now { slow: Some("/static/app.css"), ..half },
+    ];
+    for now in states {
+        deployment.become_now(now);
+        page.reload().await;
+        page.see("landing").await;
+        let versions = page.eval(VERSIONS).await;
+        assert_eq!(versions, json!(["1", "1"]), "{:?} {:?}", now.behind, now.slow);
+    }
+    deployment.deploy(3);
+    page.reload().await;
+    page.see("landing").await;
+    page.until_is(VERSIONS, &json!(["3", "3"])).await;
+}
+
+#[tokio::test]
+async fn a_page_of_somebody_else_is_shown_and_never_kept() {
+    let stage = Stage::new(1, &[]).await;
+    let deployment = Deployment::of(stage.http()).await;
+    let network = Proxy::to(deployment.addr()).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.goto(&format!("http://{}", network.addr())).await;
+    page.until_is(KEPT_VERSIONS, &json!(["1", "1"])).await;
+    page.until("navigator.serviceWorker.controller").await;
+    deployment.become_now(Now { version: 1, maintenance: true, ..Now::default() });
+    for _ in 0..2 {
+        page.reload().await;
+        page.until("document.querySelector('h1')?.innerText === 'Back soon'").await;
+    }
+    network.cut();
+    page.reload().await;
+    page.see("landing").await;
+    network.resume();
+    deployment.deploy(2);
+    page.reload().await;
+    page.until_is(VERSIONS, &json!(["2", "2"])).await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_storage_fails_or_lies_does_not_stand_in_the_way() {
+    let stage = Stage::new(1, &[]).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.goto(stage.http().base()).await;
+    page.until("navigator.serviceWorker.controller && caches.match('/').then(Boolean)").await;
+    // A part of the copy is lost, and comes back.
+    page.eval("caches.keys().then((names) => Promise.all(names.map(async (name) => (await caches.open(name)).delete('/static/js/i18n.js'))))").await;
+    page.reload().await;
+    page.see("landing").await;
+    page.until("caches.match('/static/js/i18n.js').then(Boolean)").await;
+    let faults = [
+        "Cache.prototype.put = () => Promise.reject(new DOMException('', 'QuotaExceededError'))",
+        "CacheStorage.prototype.match = CacheStorage.prototype.keys = () => { throw new Error() }",
+        "CacheStorage.prototype.open = () => Promise.reject(new DOMException('', 'UnknownError'))",
+    ];
+    for fault in faults {
+        page.eval_in_worker(&format!("{fault}; 0")).await;
+        page.reload().await;
+        page.see("landing").await;
+    }
+    page.fill("name", "Eve").await;
+    page.click("create").await;
+    page.see_attribute("room", "data-me", "Eve").await;
 }
 
 #[tokio::test]
