@@ -2,11 +2,12 @@
 -- clears those that lapsed, and tells the node how far the room has come.
 -- KEYS 6: 1 room, 2 members, 3 deadlines, 4 messages, 5 returning, 6 roster
 -- DERIVED from ARGV 3: session and presence of the users named and of members that lapsed
--- ARGV 11: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
+-- ARGV 12: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms), 7 this node's channel, 8 the fence's tag, 9 a list: users,
---          10 a list: for each of these joinedAt (ms), last message id read or '', number of
---          connections, and for each connection its id, how long it still lasts (ms), 'online' or 'away',
---          11 for how long (ms) of late nobody could be kept alive
+--          10 a list: for each of these joinedAt (ms), last message id read or '', '1' if one of its
+--          connections proved that it heard the answer to its join else '0', number of connections, and
+--          for each connection its id, how long it still lasts (ms), 'online' or 'away', 11 for how long
+--          (ms) of late nobody could be kept alive, 12 TTL of a provisional session (ms)
 -- RETURNS {'OK', users without a session, or whose session is that of somebody who took the name
 --          since …} or {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_joined of users that had lapsed, presence, read, user_left, a fence to the node;
@@ -19,7 +20,7 @@ local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages =
   roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
   spared = ARGV[11]}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
-local node, tag, users, said = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local node, tag, users, said, provisional_ttl = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[12]
 local now_ms = tonumber(clock())
 
 local facts = redis.call('HMGET', room.hash, 'createdAt', 'occupied', 'events', 'last')
@@ -40,12 +41,12 @@ local keeps = string.format('%d', math.max(session_ttl, presence_ttl))
 local due, anybody = {}, false
 local next_user = 1
 for i = 1, #users do
-  local user, joined, read, count = users[i], said[next_user], said[next_user + 1], tonumber(said[next_user + 2])
-  local first = next_user + 3
+  local user, joined, read, proven = users[i], said[next_user], said[next_user + 1], said[next_user + 2] == '1'
+  local first, count = next_user + 4, tonumber(said[next_user + 3])
   next_user = first + 3 * count
   local session = user_key(room, user, 'session')
   -- Where something else has taken the place of the session, this user alone lapses.
-  local known = redis.pcall('HMGET', session, 'joinedAt', 'read', 'away')
+  local known = redis.pcall('HMGET', session, 'joinedAt', 'read', 'away', 'provisional')
   if known[1] == joined then
     -- What these connections say together, and how long that holds.
     local deadline, left, status, lapses = 0, '0', 'away', nil
@@ -57,7 +58,8 @@ for i = 1, #users do
       if ends > deadline then deadline, lapses, left = ends, lapses_at, lasts end
       if shown == 'online' then status = shown end
     end
-    redis.call('PEXPIRE', session, keeps)
+    redis.call('PEXPIRE', session, known[4] and not proven and provisional_ttl or keeps)
+    if known[4] and proven then redis.call('HDEL', session, 'provisional') end
     -- Where this is what the room shows of the user, its other connections change nothing, and can only
     -- make it last longer.
     if is_here[i] == 1 and status == (known[3] and 'away' or 'online')

@@ -2,14 +2,15 @@
 -- snapshot that the connection starts from.
 -- KEYS 7: 1 room, 2 members, 3 deadlines, 4 messages, 5 user's session, 6 roster, 7 returning
 -- DERIVED from ARGV 3: session and presence of this user and of members that lapsed
--- ARGV 19: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
+-- ARGV 20: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
 --          5 'guest' (the name must be free, or taken by this very token, as where the answer to
 --          the first try was lost) or 'token' (it must be the user's), 6 token hash,
 --          7 connection id, 8 'online' or 'away', 9 presence TTL (ms), 10 session TTL (ms),
 --          11 room TTL (ms), 12 members a room may have, 13 last message id seen or '',
 --          14 messages wanted without it, 15 messages given with it at most,
 --          16 this node's channel, 17 the fence's tag, 18 '1' where Redis was away lately for so long
---          that members may have expired, else '0', 19 for how long (ms) of late nobody could be kept alive
+--          that members may have expired, else '0', 19 for how long (ms) of late nobody could be kept alive,
+--          20 TTL of a provisional session (ms)
 -- RETURNS {'OK', members (JSON), away (JSON), creator, createdAt (ms), '1' if encrypted else '0',
 --          the room's secret, topic or '', number of members, joinedAt (ms), last message id, events counted,
 --          '1' if there are more messages else '0', messages oldest first, as XRANGE gives them, in MessagePack},
@@ -19,6 +20,8 @@
 -- PROMISE 2: the fence parts what the snapshot holds from what the connection gets afterwards.
 -- PROMISE 4: a user with another connection, or inside the grace, has not left and does not join.
 -- PROMISE 5: nor has one whose connection could not be kept alive while Redis was away.
+-- PROMISE 8: a guest's session is provisional until its token is used, or a connection proves that it
+-- heard the answer: one whose answer was lost gives the name back soon.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[9],
   spared = ARGV[19]}
@@ -26,17 +29,22 @@ local session, user, mode, token_hash = KEYS[5], ARGV[4], ARGV[5], ARGV[6]
 local connection, status = ARGV[7], ARGV[8]
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
 local most_members, since = tonumber(ARGV[12]), ARGV[13]
-local latest, most, node = tonumber(ARGV[14]), tonumber(ARGV[15]), ARGV[16]
+local latest, most, node, provisional_ttl = tonumber(ARGV[14]), tonumber(ARGV[15]), ARGV[16], ARGV[20]
 local now_ms = tonumber(clock())
 
 local facts = redis.call('HMGET', room.hash, 'creator', 'createdAt', 'e2e', 'secret', 'last', 'events',
   'occupied', 'topic')
 if not facts[2] then return {'ROOM_NOT_FOUND'} end
 room.events, room.occupied = facts[6], facts[7]
-local known, joined = unpack(redis.call('HMGET', session, 'token', 'joinedAt'))
+local known, joined, provisional = unpack(redis.call('HMGET', session, 'token', 'joinedAt', 'provisional'))
 if mode == 'guest' and known and known ~= token_hash then return {'NAME_TAKEN'} end
 if mode == 'token' and known ~= token_hash then return {'INVALID_TOKEN'} end
 local is_here = redis.call('SISMEMBER', room.members, user) == 1
+if is_here and not known then
+  -- Somebody whose session ended, and whom nobody has cleared yet.
+  depart(room, user)
+  is_here = false
+end
 if not is_here then
   if redis.call('SCARD', room.members) >= most_members then sweep(room, now_ms) end
   if redis.call('SCARD', room.members) >= most_members then return {'ROOM_FULL'} end
@@ -51,10 +59,16 @@ end
 if not known or not string.find(joined or '', '^%d+$') or #joined > 15 then
   joined = string.format('%d', now_ms)
   redis.call('HSET', session, 'token', token_hash, 'joinedAt', joined)
+  if not known then
+    provisional = '1'
+    redis.call('HSET', session, 'provisional', provisional)
+  end
 end
 redis.call('HSET', session, 'conn:' .. connection,
   string.format('%d %s', now_ms + presence_ttl, status))
-redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
+local lasts = math.max(session_ttl, presence_ttl)
+redis.call('PEXPIRE', session, provisional and provisional_ttl or lasts)
+if mode == 'token' then prove(session, lasts) end
 settle(room, user, now_ms, is_here)
 sweep(room, now_ms)
 keep(room, room_ttl)

@@ -114,6 +114,7 @@ for first = 11, #ARGV, 7 do
     local frame = head .. value .. middle .. stamp .. rest
     if held then frames[#frames + 1] = frame else redis.pcall('PUBLISH', chan, frame) end
   end
+  if token_hash ~= '' and sender[1] == token_hash then prove(session, session_ttl) end
   local n = #answer
   answer[n + 1], answer[n + 2] = outcome, value
   if said then answer[n + 3] = said end

@@ -1,11 +1,13 @@
 -- Puts a room back that Redis lost, and in it the users whose connections a node holds.
 -- KEYS 5: 1 room, 2 members, 3 deadlines, 4 messages, 5 roster
 -- DERIVED from ARGV 3: session and presence of the users named
--- ARGV 14: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
+-- ARGV 15: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms), 7 creator, 8 createdAt (ms), 9 '1' if encrypted else '0', 10 this
 --          node's channel, 11 the fence's tag, 12 the room's secret, 13 topic or '', 14 a list: for each user token
---          hash, name, joinedAt (ms), last message id read or '', number of connections, and for each
---          of these connection id, how long it still lasts (ms), 'online' or 'away'
+--          hash, name, joinedAt (ms), last message id read or '', '1' if one of its connections proved
+--          that it heard the answer to its join else '0', number of connections, and for each of these
+--          connection id, how long it still lasts (ms), 'online' or 'away', 15 TTL of a provisional
+--          session (ms)
 -- RETURNS {'OK', users whose name somebody else took meanwhile …}
 -- PUBLISHES members, a fence to the node; no user_joined: nobody has noticed that they were gone
 -- PROMISE 5: Redis away, users stay.
@@ -27,7 +29,7 @@ local reply = {'OK'}
 local said, at_user = ARGV[14], 1
 while at_user <= #said do
   local token_hash, user, joined, read = said[at_user], said[at_user + 1], said[at_user + 2], said[at_user + 3]
-  local count = tonumber(said[at_user + 4])
+  local proven, count = said[at_user + 4] == '1', tonumber(said[at_user + 5])
   local session = user_key(room, user, 'session')
   local known = redis.pcall('HGET', session, 'token')
   if type(known) == 'string' and known ~= token_hash then
@@ -36,15 +38,19 @@ while at_user <= #said do
     if not known then
       redis.call('HSET', session, 'token', token_hash, 'joinedAt', joined)
       if read ~= '' then redis.call('HSET', session, 'read', read) end
+      if not proven then redis.call('HSET', session, 'provisional', '1') end
+    elseif proven then
+      redis.call('HDEL', session, 'provisional')
     end
-    for i = at_user + 5, at_user + 2 + 3 * count, 3 do
+    for i = at_user + 6, at_user + 3 + 3 * count, 3 do
       redis.call('HSET', session, 'conn:' .. said[i],
         string.format('%d %s', now_ms + said[i + 1], said[i + 2]))
     end
-    redis.call('PEXPIRE', session, math.max(session_ttl, presence_ttl))
+    local provisional = redis.call('HEXISTS', session, 'provisional') == 1
+    redis.call('PEXPIRE', session, provisional and ARGV[15] or math.max(session_ttl, presence_ttl))
     settle(room, user, now_ms)
   end
-  at_user = at_user + 5 + 3 * count
+  at_user = at_user + 6 + 3 * count
 end
 keep(room, room_ttl)
 tell_all(room)

@@ -138,6 +138,8 @@ pub struct Occupant {
     pub token: Token,
     /// When it first joined, milliseconds on Redis's clock; 0 until the join was answered.
     pub joined_at_ms: AtomicU64,
+    /// Whether it has its token: it joined with it, or was heard after the answer to its join was written.
+    pub proven: AtomicBool,
     /// The last message that it said it has read.
     pub read: Mutex<Option<MessageId>>,
     /// The last message that it sent.
@@ -146,9 +148,14 @@ pub struct Occupant {
 
 impl Occupant {
     /// Somebody whose join has not been answered.
-    pub fn new(user: UserId, token: Token) -> Self {
-        let joined_at_ms = AtomicU64::new(0);
-        Self { user, token, joined_at_ms, read: Mutex::default(), said: Mutex::default() }
+    pub fn new(user: UserId, token: Token, proven: bool) -> Self {
+        let (joined_at_ms, proven) = (AtomicU64::new(0), AtomicBool::new(proven));
+        Self { user, token, joined_at_ms, proven, read: Mutex::default(), said: Mutex::default() }
+    }
+
+    /// Whether it has its token for certain.
+    pub fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
     }
 
     /// Whether its join was answered, and its name is still its own.

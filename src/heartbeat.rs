@@ -217,7 +217,8 @@ fn single(seat: &Seat) -> (Beat, Arc<Occupant>) {
     };
     let joined_at_ms = seat.who.joined_at_ms.load(Ordering::Relaxed);
     let user = seat.who.user.clone();
-    let beat = Beat { user, joined_at_ms, read: None, connections: vec![heard] };
+    let proven = seat.who.is_proven();
+    let beat = Beat { user, joined_at_ms, read: None, proven, connections: vec![heard] };
     (beat, seat.who.clone())
 }
 
@@ -227,7 +228,10 @@ pub fn group(seats: &[Seat]) -> Vec<(Beat, Arc<Occupant>)> {
     for seat in seats {
         let (beat, who) = single(seat);
         match users.get_mut(&seat.who.user) {
-            Some((known, _)) => known.connections.extend(beat.connections),
+            Some((known, _)) => {
+                known.proven |= beat.proven;
+                known.connections.extend(beat.connections);
+            }
             None => {
                 users.insert(&seat.who.user, (beat, who));
             }

@@ -144,7 +144,7 @@ pub fn problem(problem: Problem, language: Language) -> String {
 /// The numbers that a problem's sentence speaks of; zero where it speaks of none.
 const fn bounds(problem: Problem) -> (usize, usize) {
     match problem {
-        Problem::OutOfRange { min, max } => (min, max),
+        Problem::OutOfRange { min, max } | Problem::SecretShape { min, max } => (min, max),
         Problem::NameTooLong { max }
         | Problem::TextTooLong { max }
         | Problem::KeyLength { max }
@@ -186,6 +186,10 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
         Problem::KeyLength { .. } => {
             ("Use 1 to {max} characters.", "1자에서 {max}자 사이로 적어 주세요.")
         }
+        Problem::SecretShape { .. } => (
+            "Use {min} to {max} characters of A-Z, a-z, 0-9, - and _, chosen at random.",
+            "A-Z, a-z, 0-9, -, _ 가운데서 무작위로 {min}자에서 {max}자를 골라 주세요.",
+        ),
         Problem::TopicLength { .. } => (
             "Use 1 to {max} characters, or leave the topic out.",
             "1자에서 {max}자 사이로 적거나 주제를 빼 주세요.",
@@ -317,7 +321,7 @@ const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'sta
 mod tests {
     use super::*;
 
-    const PROBLEMS: [Problem; 23] = [
+    const PROBLEMS: [Problem; 24] = [
         Problem::Required,
         Problem::WrongType,
         Problem::NameEmpty,
@@ -327,6 +331,7 @@ mod tests {
         Problem::TextEmpty,
         Problem::TextTooLong { max: 7 },
         Problem::KeyLength { max: 7 },
+        Problem::SecretShape { min: 3, max: 7 },
         Problem::TopicLength { max: 7 },
         Problem::NotAMessageId,
         Problem::OutOfRange { min: 3, max: 7 },

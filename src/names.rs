@@ -25,6 +25,8 @@ const ROOM_ID_LENGTH: usize = 12;
 const ROOM_ID_MAX: usize = 64;
 /// 22 letters and digits are 130 bits.
 const SECRET_LENGTH: usize = 22;
+/// Longest secret that a client may choose; no shorter than ours.
+const SECRET_MAX: usize = 64;
 /// What every token begins with, and no nickname may.
 pub const TOKEN_PREFIX: &str = "lr_";
 
@@ -129,8 +131,23 @@ pub struct Token(Arc<str>);
 impl Token {
     /// A new token for a user of a room.
     pub fn random(user: &UserId) -> Self {
+        Self::of(user, &nanoid::nanoid!(SECRET_LENGTH, &LETTERS_AND_DIGITS))
+    }
+
+    /// The token of a user of a room whose random part the user itself chose, so that it can ask for
+    /// it again.
+    ///
+    /// # Errors
+    /// The secret is too short or too long, or has other characters than a token may.
+    pub fn with_secret(user: &UserId, secret: &str) -> Result<Self, Problem> {
+        if !is_secret(secret) {
+            return Err(Problem::SecretShape { min: SECRET_LENGTH, max: SECRET_MAX });
+        }
+        Ok(Self::of(user, secret))
+    }
+
+    fn of(user: &UserId, secret: &str) -> Self {
         let name = URL_SAFE_NO_PAD.encode(user.as_str());
-        let secret = nanoid::nanoid!(SECRET_LENGTH, &LETTERS_AND_DIGITS);
         Self(format!("{TOKEN_PREFIX}{name}.{secret}").into())
     }
 
@@ -139,7 +156,7 @@ impl Token {
     pub fn parse(raw: &str) -> Option<(Self, UserId)> {
         let (name, secret) = raw.strip_prefix(TOKEN_PREFIX)?.split_once('.')?;
         let name = String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?;
-        let plausible = secret.len() == SECRET_LENGTH && !name.is_empty();
+        let plausible = is_secret(secret) && !name.is_empty();
         plausible.then(|| (Self(raw.into()), UserId(name.into())))
     }
 
@@ -153,6 +170,12 @@ impl Token {
     pub fn hash(&self) -> String {
         HEXLOWER.encode(&Sha256::digest(self.0.as_bytes()))
     }
+}
+
+/// Whether this can be the random part of a token: characters of base64url, as in ours.
+fn is_secret(secret: &str) -> bool {
+    let fits = (SECRET_LENGTH..=SECRET_MAX).contains(&secret.len());
+    fits && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 impl fmt::Debug for Token {
@@ -333,6 +356,20 @@ mod tests {
         assert!(again == token && name == user);
         assert_eq!(token.hash().len(), 64);
         assert!(!format!("{token:?}").contains(token.secret()));
+        let chosen = Token::with_secret(&user, "a-secret_of-my-own-0123456789").unwrap();
+        assert!(Token::parse(chosen.secret()).unwrap() == (chosen, user.clone()));
+        let long = "x".repeat(65);
+        for bad in [
+            "",
+            "x",
+            "twenty-one-characters",
+            "a dot. in the middle of it",
+            "한글한글한글한글한글한글한글",
+            &long,
+        ] {
+            let problem = Problem::SecretShape { min: 22, max: 64 };
+            assert_eq!(Token::with_secret(&user, bad).err(), Some(problem), "{bad}");
+        }
         for bad in ["lr_", "lr_x", "lr_.", "user", "lr_QQ.short", "lr_!!.aaaaaaaaaaaaaaaaaaaaaa"] {
             assert!(Token::parse(bad).is_none(), "{bad}");
         }

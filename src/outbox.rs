@@ -58,6 +58,8 @@ struct Outbox {
     /// Bytes of the frames, and how many of the first frame's were written.
     bytes: usize,
     written: usize,
+    /// Bytes that were written since the connection was opened.
+    sent: u64,
     /// Whether the connection's task knows that frames wait.
     is_blocked: bool,
     rejoins: Vec<(RoomId, MessageId)>,
@@ -178,6 +180,17 @@ impl Handle {
         (outbox.frames.len(), outbox.bytes)
     }
 
+    /// Bytes of frames that the socket has taken since the connection was opened.
+    pub fn written(&self) -> u64 {
+        self.outbox.lock().sent
+    }
+
+    /// The same when what waits now is written.
+    pub fn queued(&self) -> u64 {
+        let outbox = self.outbox.lock();
+        outbox.sent + (outbox.bytes - outbox.written) as u64
+    }
+
     /// Writes what waits, until there is something else to do. For the connection's own task.
     pub async fn work(&self) -> Work {
         loop {
@@ -261,6 +274,7 @@ impl Outbox {
             frames: VecDeque::new(),
             bytes: 0,
             written: 0,
+            sent: 0,
             is_blocked: false,
             rejoins: Vec::new(),
             close: None,
@@ -317,6 +331,7 @@ impl Outbox {
     }
 
     fn advance(&mut self, written: usize) {
+        self.sent += written as u64;
         self.written += written;
         while let Some(first) = self.frames.front()
             && first.len() <= self.written

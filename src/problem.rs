@@ -31,6 +31,13 @@ pub enum Problem {
         /// code points
         max: usize,
     },
+    /// The secret of a join is too short, too long, or has other characters than a token may.
+    SecretShape {
+        /// characters
+        min: usize,
+        /// characters
+        max: usize,
+    },
     /// A topic is empty or has more than `max` characters.
     TopicLength {
         /// code points
@@ -88,6 +95,7 @@ impl Problem {
             Problem::TextEmpty => "text_empty",
             Problem::TextTooLong { .. } => "text_too_long",
             Problem::KeyLength { .. } => "key_length",
+            Problem::SecretShape { .. } => "secret_shape",
             Problem::TopicLength { .. } => "topic_length",
             Problem::NotAMessageId => "not_a_message_id",
             Problem::OutOfRange { .. } => "out_of_range",

@@ -43,6 +43,8 @@ pub enum ClientFrame {
         token: String,
         /// the last message seen
         since: Option<MessageId>,
+        /// what a new guest's token is made of
+        secret: Option<String>,
     },
     /// Say something.
     Msg(Msg),
@@ -104,6 +106,7 @@ impl ClientFrame {
                 room_id: text("roomId")?,
                 token: text("token")?,
                 since: fields.id("since")?,
+                secret: maybe("secret")?,
             }),
             "msg" => {
                 let (room_id, text) = (maybe("roomId")?, text("text")?);
@@ -226,7 +229,8 @@ mod tests {
     fn four_verbs() {
         let join = ClientFrame::parse(r#"{"t":"join","roomId":"r","token":"a","since":"1-2"}"#);
         let since = Some(MessageId { ms: 1, seq: 2 });
-        let expected = ClientFrame::Join { room_id: "r".into(), token: "a".into(), since };
+        let (room_id, token) = ("r".into(), "a".into());
+        let expected = ClientFrame::Join { room_id, token, since, secret: None };
         assert_eq!(join.unwrap(), expected);
         let msg = ClientFrame::parse(r#"{"t":"msg","text":"hi","key":null}"#).unwrap();
         let expected = Msg { room_id: None, text: "hi".into(), key: None };

@@ -1,6 +1,6 @@
 //! The room service: what can be done with a room. Knows no socket and no HTTP.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 pub use crate::redis::scripts::{Member, MessagePage, Page, RoomState};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     message::Message,
     names::{self, MessageId, RoomId, Status, Token, UserId},
     problem::Problem,
-    redis::scripts::{Departure, Join, Published, Saying, Scripts, Sender, Snapshot},
+    redis::scripts::{Departure, Join, Leave, Published, Saying, Scripts, Sender, Snapshot},
     settings::Settings,
 };
 
@@ -52,12 +52,18 @@ impl Rooms {
         UserId::parse(raw, self.settings.name_max).map_err(|problem| Error::invalid(field, problem))
     }
 
-    /// Reads the `token` of a join: a secret, or a nickname of a new guest.
+    /// Reads the `token` of a join: a secret, or a nickname of a new guest, which may choose the random part
+    /// of its token by `secret`.
     ///
     /// # Errors
-    /// `INVALID_TOKEN` for a secret that is none of ours, `VALIDATION_FAILED` for a bad nickname,
+    /// `INVALID_TOKEN` for a token that is none of ours, `VALIDATION_FAILED` for a bad nickname or secret,
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn identity(&self, room: &RoomId, raw: &str) -> Result<Identity, Error> {
+    pub async fn identity(
+        &self,
+        room: &RoomId,
+        raw: &str,
+        secret: Option<&str>,
+    ) -> Result<Identity, Error> {
         if raw.starts_with(names::TOKEN_PREFIX) {
             return match Token::parse(raw) {
                 Some((token, user)) => Ok(Identity { user, token, guest: false }),
@@ -65,7 +71,13 @@ impl Rooms {
             };
         }
         let user = self.name("token", raw)?;
-        Ok(Identity { token: Token::random(&user), user, guest: true })
+        let token = match secret {
+            Some(secret) => {
+                Token::with_secret(&user, secret).map_err(|p| Error::invalid("secret", p))?
+            }
+            None => Token::random(&user),
+        };
+        Ok(Identity { token, user, guest: true })
     }
 
     /// Parses a topic; of an encrypted room it comes sealed.
@@ -174,14 +186,8 @@ impl Rooms {
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn leave(
-        &self,
-        room: &RoomId,
-        user: &UserId,
-        connection: &str,
-        grace: Duration,
-    ) -> Result<Departure, Error> {
-        self.scripts.leave(room, user, connection, grace).await
+    pub async fn leave(&self, room: &RoomId, leave: Leave<'_>) -> Result<Departure, Error> {
+        self.scripts.leave(room, leave).await
     }
 
     /// Clears the members of a room that lapsed.

@@ -22,6 +22,8 @@ use crate::names::MessageId;
 
 /// How long a join may take to be answered.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+/// Characters of a secret, 6 random bits each.
+const SECRET_LENGTH: usize = 22;
 /// Between two attempts to come back, times one to two.
 const RETRY: Duration = Duration::from_millis(200);
 /// Between two looks at what is to be sent again, and whether anything is heard at all.
@@ -50,8 +52,8 @@ pub struct User {
     number: usize,
     /// Between two messages of its.
     pause: Duration,
-    token: Option<String>,
-    attempts: usize,
+    /// What its token is made of: a join whose answer was lost is tried again as the same user.
+    secret: String,
     last: MessageId,
     heartbeat: Duration,
     /// What it said and was not acknowledged, by key.
@@ -109,7 +111,6 @@ impl Bits {
 #[serde(tag = "t", rename_all = "snake_case")]
 enum Frame {
     Joined {
-        token: String,
         messages: Vec<Heard>,
         heartbeat: f64,
     },
@@ -135,8 +136,7 @@ impl User {
         Self {
             number,
             pause,
-            token: None,
-            attempts: 0,
+            secret: nanoid::nanoid!(SECRET_LENGTH),
             last: MessageId::ZERO,
             heartbeat: Duration::from_secs(10),
             waiting: BTreeMap::new(),
@@ -171,12 +171,11 @@ impl User {
     async fn come_in(&mut self, run: &Run) -> anyhow::Result<Socket> {
         let _door = run.doors.acquire().await?;
         let mut socket = run.target.open().await?;
-        self.attempts += 1;
-        // A name whose join was not answered may be taken by now, by ourselves.
-        let name = || format!("bench {} {}", self.number, self.attempts);
-        let token = self.token.clone().unwrap_or_else(name);
-        let (room, since) = (&self.account.room.id, self.last.to_string());
-        let join = json!({ "t": "join", "roomId": room, "token": token, "since": since });
+        let name = format!("bench {}", self.number);
+        let (room, since, secret) = (&self.account.room.id, self.last.to_string(), &self.secret);
+        let join = json!({
+            "t": "join", "roomId": room, "token": name, "since": since, "secret": secret
+        });
         socket.send(Message::text(join.to_string())).await?;
         timeout(JOIN_PATIENCE, self.joined(run, &mut socket)).await??;
         self.say_again(&mut socket, |_| true).await?;
@@ -186,8 +185,7 @@ impl User {
     async fn joined(&mut self, run: &Run, socket: &mut Socket) -> anyhow::Result<()> {
         loop {
             match receive(socket).await? {
-                Frame::Joined { token, messages, heartbeat } => {
-                    self.token = Some(token);
+                Frame::Joined { messages, heartbeat } => {
                     self.heartbeat = Duration::from_secs_f64(heartbeat.max(0.1));
                     messages.into_iter().for_each(|message| self.hear(run, message));
                     return Ok(());

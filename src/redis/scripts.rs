@@ -4,7 +4,7 @@
 mod types;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
     Redis,
@@ -17,7 +17,7 @@ use crate::{
     settings::{Durability, Settings},
 };
 pub use types::{
-    Beat, Departure, Heard, Join, Member, MessagePage, Missed, Page, Published, Restored,
+    Beat, Departure, Heard, Join, Leave, Member, MessagePage, Missed, Page, Published, Restored,
     RoomFacts, RoomState, Saying, Sender, Snapshot,
 };
 use wire::{Arg, Reply, flag, frame_head, ms, number, optional, said_by, second, told_of};
@@ -58,6 +58,7 @@ impl Scripts {
             join: script!(
                 "join",
                 "clock",
+                "prove",
                 "json_list",
                 "digest",
                 "follows",
@@ -78,7 +79,7 @@ impl Scripts {
                 "begin_return",
                 "has_connections"
             ),
-            publish: script!("publish", "clock", "timestamp", "digest", "next_id", "tip"),
+            publish: script!("publish", "clock", "prove", "timestamp", "digest", "next_id", "tip"),
             heartbeat: script!(
                 "heartbeat",
                 "clock",
@@ -98,7 +99,9 @@ impl Scripts {
                 "begin_return",
                 "grow"
             ),
-            leave: script!("leave", "clock", "announce", "user_key", "depart", "sweep", "settle"),
+            leave: script!(
+                "leave", "clock", "prove", "announce", "user_key", "depart", "sweep", "settle"
+            ),
             sweep_room: script!("sweep_room", "clock", "announce", "user_key", "depart", "sweep"),
             read_room: script!(reads "read_room", "clock", "user_key", "away"),
             read_topic: script!(reads "read_topic"),
@@ -222,6 +225,7 @@ impl Scripts {
             join.tag.into(),
             flag(self.0.redis.is_returning()),
             ms(self.0.redis.spared()),
+            self.provisional_ttl(),
         ]);
         let mut reply = self.run(&self.0.join, names, &args).await?.ok()?;
         Ok(Snapshot {
@@ -301,6 +305,7 @@ impl Scripts {
         args.push(Arg::List(beats.iter().map(|beat| beat.user.as_str().into()).collect()));
         args.push(Arg::List(beats.iter().flat_map(|beat| told_of(beat, presence_ttl)).collect()));
         args.push(ms(self.0.redis.spared()));
+        args.push(self.provisional_ttl());
         let names = vec![
             keys.room(),
             keys.members(),
@@ -316,22 +321,18 @@ impl Scripts {
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn leave(
-        &self,
-        room: &RoomId,
-        user: &UserId,
-        connection: &str,
-        grace: Duration,
-    ) -> Result<Departure, Error> {
-        let keys = self.keys(room);
-        let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.session(user)];
+    pub async fn leave(&self, room: &RoomId, leave: Leave<'_>) -> Result<Departure, Error> {
+        let (keys, settings) = (self.keys(room), &self.0.settings);
+        let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.session(leave.user)];
         let mut args = self.stem(room, &keys);
         args.extend([
-            user.as_str().into(),
-            connection.into(),
-            ms(grace),
-            ms(self.0.settings.session_ttl),
+            leave.user.as_str().into(),
+            leave.connection.into(),
+            ms(leave.grace),
+            ms(settings.session_ttl),
             ms(self.0.redis.spared()),
+            flag(leave.proven),
+            ms(settings.leave_grace),
         ]);
         let mut reply = self.run(&self.0.leave, names, &args).await?.ok()?;
         Ok(match reply.text()?.as_str() {
@@ -474,6 +475,7 @@ impl Scripts {
                 .chain(told_of(beat, presence_ttl))
         });
         args.push(Arg::List(users.collect()));
+        args.push(self.provisional_ttl());
         let names =
             vec![keys.room(), keys.members(), keys.deadlines(), keys.messages(), keys.roster()];
         self.run(&self.0.restore, names, &args).await?.ok()?.users()
@@ -482,6 +484,14 @@ impl Scripts {
     /// The arguments that every script about a whole room begins with.
     fn stem<'a>(&'a self, room: &'a RoomId, keys: &RoomKeys) -> Vec<Arg<'a>> {
         vec![room.as_str().into(), keys.channel().into(), keys.users().into()]
+    }
+
+    /// How long a session lasts of which nobody has proved that it heard of its token: as long as its
+    /// connection may be silent, and the grace.
+    fn provisional_ttl(&self) -> Arg<'static> {
+        let settings = &self.0.settings;
+        let lasts = settings.presence_ttl.saturating_add(settings.leave_grace);
+        ms(lasts.min(settings.session_ttl.max(settings.presence_ttl)))
     }
 
     fn ttls(&self) -> [Arg<'static>; 3] {

@@ -8,7 +8,10 @@ use std::{
     future::Future,
     net::IpAddr,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -28,7 +31,7 @@ use crate::{
     outbox::Handle,
     problem::Problem,
     protocol::{ClientFrame, Msg, ServerFrame},
-    redis::scripts::{Departure, Snapshot},
+    redis::scripts::{Departure, Leave, Snapshot},
     room::Identity,
 };
 
@@ -57,6 +60,9 @@ pub struct Client {
     /// How many frames it may send.
     pub frames: FrameBudget,
     rooms: Mutex<Vec<Joined>>,
+    /// Where the last answer to a guest's join ends, in bytes to the client; 0 where the client is known to
+    /// have its tokens.
+    unproven: AtomicU64,
     /// The identity of a join that was not answered: a second try is the same guest.
     unanswered: Mutex<Option<(RoomId, Identity)>>,
 }
@@ -90,7 +96,21 @@ impl Client {
     pub fn new(app: &App, handle: Arc<Handle>, ip: IpAddr) -> Arc<Self> {
         let frames = FrameBudget::new(app.settings.frames_per_second());
         let (rooms, unanswered) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { app: app.clone(), handle, ip, frames, rooms, unanswered })
+        let unproven = AtomicU64::new(0);
+        Arc::new(Self { app: app.clone(), handle, ip, frames, rooms, unproven, unanswered })
+    }
+
+    /// The client sent something. What it was answered before, it has: the sessions of a guest are its
+    /// own from now on.
+    pub fn spoke(&self) {
+        let end = self.unproven.load(Ordering::Relaxed);
+        if end == 0 || self.handle.written() < end {
+            return;
+        }
+        for joined in &*self.rooms.lock() {
+            joined.who.proven.store(true, Ordering::Relaxed);
+        }
+        self.unproven.store(0, Ordering::Relaxed);
     }
 
     /// Begins what the next request asks for, together with what goes with it; what fails is answered.
@@ -116,8 +136,8 @@ impl Client {
             Request::Rejoin(room, since) => return self.rejoin(&room, since).await,
         };
         match frame {
-            ClientFrame::Join { room_id, token, since } => {
-                self.guess(self.join(&room_id, &token, since)).await
+            ClientFrame::Join { room_id, token, since, secret } => {
+                self.guess(self.join(&room_id, &token, since, secret.as_deref())).await
             }
             ClientFrame::Msg(first) => {
                 self.say(first, more).await;
@@ -153,9 +173,10 @@ impl Client {
         room_id: &str,
         token: &str,
         since: Option<MessageId>,
+        secret: Option<&str>,
     ) -> Result<(), Error> {
         let room = RoomId::parse(room_id).ok_or(Code::RoomNotFound)?;
-        let identity = self.identity(&room, token).await?;
+        let identity = self.identity(&room, token, secret).await?;
         self.check_rooms(&room, &identity)?;
         let mut entered = self.enter(&room, &identity, since).await;
         if let Err(Error { code: Code::RoomNotFound, .. }) = entered
@@ -173,12 +194,17 @@ impl Client {
     }
 
     /// Who a join wants to be. A nickname whose first try was not answered gets the same token
-    /// again: Redis may know it by now.
-    async fn identity(&self, room: &RoomId, token: &str) -> Result<Identity, Error> {
-        let identity = self.app.rooms.identity(room, token).await?;
+    /// again, where it did not choose one itself: Redis may know it by now.
+    async fn identity(
+        &self,
+        room: &RoomId,
+        token: &str,
+        secret: Option<&str>,
+    ) -> Result<Identity, Error> {
+        let identity = self.app.rooms.identity(room, token, secret).await?;
         let unanswered = self.unanswered.lock();
         let same = unanswered.as_ref().filter(|(tried, earlier)| {
-            identity.guest && tried == room && earlier.user == identity.user
+            identity.guest && secret.is_none() && tried == room && earlier.user == identity.user
         });
         Ok(same.map_or(identity, |(_, earlier)| earlier.clone()))
     }
@@ -209,7 +235,10 @@ impl Client {
     ) -> Result<(), Error> {
         let who = match self.joined(Some(room.as_str())) {
             Ok(joined) => joined.who,
-            Err(_) => Arc::new(Occupant::new(identity.user.clone(), identity.token.clone())),
+            Err(_) => {
+                let (user, token) = (identity.user.clone(), identity.token.clone());
+                Arc::new(Occupant::new(user, token, !identity.guest))
+            }
         };
         let mut seat = SeatGuard::new(&self.app.fanout, room, self.handle.id());
         let entered = self.app.fanout.enter(room, self.handle.clone(), who.clone()).await;
@@ -249,10 +278,15 @@ impl Client {
         *self.unanswered.lock() = None;
         let mut rooms = self.rooms.lock();
         rooms.retain(|joined| joined.local.id != local.id);
-        rooms.push(Joined { local: local.clone(), who });
+        rooms.push(Joined { local: local.clone(), who: who.clone() });
         drop(rooms);
         self.app.metrics.joins.inc();
-        Ok(local.answered(&self.handle, joined, snapshot))
+        let is_proven = who.is_proven();
+        let answered = local.answered(&self.handle, joined, snapshot);
+        if !is_proven {
+            self.unproven.store(self.handle.queued(), Ordering::Relaxed);
+        }
+        Ok(answered)
     }
 
     fn not_entered(&self, room: &RoomId, identity: &Identity, error: &Error) {
@@ -369,7 +403,9 @@ impl Client {
         self.rooms.lock().retain(|other| other.local.id != *room);
         self.app.fanout.leave(room, self.handle.id());
         joined.local.reported().await;
-        let left = self.app.rooms.leave(room, &joined.who.user, self.handle.id(), grace).await;
+        let (user, connection) = (&joined.who.user, &**self.handle.id());
+        let leave = Leave { user, connection, grace, proven: joined.who.is_proven() };
+        let left = self.app.rooms.leave(room, leave).await;
         if let Ok(Departure::Grace) = left {
             self.sweep_after(room.clone(), grace + AFTER_GRACE);
         }

@@ -382,6 +382,7 @@ impl Reader {
     fn take_text(&mut self, text: &str) {
         let silent_for = self.client.handle.silent_for();
         self.client.handle.heard();
+        self.client.spoke();
         let frame = match ClientFrame::parse(text) {
             Ok(frame) => frame,
             Err(bad) => return self.refuse(bad),

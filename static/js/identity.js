@@ -7,7 +7,7 @@ const NAME = 'linkroom:name';
 const PROBE = 'linkroom:probe';
 const KEEP = 7 * 24 * 60 * 60_000; // ms after which an unused identity is forgotten
 
-/** @typedef {{name: string, token: string | null, at: number}} Identity */
+/** @typedef {{name: string, token: string | null, secret?: string, at: number}} Identity */
 
 /** Where storage is forbidden or full, the page remembers by itself for as long as it is open. */
 class Shelf {
@@ -69,7 +69,28 @@ export function loadIdentity(roomId) {
 
 /** @param {string} roomId @param {string} name @param {string | null} token null: the name is ours to try again, its token is dead */
 export function saveIdentity(roomId, name, token) {
-  storage.write(PREFIX + roomId, JSON.stringify({ name, token, at: Date.now() }));
+  const known = loadIdentity(roomId);
+  // A secret that has become no token yet is asked with again.
+  const secret = token === null && known?.token === null && known.name === name ? known.secret : undefined;
+  write(roomId, name, token, secret);
+}
+
+/**
+ * What this browser's token under this name is made of. It is kept before it is sent, so that a join whose
+ * answer was lost can be repeated, also by the page that is loaded next: nobody else has the name then.
+ * @param {string} roomId @param {string} name @param {string} fresh what it is where there is none
+ * @returns {string}
+ */
+export function secretOf(roomId, name, fresh) {
+  const known = loadIdentity(roomId);
+  if (known?.secret && known.name === name) return known.secret;
+  write(roomId, name, null, fresh);
+  return fresh;
+}
+
+/** @param {string} roomId @param {string} name @param {string | null} token @param {string} [secret] */
+function write(roomId, name, token, secret) {
+  storage.write(PREFIX + roomId, JSON.stringify({ name, token, secret, at: Date.now() }));
   storage.write(NAME, name);
   forgetOld();
 }

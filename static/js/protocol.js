@@ -20,9 +20,14 @@
  * @typedef {Joined | Msg | Passing | Came | Presence | Read | Members | Room | Pong | ErrorFrame} ServerFrame
  */
 
-/** @param {string} roomId @param {string} token A nickname or a secret. @param {string | null} since */
-export const join = (roomId, token, since) =>
-  since ? { t: 'join', roomId, token, since } : { t: 'join', roomId, token };
+/**
+ * @param {string} roomId
+ * @param {string} token a nickname, or the token of a session
+ * @param {string | null} since
+ * @param {string | null} secret beside a nickname: what its token is made of
+ */
+export const join = (roomId, token, since, secret) =>
+  ({ t: 'join', roomId, token, ...(since && { since }), ...(secret && { secret }) });
 
 /** @param {string} roomId @param {string} text @param {string} key */
 export const msg = (roomId, text, key) => ({ t: 'msg', roomId, text, key });

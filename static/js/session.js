@@ -2,10 +2,10 @@
 // One browser tab in one room: joins, resumes and keeps the heartbeat. What is sent goes through
 // `sender`, what is read through `reader`; all three work on one store. Draws nothing.
 
-import { loadIdentity, saveIdentity, withIdentityLock } from './identity.js';
+import { loadIdentity, saveIdentity, secretOf, withIdentityLock } from './identity.js';
 import { openFrame } from './opening.js';
 import * as frames from './protocol.js';
-import { BEGINNING, compareIds, timeOf } from './protocol.js';
+import { BEGINNING, compareIds, newKey, timeOf } from './protocol.js';
 import { Reader } from './reader.js';
 import { PASSING, REJOINED, Sender } from './sender.js';
 import { Socket } from './socket.js';
@@ -183,7 +183,8 @@ export class Session {
     if (known) return this.#ask(known);
     await withIdentityLock(this.#roomId, async () => {
       if (turn !== this.#joinTurn) return;
-      await this.#ask(loadIdentity(this.#roomId)?.token ?? this.#name);
+      const token = loadIdentity(this.#roomId)?.token;
+      await (token ? this.#ask(token) : this.#ask(this.#name, secretOf(this.#roomId, this.#name, newKey())));
     });
   }
 
@@ -195,9 +196,12 @@ export class Session {
     this.#join();
   }
 
-  /** @param {string} token @returns {Promise<void>} settled by the answer, or by the loss of the connection */
-  #ask(token) {
-    if (!this.#socket.send(frames.join(this.#roomId, token, this.#store.state.cursor))) return Promise.resolve();
+  /**
+   * @param {string} token @param {string | null} [secret] beside a name
+   * @returns {Promise<void>} settled by the answer, or by the loss of the connection
+   */
+  #ask(token, secret = null) {
+    if (!this.#socket.send(frames.join(this.#roomId, token, this.#store.state.cursor, secret))) return Promise.resolve();
     this.#socket.expect();
     this.#token = token;
     this.#asking = true;

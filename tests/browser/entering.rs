@@ -26,6 +26,31 @@ async fn a_taken_name_offers_a_free_one() {
     page.see_members(&["Alice", offered]).await;
 }
 
+/// The server has the name already, and the browser has not heard of it: by a connection that was cut, and
+/// by a page that was loaded anew meanwhile.
+#[tokio::test]
+async fn a_lost_answer_does_not_make_ones_own_name_somebody_elses() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Alice").await;
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let link = format!("http://{}/r/{}", proxy.addr(), room.id);
+    let page = Page::open(&stage.env, DESKTOP).await;
+    proxy.cut_before("{\"t\":\"joined\"");
+    enter(&page, &link, "Bob").await;
+
+    // What a page leaves that asked and went away.
+    let secret = "of-eve-0123456789012345678901234";
+    let mut lost = stage.client().await;
+    let join = json!({ "t": "join", "roomId": room.id, "token": "Eve", "secret": secret });
+    assert_eq!(lost.try_join(join).await["t"], "joined");
+    let kept = json!({ "name": "Eve", "token": null, "secret": secret, "at": 4e15 });
+    let key = format!("linkroom:room:{}", room.id);
+    page.eval(&format!("localStorage.setItem('{key}', JSON.stringify({kept}))")).await;
+    enter(&page, &link, "Eve").await;
+    let members = stage.members_in_redis(&room);
+    assert!(members.contains(&"Eve".to_owned()), "{members:?}");
+}
+
 #[tokio::test]
 async fn who_is_inside_is_shown_before_entering() {
     let stage = Stage::new(1, &[]).await;

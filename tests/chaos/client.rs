@@ -89,6 +89,8 @@ pub struct Client {
 pub struct Identity {
     /// What it joins with: a token, or a nickname.
     pub token: String,
+    /// Beside a nickname: what its token is made of, so that it can join again whatever was lost.
+    pub secret: Option<String>,
     /// Whether its sockets hold little.
     pub small_buffers: bool,
 }
@@ -271,7 +273,9 @@ impl Mind {
         match frame["t"].as_str().unwrap_or_default() {
             "joined" => {
                 connection.stage = Stage::In;
-                frame["token"].as_str().unwrap().clone_into(&mut self.identity.token);
+                let token = frame["token"].as_str().unwrap();
+                let chosen = self.identity.secret.as_deref();
+                assert!(chosen.is_none_or(|secret| token.ends_with(secret)));
                 if frame["more"] == true {
                     self.seen.clear();
                 }
@@ -306,11 +310,8 @@ impl Mind {
             let waiting = self.unanswered.iter_mut().filter(|waiting| waiting.key == key);
             waiting.for_each(|waiting| waiting.due = later);
         } else if matches!(connection.stage, Stage::Joining { .. }) {
+            assert_ne!(frame["code"], "NAME_TAKEN", "by nobody else");
             connection.stage = Stage::Out { join_at: later };
-            if frame["code"] == "NAME_TAKEN" {
-                // The answer to an earlier try was lost with its connection, and with it the token.
-                self.identity.token.push('+');
-            }
         }
     }
 
@@ -396,6 +397,9 @@ impl Mind {
         let mut join = json!({
             "t": "join", "roomId": self.history.room(), "token": self.identity.token
         });
+        if let Some(secret) = &self.identity.secret {
+            join["secret"] = secret.as_str().into();
+        }
         if let Some(since) = since {
             join["since"] = since.to_string().into();
         }

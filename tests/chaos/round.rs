@@ -108,7 +108,7 @@ impl Running {
             let mut tokens = room.tokens.clone();
             tokens.push(tokens[0].clone());
             for (number, (name, token)) in tokens.into_iter().enumerate() {
-                let identity = Identity { token, small_buffers: number == USERS - 1 };
+                let identity = Identity { token, secret: None, small_buffers: number == USERS - 1 };
                 let history = History::new(&name, &room.id, start);
                 let seed = (seed << 16) + residents.len() as u64;
                 residents.push(Client::start(identity, history, world.doors.clone(), seed));

@@ -16,7 +16,7 @@ use linkroom::{
         Condition, Redis,
         keys::KeyStyle,
         scripts::{
-            Beat, Departure, Heard, Join, Page, Published, Saying, Scripts, Sender, Snapshot,
+            Beat, Departure, Heard, Join, Leave, Page, Published, Saying, Scripts, Sender, Snapshot,
         },
     },
     settings::Settings,
@@ -106,7 +106,7 @@ impl Bench {
     /// What a node says of a user, whose connections it heard.
     fn heard(&self, room: &RoomId, name: &str, connections: Vec<Heard>) -> Beat {
         let joined_at_ms = self.joined_at_ms(room, name);
-        Beat { user: UserId::stored(name), joined_at_ms, read: None, connections }
+        Beat { user: UserId::stored(name), joined_at_ms, read: None, proven: true, connections }
     }
 
     /// Makes a member lapse now: what its connections and the room say of it is set to the past.
@@ -170,6 +170,10 @@ impl Events<'_> {
     }
 }
 
+fn leaves<'a>(user: &'a UserId, connection: &'a str, grace: Duration) -> Leave<'a> {
+    Leave { user, connection, grace, proven: true }
+}
+
 fn saying(name: &str, connection: &str, text: &str, key: Option<&str>) -> Saying {
     let (user, sender) = (UserId::stored(name), Sender::Connection(connection.into()));
     Saying { user, sender, text: text.to_owned(), key: key.map(str::to_owned) }
@@ -229,7 +233,7 @@ async fn what_is_not_there_is_refused() {
     assert_eq!(code(bench.say(&nowhere, "owner", "hi", None).await), refused);
     assert_eq!(code(scripts.read_room(&nowhere).await), refused);
     assert_eq!(code(scripts.read_messages(&nowhere, Page::Before(None), 10).await), refused);
-    assert_eq!(code(scripts.leave(&nowhere, &user, "c", Duration::ZERO).await), refused);
+    assert_eq!(code(scripts.leave(&nowhere, leaves(&user, "c", Duration::ZERO)).await), refused);
     assert_eq!(bench.redis.cmd(["DBSIZE"]).int(), 0, "nothing was written");
 
     let (room, _) = bench.room().await;
@@ -242,7 +246,7 @@ async fn what_is_not_there_is_refused() {
     assert_eq!(code(bench.say(&room, "owner", "hi", None).await), Some(Code::NotInRoom));
     let forged = bench.publish(&room, &by_token("owner", token)).await;
     assert_eq!(code(forged), Some(Code::InvalidToken));
-    let left = scripts.leave(&room, &user, "never joined", Duration::ZERO).await;
+    let left = scripts.leave(&room, leaves(&user, "never joined", Duration::ZERO)).await;
     assert_eq!(left.unwrap(), Departure::Stays);
     assert_eq!(bench.members(&room), ["owner"]);
 }
@@ -425,7 +429,11 @@ async fn a_lapsed_member_leaves_once_whoever_looks() {
         1 => drop(bench.guest(&room, &format!("new {number}")).await.unwrap()),
         2 => drop(bench.join(&room, "owner", &token, false, &format!("c{number}")).await.unwrap()),
         _ => drop(
-            bench.scripts.leave(&room, &UserId::stored("x"), "x", Duration::ZERO).await.unwrap(),
+            bench
+                .scripts
+                .leave(&room, leaves(&UserId::stored("x"), "x", Duration::ZERO))
+                .await
+                .unwrap(),
         ),
     });
     join_all(look).await;
@@ -442,7 +450,7 @@ async fn connections_that_come_and_go_at_once_never_show_a_user_twice() {
     let turns = (0..40).map(async |number| {
         let connection = format!("c{number}");
         bench.join(&room, "owner", &token, false, &connection).await.unwrap();
-        bench.scripts.leave(&room, &owner, &connection, Duration::ZERO).await.unwrap();
+        bench.scripts.leave(&room, leaves(&owner, &connection, Duration::ZERO)).await.unwrap();
     });
     join_all(turns).await;
     let kinds: Vec<_> =

@@ -34,7 +34,9 @@ async fn live(stage: &Stage, room: &Room, alice: &mut Client, sent: &mut Sent) {
     let join = |token: &str| json!({ "t": "join", "roomId": room.id, "token": token });
     let mut bob = stage.client().await;
     sent.join(alice, join(&room.token)).await;
-    sent.join(&mut bob, join("bob")).await;
+    let mut newcomer = join("bob");
+    newcomer["secret"] = json!("a-secret_of-bob-0123456789");
+    sent.join(&mut bob, newcomer).await;
     alice.wait_for_kind("user_joined").await;
     let msg = json!({ "t": "msg", "roomId": room.id, "text": "hi", "key": "k1" });
     sent.send(alice, msg).await;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 import { Cipher, newRoomKey } from '../../static/js/crypto.js';
-import { loadIdentity, rememberedName, saveIdentity, storage } from '../../static/js/identity.js';
+import { loadIdentity, rememberedName, saveIdentity, secretOf, storage } from '../../static/js/identity.js';
 import { Outbox } from '../../static/js/outbox.js';
 
 /** As a browser's: items are properties, methods are not. */
@@ -53,6 +53,17 @@ for (const [what, where] of [['there', () => put(new Shelf())], ['full', () => p
     assert.deepEqual((await outbox.load()).map(({ key }) => key), ['b']);
   });
 }
+
+test('a secret is asked with again until it is a token, by this name alone', () => {
+  const first = secretOf('r', 'Me', 'one');
+  assert.equal(first, 'one');
+  saveIdentity('r', 'Me', null);
+  assert.equal(secretOf('r', 'Me', 'two'), first, 'as after a reload');
+  assert.equal(secretOf('r', 'Other', 'three'), 'three');
+  saveIdentity('r', 'Other', 'lr_x');
+  saveIdentity('r', 'Other', null);
+  assert.equal(secretOf('r', 'Other', 'four'), 'four', 'the session of the other is over');
+});
 
 test('what was written while storage was full gives way to what is written later', () => {
   put(new Full());

@@ -108,6 +108,8 @@ pub struct Beat {
     pub joined_at_ms: u64,
     /// The last message that it has read, if that is news.
     pub read: Option<MessageId>,
+    /// Whether one of its connections proved that it heard the answer to its join.
+    pub proven: bool,
     /// Its connections.
     pub connections: Vec<Heard>,
 }
@@ -130,6 +132,18 @@ pub struct Restored {
     pub beat: Beat,
     /// Its token.
     pub token: Token,
+}
+
+/// A connection that leaves a room.
+pub struct Leave<'a> {
+    /// Whose it is.
+    pub user: &'a UserId,
+    /// The connection.
+    pub connection: &'a str,
+    /// How long the user stays a member if it was its last one.
+    pub grace: Duration,
+    /// Whether it proved that it heard the answer to its join.
+    pub proven: bool,
 }
 
 /// What leaving came to.

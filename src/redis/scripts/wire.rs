@@ -28,12 +28,14 @@ impl<'a, T: Into<Cow<'a, str>>> From<T> for Arg<'a> {
     }
 }
 
-/// What a script is told of a user: join time, what it read, the number of its connections, and for each
-/// of these its id, how much of its presence is left (ms), and what it shows.
+/// What a script is told of a user: join time, what it read, whether it proved that it heard of its token,
+/// the number of its connections, and for each of these its id, how much of its presence is left (ms), and
+/// what it shows.
 pub(super) fn told_of(beat: &Beat, presence_ttl: Duration) -> impl Iterator<Item = Cow<'_, str>> {
     let user = [
         beat.joined_at_ms.to_string().into(),
         optional(beat.read).into(),
+        if beat.proven { "1" } else { "0" }.into(),
         beat.connections.len().to_string().into(),
     ];
     user.into_iter().chain(beat.connections.iter().flat_map(move |heard| {

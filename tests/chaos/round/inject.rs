@@ -185,8 +185,9 @@ impl Running {
         let room = &self.rooms[fault.target % ROOMS].id;
         let name = format!("guest {number}");
         let history = History::new(&name, room, self.start);
-        let identity = Identity { token: name, small_buffers: false };
         let seed = (self.seed << 16) + (1 << 15) + number as u64;
+        let secret = Some(format!("{seed:032}"));
+        let identity = Identity { token: name, secret, small_buffers: false };
         let visitor = Client::start(identity, history, self.world.doors.clone(), seed);
         sleep(fault.lasts + VISIT_ENDS).await;
         visitor.order(Order::End { leave: fault.target.is_multiple_of(2) });

@@ -39,8 +39,9 @@ pub fn check(data: &[u8]) {
 fn write(frame: &ClientFrame) -> Value {
     let id = |id: &Option<_>| id.as_ref().map(ToString::to_string);
     match frame {
-        ClientFrame::Join { room_id, token, since } => {
-            json!({ "t": "join", "roomId": room_id, "token": token, "since": id(since) })
+        ClientFrame::Join { room_id, token, since, secret } => {
+            let since = id(since);
+            json!({ "t": "join", "roomId": room_id, "token": token, "since": since, "secret": secret })
         }
         ClientFrame::Msg(Msg { room_id, text, key }) => {
             json!({ "t": "msg", "roomId": room_id, "text": text, "key": key })

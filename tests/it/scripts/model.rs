@@ -17,7 +17,7 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-use super::{Bench, Events, NO_FLOOD_LIMIT, connection, saying};
+use super::{Bench, Events, NO_FLOOD_LIMIT, connection, leaves, saying};
 
 const NAMES: [&str; 3] = ["owner", "밥", "c:d"];
 const CONNECTIONS: [&str; 3] = ["tab", "phone", "elsewhere"];
@@ -258,7 +258,7 @@ impl Pair<'_> {
         };
         let (name, id) = (UserId::stored(NAMES[index]), connection_id(index, connection));
         let grace = if grace { GRACE } else { Duration::ZERO };
-        let departure = self.bench.scripts.leave(&self.model.room, &name, &id, grace).await;
+        let departure = self.bench.scripts.leave(&self.model.room, leaves(&name, &id, grace)).await;
         assert_eq!(departure.unwrap(), expected);
     }
 

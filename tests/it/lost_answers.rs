@@ -1,0 +1,175 @@
+//! What a lost answer leaves behind locks nobody out: a guest's session is provisional until its owner
+//! is heard, and whoever chose the secret of its token asks for the same again.
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::{Client, DEADLINE, Room, Stage, eventually};
+
+const SETTINGS: [(&str, &str); 3] =
+    [("LEAVE_GRACE", "300ms"), ("PRESENCE_TTL", "2s"), ("SESSION_TTL", "10m")];
+const SECRET: &str = "of_my-own-0123456789012345678901";
+const ANOTHER: &str = "of-another-012345678901234567890";
+
+fn join(room: &Room, name: &str, secret: &str) -> Value {
+    json!({ "t": "join", "roomId": room.id, "token": name, "secret": secret })
+}
+
+/// Whether a stranger gets the name, in so far as it is free soon.
+async fn becomes_free(stage: &Stage, room: &Room, name: &str) {
+    let mut stranger = stage.client().await;
+    eventually(DEADLINE, "a free name", async || {
+        let answer = stranger.try_join(join(room, name, ANOTHER)).await;
+        (answer["t"] == "joined").then_some(())
+    })
+    .await;
+}
+
+async fn is_taken(stage: &Stage, room: &Room, name: &str) {
+    let mut stranger = stage.client().await;
+    let answer = stranger.try_join(join(room, name, ANOTHER)).await;
+    assert_eq!(answer["code"], "NAME_TAKEN", "{name}: {answer}");
+}
+
+/// Waits until the grace of this user is over.
+async fn gone(watcher: &mut Client, name: &str) {
+    watcher
+        .wait_for("user_left", |frame| frame["t"] == "user_left" && frame["userId"] == name)
+        .await;
+}
+
+#[tokio::test]
+async fn a_session_of_which_nobody_is_known_to_have_heard_ends_with_the_grace() {
+    let stage = Stage::new(1, &SETTINGS).await;
+    let room = stage.room("owner").await;
+    let mut watcher = stage.member(0, &room, &room.token).await;
+    watcher.keep_alive(std::time::Duration::from_millis(200));
+
+    // Cut off without a word, and behind what was sent before there was an answer to hear.
+    drop(stage.member(0, &room, "silent").await);
+    let hasty = stage.client().await;
+    let early = json!({ "t": "ping", "status": "away" });
+    let frames = [json!({ "t": "join", "roomId": room.id, "token": "hasty" }), early];
+    hasty.send_all(&frames.map(|frame| Message::text(frame.to_string()))).await.unwrap();
+    watcher.wait_for("hasty", |frame| frame["userId"] == "hasty").await;
+    drop(hasty);
+    for name in ["silent", "hasty"] {
+        gone(&mut watcher, name).await;
+        becomes_free(&stage, &room, name).await;
+        let is_it = |(_, user): &&(String, String)| user == name;
+        let moves = watcher.comings_and_goings().iter().filter(is_it).count();
+        assert!(moves >= 2, "one came and left, another may have come");
+    }
+}
+
+#[tokio::test]
+async fn whoever_was_heard_after_its_answer_keeps_the_name() {
+    let stage = Stage::new(1, &SETTINGS).await;
+    let room = stage.room("owner").await;
+    let mut watcher = stage.member(0, &room, &room.token).await;
+    watcher.keep_alive(std::time::Duration::from_millis(200));
+
+    // By any text frame, by its token over HTTP, by a join with its token from elsewhere.
+    let mut pings = stage.client().await;
+    let token = pings.join(&room.id, "pings").await["token"].clone();
+    pings.until_pong().await;
+    let rubbish = stage.member(0, &room, "rubbish").await;
+    rubbish.send_raw(Message::text("{")).await.unwrap();
+    let mut posts = stage.client().await;
+    let posting = posts.join(&room.id, "posts").await["token"].as_str().unwrap().to_owned();
+    stage.http().say(&room.id, &posting, json!({ "text": "hi" })).await.data(201);
+    let mut moves = stage.client().await;
+    let moving = moves.join(&room.id, "moves").await["token"].as_str().unwrap().to_owned();
+    drop(stage.member(0, &room, &moving).await);
+    for client in [pings, rubbish, posts, moves] {
+        client.close().await;
+    }
+    for _ in 0..4 {
+        watcher.wait_for_kind("user_left").await;
+    }
+    for name in ["pings", "rubbish", "posts", "moves"] {
+        is_taken(&stage, &room, name).await;
+    }
+    stage.member(0, &room, token.as_str().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_join_is_repeated_with_its_secret_from_any_connection() {
+    let stage = Stage::new(2, &SETTINGS).await;
+    let room = stage.room("owner").await;
+    let mut tokens = Vec::new();
+    let mut clients = Vec::new();
+    for turn in 0..6 {
+        let mut client = stage.nodes[turn % 2].client().await;
+        if turn % 3 == 0 {
+            // The answer is lost: the connection is reset at once, or its end is never noticed.
+            client.send(join(&room, "me", SECRET)).await;
+            if turn == 0 {
+                continue;
+            }
+        } else {
+            let joined = client.try_join(join(&room, "me", SECRET)).await;
+            tokens.push(joined["token"].as_str().unwrap_or_else(|| panic!("{joined}")).to_owned());
+        }
+        clients.push(client);
+    }
+    assert!(tokens.iter().all(|token| token.ends_with(SECRET) && *token == tokens[0]));
+    is_taken(&stage, &room, "me").await;
+    // On one and the same connection too.
+    let mut last = clients.pop().unwrap();
+    assert_eq!(last.try_join(join(&room, "me", SECRET)).await["token"], json!(tokens[0]));
+    last.say(&room.id, "it is me").await;
+    drop((clients, last));
+    eventually(DEADLINE, "the end of the grace", async || {
+        (stage.members_in_redis(&room) == ["owner"]).then_some(())
+    })
+    .await;
+    is_taken(&stage, &room, "me").await;
+    stage.member(1, &room, &tokens[0]).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_could_be_guessed_is_refused() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("owner").await;
+    let mut client = stage.client().await;
+    let long = "x".repeat(65);
+    let bad = [
+        "",
+        "short",
+        "twenty-one-characters",
+        "with a blank in between them",
+        "점.점.점.점.점.점.점.점",
+        &long,
+    ];
+    for secret in bad {
+        let answer = client.try_join(join(&room, "me", secret)).await;
+        assert_eq!(answer["code"], "VALIDATION_FAILED", "{secret}");
+        assert!(answer["message"].as_str().unwrap().starts_with("secret: "), "{answer}");
+    }
+    let number = json!({ "t": "join", "roomId": room.id, "token": "me", "secret": 7 });
+    assert_eq!(client.try_join(number).await["code"], "VALIDATION_FAILED");
+    for secret in ["x".repeat(22), "-_".repeat(32)] {
+        let mut client = stage.client().await;
+        let name = &secret[..2];
+        let token = client.try_join(join(&room, name, &secret)).await["token"].clone();
+        assert!(token.as_str().unwrap().ends_with(&secret));
+    }
+    // Beside a token it says nothing.
+    let mut owner = stage.client().await;
+    let joined = owner.try_join(join(&room, &room.token, SECRET)).await;
+    assert_eq!(joined["token"], json!(room.token));
+}
+
+#[tokio::test]
+async fn a_node_that_died_takes_no_names_with_it() {
+    let mut stage = Stage::new(2, &SETTINGS).await;
+    let room = stage.room("owner").await;
+    let mut watcher = stage.member(0, &room, &room.token).await;
+    watcher.keep_alive(std::time::Duration::from_millis(200));
+    let silent = stage.member(1, &room, "silent").await;
+    stage.nodes[1].kill().await;
+    gone(&mut watcher, "silent").await;
+    becomes_free(&stage, &room, "silent").await;
+    drop(silent);
+}
