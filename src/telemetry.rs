@@ -2,6 +2,8 @@
 //!
 //! Standard output belongs to the one line that says where the service listens.
 
+mod repeats;
+
 use std::{
     io::{self, IsTerminal},
     panic::{self, PanicHookInfo},
@@ -9,28 +11,41 @@ use std::{
 
 use anyhow::{Context, ensure};
 use tracing::error;
-use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::LevelFilter, fmt, layer::SubscriberExt, registry,
+    util::SubscriberInitExt,
+};
 
 use crate::{
     lines::Lines,
     settings::{LogFormat, Settings},
 };
+use repeats::{LOOK_EVERY, Repeats};
 
 /// Crates that would log what people say. Naming them in `LOG_LEVEL` overrides this.
 const FRAME_LOGGERS: &str = "fred=info";
 
-/// Starts logging to `lines`, panics included.
+/// Starts logging to `lines`, panics included. To be called where tokio runs.
 ///
 /// # Errors
 /// `LOG_LEVEL` cannot be read, or logging was started before.
 pub fn init(settings: &Settings, lines: Lines) -> anyhow::Result<()> {
     let filter = filter(&settings.log_level)?;
-    let lines = fmt().with_env_filter(filter).with_writer(move || lines.clone());
-    let started = match settings.log_format {
-        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).try_init(),
+    let repeats = Repeats::default();
+    // Lines are lost where they cannot be written; there is nobody to tell.
+    let layer = fmt::layer().log_internal_errors(false).with_writer(move || lines.clone());
+    let layer = match settings.log_format {
+        LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
     };
+    let started = registry().with(layer).with(filter).with(repeats.clone()).try_init();
     started.map_err(|error| anyhow::anyhow!("logging could not start: {error}"))?;
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            repeats.tell();
+        }
+    });
     panic::set_hook(Box::new(note_panic));
     Ok(())
 }
