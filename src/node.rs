@@ -19,7 +19,7 @@ use crate::{
     registry::Registry,
     room::Rooms,
     server,
-    settings::Settings,
+    settings::{RedisUrl, Settings},
     slots::Slots,
 };
 
@@ -126,7 +126,7 @@ pub(crate) fn build(
     let stop = background.stop.clone();
     let watch = metrics::watch_event_loop(metrics.clone(), stop.clone());
     background.spawn_vital("the watch over the event loop", watch);
-    let url = settings.redis_url.as_deref().unwrap_or(DEFAULT_REDIS_URL);
+    let url = settings.redis_url.as_ref().map_or(DEFAULT_REDIS_URL, RedisUrl::expose);
     let redis = Redis::start(url, &node, &settings, metrics.clone(), background)
         .context("REDIS_URL is not the address of a Redis")?;
     let scripts = Scripts::new(redis.clone(), settings.clone());

@@ -3,14 +3,27 @@
 //! clap reads the environment and writes `--help`, so this file is also the list that operators
 //! see. Relations between timeouts are checked once, at the start.
 
+mod parse;
+mod redis_url;
+
 use std::{
-    net::{IpAddr, SocketAddr},
+    error::Error,
+    ffi::{OsStr, OsString},
+    net::SocketAddr,
     path::PathBuf,
     time::Duration,
 };
 
-use clap::{Parser, ValueEnum};
+use clap::{
+    Arg, Command, CommandFactory, FromArgMatches, Parser, ValueEnum,
+    builder::Resettable,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use ipnet::IpNet;
+
+use crate::origin::{Allowed, Origin};
+use parse::{Word, at_least_one, duration, header_bytes, threads};
+pub use redis_url::RedisUrl;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,8 +47,8 @@ pub enum Durability {
 
 /// A room service: make a room, share its link, talk. Every fact lives in Redis.
 ///
-/// All settings are environment variables, and options of the same name. Durations are written
-/// 30s, 10m, 500ms or as plain seconds.
+/// All settings are environment variables, and options of the same name; one that is empty is not
+/// set. Durations are written 30s, 10m, 500ms or as plain seconds.
 #[derive(Clone, Debug, Parser)]
 #[command(
     version,
@@ -46,11 +59,11 @@ pub enum Durability {
 pub struct Settings {
     /// Redis to use: redis://, rediss:// (TLS), redis-sentinel:// or redis-cluster://. Without
     /// it: the Redis on 127.0.0.1:6379, and where none listens a redis-server child there
-    #[arg(long, env, hide_env_values = true, value_parser = redis_url)]
-    pub redis_url: Option<String>,
+    #[arg(long, env, hide_env_values = true, value_parser = str::parse::<RedisUrl>)]
+    pub redis_url: Option<RedisUrl>,
 
-    /// Address and port to listen on; port 0 takes a free one
-    #[arg(long, env, default_value = "127.0.0.1:8080")]
+    /// Address and port to listen on: `:8080` for every address; port 0 takes a free one
+    #[arg(long, env, default_value = "127.0.0.1:8080", value_parser = parse::listen_addr)]
     pub listen_addr: SocketAddr,
 
     /// Threads that serve everybody; without it, one less than there are cores: one is for Redis and
@@ -58,13 +71,14 @@ pub struct Settings {
     #[arg(long, env, value_parser = threads)]
     pub worker_threads: Option<usize>,
 
-    /// What links to rooms begin with; without it, the address that the request came to
-    #[arg(long, env, value_parser = public_url)]
-    pub public_url: Option<String>,
+    /// What links to rooms begin with, https://rooms.example; without it, the address that the
+    /// request came to
+    #[arg(long, env, value_parser = parse::public_url)]
+    pub public_url: Option<Origin>,
 
     /// Origins, comma-separated, whose pages may open a WebSocket here, besides our own; * for all
-    #[arg(long, env, value_delimiter = ',')]
-    pub allowed_origins: Vec<String>,
+    #[arg(long, env, value_delimiter = ',', value_parser = parse::allowed_origin)]
+    pub allowed_origins: Vec<Allowed>,
 
     /// How long a member stays online after its last heartbeat
     #[arg(long, env, default_value = "30s", value_parser = duration)]
@@ -199,7 +213,7 @@ pub struct Settings {
 
     /// Proxies, comma-separated addresses or networks (10.0.0.0/8), whose X-Forwarded-For says
     /// whose request it is
-    #[arg(long, env, value_delimiter = ',', value_parser = network)]
+    #[arg(long, env, value_delimiter = ',', value_parser = parse::network)]
     pub trusted_proxies: Vec<IpNet>,
 
     /// Bytes of a request's headers, at most
@@ -216,7 +230,7 @@ pub struct Settings {
 
     /// Where Redis must have a message before it is acknowledged: in memory, in the append-only
     /// file (needs Redis 7.2 and `appendonly yes`), or in a replica too
-    #[arg(long, env, value_enum, default_value = "memory")]
+    #[arg(long, env, value_parser = Word::<Durability>::new(), default_value = "memory")]
     pub durability: Durability,
 
     /// How long one command may wait for Redis
@@ -228,7 +242,7 @@ pub struct Settings {
     pub data_dir: PathBuf,
 
     /// How log lines are written
-    #[arg(long, env, value_enum, default_value = "text")]
+    #[arg(long, env, value_parser = Word::<LogFormat>::new(), default_value = "text")]
     pub log_format: LogFormat,
 
     /// What is logged: a level, or directives such as linkroom=debug,fred=warn
@@ -250,12 +264,16 @@ impl Settings {
     ///
     /// # Errors
     /// What to print and whether that is a failure.
-    pub fn read<I: IntoIterator<Item = std::ffi::OsString>>(args: I) -> Result<Self, Refusal> {
-        let settings = Self::try_parse_from(args).map_err(|error| match error.exit_code() {
+    pub fn read<I: IntoIterator<Item = OsString>>(args: I) -> Result<Self, Refusal> {
+        let mut command = without_empty_variables(Self::command());
+        let settings = command
+            .try_get_matches_from_mut(without_empty_options(args))
+            .and_then(|matches| Self::from_arg_matches(&matches));
+        let settings = settings.map_err(|error| match error.exit_code() {
             0 => Refusal::Wanted(error.to_string()),
-            _ => Refusal::Bad(first_line(&error.to_string())),
+            _ => Refusal::Bad(refusal(&command, &error)),
         })?;
-        settings.check().map_err(Refusal::Bad)?;
+        settings.check().map_err(|text| Refusal::Bad(format!("error: {text}")))?;
         Ok(settings)
     }
 
@@ -274,114 +292,140 @@ impl Settings {
     pub fn frames_per_second(&self) -> usize {
         const FRAMES_PER_MESSAGE: usize = 5;
         const LEAST: usize = 50;
-        let wanted = self.messages_per_second.saturating_mul(FRAMES_PER_MESSAGE).max(LEAST);
+        let wanted = self.messages_per_second.saturating_mul(FRAMES_PER_MESSAGE);
+        let wanted = wanted.clamp(LEAST, parse::MOST);
         self.frames_per_second.unwrap_or(wanted)
     }
 
-    /// Relations between settings without which a promise could not be kept.
+    /// Bounds and relations without which a promise could not be kept.
     fn check(&self) -> Result<(), String> {
-        let heartbeat = self.heartbeat();
-        let bad = |text: String| Err(format!("error: {text}"));
-        let positive = [
-            ("PRESENCE_TTL", self.presence_ttl),
-            ("HEARTBEAT_INTERVAL", heartbeat),
-            ("SESSION_TTL", self.session_ttl),
-            ("ROOM_TTL", self.room_ttl),
-            ("IDEMPOTENCY_TTL", self.idempotency_ttl),
-            ("IDLE_TIMEOUT", self.idle_timeout),
-            ("HEADER_TIMEOUT", self.header_timeout),
-            ("REDIS_TIMEOUT", self.redis_timeout),
-        ];
-        if let Some((name, _)) = positive.iter().find(|(_, d)| *d < Duration::from_millis(1)) {
-            return bad(format!("{name} must be longer than 0"));
-        }
-        if heartbeat >= self.presence_ttl {
-            return bad(format!(
+        self.check_durations()?;
+        let show = humantime::format_duration;
+        let (heartbeat, ttl) = (self.heartbeat(), self.presence_ttl);
+        if heartbeat >= ttl {
+            return Err(format!(
                 "HEARTBEAT_INTERVAL ({}) must be shorter than PRESENCE_TTL ({}), or members leave \
                  between two heartbeats",
-                humantime::format_duration(heartbeat),
-                humantime::format_duration(self.presence_ttl),
+                show(heartbeat),
+                show(ttl),
+            ));
+        }
+        let (body, least) = (self.max_body_bytes, self.largest_message());
+        if body < least {
+            return Err(format!(
+                "MAX_BODY_BYTES ({body}) must be at least {least}, or a message of TEXT_MAX, \
+                 NAME_MAX and KEY_MAX characters does not fit"
+            ));
+        }
+        if self.outbox_bytes < body {
+            return Err(format!(
+                "OUTBOX_BYTES ({}) must be at least MAX_BODY_BYTES ({body}), or nobody can be sent \
+                 a frame of that size",
+                self.outbox_bytes
             ));
         }
         Ok(())
     }
+
+    /// Each has a least: what is done every so often must leave time for the rest.
+    fn check_durations(&self) -> Result<(), String> {
+        const INSTANT: Duration = Duration::from_millis(1);
+        const TURN: Duration = Duration::from_millis(10);
+        const MINUTE: Duration = Duration::from_secs(60);
+        let least = [
+            ("PRESENCE_TTL", self.presence_ttl, TURN),
+            ("HEARTBEAT_INTERVAL", self.heartbeat(), TURN),
+            ("SESSION_TTL", self.session_ttl, INSTANT),
+            ("ROOM_TTL", self.room_ttl, INSTANT),
+            ("IDEMPOTENCY_TTL", self.idempotency_ttl, INSTANT),
+            ("IDLE_TIMEOUT", self.idle_timeout, TURN),
+            ("HEADER_TIMEOUT", self.header_timeout, INSTANT),
+            ("REDIS_TIMEOUT", self.redis_timeout, TURN),
+        ];
+        if let Some((name, _, least)) = least.iter().find(|(_, d, least)| d < least) {
+            return Err(format!("{name} must be at least {}", humantime::format_duration(*least)));
+        }
+        if self.redis_timeout > MINUTE {
+            return Err("REDIS_TIMEOUT must be at most 1m: everybody waits for so long".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Bytes of the largest message as clients may write it: each character as two escapes.
+    fn largest_message(&self) -> usize {
+        const ESCAPED: usize = 12;
+        const REST: usize = 256;
+        let characters = [self.text_max, self.name_max, self.key_max].into_iter().sum::<usize>();
+        characters * ESCAPED + REST
+    }
 }
 
-/// clap's report without the hints that follow it. It quotes what was written, so what no line has
-/// is taken out.
+/// Variables that are empty are as good as not set: that is how Compose and the like write them.
+fn without_empty_variables(command: Command) -> Command {
+    command.mut_args(|arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        let is_empty = value.is_some_and(|value| is_blank(&value));
+        if is_empty { arg.env(Resettable::Reset) } else { arg }
+    })
+}
+
+/// The same for options: `--name=`, and `--name` with an empty word behind it.
+fn without_empty_options(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut kept: Vec<OsString> = Vec::new();
+    for word in words {
+        let text = word.to_string_lossy();
+        let is_empty_option = text.starts_with("--")
+            && text.split_once('=').is_some_and(|(_, value)| value.trim().is_empty());
+        let is_name = |word: &OsString| word.to_string_lossy().starts_with("--");
+        if is_blank(&word) && kept.last().is_some_and(is_name) {
+            kept.pop();
+        } else if !is_empty_option {
+            kept.push(word);
+        }
+    }
+    kept
+}
+
+fn is_blank(value: &OsStr) -> bool {
+    value.to_str().is_some_and(|text| text.trim().is_empty())
+}
+
+/// clap's report in one line. What is hidden in the help is a secret, and not quoted; nor is a word
+/// that belongs to no option, as it may be one that was meant for such a setting.
+fn refusal(command: &Command, error: &clap::Error) -> String {
+    let named = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(named)) => named.as_str(),
+        _ => return first_line(&error.to_string()),
+    };
+    let option = named.split([' ', '=']).next().unwrap_or_default();
+    if error.kind() == ErrorKind::UnknownArgument {
+        return match option.starts_with('-') {
+            true => format!("error: there is no option {}; see linkroom --help", plain(option)),
+            false => "error: options begin with --; see linkroom --help".to_owned(),
+        };
+    }
+    let is_it = |arg: &&Arg| arg.get_long().is_some_and(|long| option == format!("--{long}"));
+    match (command.get_arguments().find(is_it), error.source()) {
+        (Some(arg), Some(why)) if arg.is_hide_env_values_set() => {
+            format!("error: {} cannot be read: {}", variable(arg), plain(&why.to_string()))
+        }
+        _ => first_line(&error.to_string()),
+    }
+}
+
+fn variable(arg: &Arg) -> String {
+    arg.get_id().as_str().to_uppercase()
+}
+
+/// clap's report without the hints that follow it. It quotes what was written.
 fn first_line(report: &str) -> String {
     let lines = report.lines().take_while(|line| !line.is_empty());
-    let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
-    line.replace(char::is_control, " ")
+    plain(&lines.map(str::trim).collect::<Vec<_>>().join(" "))
 }
 
-/// `30s`, `10m`, `500ms`, or plain seconds.
-fn duration(raw: &str) -> Result<Duration, String> {
-    /// Ten years. Clocks cannot count much further, be they ours or Redis's.
-    const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
-    let raw = raw.trim();
-    let seconds = raw.parse().ok().map(Duration::from_secs);
-    match seconds.or_else(|| humantime::parse_duration(raw).ok()) {
-        Some(duration) if duration <= LONGEST => Ok(duration),
-        Some(_) => Err("write a duration of at most 10 years".to_owned()),
-        None => Err("write a duration as 30s, 10m, 500ms or plain seconds".to_owned()),
-    }
-}
-
-/// A count of which zero makes no sense.
-fn at_least_one(raw: &str) -> Result<usize, String> {
-    from(1, raw)
-}
-
-/// What the HTTP layer can be held to.
-fn header_bytes(raw: &str) -> Result<usize, String> {
-    from(8192, raw)
-}
-
-/// As many as there are cores anywhere.
-fn threads(raw: &str) -> Result<usize, String> {
-    between(1, 1024, raw)
-}
-
-/// A whole number that is not too small, and not so large that Redis cannot count it.
-fn from(least: usize, raw: &str) -> Result<usize, String> {
-    between(least, 1_000_000_000, raw)
-}
-
-fn between(least: usize, most: usize, raw: &str) -> Result<usize, String> {
-    let number = raw.trim().parse().ok().filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| format!("write a whole number from {least} to {most}"))
-}
-
-/// A network, or one address.
-fn network(raw: &str) -> Result<IpNet, String> {
-    let raw = raw.trim();
-    let one = || raw.parse::<IpAddr>().map(IpNet::from);
-    raw.parse().or_else(|_| one()).map_err(|_| "write it as 10.0.0.0/8 or 10.0.0.1".to_owned())
-}
-
-/// What the address of a Redis may begin with.
-const REDIS_SCHEMES: [&str; 6] =
-    ["redis", "rediss", "redis-sentinel", "rediss-sentinel", "redis-cluster", "rediss-cluster"];
-
-/// The address of a Redis; the client library reads the rest of it.
-fn redis_url(raw: &str) -> Result<String, String> {
-    match raw.trim().split_once("://") {
-        Some((scheme, rest)) if REDIS_SCHEMES.contains(&scheme) && !rest.is_empty() => {
-            Ok(raw.trim().to_owned())
-        }
-        _ => Err("write it as redis://host:6379".to_owned()),
-    }
-}
-
-/// An http(s) URL, kept without a slash at its end.
-fn public_url(raw: &str) -> Result<String, String> {
-    let url = raw.trim().trim_end_matches('/');
-    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    match host {
-        Some(host) if !host.is_empty() => Ok(url.to_owned()),
-        _ => Err("write it as https://rooms.example".to_owned()),
-    }
+/// Without what no line has.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 #[cfg(test)]
@@ -391,17 +435,6 @@ mod tests {
     fn read(args: &[&str]) -> Result<Settings, Refusal> {
         let words = std::iter::once("linkroom").chain(args.iter().copied());
         Settings::read(words.map(Into::into))
-    }
-
-    #[test]
-    fn durations() {
-        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(duration("45"), Ok(Duration::from_secs(45)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert!(duration("soon").is_err() && duration("-1").is_err() && duration("").is_err());
-        assert!(duration("10y").is_ok() && duration("11y").is_err());
-        assert!(duration("18446744073709551615").is_err());
     }
 
     #[test]
@@ -421,16 +454,79 @@ mod tests {
             "--public-url=rooms.example",
             "--heartbeat-interval=30s",
             "--redis-url=http://host",
+            "--redis-timeout=10m",
+            "--idle-timeout=1ms",
+            "--max-body-bytes=1000",
+            "--text-max=1000000000",
+            "--outbox-bytes=65535",
+            "redis://host",
             "--log-format=xml",
             "--trusted-proxies=10.0.0.0/33",
             "--max-header-bytes=100",
             "--worker-threads=0",
             "--worker-threads=1025",
             "--no-such-option",
+            "--allowed-origins=https://a.example,b.example",
         ];
         for argument in bad {
             let Err(Refusal::Bad(line)) = read(&[argument]) else { panic!("{argument}") };
             assert!(line.starts_with("error: ") && !line.contains('\n'), "{line}");
         }
+    }
+
+    #[test]
+    fn a_bad_value_that_may_be_a_secret_is_not_quoted() {
+        for argument in [
+            "--redis-url=redis://:pa55@host:bad",
+            "redis://:pa55@host",
+            "--redis-urll=redis://:pa55@h",
+        ] {
+            let Err(Refusal::Bad(line)) = read(&[argument]) else { panic!("{argument}") };
+            assert!(line.starts_with("error: ") && !line.contains("pa55"), "{line}");
+        }
+        let settings = read(&["--redis-url=redis://u:pa55@host/1"]).unwrap();
+        assert!(!format!("{settings:?}").contains("pa55"));
+    }
+
+    #[test]
+    fn what_is_empty_is_not_set() {
+        let empty = [
+            "--redis-url=",
+            "--public-url= ",
+            "--presence-ttl",
+            "",
+            "--allowed-origins=",
+            "--log-format",
+            " ",
+        ];
+        let settings = read(&empty).unwrap();
+        assert!(settings.redis_url.is_none() && settings.public_url.is_none());
+        assert_eq!((settings.presence_ttl.as_secs(), settings.allowed_origins.len()), (30, 0));
+    }
+
+    #[test]
+    fn lists_and_words_mean_what_people_write() {
+        let origins = "--allowed-origins=https://a.example/, HTTPS://B.example:443 ,http://c:81";
+        let settings = read(&[
+            origins,
+            "--log-format= JSON ",
+            "--durability=Memory",
+            "--trusted-proxies=10.0.0.1, ::ffff:10.1.0.0/112",
+        ])
+        .unwrap();
+        let expected = ["https://a.example", "https://b.example", "http://c:81"];
+        assert_eq!(settings.allowed_origins, expected.map(|o| Allowed::One(o.parse().unwrap())));
+        assert_eq!(settings.log_format, LogFormat::Json);
+        assert_eq!(
+            settings.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.0.1/32", "10.1.0.0/16"]
+        );
+    }
+
+    #[test]
+    fn extremes_are_no_overflow() {
+        let most = format!("--messages-per-second={}", parse::MOST);
+        assert_eq!(read(&[&most]).unwrap().frames_per_second(), parse::MOST);
+        assert!(read(&["--presence-ttl=10y", "--drain-timeout=10y"]).is_ok());
     }
 }

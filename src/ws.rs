@@ -25,7 +25,9 @@ use crate::{
     error::{Code, Error},
     i18n::Language,
     limits::Limit,
+    origin,
     problem::Problem,
+    settings::Settings,
     slots::Slot,
 };
 use connection::Connection;
@@ -51,7 +53,8 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
         app.metrics.turned_away(Limit::Files);
         return Err(Error::unavailable("no more files may be open"));
     }
-    if !is_welcome(&app, &parts.headers) {
+    let Settings { public_url, allowed_origins, .. } = &*app.settings;
+    if !origin::is_welcome(&parts.headers, public_url.as_ref(), allowed_origins) {
         app.metrics.turned_away(Limit::Origin);
         let problems = [("origin".into(), Problem::ForeignOrigin)].into();
         return Err(Error { problems, ..Error::new(Code::NotFound) });
@@ -105,40 +108,7 @@ fn socket(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
     Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
-/// Whether the page that connects may. Programs send no origin; a page's own host is always
-/// welcome.
-fn is_welcome(app: &App, headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(origin) = text(header::ORIGIN) else { return true };
-    let host = origin.split_once("://").map(|(_, host)| host);
-    let settings = &app.settings;
-    host == text(header::HOST)
-        || settings.public_url.as_deref().is_some_and(|url| is_origin_of(origin, url))
-        || settings.allowed_origins.iter().any(|allowed| allowed == "*" || allowed == origin)
-}
-
-/// Whether a page under `url` has this origin: scheme, host and port, and nothing more.
-fn is_origin_of(origin: &str, url: &str) -> bool {
-    url.strip_prefix(origin).is_some_and(|path| path.is_empty() || path.starts_with('/'))
-}
-
 fn accept_language(headers: &HeaderMap) -> Language {
     let wanted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     Language::from_accept(wanted.unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_origin_of;
-
-    #[test]
-    fn an_origin_is_all_of_it() {
-        assert!(is_origin_of("https://rooms.example", "https://rooms.example"));
-        assert!(is_origin_of("https://rooms.example", "https://rooms.example/chat"));
-        for other in
-            ["https://rooms", "https://", "http://rooms.example", "https://rooms.example.x"]
-        {
-            assert!(!is_origin_of(other, "https://rooms.example"), "{other}");
-        }
-    }
 }

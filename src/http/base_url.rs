@@ -7,7 +7,7 @@ use crate::settings::Settings;
 /// What links begin with: as the operator says, or else the way the request came.
 pub fn base_url(settings: &Settings, uri: &Uri, headers: &HeaderMap) -> String {
     if let Some(url) = &settings.public_url {
-        return url.clone();
+        return url.to_string();
     }
     let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let secure =

@@ -1,0 +1,240 @@
+//! What people write, as what they mean: blanks around and upper case change nothing, and what is
+//! refused shows the right form.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::origin::{Allowed, Origin};
+
+/// The most that anything is counted to. Redis and the limits can count so far.
+pub const MOST: usize = 1_000_000_000;
+
+/// `30s`, `10m`, `500ms`, or plain seconds.
+pub fn duration(raw: &str) -> Result<Duration, String> {
+    /// Ten years. Clocks cannot count much further, be they ours or Redis's.
+    const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+    // Nobody means months with 10M.
+    let raw = raw.trim().to_ascii_lowercase();
+    let seconds = raw.parse().ok().map(Duration::from_secs);
+    match seconds.or_else(|| humantime::parse_duration(&raw).ok()) {
+        Some(duration) if duration <= LONGEST => Ok(duration),
+        Some(_) => Err("write a duration of at most 10 years".to_owned()),
+        None => Err("write a duration as 30s, 10m, 500ms or plain seconds".to_owned()),
+    }
+}
+
+/// A count of which zero makes no sense.
+pub fn at_least_one(raw: &str) -> Result<usize, String> {
+    between(1, MOST, raw)
+}
+
+/// What the HTTP layer can be held to.
+pub fn header_bytes(raw: &str) -> Result<usize, String> {
+    between(8192, MOST, raw)
+}
+
+/// As many as there are cores anywhere.
+pub fn threads(raw: &str) -> Result<usize, String> {
+    between(1, 1024, raw)
+}
+
+fn between(least: usize, most: usize, raw: &str) -> Result<usize, String> {
+    let number = raw.trim().parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("write a whole number from {least} to {most}"))
+}
+
+/// `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or `:8080` for every address of IPv4.
+pub fn listen_addr(raw: &str) -> Result<SocketAddr, String> {
+    let raw = raw.trim();
+    let named = || {
+        let (host, port) = raw.rsplit_once(':')?;
+        let ip = match host.to_ascii_lowercase().as_str() {
+            "" | "*" => Ipv4Addr::UNSPECIFIED,
+            "localhost" => Ipv4Addr::LOCALHOST,
+            _ => return None,
+        };
+        Some(SocketAddr::from((ip, port.parse().ok()?)))
+    };
+    raw.parse().ok().or_else(named).ok_or_else(|| {
+        "write it as 127.0.0.1:8080, [::1]:8080, localhost:8080, or :8080 for every address"
+            .to_owned()
+    })
+}
+
+/// A network, or one address. IPv4 that is mapped into IPv6 is IPv4: peers are compared so.
+pub fn network(raw: &str) -> Result<IpNet, String> {
+    let raw = raw.trim();
+    let one =
+        || raw.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().map(IpNet::from);
+    let network = raw.parse().or_else(|_| one());
+    network.map(canonical).map_err(|_| "write it as 10.0.0.0/8 or 10.0.0.1".to_owned())
+}
+
+fn canonical(network: IpNet) -> IpNet {
+    const MAPPED_BITS: u8 = 96;
+    let IpNet::V6(v6) = network else { return network.trunc() };
+    let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_BITS));
+    let v4 = mapped.and_then(|(addr, bits)| Ipv4Net::new(addr, bits).ok());
+    v4.map_or(network, IpNet::V4).trunc()
+}
+
+/// Where rooms are for everybody: an http(s) address without a path, as nothing here is below one.
+pub fn public_url(raw: &str) -> Result<Origin, String> {
+    let web = raw.trim().to_ascii_lowercase();
+    let is_web = web.starts_with("http://") || web.starts_with("https://");
+    let origin = raw.parse().ok().filter(|_| is_web);
+    origin.ok_or_else(|| {
+        "write it as https://rooms.example or http://10.0.0.5:8080, with nothing behind it"
+            .to_owned()
+    })
+}
+
+/// An origin whose pages may connect, or `*` for all.
+pub fn allowed_origin(raw: &str) -> Result<Allowed, String> {
+    match raw.trim() {
+        "*" => Ok(Allowed::All),
+        one => one.parse().map(Allowed::One).map_err(|_| {
+            "write each as https://other.example, with nothing behind it, or * for all".to_owned()
+        }),
+    }
+}
+
+/// One of a few words, in upper or lower case.
+#[derive(Clone)]
+pub struct Word<T: clap::ValueEnum + Clone + Send + Sync + 'static>(EnumValueParser<T>);
+
+impl<T: clap::ValueEnum + Clone + Send + Sync + 'static> Word<T> {
+    /// A parser for the words of `T`.
+    pub fn new() -> Self {
+        Self(EnumValueParser::new())
+    }
+}
+
+impl<T: clap::ValueEnum + Clone + Send + Sync + 'static> TypedValueParser for Word<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<T, clap::Error> {
+        let word = value.to_string_lossy().trim().to_ascii_lowercase();
+        self.0.parse_ref(command, arg, word.as_ref())
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        self.0.possible_values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let seconds = |seconds| Ok(Duration::from_secs(seconds));
+        let cases =
+            [("30s", 30), ("10m", 600), ("45", 45), (" 10M ", 600), ("1H", 3600), ("1h 30m", 5400)];
+        for (text, expected) in cases {
+            assert_eq!(duration(text), seconds(expected), "{text}");
+        }
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert!(duration("soon").is_err() && duration("-1").is_err() && duration("").is_err());
+        assert!(duration("10y").is_ok() && duration("11y").is_err());
+        assert!(duration("18446744073709551615").is_err());
+    }
+
+    #[test]
+    fn addresses_to_listen_on() {
+        let cases = [
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            (" 0.0.0.0:80 ", "0.0.0.0:80"),
+            ("[::1]:8080", "[::1]:8080"),
+            (":8080", "0.0.0.0:8080"),
+            ("*:8080", "0.0.0.0:8080"),
+            ("localhost:0", "127.0.0.1:0"),
+            ("LocalHost:8080", "127.0.0.1:8080"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(
+                listen_addr(text).map(|addr| addr.to_string()),
+                Ok(expected.to_owned()),
+                "{text}"
+            );
+        }
+        for text in
+            ["8080", "localhost", "host.example:80", ":99999", "::1:8080x", "http://a:80", ":", ""]
+        {
+            assert!(listen_addr(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_compared_as_their_peers_are() {
+        let cases = [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            (" 10.0.0.7/8 ", "10.0.0.0/8"),
+            ("::1", "::1/128"),
+            ("[::1]", "::1/128"),
+            ("::ffff:127.0.0.1", "127.0.0.1/32"),
+            ("::FFFF:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("2001:DB8::/32", "2001:db8::/32"),
+            ("::/0", "::/0"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(network(text).map(|net| net.to_string()), Ok(expected.to_owned()), "{text}");
+        }
+        for text in ["10.0.0.0/33", "10.0.0.1:80", "proxy.example", "*", "10.0.0.1 10.0.0.2", ""] {
+            assert!(network(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn public_addresses() {
+        let cases = [
+            ("https://R.example/", "https://r.example"),
+            (" https://r.example:443 ", "https://r.example"),
+            ("HTTP://10.0.0.5:8080", "http://10.0.0.5:8080"),
+            ("http://localhost", "http://localhost"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(
+                public_url(text).map(|url| url.to_string()),
+                Ok(expected.to_owned()),
+                "{text}"
+            );
+        }
+        for text in [
+            "r.example",
+            "https://r.example/chat",
+            "https://r.example/?a",
+            "https://r.example#a",
+            "https://r .example",
+            "https://u:p@r.example",
+            "https://r\n.example",
+            "ftp://r.example",
+            "https://",
+            "*",
+        ] {
+            assert!(public_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins_that_may_connect() {
+        assert_eq!(allowed_origin(" * "), Ok(Allowed::All));
+        let one = |text: &str| text.parse().map(Allowed::One).map_err(|_| String::new());
+        assert_eq!(allowed_origin(" https://B.example:443/ "), one("https://b.example"));
+        assert!(
+            allowed_origin("b.example").is_err() && allowed_origin("https://*.b.example").is_err()
+        );
+    }
+}
