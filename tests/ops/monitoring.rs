@@ -24,8 +24,10 @@ fn queries() -> Vec<String> {
 /// Names like `linkroom:cpu:share`, which the rules make.
 fn recorded_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
-    // A double colon is one of a log directive.
-    let is_name = |word: &&str| word.starts_with("linkroom:") && !word.contains("::");
+    // A double colon is one of a log directive, and what is in upper case stands for something else.
+    let is_name = |word: &&str| {
+        word.starts_with("linkroom:") && !word.contains("::") && !word.contains(char::is_uppercase)
+    };
     words.filter(is_name).map(str::to_owned).collect()
 }
 
