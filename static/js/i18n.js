@@ -75,6 +75,18 @@ const en = {
   close: 'Close',
   notifyOn: 'Notify me of new messages',
   notifyDenied: 'Notifications are blocked in your browser.',
+  notify_all: 'Notify me of everything',
+  notify_mentions: 'Only when I am called',
+  notify_off: 'No notifications',
+  sound: 'Sound for new messages',
+  comings: 'Say who comes and leaves',
+  roomMenu: 'Room menu',
+  lifetime: 'The room is gone {time} after the last sign of life in it.',
+  lifetimeUnknown: 'A room that nobody comes to is gone after a while.',
+  peopleStale: 'No connection: as it was last',
+  peopleSearch: 'Find people',
+  peopleNobody: 'Nobody of that name',
+  undoLeave: 'Undo',
   leave: 'Leave room',
   encrypted: 'End-to-end encrypted',
   messages: 'Messages',
@@ -211,6 +223,18 @@ const ko = {
   close: '닫기',
   notifyOn: '새 메시지 알림 받기',
   notifyDenied: '브라우저에서 알림이 차단되어 있어요.',
+  notify_all: '모든 메시지 알림',
+  notify_mentions: '나를 부를 때만 알림',
+  notify_off: '알림 끄기',
+  sound: '새 메시지 소리',
+  comings: '들어오고 나간 사람 표시',
+  roomMenu: '방 메뉴',
+  lifetime: '마지막 활동에서 {time}이 지나면 방이 사라져요.',
+  lifetimeUnknown: '아무도 오지 않으면 방은 얼마 뒤 사라져요.',
+  peopleStale: '연결이 끊겨 마지막 모습을 보여 드려요',
+  peopleSearch: '이름 찾기',
+  peopleNobody: '그런 이름은 없어요',
+  undoLeave: '되돌리기',
   leave: '방 나가기',
   encrypted: '종단간 암호화',
   messages: '메시지',
@@ -336,4 +360,12 @@ export function dayText(timestamp, now = new Date()) {
   if (day.toDateString() === now.toDateString()) return t('today');
   if (day.toDateString() === yesterday.toDateString()) return t('yesterday');
   return dayFormat.format(day);
+}
+
+const UNITS = /** @type {const} */ ([['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]]);
+
+/** A length of time in the largest unit of which it is a whole number, but one day as hours. @param {number} seconds */
+export function durationText(seconds) {
+  const [unit, length] = UNITS.find(([, size]) => seconds % size === 0 && seconds > size) ?? ['second', 1];
+  return new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'long' }).format(seconds / length);
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
-    scene::{companion, enter, link_to, make_room},
+    scene::{choose, companion, enter, link_to, make_room},
     support::{Proxy, Stage},
 };
 
@@ -22,7 +22,7 @@ async fn a_taken_name_offers_a_free_one() {
     assert_ne!(offered, "Alice");
     page.click("suggest-name").await;
     page.see_attribute("room", "data-me", offered).await;
-    page.click("members-toggle").await;
+    choose(&page, "menu-people").await;
     page.see_members(&["Alice", offered]).await;
 }
 
@@ -124,7 +124,7 @@ async fn the_link_can_be_copied_and_handed_to_the_system() {
     // What a phone has, and a desktop without a screen has not.
     page.run_first("navigator.share = async (what) => { window.shared = what; }").await;
     let link = make_room(&page, stage.http().base(), "Alice").await;
-    page.click("share").await;
+    choose(&page, "menu-share").await;
     page.click("share-copy").await;
     page.until_is("navigator.clipboard.readText()", &json!(link)).await;
     page.click("share-native").await;

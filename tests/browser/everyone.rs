@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
     pretend::{hide, prepare, show},
-    scene::{companion, enter, inside, link_to, redis_now, write_history},
+    scene::{choose, companion, enter, inside, link_to, redis_now, write_history},
     support::{Client, Room, Stage},
 };
 
@@ -117,12 +117,20 @@ async fn axe_finds_nothing_in_a_room() {
         page.until("all('message').at(-1).dataset.state === 'sent'").await;
         check_with_axe(&page, "messages").await;
 
-        page.click("share").await;
+        page.click("room-menu").await;
+        page.until("/24/.test(one('lifetime').innerText)").await;
+        check_with_axe(&page, "room menu").await;
+        page.press("Escape").await;
+        if look.touch {
+            choose(&page, "menu-share").await;
+        } else {
+            page.click("share").await;
+        }
         page.see("qr").await;
         check_with_axe(&page, "share dialog").await;
         page.press("Escape").await;
         if look.touch {
-            page.click("members-toggle").await;
+            choose(&page, "menu-people").await;
             page.see("members-close").await;
             check_with_axe(&page, "people").await;
             page.click("members-close").await;
@@ -145,7 +153,11 @@ async fn axe_finds_nothing_in_a_room() {
         page.set_network(true, 0, 0).await;
         page.see("try-now").await;
         check_with_axe(&page, "a failed message, no connection").await;
-        page.click("leave").await;
+        if look.touch {
+            choose(&page, "menu-leave").await;
+        } else {
+            page.click("leave").await;
+        }
         page.see("left").await;
         check_with_axe(&page, "left").await;
         stage.redis.thaw();
@@ -184,14 +196,22 @@ async fn dialogs_and_sheets_give_the_focus_back_and_pages_take_it() {
     let room = stage.room("Ann").await;
     let page = Page::open(&stage.env, Look { touch: false, ..PHONE }).await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
-    for (control, within) in [("share", "share-dialog"), ("members-toggle", "members-close")] {
-        press_control(&page, control).await;
+    for (steps, within) in [(0, "members-close"), (1, "share-dialog")] {
+        press_control(&page, "room-menu").await;
+        page.until(&is_focused("menu-people")).await;
+        for _ in 0..steps {
+            page.press("ArrowDown").await;
+        }
+        page.press("Enter").await;
         page.until(&is_focused(within)).await;
         page.press("Escape").await;
-        page.until(&is_focused(control)).await;
+        page.until(&is_focused("room-menu")).await;
     }
     let heading = "document.activeElement.tagName";
-    press_control(&page, "leave").await;
+    press_control(&page, "room-menu").await;
+    page.until(&is_focused("menu-people")).await;
+    page.press("ArrowUp").await;
+    page.press("Enter").await;
     page.see("left").await;
     page.until_is(heading, &json!("H1")).await;
     press_control(&page, "rejoin").await;
@@ -255,11 +275,11 @@ async fn nothing_scrolls_sideways_on_a_small_phone() {
     enter(&page, &link_to(&stage, &room), "Eve").await;
     page.until("all('message').length === 2").await;
     fits(&page).await;
-    page.click("members-toggle").await;
+    choose(&page, "menu-people").await;
     page.see("members").await;
     fits(&page).await;
     page.press("Escape").await;
-    page.click("share").await;
+    choose(&page, "menu-share").await;
     page.see("qr").await;
     fits(&page).await;
     page.press("Escape").await;

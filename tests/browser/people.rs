@@ -64,10 +64,42 @@ async fn who_leaves_is_gone_and_can_come_back() {
     ann.wait_for_kind("user_joined").await;
     page.click("leave").await;
     page.see("left").await;
+    // For a moment nobody is told, and it can be undone.
+    page.click("rejoin").await;
+    page.see_attribute("room", "data-me", "Eve").await;
+    watcher.see_status("Eve", "online").await;
+    page.click("leave").await;
+    page.see("left").await;
     ann.wait_for_kind("user_left").await;
     watcher.see_status("Eve", "left").await;
     watcher.until("/Eve.? left/.test(one('notice').innerText)").await;
     page.click("rejoin").await;
     page.see_attribute("room", "data-me", "Eve").await;
     assert_eq!(ann.wait_for_kind("user_joined").await["userId"], json!("Eve"));
+}
+
+#[tokio::test]
+async fn people_are_counted_found_and_called_by_name() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let _others =
+        [companion(&stage, &room, &room.token).await, companion(&stage, &room, "민아").await];
+    let page = inside(&stage, &room, "Eve").await;
+    page.until("one('people-count').innerText === '3'").await;
+    page.fill("people-search", "an").await;
+    page.until("all('member').length === 1 && one('member').dataset.user === 'Ann'").await;
+    page.fill("people-search", "").await;
+
+    page.fill("composer", "look @").await;
+    page.until("all('mention-option').length === 2").await;
+    page.press("ArrowDown").await;
+    page.until("one('composer').getAttribute('aria-activedescendant') === 'mention-1'").await;
+    page.press("Enter").await;
+    page.until_is("one('composer').value", &json!("look @민아 ")).await;
+    page.see_none("mention-list").await;
+    page.press("Enter").await;
+    page.until("one('mention')?.textContent === '@민아'").await;
+
+    page.set_network(true, 0, 0).await;
+    page.see("people-stale").await;
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
-    scene::{companion, enter, link_to, redis_now, write_message},
+    scene::{choose, companion, enter, link_to, redis_now, write_message},
     support::{Client, Proxy, Room, Stage},
 };
 
@@ -115,10 +115,10 @@ async fn pictures() {
 
     let (_, page, _others) = room_of_five(&stage, PHONE, "Mina", ENGLISH).await;
     save(&page, "phone").await;
-    page.click("members-toggle").await;
+    choose(&page, "menu-people").await;
     save(&page, "phone-people").await;
     page.click("members-close").await;
-    page.click("share").await;
+    choose(&page, "menu-share").await;
     page.see("qr").await;
     save(&page, "phone-share").await;
 

@@ -35,6 +35,12 @@ pub async fn enter(page: &Page, link: &str, name: &str) {
     page.see_attribute("room", "data-me", name).await;
 }
 
+/// Chooses from the menu of the room, which on a phone has what its head has no room for.
+pub async fn choose(page: &Page, item: &str) {
+    page.click("room-menu").await;
+    page.click(item).await;
+}
+
 /// Somebody at a desk, in the room.
 pub async fn inside(stage: &Stage, room: &Room, name: &str) -> Page {
     let page = Page::open(&stage.env, DESKTOP).await;

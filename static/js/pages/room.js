@@ -20,6 +20,7 @@ const GONE_CODES = new Set(['ROOM_NOT_FOUND', 'NOT_FOUND', 'VALIDATION_FAILED'])
 /** Answers to a join after which the same form may be tried again. */
 const FORM_CODES = new Set(['NAME_TAKEN', 'ROOM_FULL', 'VALIDATION_FAILED']);
 
+const UNDO = 5_000; // ms in which leaving can be undone
 const AGAIN = 3_000; // ms, about, between attempts to reach the server
 
 /**
@@ -48,6 +49,8 @@ class RoomPage {
   #ended = new AbortController();
   /** @type {AbortController | undefined} */
   #waiting;
+  /** Leaves now, while that can still be undone. @type {(() => void) | undefined} */
+  #endLeaving;
   /** The page that says so. @type {HTMLElement | undefined} */
   #unreachable;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -62,6 +65,7 @@ class RoomPage {
   }
 
   end() {
+    this.#endLeaving?.();
     this.#ended.abort();
     this.#waiting?.abort();
     clearTimeout(this.#retryTimer);
@@ -140,9 +144,12 @@ class RoomPage {
       });
       if (!room) return resolve({ code: 'UNREACHABLE' });
       const { session, view, shown } = room;
+      let isInside = false;
       session.subscribe(({ connection }) => {
+        if (isInside) return;
         if (connection.phase === 'offline') this.#entry?.refuse({ code: 'UNREACHABLE' });
-        if (connection.phase !== 'online' || view.isConnected) return;
+        if (connection.phase !== 'online') return;
+        isInside = true;
         this.#waiting?.abort();
         this.#show(view);
         shown();
@@ -160,10 +167,7 @@ class RoomPage {
   async #room(name, onRefused) {
     const { openRoom } = await load('room', () => import('../room/view.js')).catch(() => ({ openRoom: null }));
     if (!openRoom) return null;
-    const onLeave = () => {
-      room.session.leave();
-      this.#showLeft();
-    };
+    const onLeave = () => this.#leave(room);
     const room = await openRoom({ roomId: this.#roomId, name, key: this.#key, onRefused, onLeave });
     if (this.#ended.signal.aborted) room.session.stop();
     this.#session?.stop();
@@ -183,9 +187,37 @@ class RoomPage {
       h('button', { class: 'button primary', testid: 'new-room', onclick: () => this.#go('/') }, t('newRoom'))));
   }
 
-  #showLeft() {
-    this.#show(noticePage('left', t('leftTitle'), t('leftText'),
-      h('button', { class: 'button primary', testid: 'rejoin', onclick: () => this.open() }, t('rejoin')),
+  /**
+   * Asks nothing: for a moment it can be undone, and until then nobody is told.
+   * @param {{session: import('../session.js').Session, view: HTMLElement, shown(): void}} room
+   */
+  #leave(room) {
+    const rejoin = h('button', { class: 'button primary', testid: 'rejoin', onclick: () => this.#endLeaving ? back() : this.open() }, t('undoLeave'));
+    const stay = () => {
+      clearTimeout(timer);
+      removeEventListener('pagehide', end, true);
+      this.#endLeaving = undefined;
+      rejoin.textContent = t('rejoin');
+    };
+    const end = () => {
+      stay();
+      room.session.leave();
+    };
+    const back = () => {
+      stay();
+      this.#show(room.view);
+      room.shown();
+    };
+    const timer = setTimeout(end, UNDO);
+    // Before the session itself lets go of the connection.
+    addEventListener('pagehide', end, true);
+    this.#endLeaving = end;
+    this.#showLeft(rejoin);
+  }
+
+  /** @param {HTMLElement} rejoin */
+  #showLeft(rejoin) {
+    this.#show(noticePage('left', t('leftTitle'), t('leftText'), rejoin,
       h('button', { class: 'button', testid: 'new-room', onclick: () => this.#go('/') }, t('newRoom'))));
   }
 

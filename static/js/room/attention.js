@@ -5,6 +5,7 @@
 import { h, icon } from '../dom.js';
 import { collator, t } from '../i18n.js';
 import { storage } from '../identity.js';
+import { onNotifyMode } from './settings.js';
 
 const IDLE = 2 * 60_000; // ms without a sign of the person
 const SIGNS = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart', 'focus'];
@@ -84,6 +85,7 @@ export function notifyButton(notice) {
     else notice(t('notifyDenied'));
     show();
   }
+  onNotifyMode(show);
   show();
   return button;
 }

@@ -6,32 +6,38 @@ import { t } from '../i18n.js';
 import { notifyButton, roomName } from './attention.js';
 import { copyButton } from './invite.js';
 
+const NARROW = '(max-width: 760px)'; // as in app.css
+
 /**
  * @param {object} options
+ * @param {string} options.roomId
  * @param {boolean} options.isEncrypted
  * @param {() => void} options.leave
  * @param {() => void} options.share
  * @param {(text: string) => void} options.say
- * @param {HTMLElement} options.members
+ * @param {(close: HTMLElement) => HTMLElement} options.people what stands in the panel, around what closes it
  */
-export function header({ isEncrypted, leave, share, say, members }) {
+export function header({ roomId, isEncrypted, leave, share, say, people: fill }) {
   const name = h('bdi');
   const count = h('span', {});
-  const toggle = h('button', {
-    class: 'icon-button members-toggle', testid: 'members-toggle', 'aria-label': t('showPeople'), title: t('showPeople'),
-    'aria-controls': 'people', 'aria-expanded': 'false', onclick: () => setOpen(!isOpen()),
-  }, icon('people'));
-  const close = h('button', { class: 'icon-button', testid: 'members-close', 'aria-label': t('close'), onclick: () => setOpen(false) }, icon('close'));
+  const menu = h('button', {
+    class: 'icon-button', testid: 'room-menu', 'aria-label': t('roomMenu'), title: t('roomMenu'), 'aria-haspopup': 'menu', onclick: openMenu,
+  }, icon('menu'));
+  const close = h('button', { class: 'icon-button members-close', testid: 'members-close', 'aria-label': t('close'), onclick: () => setOpen(false) }, icon('close'));
   /** Beside the talk; on narrow screens a sheet over it. @type {HTMLElement} */
-  const people = h('aside', { class: 'people', id: 'people', 'aria-label': t('people') },
-    h('div', { class: 'people-sheet' }, h('div', { class: 'people-head' }, t('people'), close), members));
-  const isOpen = () => toggle.getAttribute('aria-expanded') === 'true';
+  const people = h('aside', { class: 'people', id: 'people', 'aria-label': t('people') }, fill(close));
+  const isOpen = () => people.classList.contains('open');
 
   /** @param {boolean} open */
   function setOpen(open) {
-    toggle.setAttribute('aria-expanded', String(open));
     people.classList.toggle('open', open);
-    (open ? close : toggle).focus();
+    (open ? close : menu).focus();
+  }
+
+  async function openMenu() {
+    const { openRoomMenu } = await import('./room_menu.js');
+    const at = menu.getBoundingClientRect();
+    openRoomMenu({ roomId, at, isNarrow: matchMedia(NARROW).matches, people: () => setOpen(true), share, leave, say });
   }
 
   people.addEventListener('click', (event) => {
@@ -48,10 +54,12 @@ export function header({ isEncrypted, leave, share, say, members }) {
       h('p', { class: 'room-sub' }, count,
         isEncrypted && h('span', { class: 'badge', testid: 'e2e-badge' }, icon('lock'), h('span', {}, t('encrypted'))))),
     copyButton('copy-link', 'button copy', say),
-    h('button', { class: 'icon-button', testid: 'share', 'aria-label': t('share'), title: t('share'), 'aria-haspopup': 'dialog', onclick: share }, icon('share')),
-    notifyButton(say),
-    toggle,
-    h('button', { class: 'icon-button', testid: 'leave', 'aria-label': t('leave'), title: t('leave'), onclick: leave }, icon('leave')));
+    h('div', { class: 'room-actions' },
+      h('button', { class: 'icon-button', testid: 'share', 'aria-label': t('share'), title: t('share'), 'aria-haspopup': 'dialog', onclick: share }, icon('share')),
+      notifyButton(say)),
+    menu,
+    h('div', { class: 'room-actions' },
+      h('button', { class: 'icon-button', testid: 'leave', 'aria-label': t('leave'), title: t('leave'), onclick: leave }, icon('leave'))));
 
   /** @param {import('../store.js').State} state */
   function render(state) {

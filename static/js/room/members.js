@@ -20,7 +20,17 @@ export class MemberList {
   #shown = null;
   #signal;
 
-  element = h('ul', { class: 'members', testid: 'members', 'aria-label': t('people') });
+  #list = h('ul', { class: 'members', testid: 'members', 'aria-label': t('people') });
+  #count = h('span', { class: 'people-count', testid: 'people-count' });
+  #stale = h('p', { class: 'people-stale', testid: 'people-stale', hidden: true }, t('peopleStale'));
+  #nobody = h('p', { class: 'people-stale', hidden: true }, t('peopleNobody'));
+  #search = h('input', { type: 'search', class: 'field people-search', testid: 'people-search', 'aria-label': t('peopleSearch'), placeholder: t('peopleSearch'), autocomplete: 'off', dir: 'auto', oninput: () => this.#shown && this.#draw(this.#shown) });
+
+  /** The panel: a heading with what closes it, a search, the list. @param {HTMLElement} close @returns {HTMLElement} */
+  panel(close) {
+    return h('div', { class: 'people-sheet' },
+      h('div', { class: 'people-head' }, h('h2', {}, t('people'), this.#count), close), this.#search, this.#stale, this.#nobody, this.#list);
+  }
 
   /** @param {AbortSignal} signal */
   constructor(signal) {
@@ -30,6 +40,9 @@ export class MemberList {
   /** @param {import('../store.js').State} state */
   render(state) {
     const before = this.#shown;
+    const isStale = state.connection.phase !== 'online' && state.members.size > 0;
+    this.#stale.hidden = !isStale;
+    this.#list.classList.toggle('stale', isStale);
     if (before?.members === state.members && before.me === state.me) return;
     this.#shown = state;
     for (const userId of before?.members.keys() ?? []) if (!state.members.has(userId)) this.#keepForAMoment(userId);
@@ -52,12 +65,16 @@ export class MemberList {
   #draw({ members, me }) {
     /** @type {[string, Shown][]} */
     const people = [...members, ...[...this.#left.keys()].map((userId) => /** @type {[string, Shown]} */ ([userId, 'left']))];
+    this.#count.textContent = members.size > 0 ? String(members.size) : '';
     people.sort(([a, x], [b, y]) => Number(b === me) - Number(a === me) || ORDER[x] - ORDER[y] || collator.compare(a, b));
-    const wanted = people.map(([userId, status]) => this.#item(userId, status, userId === me));
+    const sought = this.#search.value.trim().toLocaleLowerCase();
+    const found = people.filter(([userId]) => userId.toLocaleLowerCase().includes(sought));
+    this.#nobody.hidden = found.length > 0 || people.length === 0;
+    const wanted = found.map(([userId, status]) => this.#item(userId, status, userId === me));
     const now = new Set(wanted);
     for (const [userId, item] of this.#items) if (!now.has(item)) this.#items.delete(userId);
-    const same = wanted.length === this.element.children.length && wanted.every((item, i) => item === this.element.children[i]);
-    if (!same) this.element.replaceChildren(...wanted);
+    const same = wanted.length === this.#list.children.length && wanted.every((item, i) => item === this.#list.children[i]);
+    if (!same) this.#list.replaceChildren(...wanted);
   }
 
   /** @param {string} userId @param {Shown} status @param {boolean} isMe */

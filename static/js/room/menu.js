@@ -12,6 +12,7 @@ const EDGE = 8; // px that stay free around it
  * @property {string} text
  * @property {import('../dom.js').IconName} [icon]
  * @property {boolean} [checked] for something that is on or off
+ * @property {boolean} [radio] of several only one is on
  * @property {boolean} [danger]
  * @property {() => void} act
  */
@@ -51,12 +52,12 @@ function button(item, close) {
   const isSwitch = item.checked !== undefined;
   return h('button', {
     type: 'button', class: item.danger ? 'menu-item danger' : 'menu-item', testid: item.testid,
-    role: isSwitch ? 'menuitemcheckbox' : 'menuitem', 'aria-checked': isSwitch && String(item.checked),
+    role: !isSwitch ? 'menuitem' : item.radio ? 'menuitemradio' : 'menuitemcheckbox', 'aria-checked': isSwitch && String(item.checked),
     onclick: () => {
       close();
       item.act();
     },
-  }, item.icon && icon(item.icon), h('span', {}, item.text), isSwitch && h('span', { class: 'switch', 'aria-hidden': 'true' }));
+  }, item.icon && icon(item.icon), h('span', {}, item.text), isSwitch && h('span', { class: item.radio ? 'choice' : 'switch', 'aria-hidden': 'true' }));
 }
 
 /** @param {KeyboardEvent} event @param {HTMLElement[]} buttons */

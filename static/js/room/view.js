@@ -5,17 +5,21 @@ import { Cipher } from '../crypto.js';
 import { h, keepFocus } from '../dom.js';
 import { t } from '../i18n.js';
 import { serviceWorkers } from '../loader.js';
+import { isFor } from '../markup.js';
 import { focusGently } from '../pages/parts.js';
 import { Session } from '../session.js';
 import { countUnread, unreadBoundary } from '../store.js';
 import { messageActions } from './actions.js';
 import { notifyOf, titleOf, watchActivity } from './attention.js';
+import { showBadge } from './badge.js';
 import { composer } from './composer.js';
 import { header } from './header.js';
 import { emptyRoom, shareDialog } from './invite.js';
 import { Log } from './log.js';
 import { MemberList } from './members.js';
+import { mentionList } from './mention.js';
 import { failureText } from './message.js';
+import { notifyMode, sound } from './settings.js';
 import { ConnectionBar, notices } from './status.js';
 
 /** @typedef {import('../store.js').Pending} Pending */
@@ -52,8 +56,9 @@ function roomView(session, leave) {
   const connection = new ConnectionBar(session, notice.say);
   const empty = emptyRoom(notice.say);
   const log = new Log(session, empty.element, onRead);
-  const head = header({ isEncrypted, leave, say: notice.say, share: share.open, members: members.element });
+  const head = header({ roomId: session.state.roomId, isEncrypted, leave, say: notice.say, share: share.open, people: (close) => members.panel(close) });
   const writing = composer({ roomId: session.state.roomId, encrypted: isEncrypted, send });
+  writing.element.prepend(mentionList(writing.input, () => [...session.state.members.keys()].filter((name) => name !== session.state.me)));
   const actions = messageActions({ session, log, input: writing.input, say: notice.say });
   /** @type {HTMLElement} */
   const view = h('main', { class: 'room', testid: 'room', data: { room: session.state.roomId } },
@@ -101,6 +106,14 @@ function roomView(session, leave) {
     if (news) notice.say(t('failure', { problem: failureText(news.failed ?? ''), text: news.text }), PASSING);
   }
 
+  /** @param {import('../store.js').Message} message */
+  function onMessage(message) {
+    const { me, members: all } = session.state;
+    if (notifyMode() === 'mentions' && !isFor(message.text, me, all.keys())) return;
+    notifyOf(message);
+    if (sound.get() && !document.hasFocus()) import('./sound.js').then(({ play }) => play()).catch(() => {});
+  }
+
   /** Scrolling has read on. What came in since the last drawing is not unread, only not drawn yet. */
   function onRead() {
     if (session.state.messages === drawn.messages) drawUnread(false);
@@ -114,12 +127,13 @@ function roomView(session, leave) {
     if (mayMoveLine && unread > 0 && before === 0) session.reader.setUnreadAfter(unreadBoundary(state));
     const title = titleOf(state, unread);
     if (document.title !== title) document.title = title;
+    showBadge(unread);
     if (appName) appName.content = state.topic ?? t('appTitle');
   }
 
   const redraw = scheduler(() => keepFocus(log.focusable, draw), signal);
   session.subscribe(redraw);
-  session.onMessage = notifyOf;
+  session.onMessage = onMessage;
   session.onPassing = ({ from, text, problem }) =>
     notice.say(problem ? t(problem) : t('saysInPassing', { name: from, text }), PASSING);
   session.onCame = (userId, came) => notice.say(t(came ? 'cameIn' : 'wentOut', { name: userId }));
@@ -139,6 +153,7 @@ function roomView(session, leave) {
     // From now on the room opens without a network too, to write in.
     serviceWorkers()?.ready.then(({ active }) => active?.postMessage('in a room'));
   }
+  signal.addEventListener('abort', () => showBadge(0));
   return { view, shown };
 }
 

@@ -1,0 +1,40 @@
+// @ts-check
+// The menu of the room: what there is no room for in the head, what somebody can set, and how long it all lasts.
+
+import { getRoom } from '../api.js';
+import { h } from '../dom.js';
+import { durationText, t } from '../i18n.js';
+import { openMenu } from './menu.js';
+import { comings, NOTIFY, notifyMode, setNotifyMode, sound } from './settings.js';
+
+/**
+ * @param {object} options
+ * @param {string} options.roomId
+ * @param {DOMRect} options.at
+ * @param {boolean} options.isNarrow where the head has no room for more than this menu
+ * @param {() => void} options.people
+ * @param {() => void} options.share
+ * @param {() => void} options.leave
+ * @param {(text: string) => void} options.say
+ */
+export function openRoomMenu({ roomId, at, isNarrow, people, share, leave, say }) {
+  const mode = notifyMode();
+  const lifetime = h('p', { class: 'menu-foot', testid: 'lifetime' }, t('lifetimeUnknown'));
+  getRoom(roomId).then(({ ttl }) => (lifetime.textContent = t('lifetime', { time: durationText(ttl) }))).catch(() => {});
+  openMenu({
+    label: t('roomMenu'),
+    at,
+    items: [
+      isNarrow && { testid: 'menu-people', icon: 'people', text: t('showPeople'), act: people },
+      isNarrow && { testid: 'menu-share', icon: 'share', text: t('share'), act: share },
+      ...(mode === null ? [] : NOTIFY.map((value) => ({
+        testid: `notify-${value}`, icon: value === 'off' ? /** @type {const} */ ('bellOff') : /** @type {const} */ ('bell'), text: t(`notify_${value}`), radio: true, checked: value === mode,
+        act: () => setNotifyMode(value, say),
+      }))),
+      { testid: 'menu-sound', icon: 'sound', text: t('sound'), checked: sound.get(), act: () => sound.toggle() },
+      { testid: 'menu-comings', icon: 'door', text: t('comings'), checked: comings.get(), act: () => comings.toggle() },
+      isNarrow && { testid: 'menu-leave', icon: 'leave', text: t('leave'), danger: true, act: leave },
+    ],
+    foot: [lifetime],
+  });
+}

@@ -1,0 +1,47 @@
+// @ts-check
+// What somebody has set for rooms, on this browser.
+
+import { t } from '../i18n.js';
+import { storage } from '../identity.js';
+
+const NOTIFICATIONS = 'linkroom:notify';
+const SOUND = 'linkroom:sound';
+const COMINGS = 'linkroom:comings';
+
+/** @param {string} key @param {boolean} byDefault */
+function choice(key, byDefault) {
+  return {
+    get: () => (storage.read(key) ?? String(byDefault)) === 'true',
+    toggle() {
+      storage.write(key, String(!this.get()));
+    },
+  };
+}
+
+/** Whether a message may be heard. */
+export const sound = choice(SOUND, false);
+
+/** Whether the log says who came and left. */
+export const comings = choice(COMINGS, true);
+
+/** Of what somebody is notified. */
+export const NOTIFY = /** @type {const} */ (['all', 'mentions', 'off']);
+
+/** @returns {typeof NOTIFY[number] | null} null where there are no notifications */
+export function notifyMode() {
+  if (!('Notification' in globalThis)) return null;
+  const kept = Notification.permission === 'granted' ? storage.read(NOTIFICATIONS) : null;
+  if (kept === null) return 'off';
+  return kept === 'mentions' ? 'mentions' : 'all';
+}
+
+/** @param {typeof NOTIFY[number]} mode @param {(text: string) => void} say */
+export async function setNotifyMode(mode, say) {
+  if (mode === 'off') storage.remove(NOTIFICATIONS);
+  else if ((await Notification.requestPermission()) === 'granted') storage.write(NOTIFICATIONS, mode === 'all' ? '1' : mode);
+  else say(t('notifyDenied'));
+  dispatchEvent(new Event(NOTIFICATIONS));
+}
+
+/** @param {() => void} callback when notifications were set */
+export const onNotifyMode = (callback) => addEventListener(NOTIFICATIONS, callback);

@@ -1,0 +1,27 @@
+// @ts-check
+// A short sound for a message, made on the spot.
+
+const NOTES = [880, 1174.66]; // Hz
+const LENGTH = 0.16; // s
+const LOUDNESS = 0.08;
+
+/** @type {AudioContext | undefined} */
+let context;
+
+/** Two soft notes. Browsers that want a press of a button first stay silent. */
+export function play() {
+  context ??= new AudioContext();
+  const start = context.currentTime;
+  const { destination } = context;
+  for (const [i, frequency] of NOTES.entries()) {
+    const note = new OscillatorNode(context, { frequency });
+    const loudness = new GainNode(context, { gain: 0 });
+    const at = start + (i * LENGTH) / 2;
+    loudness.gain.setValueAtTime(0, at);
+    loudness.gain.linearRampToValueAtTime(LOUDNESS, at + 0.01);
+    loudness.gain.exponentialRampToValueAtTime(0.0001, at + LENGTH);
+    note.connect(loudness).connect(destination);
+    note.start(at);
+    note.stop(at + LENGTH);
+  }
+}
