@@ -2,7 +2,7 @@
 -- snapshot that the connection starts from.
 -- KEYS 7: 1 room, 2 members, 3 deadlines, 4 messages, 5 user's session, 6 roster, 7 returning
 -- DERIVED from ARGV 3: session and presence of this user and of members that lapsed
--- ARGV 20: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
+-- ARGV 21: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
 --          5 'guest' (the name must be free, or taken by this very token, as where the answer to
 --          the first try was lost) or 'token' (it must be the user's), 6 token hash,
 --          7 connection id, 8 'online' or 'away', 9 presence TTL (ms), 10 session TTL (ms),
@@ -10,11 +10,12 @@
 --          14 messages wanted without it, 15 messages given with it at most,
 --          16 this node's channel, 17 the fence's tag, 18 '1' where Redis was away lately for so long
 --          that members may have expired, else '0', 19 for how long (ms) of late nobody could be kept alive,
---          20 TTL of a provisional session (ms)
+--          20 TTL of a provisional session (ms), 21 connections that a user may have
 -- RETURNS {'OK', members (JSON), away (JSON), creator, createdAt (ms), '1' if encrypted else '0',
 --          the room's secret, topic or '', number of members, joinedAt (ms), last message id, events counted,
 --          '1' if there are more messages else '0', messages oldest first, as XRANGE gives them, in MessagePack},
---          {'ROOM_NOT_FOUND'}, {'NAME_TAKEN'}, {'INVALID_TOKEN'} or {'ROOM_FULL'}
+--          {'ROOM_NOT_FOUND'}, {'NAME_TAKEN'}, {'INVALID_TOKEN'}, {'ROOM_FULL'}, or
+--          {'RATE_LIMITED'} where the user has as many connections as it may
 -- PUBLISHES user_joined, once per user; presence; user_left of lapsed members; members, where this one
 --          returns without user_joined; a fence to the node
 -- PROMISE 2: the fence parts what the snapshot holds from what the connection gets afterwards.
@@ -22,6 +23,7 @@
 -- PROMISE 5: nor has one whose connection could not be kept alive while Redis was away.
 -- PROMISE 8: a guest's session is provisional until its token is used, or a connection proves that it
 -- heard the answer: one whose answer was lost gives the name back soon.
+-- PROMISE 9: one user cannot have connections without end.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[9],
   spared = ARGV[19]}
@@ -30,6 +32,7 @@ local connection, status = ARGV[7], ARGV[8]
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
 local most_members, since = tonumber(ARGV[12]), ARGV[13]
 local latest, most, node, provisional_ttl = tonumber(ARGV[14]), tonumber(ARGV[15]), ARGV[16], ARGV[20]
+local most_connections = tonumber(ARGV[21])
 local now_ms = tonumber(clock())
 
 local facts = redis.call('HMGET', room.hash, 'creator', 'createdAt', 'e2e', 'secret', 'last', 'events',
@@ -39,6 +42,10 @@ room.events, room.occupied = facts[6], facts[7]
 local known, joined, provisional = unpack(redis.call('HMGET', session, 'token', 'joinedAt', 'provisional'))
 if mode == 'guest' and known and known ~= token_hash then return {'NAME_TAKEN'} end
 if mode == 'token' and known ~= token_hash then return {'INVALID_TOKEN'} end
+-- Whatever touches a user reads all of its connections. A session has a few fields besides them.
+if redis.call('HLEN', session) >= most_connections
+  and redis.call('HEXISTS', session, 'conn:' .. connection) == 0
+  and connections(session, now_ms) >= most_connections then return {'RATE_LIMITED'} end
 local is_here = redis.call('SISMEMBER', room.members, user) == 1
 if is_here and not known then
   -- Somebody whose session ended, and whom nobody has cleared yet.

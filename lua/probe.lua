@@ -16,7 +16,8 @@ local needs = {
   -- What scripts ask for.
   {'TIME'}, {'PUBLISH', chan, ''}, {'PUBLISH', node, ''},
   {'EXISTS', room}, {'PEXPIRE', room, '1'}, {'DEL', user},
-  {'HGET', room, ''}, {'HGETALL', user}, {'HKEYS', user}, {'HMGET', room, ''}, {'HDEL', user, ''},
+  {'HGET', room, ''}, {'HEXISTS', user, ''}, {'HGETALL', user}, {'HKEYS', user}, {'HLEN', user},
+  {'HMGET', room, ''}, {'HDEL', user, ''},
   {'HINCRBY', room, '', '1'}, {'HSET', room, '', ''}, {'HSETNX', room, '', ''},
   {'GET', user}, {'MGET', user}, {'SET', user, ''},
   {'SADD', room, ''}, {'SCARD', room}, {'SISMEMBER', room, ''}, {'SMEMBERS', room},

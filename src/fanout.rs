@@ -6,6 +6,7 @@ pub mod feed;
 pub mod frame;
 mod group_commit;
 mod inbox;
+pub mod reports;
 mod serve;
 mod subscriber;
 mod turns;
@@ -44,6 +45,7 @@ use feed::{Answer, Answered, Feed, Sink, Todo};
 pub use group_commit::{MESSAGES_TOGETHER, each_fails};
 use group_commit::{Unsaid, scripts_at_once};
 use inbox::Inbox;
+use reports::Reports;
 use subscriber::Change;
 use turns::Turns;
 
@@ -101,6 +103,8 @@ pub struct LocalRoom {
     /// Held while a script is under way that reports connections; who leaves waits for it, or it
     /// would bring back a connection that has left.
     reporting: tokio::sync::RwLock<()>,
+    /// What its connections have to say before the next heartbeat.
+    pub reports: Reports,
     /// When the last heartbeat began that Redis took as a whole.
     told_at: Mutex<Option<Instant>>,
     /// What is needed to restore the room, once a join told it.
@@ -420,6 +424,7 @@ impl LocalRoom {
             id: id.clone(),
             feed: Mutex::default(),
             reporting: tokio::sync::RwLock::default(),
+            reports: Reports::default(),
             told_at: Mutex::default(),
             facts: Mutex::default(),
             subscribed: watch::Sender::new(false),

@@ -5,21 +5,21 @@
 //! spread over the interval, so that the load is even.
 
 use std::{
-    collections::{BTreeMap, hash_map::DefaultHasher},
+    collections::{BTreeMap, HashMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt, stream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
     background::Background,
     error::{Code, Error},
-    fanout::{Fanout, LocalRoom, Occupant, Seat, frame::heartbeat_tag},
-    names::{RoomId, UserId},
+    fanout::{Fanout, LocalRoom, Occupant, Seat, frame::heartbeat_tag, reports::Report},
+    names::{MessageId, RoomId, UserId},
     protocol::ServerFrame,
     redis::{
         Access, Condition, Redis,
@@ -33,6 +33,8 @@ use crate::{
 const SLOTS: u32 = 16;
 /// Calls under way at once, so that a return of Redis makes no herd.
 const CALLS_AT_ONCE: usize = 32;
+/// Between two reports of one room, be it that each of its users has something to say every moment.
+const REPORT_PAUSE: Duration = Duration::from_millis(25);
 /// Users that one call speaks of.
 const USERS_A_CALL: usize = 256;
 
@@ -42,12 +44,18 @@ pub struct Heartbeat {
     fanout: Fanout,
     scripts: Scripts,
     settings: Arc<Settings>,
+    tasks: TaskTracker,
 }
 
 impl Heartbeat {
-    /// A heartbeat of the rooms that `fanout` serves.
-    pub fn new(fanout: Fanout, scripts: Scripts, settings: Arc<Settings>) -> Self {
-        Self { fanout, scripts, settings }
+    /// A heartbeat of the rooms that `fanout` serves; its reports run among `tasks`.
+    pub fn new(
+        fanout: Fanout,
+        scripts: Scripts,
+        settings: Arc<Settings>,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { fanout, scripts, settings, tasks }
     }
 
     /// Starts to beat, until `stop`.
@@ -121,6 +129,12 @@ impl Heartbeat {
         let is_news = |seat: &&Seat| since.is_none_or(|since| seat.handle.was_heard_since(since));
         let news: Vec<Seat> = seats.iter().filter(is_news).cloned().collect();
         let beats: Vec<Beat> = group(&news).into_iter().map(|(beat, _)| beat).collect();
+        self.tell(room, &beats, &seats).await
+    }
+
+    /// Tells Redis of these users, and puts back those of the `seats` that it does not know. Where
+    /// there are none the room is looked after all the same.
+    async fn tell(&self, room: &LocalRoom, beats: &[Beat], seats: &[Seat]) -> Result<(), Error> {
         let mut chunks: Vec<&[Beat]> = beats.chunks(USERS_A_CALL).collect();
         if chunks.is_empty() {
             chunks.push(&[]);
@@ -135,7 +149,7 @@ impl Heartbeat {
                     self.restore(room, &lost).await?;
                 }
                 Err(error) if error.code == Code::RoomNotFound => {
-                    return self.restore(room, &seats).await;
+                    return self.restore(room, seats).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -143,20 +157,50 @@ impl Heartbeat {
         Ok(())
     }
 
-    /// Reports one user's connection at once, because it said something new.
+    /// Reports one connection before the next heartbeat, because it said something new: together with
+    /// whatever else has to be reported of the room.
     ///
     /// # Errors
     /// Redis is out of reach.
-    pub async fn report(&self, room: &LocalRoom, seat: &Seat, read: bool) -> Result<(), Error> {
-        let _reporting = room.reporting().await;
-        let (mut beat, _) = single(seat);
-        beat.read = if read { *seat.who.read.lock() } else { None };
-        let tag = heartbeat_tag(room.next_heartbeat());
-        match self.scripts.heartbeat(&room.id, &tag, &[beat]).await {
-            Ok(lost) if lost.is_empty() => Ok(()),
-            Err(error) if error.code != Code::RoomNotFound => Err(error),
-            _ => self.restore(room, std::slice::from_ref(seat)).await,
+    pub async fn report(
+        &self,
+        room: &Arc<LocalRoom>,
+        seat: &Seat,
+        read: bool,
+    ) -> Result<(), Error> {
+        let (answer, begins) = room.reports.push(seat.clone(), read);
+        if begins {
+            let (heartbeat, room) = (self.clone(), room.clone());
+            self.tasks.spawn(async move { heartbeat.report_all(&room).await });
         }
+        answer.await.unwrap_or_else(|_| Err(Error::unavailable("the node leaves")))
+    }
+
+    /// Reports what there is, until nothing is left.
+    async fn report_all(&self, room: &LocalRoom) {
+        while let Some(reports) = room.reports.take() {
+            let reported = self.report_together(room, &reports).await;
+            reports.into_iter().for_each(|report| report.answer(reported.clone()));
+            tokio::time::sleep(REPORT_PAUSE).await;
+        }
+    }
+
+    async fn report_together(&self, room: &LocalRoom, reports: &[Report]) -> Result<(), Error> {
+        let _reporting = room.reporting().await;
+        let (mut seats, mut reads) = (Vec::new(), HashMap::new());
+        // Whoever left would be brought back.
+        for Report { seat, read, .. } in reports.iter().filter(|report| report.is_wanted()) {
+            if *read {
+                let known: &mut Option<MessageId> = reads.entry(&seat.who.user).or_default();
+                *known = (*known).max(*seat.who.read.lock());
+            }
+            seats.push(seat.clone());
+        }
+        let beats = group(&seats).into_iter();
+        let beats: Vec<Beat> = beats
+            .map(|(beat, _)| Beat { read: reads.get(&beat.user).copied().flatten(), ..beat })
+            .collect();
+        self.tell(room, &beats, &seats).await
     }
 
     /// Puts back what Redis has forgotten of a room. Where somebody else took a name meanwhile,

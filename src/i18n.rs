@@ -150,6 +150,7 @@ const fn bounds(problem: Problem) -> (usize, usize) {
         | Problem::KeyLength { max }
         | Problem::TopicLength { max }
         | Problem::TooManyFrames { max }
+        | Problem::TooManyConnections { max }
         | Problem::TooManyRooms { max } => (0, max),
         _ => (0, 0),
     }
@@ -236,6 +237,10 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             "1초에 {max}개가 넘는 프레임을 보내고 있어, 넘치는 것은 기다립니다. 천천히 보내지 않으면 \
              연결이 끊어집니다.",
         ),
+        Problem::TooManyConnections { .. } => (
+            "This user has {max} connections in this room, as many as one may have. Close one of them.",
+            "이 사용자는 이 방에 이미 연결이 {max}개 있고, 더 만들 수 없습니다. 연결 하나를 닫아 주세요.",
+        ),
         Problem::TooManyRooms { .. } => (
             "One connection may be in {max} rooms. Leave one, or open another connection.",
             "연결 하나로 방 {max}개까지 들어갈 수 있습니다. 방에서 나가거나 새로 연결해 주세요.",
@@ -321,7 +326,7 @@ const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'sta
 mod tests {
     use super::*;
 
-    const PROBLEMS: [Problem; 24] = [
+    const PROBLEMS: [Problem; 25] = [
         Problem::Required,
         Problem::WrongType,
         Problem::NameEmpty,
@@ -346,6 +351,7 @@ mod tests {
         Problem::ForeignOrigin,
         Problem::TooManyRooms { max: 7 },
         Problem::TooManyFrames { max: 7 },
+        Problem::TooManyConnections { max: 7 },
     ];
 
     fn has_hangul(text: &str) -> bool {

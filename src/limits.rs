@@ -43,6 +43,8 @@ pub enum Limit {
     Frames,
     /// `MESSAGES_PER_SECOND`
     Messages,
+    /// `CONNECTIONS_PER_USER`
+    ConnectionsPerUser,
     /// `ROOMS_PER_CONNECTION`
     RoomsPerConnection,
     /// `HEADER_TIMEOUT`
@@ -57,7 +59,7 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit that is counted.
-    pub const ALL: [Limit; 12] = [
+    pub const ALL: [Limit; 13] = [
         Limit::Requests,
         Limit::Connections,
         Limit::Sockets,
@@ -65,6 +67,7 @@ impl Limit {
         Limit::Misses,
         Limit::Frames,
         Limit::Messages,
+        Limit::ConnectionsPerUser,
         Limit::RoomsPerConnection,
         Limit::HeaderTime,
         Limit::HeaderSize,
@@ -82,6 +85,7 @@ impl Limit {
             Limit::Misses => "misses",
             Limit::Frames => "frames",
             Limit::Messages => "messages",
+            Limit::ConnectionsPerUser => "connections_per_user",
             Limit::RoomsPerConnection => "rooms_per_connection",
             Limit::HeaderTime => "header_time",
             Limit::HeaderSize => "header_size",

@@ -75,6 +75,11 @@ pub enum Problem {
         /// frames
         max: usize,
     },
+    /// The user has as many connections as it may have in a room.
+    TooManyConnections {
+        /// connections
+        max: usize,
+    },
     /// The connection is in as many rooms as it may be.
     TooManyRooms {
         /// rooms
@@ -109,6 +114,7 @@ impl Problem {
             Problem::AlreadyJoined => "already_joined",
             Problem::ForeignOrigin => "foreign_origin",
             Problem::TooManyFrames { .. } => "too_many_frames",
+            Problem::TooManyConnections { .. } => "too_many_connections",
             Problem::TooManyRooms { .. } => "too_many_rooms",
         }
     }

@@ -176,6 +176,10 @@ pub struct Settings {
     #[arg(long, env, default_value = "5m", value_parser = duration)]
     pub idle_timeout: Duration,
 
+    /// Connections that one user may have in a room, over all nodes
+    #[arg(long, env, default_value_t = 50, value_parser = at_least_one)]
+    pub connections_per_user: usize,
+
     /// Rooms that one connection may be in
     #[arg(long, env, default_value_t = 50, value_parser = at_least_one)]
     pub rooms_per_connection: usize,

@@ -2,9 +2,13 @@
 
 use fred::{prelude::Value, types::scripts::Script};
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use super::condition::Access;
 
+/// Calls of one script under way at once. More would only wait in Redis, in front of everybody's messages:
+/// where thousands leave together, they wait here.
+pub const CALLS_AT_ONCE: usize = 32;
 /// What most calls pack, in bytes.
 const PACKED: usize = 1024;
 
@@ -16,6 +20,8 @@ pub struct Named {
     pub script: Script,
     /// Whether it changes anything.
     pub access: Access,
+    /// Of its calls that are under way at once.
+    pub turns: Semaphore,
 }
 
 /// Joins an entry script to the fragments that it calls, in the order in which they need each
@@ -33,6 +39,7 @@ macro_rules! script {
         $crate::redis::script::Named {
             name: $name,
             access: $access,
+            turns: tokio::sync::Semaphore::new($crate::redis::script::CALLS_AT_ONCE),
             script: fred::types::scripts::Script::from_lua(concat!(
                 $first,
                 "local ARGV = {cmsgpack.unpack(ARGV[1])}\n",

@@ -6,14 +6,17 @@ mod wire;
 
 use std::sync::Arc;
 
+use tokio::{sync::SemaphorePermit, time::timeout};
+
 use super::{
     Redis,
     keys::{KeyStyle, RoomKeys},
     script::{Named, pack, script},
 };
 use crate::{
-    error::Error,
+    error::{Code, Error},
     names::{MessageId, RoomId, Status, Token, UserId},
+    problem::Problem,
     settings::{Durability, Settings},
 };
 pub use types::{
@@ -77,7 +80,8 @@ impl Scripts {
                 "roster",
                 "tell_all",
                 "begin_return",
-                "has_connections"
+                "has_connections",
+                "connections"
             ),
             publish: script!("publish", "clock", "prove", "timestamp", "digest", "next_id", "tip"),
             heartbeat: script!(
@@ -194,7 +198,8 @@ impl Scripts {
     /// subscription, in order with the room's events.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, `RATE_LIMITED` where the user has
+    /// as many connections as it may, or Redis is out of reach.
     pub async fn join(&self, room: &RoomId, join: Join<'_>) -> Result<Snapshot, Error> {
         let keys = self.keys(room);
         let settings = &self.0.settings;
@@ -226,8 +231,17 @@ impl Scripts {
             flag(self.0.redis.is_returning()),
             ms(self.0.redis.spared()),
             self.provisional_ttl(),
+            number(settings.connections_per_user),
         ]);
-        let mut reply = self.run(&self.0.join, names, &args).await?.ok()?;
+        let reply = self.run(&self.0.join, names, &args).await?.ok();
+        let mut reply = reply.map_err(|error| match error.code {
+            Code::RateLimited => {
+                let max = settings.connections_per_user;
+                let problems = [("token".into(), Problem::TooManyConnections { max })].into();
+                Error { problems, ..error }
+            }
+            _ => error,
+        })?;
         Ok(Snapshot {
             members: reply.text()?,
             away: reply.text()?,
@@ -505,9 +519,23 @@ impl Scripts {
         keys: Vec<String>,
         args: &[Arg<'_>],
     ) -> Result<Reply, Error> {
+        let _turn = self.turn(named).await?;
         Reply::new(self.0.redis.evalsha(named, keys, pack(args)).await?)
     }
 
+    /// To be held while a call is under way.
+    async fn turn<'a>(&self, named: &'a Named) -> Result<SemaphorePermit<'a>, Error> {
+        if let Ok(turn) = named.turns.try_acquire() {
+            return Ok(turn);
+        }
+        match timeout(self.0.settings.redis_timeout, named.turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(Error::unavailable("too many calls of its kind wait for redis")),
+        }
+    }
+
+    /// Without a turn: what is said of one room waits for each other already, and so do the readings
+    /// of streams.
     async fn run_kept(
         &self,
         named: &Named,

@@ -293,6 +293,9 @@ impl Client {
         if !self.app.fanout.refused(room, self.handle.id()) {
             self.rooms.lock().retain(|joined| joined.local.id != *room);
         }
+        if error.code == Code::RateLimited {
+            self.app.metrics.turned_away(Limit::ConnectionsPerUser);
+        }
         let may_have_happened = identity.guest && error.code == Code::ServiceUnavailable;
         *self.unanswered.lock() = may_have_happened.then(|| (room.clone(), identity.clone()));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, DEADLINE, Stage, eventually, within};
+use crate::support::{Client, DEADLINE, Reading, Stage, eventually, within};
 
 /// Sends messages as fast as the socket takes them.
 async fn flood(client: &Client, room: &str, count: usize) {
@@ -208,4 +208,60 @@ async fn a_crowd_that_joins_one_room_does_not_delay_another() {
     let (crowd, ()) = tokio::join!(futures_util::future::join_all(joining), talk);
     assert_eq!(crowd.len(), CROWD);
     assert_eq!(stage.members_in_redis(&loud).len(), CROWD + 1, "the creator is shown as well");
+}
+
+#[tokio::test]
+async fn a_user_may_not_have_connections_without_end() {
+    let stage = Stage::new(2, &[("CONNECTIONS_PER_USER", "3")]).await;
+    let room = stage.room("alice").await;
+    let mut tabs = Vec::new();
+    for number in 0..3 {
+        tabs.push(stage.member(number % 2, &room, &room.token).await);
+    }
+    let join = json!({ "t": "join", "roomId": room.id, "token": room.token });
+    let mut fourth = stage.client().await;
+    let refused = fourth.try_join(join.clone()).await;
+    assert_eq!((&refused["code"], &refused["roomId"]), (&json!("RATE_LIMITED"), &json!(room.id)));
+    assert!(refused["message"].as_str().unwrap().contains("3 connections"), "{refused}");
+
+    assert_eq!(tabs[0].try_join(join.clone()).await["t"], "joined", "it is one of the three");
+    stage.member(0, &room, "bob").await.say(&room.id, "I am another").await;
+    tabs.pop().unwrap().close().await;
+    eventually(DEADLINE, "room for another connection", async || {
+        (fourth.try_join(join.clone()).await["t"] == "joined").then_some(())
+    })
+    .await;
+}
+
+/// Each change is a heartbeat of the room that reads all of the user's connections, unless they are
+/// collected.
+#[tokio::test]
+async fn what_many_connections_report_goes_to_redis_together() {
+    const TABS: usize = 30;
+    const CHANGES: usize = 20;
+    let settings = [("FRAMES_PER_SECOND", "10000"), ("HEARTBEAT_INTERVAL", "10s")];
+    let stage = Stage::new(1, &settings).await;
+    let room = stage.room("alice").await;
+    let mut bob = stage.member(0, &room, "bob").await;
+    let mut tabs = Vec::new();
+    for _ in 0..TABS {
+        tabs.push(stage.member(0, &room, &room.token).await);
+    }
+    let toggled = tabs.iter_mut().enumerate().map(|(own, tab)| async move {
+        for number in 0..CHANGES {
+            let status = if number % 2 == 0 { "away" } else { "online" };
+            tab.send(json!({ "t": "ping", "status": status })).await;
+        }
+        tab.send(json!({ "t": "ping", "status": "away" })).await;
+        // Behind all of its reports.
+        let key = own.to_string();
+        tab.send(json!({ "t": "msg", "text": "!", "key": key })).await;
+        tab.wait_for("an answer", |frame| frame["key"] == *key).await;
+    });
+    futures_util::future::join_all(toggled).await;
+    let script = "linkroom_redis_command_seconds_count{script=\"heartbeat\"}";
+    let calls = Reading::of(&stage.nodes[0]).await.value(script);
+    assert!(calls < (TABS * CHANGES) as f64 / 4.0, "{calls} calls");
+    let away = |frame: &Value| frame["t"] == "presence" && frame["status"] == "away";
+    bob.wait_for("alice is away", away).await;
 }
