@@ -37,6 +37,7 @@ pub mod room;
 pub mod server;
 pub mod settings;
 pub mod slots;
+mod socket;
 pub mod telemetry;
 mod ticks;
 pub mod visible;

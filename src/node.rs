@@ -29,8 +29,8 @@ const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
 const SPREAD_PERCENT: u32 = 70;
 /// The part of the drain time after which sockets are no longer waited for.
 const SOCKETS_PERCENT: u32 = 90;
-/// How long background work may take to end.
-const LAST_WORK: Duration = Duration::from_secs(1);
+/// How long the last requests, and then background work, may take to end.
+const LAST_WORK: Duration = Duration::from_secs(2);
 
 /// Why a node leaves, and so how.
 #[derive(Debug)]

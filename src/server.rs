@@ -2,17 +2,27 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
+    io,
     net::SocketAddr,
-    pin::pin,
-    sync::atomic::{AtomicBool, Ordering},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Poll, ready},
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
-use hyper::{
-    Request, StatusCode, body::Incoming, server::conn::http1::Builder, service::service_fn,
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{HeaderValue, StatusCode, header},
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use futures_util::FutureExt;
+use hyper::{Request, Response, body::Incoming, server::conn::http1::Builder, service::service_fn};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::yield_now,
@@ -28,12 +38,21 @@ use crate::{
     http::envelope,
     limits::Limit,
     slots::{Slot, Slots},
+    socket::{
+        Socket,
+        body::{Answer, Asked},
+        patience::Patience,
+    },
 };
 
 /// After a failed accept (too many open files, usually) it is tried again this much later.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Whoever goes on asking after 429 waits so long for each answer: it has the next request read later.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+/// How long a quiet connection is given for one more request when the node is about to end, as a
+/// balancer may have chosen it a moment ago; and the part of the drain time that this is at most.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+const LAST_REQUEST_PERCENT: u32 = 5;
 
 /// Accepts connections until `stop`, then waits until the requests in hand are answered. WebSocket
 /// connections are not waited for: they are the registry's.
@@ -45,31 +64,45 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let connections = TaskTracker::new();
+    let greet = |(slot, accepted)| match accepted {
+        Ok((stream, addr)) => {
+            // It may have waited for long.
+            let slot = slots.better(slot);
+            if slot.is_last {
+                warn!("no more files may be open: clients get an answer, and no connection");
+            }
+            let peer = Peer { addr, slot };
+            connections.spawn(talk(stream, peer, router.clone(), app.clone(), stop.clone()));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             // Room first: what was accepted has a file.
             accepted = async { (slots.take().await, listener.accept().await) } => accepted,
         };
-        match accepted {
-            (slot, Ok((stream, peer))) => {
-                // It may have waited for long.
-                let slot = slots.better(slot);
-                if slot.is_last {
-                    warn!("no more files may be open: clients get an answer, and no connection");
-                }
-                let peer = Peer { addr: peer, slot };
-                connections.spawn(talk(stream, peer, router.clone(), app.clone(), stop.clone()));
-            }
-            (_, Err(error)) => {
-                warn!(%error, "not accepted");
-                sleep(ACCEPT_RETRY).await;
-            }
+        if let Err(error) = greet(accepted) {
+            warn!(%error, "not accepted");
+            sleep(ACCEPT_RETRY).await;
         }
     }
-    drop(listener);
+    // The kernel has let some in already, who would be cut off.
+    if let Ok(listener) = listener.into_std() {
+        while let Some(slot) = slots.take().now_or_never()
+            && greet((slot, accept_waiting(&listener))).is_ok()
+        {}
+    }
     connections.close();
     connections.wait().await;
+}
+
+/// Accepts one who waits.
+fn accept_waiting(listener: &std::net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, addr) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    Ok((TcpStream::from_std(stream)?, addr))
 }
 
 /// Who is at the other end of a socket, and the room that it takes.
@@ -87,46 +120,68 @@ async fn talk(stream: TcpStream, peer: Peer, router: Router, app: App, stop: Can
         let _ = stream.try_write(&envelope::unread(Code::RateLimited.into()));
         return;
     };
+    let settings = &app.settings;
+    let patience = Arc::new(Patience::new(settings.header_timeout, settings.keepalive_timeout));
     let mut http = Builder::new();
-    http.timer(TokioTimer::new())
-        // Counts from the first moment, so that silence is no way to hold a socket.
-        .header_read_timeout(app.settings.header_timeout)
-        .max_buf_size(app.settings.max_header_bytes)
+    http.header_read_timeout(None)
+        .half_close(true)
+        .max_buf_size(settings.max_header_bytes)
         .keep_alive(!peer.slot.is_last);
     let manners = Manners::default();
-    let answer = service_fn(|request| hand_to(router.clone(), peer.clone(), request, &manners));
-    let connection = http.serve_connection(io(stream), answer);
+    let answer = service_fn(|request| {
+        patience.asked();
+        let (answered, patience) =
+            (hand_to(&router, &app, &peer, request, &manners), patience.clone());
+        async { Ok::<_, Infallible>(answered.await.map(|body| Answer { body, patience })) }
+    });
+    let connection = http.serve_connection(io(stream, patience.clone()), answer);
     let mut connection = pin!(connection.with_upgrades());
     let ended = tokio::select! {
-        ended = &mut connection => ended,
+        ended = until_late(connection.as_mut(), &patience) => ended,
         () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            patience.leave(LAST_REQUEST.min(settings.drain_timeout * LAST_REQUEST_PERCENT / 100));
+            until_late(connection.as_mut(), &patience).await
         }
     };
-    if let Err(error) = ended {
-        debug!(%error, "connection ended badly");
-        if let Some(limit) = limit_behind(&error, manners.asked.load(Ordering::Relaxed)) {
-            app.metrics.turned_away(limit);
-        }
+    if let Some(limit) = limit_behind(ended, &patience) {
+        app.metrics.turned_away(limit);
     }
+}
+
+/// Waits until a connection ends. `None` where it was waited for too long.
+async fn until_late<C: Future>(
+    mut connection: Pin<&mut C>,
+    patience: &Patience,
+) -> Option<C::Output> {
+    let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        ready!(patience.poll_late(timer.as_mut(), cx));
+        // One that only lingers knows now that it may end, and why it did.
+        match connection.as_mut().poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending => Poll::Ready(None),
+        }
+    })
+    .await
 }
 
 /// The limit that ended a connection, if one did. One that was asked on, and then was quiet, is how
 /// browsers leave them.
-fn limit_behind(error: &hyper::Error, asked: bool) -> Option<Limit> {
-    match () {
-        () if error.is_timeout() => (!asked).then_some(Limit::HeaderTime),
-        () if error.is_parse_too_large() => Some(Limit::HeaderSize),
-        () => None,
-    }
+fn limit_behind(ended: Option<hyper::Result<()>>, patience: &Patience) -> Option<Limit> {
+    let Some(ended) = ended else { return patience.is_slow().then_some(Limit::HeaderTime) };
+    let error = ended.err()?;
+    debug!(%error, "connection ended badly");
+    error.is_parse_too_large().then_some(Limit::HeaderSize)
 }
 
-fn io(stream: TcpStream) -> TokioIo<TcpStream> {
+fn io(stream: TcpStream, patience: Arc<Patience>) -> TokioIo<Socket> {
     // Without it a small frame waits for the acknowledgement of the one before. Fails only where
     // the peer is gone.
     let _ = stream.set_nodelay(true);
-    TokioIo::new(stream)
+    TokioIo::new(Socket::new(stream, patience))
 }
 
 /// How a connection behaves.
@@ -138,12 +193,15 @@ struct Manners {
     refused: AtomicBool,
 }
 
+/// Answers one request. Its answer says that it is the last one on its connection where the request's
+/// body was not read, and once the node leaves: nobody is to ask on one that is about to end.
 async fn hand_to(
-    router: Router,
-    peer: Peer,
+    router: &Router,
+    app: &App,
+    peer: &Peer,
     request: Request<Incoming>,
     manners: &Manners,
-) -> Result<Response, Infallible> {
+) -> Response<Body> {
     if manners.asked.swap(true, Ordering::Relaxed) {
         // One that asks without end never waits for the socket, so all others come first.
         yield_now().await;
@@ -151,12 +209,16 @@ async fn hand_to(
     if manners.refused.load(Ordering::Relaxed) {
         sleep(REFUSED_PAUSE).await;
     }
-    let mut request = request.map(Body::new);
+    let (head, body) = request.into_parts();
+    let (body, read) = Asked::new(body);
+    let mut request = Request::from_parts(head, Body::new(body));
     request.extensions_mut().insert(ConnectInfo(peer.addr));
-    request.extensions_mut().insert(peer.slot);
-    let response = router.oneshot(request).await;
-    let refused =
-        response.as_ref().is_ok_and(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS);
-    manners.refused.store(refused, Ordering::Relaxed);
+    request.extensions_mut().insert(peer.slot.clone());
+    let Ok(mut response) = router.clone().oneshot(request).await;
+    manners.refused.store(response.status() == StatusCode::TOO_MANY_REQUESTS, Ordering::Relaxed);
+    let is_last = app.drain.is_cancelled() || !read.load(Ordering::Relaxed);
+    if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().append(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }

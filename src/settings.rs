@@ -224,9 +224,15 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 16_384, value_parser = header_bytes)]
     pub max_header_bytes: usize,
 
-    /// How long a client may take to send its request's headers
+    /// How long a client may take to send a request's headers, from their first byte on; of a new
+    /// connection from the start
     #[arg(long, env, default_value = "10s", value_parser = duration)]
     pub header_timeout: Duration,
+
+    /// How long a connection is kept for another request; longer than a balancer in front keeps its
+    /// own
+    #[arg(long, env, default_value = "75s", value_parser = duration)]
+    pub keepalive_timeout: Duration,
 
     /// How long a node may take to leave after SIGTERM
     #[arg(long, env, default_value = "30s", value_parser = duration)]
@@ -344,6 +350,7 @@ impl Settings {
             ("IDEMPOTENCY_TTL", self.idempotency_ttl, INSTANT),
             ("IDLE_TIMEOUT", self.idle_timeout, TURN),
             ("HEADER_TIMEOUT", self.header_timeout, INSTANT),
+            ("KEEPALIVE_TIMEOUT", self.keepalive_timeout, INSTANT),
             ("REDIS_TIMEOUT", self.redis_timeout, TURN),
         ];
         if let Some((name, _, least)) = least.iter().find(|(_, d, least)| d < least) {

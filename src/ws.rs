@@ -13,10 +13,8 @@ use axum::{
     response::Response,
 };
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 use sha1::{Digest, Sha1};
-use tokio::net::TcpStream;
 use tracing::Instrument;
 
 use crate::{
@@ -29,6 +27,7 @@ use crate::{
     problem::Problem,
     settings::Settings,
     slots::Slot,
+    socket,
 };
 use connection::Connection;
 
@@ -65,7 +64,7 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
     let language = accept_language(&parts.headers);
     app.tasks.clone().spawn(async move {
         // Where it fails, the client went away before it was answered.
-        if let Some((socket, early)) = upgrade.await.ok().and_then(socket) {
+        if let Some((socket, early)) = upgrade.await.ok().and_then(socket::bare) {
             let connection = Connection::open(&app, language, ip, socket);
             drop(app);
             // At the highest level, as any line that is written may be about a connection.
@@ -99,13 +98,6 @@ fn accept_key(parts: &Parts) -> Option<HeaderValue> {
     let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| is_upgrade)?;
     let digest = Sha1::new().chain_update(key.as_bytes()).chain_update(ACCEPT_SUFFIX).finalize();
     HeaderValue::try_from(BASE64.encode(digest)).ok()
-}
-
-/// The bare socket, and what was read of it beyond the request.
-fn socket(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    // Copied, as hyper's buffer is large and would live as long as what is in it.
-    Some((parts.io.into_inner(), parts.read_buf.to_vec()))
 }
 
 fn accept_language(headers: &HeaderMap) -> Language {

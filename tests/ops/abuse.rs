@@ -158,6 +158,7 @@ async fn headers_may_not_be_slow_or_long() {
     let mut status = [0; 12];
     within(DEADLINE, "an answer", long.read_exact(&mut status)).await.unwrap();
     assert_eq!(&status, b"HTTP/1.1 431");
+    drop(long);
     expect_value(&stage.nodes[0], &turned_away("header_size"), 1.0).await;
 }
 
@@ -214,7 +215,7 @@ async fn silence_is_no_way_to_hold_a_socket() {
 
 #[tokio::test]
 async fn whoever_was_answered_and_is_quiet_is_no_flood() {
-    let stage = Stage::new(1, &[("HEADER_TIMEOUT", "200ms")]).await;
+    let stage = Stage::new(1, &[("KEEPALIVE_TIMEOUT", "200ms")]).await;
     let mut socket = TcpStream::connect(stage.nodes[0].addr()).await.unwrap();
     socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = String::new();

@@ -165,3 +165,41 @@ async fn what_a_client_says_about_its_address_counts_for_nothing() {
     }
     assert!(made <= stage.nodes.len(), "one room an address and node, not {made}");
 }
+
+/// nginx keeps connections to the nodes, and does not ask another node when a post got no answer.
+#[tokio::test]
+async fn no_post_is_lost_while_a_node_leaves() {
+    const POSTS_AFTER: usize = 100;
+    let settings = [("DRAIN_TIMEOUT", "4s"), ("TRUSTED_PROXIES", "127.0.0.1")];
+    let mut stage = Stage::new(2, &settings).await;
+    let balancer = Balancer::start(&stage.env, &stage.nodes).await;
+    let gone = std::sync::atomic::AtomicBool::new(false);
+    let posts = (0..4).map(|_| async {
+        let http = balancer.http();
+        let mut left = POSTS_AFTER;
+        while left > 0 {
+            make_room(&http).await;
+            left -= usize::from(gone.load(std::sync::atomic::Ordering::Relaxed));
+        }
+    });
+    let leave = async {
+        while stage.nodes[0].http().get("/readyz").await.status == 503 {}
+        stage.nodes[0].signal(nix::sys::signal::Signal::SIGTERM);
+        assert!(stage.nodes[0].exit_status().await.success());
+        gone.store(true, std::sync::atomic::Ordering::Relaxed);
+    };
+    futures_util::join!(futures_util::future::join_all(posts), leave);
+}
+
+#[tokio::test]
+async fn the_balancer_hands_on_what_is_too_large() {
+    let stage = Stage::new(2, &[]).await;
+    let balancer = Balancer::start(&stage.env, &stage.nodes).await;
+    let http = balancer.http();
+    for megabytes in [1, 2, 9] {
+        let text = "x".repeat(megabytes << 20);
+        http.post("/api/rooms", json!({ "creatorName": text }))
+            .await
+            .error(413, "PAYLOAD_TOO_LARGE");
+    }
+}

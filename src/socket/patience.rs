@@ -1,0 +1,205 @@
+//! How long a connection may say nothing: while a request's head is on its way, between two requests,
+//! and when it is about to end.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, Sleep};
+
+/// How long a connection that was told to end is still read from, while nothing comes and in all.
+const LINGER_QUIET: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Where a connection stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing of a request has come.
+    Quiet,
+    /// A request's head comes.
+    Asking,
+    /// The request has its head; its body comes, its answer is made and written.
+    Answering,
+    /// We said all.
+    Closing,
+}
+
+struct State {
+    stage: Stage,
+    /// When the stage has lasted too long; `Answering` may last.
+    until: Instant,
+    /// When `Closing` ends, whatever comes.
+    end: Option<Instant>,
+    /// Whether a request has come.
+    asked: bool,
+    /// When a quiet connection ends because the node does.
+    leave: Option<Instant>,
+}
+
+/// What a connection is waited for, and until when.
+pub struct Patience {
+    head: Duration,
+    quiet: Duration,
+    state: Mutex<State>,
+}
+
+impl Patience {
+    /// Of a connection that was just accepted, whose first request counts from now on. `head`: for a
+    /// request's head, from its first byte on. `quiet`: between two requests.
+    pub fn new(head: Duration, quiet: Duration) -> Self {
+        let until = Instant::now() + head;
+        let state = State { stage: Stage::Quiet, until, end: None, asked: false, leave: None };
+        Self { head, quiet, state: Mutex::new(state) }
+    }
+
+    /// Bytes have come.
+    pub fn heard(&self) {
+        let mut state = self.state.lock();
+        match state.stage {
+            Stage::Quiet => {
+                state.stage = Stage::Asking;
+                if state.asked {
+                    state.until = Instant::now() + self.head;
+                }
+            }
+            Stage::Closing => state.until = Instant::now() + LINGER_QUIET,
+            Stage::Asking | Stage::Answering => {}
+        }
+    }
+
+    /// A request's head has come.
+    pub fn asked(&self) {
+        let mut state = self.state.lock();
+        (state.stage, state.asked) = (Stage::Answering, true);
+    }
+
+    /// An answer was handed over to be written.
+    pub fn answered(&self) {
+        let mut state = self.state.lock();
+        if state.stage == Stage::Answering {
+            (state.stage, state.until) = (Stage::Quiet, Instant::now() + self.quiet);
+        }
+    }
+
+    /// Nothing more will be said.
+    pub fn closing(&self) {
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        (state.stage, state.until) = (Stage::Closing, now + LINGER_QUIET);
+        state.end = Some(now + LINGER);
+    }
+
+    /// The node leaves: whoever is quiet may ask once more for so long.
+    pub fn leave(&self, grace: Duration) {
+        self.state.lock().leave = Some(Instant::now() + grace);
+    }
+
+    /// Whether the time ran out in which a request should have come.
+    pub fn is_slow(&self) -> bool {
+        let state = self.state.lock();
+        !state.asked || state.stage == Stage::Asking
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        match state.stage {
+            Stage::Answering => None,
+            Stage::Asking => Some(state.until),
+            Stage::Quiet | Stage::Closing => {
+                [Some(state.until), state.leave, state.end].into_iter().flatten().min()
+            }
+        }
+    }
+
+    /// Ready when it has waited for too long. To be asked after the connection had its turn, so that
+    /// nothing that has come is overlooked.
+    pub fn poll_late(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(deadline) = self.deadline() {
+            // One that is set too early is set anew when it fires, not with every request.
+            if timer.is_elapsed() || deadline < timer.deadline() {
+                timer.as_mut().reset(deadline);
+            }
+            ready!(timer.as_mut().poll(cx));
+            if self.is_over() {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Whether it has waited for too long.
+    pub fn is_over(&self) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, pin::pin};
+
+    use super::*;
+
+    const HEAD: Duration = Duration::from_secs(10);
+    const QUIET: Duration = Duration::from_secs(75);
+
+    /// Seconds that are left, to the next one.
+    fn left(patience: &Patience) -> Option<u64> {
+        let left = patience.deadline()?.saturating_duration_since(Instant::now());
+        Some(left.as_millis().div_ceil(1000).try_into().unwrap())
+    }
+
+    #[test]
+    fn each_stage_has_its_time() {
+        let patience = Patience::new(HEAD, QUIET);
+        let first = patience.deadline();
+        patience.heard();
+        assert_eq!(patience.deadline(), first, "of a new connection the first moment counts");
+        assert!(left(&patience) == Some(10) && patience.is_slow());
+
+        patience.asked();
+        patience.heard();
+        assert_eq!(left(&patience), None, "an answer may last");
+        patience.answered();
+        assert!(left(&patience) == Some(75) && !patience.is_slow());
+
+        patience.heard();
+        assert!(left(&patience) == Some(10) && patience.is_slow(), "then the first byte counts");
+        patience.asked();
+        patience.answered();
+        patience.leave(Duration::from_secs(1));
+        assert_eq!(left(&patience), Some(1));
+        patience.heard();
+        assert_eq!(left(&patience), Some(10), "what was begun may be ended");
+        patience.asked();
+        patience.closing();
+        patience.answered();
+        assert_eq!(left(&patience), Some(1));
+
+        let patience = Patience::new(HEAD, QUIET);
+        patience.closing();
+        patience.heard();
+        assert!(left(&patience) == Some(2) && !patience.is_over(), "the end is waited for");
+    }
+
+    #[tokio::test]
+    async fn a_deadline_that_comes_nearer_is_kept() {
+        let patience = Patience::new(Duration::from_millis(1), QUIET);
+        patience.asked();
+        patience.answered();
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut turns = 0;
+        let late = poll_fn(|cx| {
+            let late = patience.poll_late(timer.as_mut(), cx);
+            if turns == 0 {
+                patience.heard();
+                cx.waker().wake_by_ref();
+            }
+            turns += 1;
+            late
+        });
+        tokio::time::timeout(HEAD, late).await.unwrap();
+    }
+}
