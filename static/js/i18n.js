@@ -2,6 +2,8 @@
 // Every sentence of the client, in Korean and English, and how dates are written. \u2068 and \u2069 keep
 // a name that is written from right to left from turning the sentence around it.
 
+import { isolated } from './names.js';
+
 /** @typedef {string | {one: string, other: string}} Text `{name}` is replaced; one/other by `n` */
 
 const en = {
@@ -350,7 +352,10 @@ export const timeText = (timestamp) => timeFormat.format(new Date(timestamp));
 export const fullTimeText = (timestamp) => fullFormat.format(new Date(timestamp));
 
 /** @param {readonly string[]} names */
-export const listText = (names) => (listFormat ? listFormat.format(names) : names.join(', '));
+export function listText(names) {
+  const apart = names.map(isolated);
+  return listFormat ? listFormat.format(apart) : apart.join(', ');
+}
 
 /** @param {string} timestamp @param {Date} [now] */
 export function dayText(timestamp, now = new Date()) {

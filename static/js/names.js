@@ -105,6 +105,18 @@ export function freeName(name, taken) {
   }
 }
 
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
+/** A name for a sentence or a list: one that is written from right to left must not turn what stands beside it. @param {string} name */
+export const isolated = (name) => (RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name);
+
+/** The language of a text, as far as its script tells and its line breaks need it. @param {string} text */
+export function languageOf(text) {
+  if (/\p{Script=Hangul}/u.test(text)) return 'ko';
+  if (/[\p{Script=Hiragana}\p{Script=Katakana}]/u.test(text)) return 'ja';
+  return /\p{Script=Han}/u.test(text) ? 'zh' : '';
+}
+
 /** A stable number from 0 to 7: the colour of a name. @param {string} name */
 export function hueOf(name) {
   let hash = 0;

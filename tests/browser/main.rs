@@ -25,6 +25,7 @@ mod place;
 mod reading;
 mod refusing;
 mod talking;
+mod scripts;
 
 #[path = "../it/support"]
 #[allow(dead_code, unused_imports, reason = "shared with the other tests, which use the rest")]

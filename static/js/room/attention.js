@@ -5,6 +5,7 @@
 import { h, icon } from '../dom.js';
 import { collator, t } from '../i18n.js';
 import { storage } from '../identity.js';
+import { isolated } from '../names.js';
 import { onNotifyMode } from './settings.js';
 
 const IDLE = 2 * 60_000; // ms without a sign of the person
@@ -62,14 +63,16 @@ export function roomName({ topic, members, me }) {
   if (known !== undefined) return known;
   const others = [...members.keys()].filter((userId) => userId !== me).sort(collator.compare);
   const more = others.length > NAMED ? ` +${others.length - NAMED}` : '';
-  const name = others.length > 0 ? others.slice(0, NAMED).join(', ') + more : t('justYou');
+  const name = others.length > 0 ? others.slice(0, NAMED).map(isolated).join(', ') + more : t('justYou');
   names.set(members, name);
   return name;
 }
 
 /** @param {import('../store.js').State} state @param {number} unread */
 export function titleOf(state, unread) {
-  return `${unread > 0 ? `(${unread}) ` : ''}${roomName(state)} · linkroom`;
+  // A title's own direction is that of the browser, which isolates nothing in it.
+  const name = roomName(state).replace(/[\u2068\u2069]/g, '');
+  return `${unread > 0 ? `(${unread}) ` : ''}${name} · linkroom`;
 }
 
 /** The switch for notifications; absent where there are none. @param {(text: string) => void} notice */

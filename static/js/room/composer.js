@@ -6,7 +6,7 @@ import { sealedLength } from '../crypto.js';
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
 import { tabStorage } from '../identity.js';
-import { codePoints, showsSomething, TEXT_MAX } from '../names.js';
+import { codePoints, languageOf, showsSomething, TEXT_MAX } from '../names.js';
 
 const DRAFT_MAX = 2 * TEXT_MAX; // UTF-16 units; browsers take seconds for each letter in half a million
 const NEARLY = 200; // characters before the end from which on it is said
@@ -33,7 +33,8 @@ export function composer({ roomId, encrypted, send }) {
   function update() {
     if (input.value.length > DRAFT_MAX) return refuse(input.value);
     draft = input.value;
-    const text = draft.trim();
+    const text = trimmed(draft);
+    input.lang = languageOf(text) || document.documentElement.lang;
     const complaint = tooLong(text, encrypted);
     complain(complaint);
     button.disabled = !showsSomething(text) || complaint !== null;
@@ -68,7 +69,7 @@ export function composer({ roomId, encrypted, send }) {
   form.addEventListener('submit', (/** @type {Event} */ event) => {
     event.preventDefault();
     if (button.disabled) return;
-    const text = input.value.trim();
+    const text = trimmed(input.value);
     input.value = '';
     update();
     input.focus();
@@ -92,6 +93,9 @@ export function composer({ roomId, encrypted, send }) {
   requestAnimationFrame(update);
   return { element: form, input };
 }
+
+/** Without the blank lines around it. Its first line may be indented. @param {string} text */
+const trimmed = (text) => text.replace(/^(?:[^\S\n]*\n)+/, '').trimEnd();
 
 /** @param {string} text @param {boolean} encrypted @returns {string | null} */
 function tooLong(text, encrypted) {

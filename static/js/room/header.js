@@ -70,3 +70,4 @@ export function header({ roomId, isEncrypted, leave, share, say, people: fill })
   }
   return { element, people, render };
 }
+    name.dir = state.topic ? 'auto' : 'ltr'; // a list of names goes the way of the page

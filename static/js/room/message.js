@@ -3,7 +3,7 @@
 
 import { h, icon } from '../dom.js';
 import { fullTimeText, listText, t, timeText } from '../i18n.js';
-import { hueOf, initialOf } from '../names.js';
+import { hueOf, initialOf, languageOf } from '../names.js';
 import { foldButton, isLong, textNodes } from './text.js';
 
 const READERS = 4; // faces under a message before '+n'
@@ -98,5 +98,5 @@ function fold(li) {
 /** @param {string} text @param {import('../store.js').State} state */
 function bubble(text, { me, members }) {
   const names = { [Symbol.iterator]: () => members.keys() };
-  return h('div', { class: 'bubble', testid: 'message-text', dir: 'auto' }, ...textNodes(text, me, names));
+  return h('div', { class: 'bubble', testid: 'message-text', dir: 'auto', lang: languageOf(text) || null }, ...textNodes(text, me, names));
 }

@@ -24,7 +24,7 @@ export function textNodes(text, me, names) {
 
 /** @param {import('../markup.js').Piece} piece @param {string} me */
 function pieceNode({ text, href, code, mention }, me) {
-  if (href) return h('a', { href, target: '_blank', rel: 'noopener noreferrer nofollow' }, text);
+  if (href) return h('a', { href, dir: 'ltr', target: '_blank', rel: 'noopener noreferrer nofollow' }, text);
   if (code) return h('code', { dir: 'auto', translate: 'no' }, text);
   if (mention) return h('bdi', { class: text === `@${me}` ? 'mention me-too' : 'mention', testid: 'mention' }, text);
   return document.createTextNode(text);
