@@ -5,6 +5,7 @@
 
 mod chromium;
 mod deployment;
+mod devices;
 mod devtools;
 mod keyboard;
 mod page;
@@ -24,8 +25,8 @@ mod pictures;
 mod place;
 mod reading;
 mod refusing;
-mod talking;
 mod scripts;
+mod talking;
 
 #[path = "../it/support"]
 #[allow(dead_code, unused_imports, reason = "shared with the other tests, which use the rest")]

@@ -356,7 +356,8 @@ impl Page {
         self.press_with(key, SHIFT).await;
     }
 
-    async fn press_with(&self, key: &str, modifiers: u32) {
+    /// Presses a key with modifiers held down, by their bits.
+    pub async fn press_with(&self, key: &str, modifiers: u32) {
         for event in keyboard::events(key, modifiers) {
             self.cdp("Input.dispatchKeyEvent", event).await;
         }

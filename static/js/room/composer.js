@@ -1,6 +1,6 @@
 // @ts-check
 // Where a message is written. Enter sends, Shift+Enter makes a line; on touch screens Enter makes a
-// line and the button sends.
+// line and the button sends, as Ctrl or Cmd with Enter does everywhere.
 
 import { sealedLength } from '../crypto.js';
 import { h, icon } from '../dom.js';
@@ -85,7 +85,7 @@ export function composer({ roomId, encrypted, send }) {
   input.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
     // While a syllable is being composed, Enter belongs to the input method (229 where isComposing is late).
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
-    if (matchMedia('(pointer: coarse)').matches) return;
+    if (matchMedia('(pointer: coarse)').matches && !event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
     button.click();
   });

@@ -5,6 +5,7 @@ import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
 import { notifyButton, roomName } from './attention.js';
 import { copyButton } from './invite.js';
+import { overlay } from './overlay.js';
 
 const NARROW = '(max-width: 760px)'; // as in app.css
 
@@ -28,8 +29,12 @@ export function header({ roomId, isEncrypted, leave, share, say, people: fill })
   const people = h('aside', { class: 'people', id: 'people', 'aria-label': t('people') }, fill(close));
   const isOpen = () => people.classList.contains('open');
 
+  const sheet = overlay(() => setOpen(false));
+
   /** @param {boolean} open */
   function setOpen(open) {
+    if (open) sheet.opened();
+    else sheet.closed();
     people.classList.toggle('open', open);
     (open ? close : menu).focus();
   }
@@ -64,10 +69,10 @@ export function header({ roomId, isEncrypted, leave, share, say, people: fill })
   /** @param {import('../store.js').State} state */
   function render(state) {
     const words = state.topic || state.members.size > 0 ? roomName(state) : t('appTitle');
+    name.dir = state.topic ? 'auto' : 'ltr'; // a list of names goes the way of the page
     if (name.textContent !== words) name.textContent = words;
     const size = state.members.size > 0 ? t('peopleCount', { n: state.members.size }) : '';
     if (count.textContent !== size) count.textContent = size;
   }
   return { element, people, render };
 }
-    name.dir = state.topic ? 'auto' : 'ltr'; // a list of names goes the way of the page

@@ -5,6 +5,7 @@
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
 import { addressOf, linkAt } from '../names.js';
+import { overlay } from './overlay.js';
 
 const COPIED = 2_000; // ms the button says so
 
@@ -55,10 +56,13 @@ export function shareDialog(encrypted, notice) {
   dialog.addEventListener('click', (/** @type {Event} */ event) => {
     if (event.target === dialog) dialog.close();
   });
+  const over = overlay(() => dialog.close());
+  dialog.addEventListener('close', over.closed);
 
   async function open() {
     link.value = roomLink();
     dialog.showModal();
+    over.opened();
     try {
       const { qrElement } = await import('./qr.js');
       code.replaceChildren(qrElement(roomLink(), t('qrLabel')));

@@ -3,6 +3,7 @@
 // it is pressed by chance; Escape and a press beside it close it, and the focus goes back where it was.
 
 import { h, icon } from '../dom.js';
+import { overlay } from './overlay.js';
 
 const EDGE = 8; // px that stay free around it
 
@@ -39,9 +40,14 @@ export function openMenu({ label, at, items, head = [], foot = [] }) {
     else if (event.target === dialog) dialog.close();
   }, { capture: true });
   dialog.addEventListener('contextmenu', (/** @type {Event} */ event) => event.preventDefault());
-  dialog.addEventListener('close', () => dialog.remove());
+  const over = overlay(() => dialog.close());
+  dialog.addEventListener('close', () => {
+    dialog.remove();
+    over.closed();
+  });
   document.body.append(dialog);
   dialog.showModal();
+  over.opened();
   place(dialog, at);
   buttons[0]?.focus({ preventScroll: true });
   return dialog;

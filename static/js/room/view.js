@@ -19,8 +19,10 @@ import { Log } from './log.js';
 import { MemberList } from './members.js';
 import { mentionList } from './mention.js';
 import { failureText } from './message.js';
+import { watchPrinting } from './paper.js';
 import { notifyMode, sound } from './settings.js';
 import { ConnectionBar, notices } from './status.js';
+import { watchTyping } from './typing.js';
 
 /** @typedef {import('../store.js').Pending} Pending */
 
@@ -146,6 +148,8 @@ function roomView(session, leave) {
   }, signal);
 
   fitKeyboard(view, signal);
+  watchTyping(writing.input, notice.say, signal);
+  watchPrinting(session, notice.say, signal);
 
   function shown() {
     draw();

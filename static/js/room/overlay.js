@@ -1,0 +1,41 @@
+// @ts-check
+// What lies over the room, on a phone above all: the way back closes it, and only then leaves the room. One
+// entry of the history stands for all of it, as one thing often opens another and closes itself.
+
+/** How to close what is open, the topmost last. @type {(() => void)[]} */
+const open = [];
+let hasEntry = false;
+
+/** The history has the entry exactly while something is open. */
+function settle() {
+  if (open.length > 0 === hasEntry) return;
+  hasEntry = !hasEntry;
+  if (hasEntry) history.pushState(history.state, '');
+  else history.back();
+}
+
+addEventListener('popstate', () => {
+  if (!hasEntry) return;
+  hasEntry = false;
+  open.pop()?.();
+  setTimeout(settle);
+});
+
+/**
+ * @param {() => void} close closes it, when somebody went back
+ * @returns {{opened(): void, closed(): void}} to be told
+ */
+export function overlay(close) {
+  function opened() {
+    if (!open.includes(close)) open.push(close);
+    settle();
+  }
+
+  function closed() {
+    const at = open.indexOf(close);
+    if (at < 0) return;
+    open.splice(at, 1);
+    setTimeout(settle);
+  }
+  return { opened, closed };
+}
