@@ -36,12 +36,17 @@ want_for_testing() {
   want promtool prometheus
   # Debian's Python comes without what makes virtual environments.
   python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3 python3-venv"
-  # Without a font for it Chromium draws Korean as empty boxes.
+  # Without fonts for them Chromium draws Korean and emoji as empty boxes.
   has_korean_font || missing="$missing fonts-noto-cjk"
+  has_emoji_font || missing="$missing fonts-noto-color-emoji"
 }
 
 has_korean_font() {
   have fc-list && fc-list :lang=ko | grep -q .
+}
+
+has_emoji_font() {
+  have fc-list && fc-list :lang=und-zsye | grep -q .
 }
 
 fail() {

@@ -45,6 +45,7 @@ const ROOM = [
   '/static/js/room/actions.js',
   '/static/js/room/attention.js',
   '/static/js/room/badge.js',
+  '/static/js/room/comings.js',
   '/static/js/room/composer.js',
   '/static/js/room/gestures.js',
   '/static/js/room/header.js',

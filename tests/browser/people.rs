@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     pretend::{hide, show, skip, stop_clock},
-    scene::{companion, inside, reader},
+    scene::{choose, companion, inside, reader},
     support::Stage,
 };
 
@@ -73,9 +73,19 @@ async fn who_leaves_is_gone_and_can_come_back() {
     ann.wait_for_kind("user_left").await;
     watcher.see_status("Eve", "left").await;
     watcher.until("/Eve.? left/.test(one('notice').innerText)").await;
+    watcher.until("all('comings').at(-1).innerText.includes('left')").await;
     page.click("rejoin").await;
     page.see_attribute("room", "data-me", "Eve").await;
     assert_eq!(ann.wait_for_kind("user_joined").await["userId"], json!("Eve"));
+    // Who came back has not been away; what happened stays where it happened; and it can be turned off.
+    watcher.until("!isSeen(all('comings').at(-1)) || !one('log').innerText.includes('left')").await;
+    let _bob = companion(&stage, &room, "Bob").await;
+    watcher.until("all('comings').at(-1).innerText.includes('Bob')").await;
+    ann.say(&room.id, "hello Bob").await;
+    let before = "one('message').previousElementSibling.previousElementSibling";
+    watcher.until(&format!("{before}?.innerText.includes('Bob')")).await;
+    choose(&watcher, "menu-comings").await;
+    watcher.see_none("comings").await;
 }
 
 #[tokio::test]

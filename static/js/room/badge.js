@@ -10,9 +10,9 @@ let shown = 0;
 
 /** @param {number} count */
 export function showBadge(count) {
-  const next = Math.min(count, MOST + 1);
-  if (next !== shown && link) link.href = next === 0 ? plain : `/static/badges/${next > MOST ? 'more' : next}.svg`;
-  shown = next;
+  if (count === shown) return;
+  shown = count;
+  if (link) link.href = count === 0 ? plain : `/static/badges/${count > MOST ? 'more' : count}.svg`;
   const app = /** @type {{setAppBadge?(count: number): Promise<void>}} */ (navigator);
   app.setAppBadge?.(count).catch(() => {});
 }

@@ -9,6 +9,7 @@ import { dayText, t } from '../i18n.js';
 import { lowerBound } from '../protocol.js';
 import { countUnread, firstUnread, unreadBoundary } from '../store.js';
 import { liesBetween, localDate, onNewDay, placeOf } from '../timeline.js';
+import { Comings, comingsLine } from './comings.js';
 import { focusOn } from './gestures.js';
 import { markPending, markReaders, markStored, messageElement, pendingElement } from './message.js';
 import { Place } from './place.js';
@@ -39,6 +40,9 @@ export class Log {
   /** @type {Map<string, Set<string>>} message id -> who is shown there */
   #readers = new Map();
 
+  #comings = new Comings();
+  /** @type {Map<string, string>} message id -> who came and left in front of it */
+  #came = new Map();
   /** @type {string | null} what is to be brought into sight once it is drawn */
   #wanted = null;
   #place;
@@ -49,7 +53,7 @@ export class Log {
   #older = h('div', { class: 'older', testid: 'older' });
   #pending = h('ol', { class: 'chunk pending', 'aria-live': 'off' });
   #empty = h('div', { class: 'empty-slot' });
-  #inner = h('div', { class: 'log-inner' }, this.#older, this.#empty, this.#pending);
+  #inner = h('div', { class: 'log-inner' }, this.#older, this.#empty, this.#comings.element, this.#pending);
   /** @type {HTMLElement} */
   #scroller = h('div', { class: 'log', testid: 'log', role: 'log', 'aria-live': 'polite', 'aria-relevant': 'additions', 'aria-label': t('messages'), tabindex: '0' }, this.#inner);
   #pillText = h('span');
@@ -82,6 +86,12 @@ export class Log {
   /** Shows the newest message, and keeps showing what comes. */
   toBottom() {
     this.#place.toEnd();
+  }
+
+  /** Somebody came or left. @param {string} userId @param {boolean} came */
+  noteComing(userId, came) {
+    this.#comings.note(userId, came);
+    this.#place.hold();
   }
 
   /** Brings a message that is loaded, or just about to be drawn, into sight, and marks it for a moment. @param {string} id */
@@ -141,7 +151,9 @@ export class Log {
     const end = now.length - tail;
     const added = end - head;
     if (tail > 0 || added > MANY || (old.length === 0 && added > 1)) this.#hush();
+    if (tail === 0 && added > 0) this.#came.set(now[head].id, this.#comings.settle());
     for (let i = head; i < end; i++) this.#insert(now[i], now[i - 1], i === head ? now[end] : undefined);
+    if (this.#comings.element.nextSibling !== this.#pending) this.#pending.before(this.#comings.element);
     return range(head - 1, end + 1);
   }
 
@@ -214,9 +226,11 @@ export class Log {
     const { day, first, last } = placeOf(previous, entry, this.#entry(state, index + 1), isCut);
     element.classList.toggle('first', first);
     element.classList.toggle('last', last);
+    const came = this.#came.get(entry.id ?? '');
     const hole = entry.id && state.holes.find(({ before }) => before === entry.id);
     this.#setLines(element, [
       ...(hole ? [this.#holeLine(hole)] : []),
+      ...(came ? [comingsLine(came)] : []),
       ...(day ? [dayLine(entry.timestamp)] : []),
       ...(liesBetween(state.unreadAfter, previous, entry) ? [h('li', { class: 'line unread', testid: 'unread-line' }, t('unread'))] : []),
     ]);

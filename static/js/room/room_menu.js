@@ -7,6 +7,12 @@ import { durationText, t } from '../i18n.js';
 import { openMenu } from './menu.js';
 import { comings, NOTIFY, notifyMode, setNotifyMode, sound } from './settings.js';
 
+/** Lines that are there already come and go with it. */
+function setComings() {
+  comings.toggle();
+  document.querySelector('.room')?.classList.toggle('no-comings', !comings.get());
+}
+
 /**
  * @param {object} options
  * @param {string} options.roomId
@@ -32,7 +38,7 @@ export function openRoomMenu({ roomId, at, isNarrow, people, share, leave, say }
         act: () => setNotifyMode(value, say),
       }))),
       { testid: 'menu-sound', icon: 'sound', text: t('sound'), checked: sound.get(), act: () => sound.toggle() },
-      { testid: 'menu-comings', icon: 'door', text: t('comings'), checked: comings.get(), act: () => comings.toggle() },
+      { testid: 'menu-comings', icon: 'door', text: t('comings'), checked: comings.get(), act: setComings },
       isNarrow && { testid: 'menu-leave', icon: 'leave', text: t('leave'), danger: true, act: leave },
     ],
     foot: [lifetime],

@@ -80,9 +80,10 @@ export function notices() {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
 
-  /** @param {string} text @param {number} [ms] */
-  function say(text, ms = NOTICE) {
+  /** @param {string} text @param {number} [ms] @param {boolean} [isSeen] elsewhere: then it is only for whoever listens */
+  function say(text, ms = NOTICE, isSeen = false) {
     clearTimeout(timer);
+    element.classList.toggle('unseen', isSeen);
     element.textContent = text;
     timer = setTimeout(() => (element.textContent = ''), ms);
   }

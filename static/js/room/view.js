@@ -20,7 +20,7 @@ import { MemberList } from './members.js';
 import { mentionList } from './mention.js';
 import { failureText } from './message.js';
 import { watchPrinting } from './paper.js';
-import { notifyMode, sound } from './settings.js';
+import { comings, notifyMode, sound } from './settings.js';
 import { ConnectionBar, notices } from './status.js';
 import { watchTyping } from './typing.js';
 
@@ -63,7 +63,7 @@ function roomView(session, leave) {
   writing.element.prepend(mentionList(writing.input, () => [...session.state.members.keys()].filter((name) => name !== session.state.me)));
   const actions = messageActions({ session, log, input: writing.input, say: notice.say });
   /** @type {HTMLElement} */
-  const view = h('main', { class: 'room', testid: 'room', data: { room: session.state.roomId } },
+  const view = h('main', { class: comings.get() ? 'room' : 'room no-comings', testid: 'room', data: { room: session.state.roomId } },
     head.element,
     h('div', { class: 'talk' }, connection.element, log.element, notice.element, writing.element),
     head.people,
@@ -130,7 +130,8 @@ function roomView(session, leave) {
     const title = titleOf(state, unread);
     if (document.title !== title) document.title = title;
     showBadge(unread);
-    if (appName) appName.content = state.topic ?? t('appTitle');
+    const called = state.topic ?? t('appTitle');
+    if (appName && appName.content !== called) appName.content = called;
   }
 
   const redraw = scheduler(() => keepFocus(log.focusable, draw), signal);
@@ -138,7 +139,10 @@ function roomView(session, leave) {
   session.onMessage = onMessage;
   session.onPassing = ({ from, text, problem }) =>
     notice.say(problem ? t(problem) : t('saysInPassing', { name: from, text }), PASSING);
-  session.onCame = (userId, came) => notice.say(t(came ? 'cameIn' : 'wentOut', { name: userId }));
+  session.onCame = (userId, came) => {
+    notice.say(t(came ? 'cameIn' : 'wentOut', { name: userId }), undefined, comings.get());
+    log.noteComing(userId, came);
+  };
   watchActivity((next) => {
     status = next;
     session.setStatus(next);

@@ -1,0 +1,49 @@
+// @ts-check
+// Who came and left since the last message, in one line: whoever comes back within it was not away.
+
+import { h } from '../dom.js';
+import { listText, t } from '../i18n.js';
+
+const NAMED = 4; // people before '+n'
+
+export class Comings {
+  /** @type {Set<string>} */
+  #came = new Set();
+  /** @type {Set<string>} */
+  #left = new Set();
+
+  /** What happened since the last message. */
+  element = h('div', { class: 'line comings', testid: 'comings', 'aria-live': 'off', hidden: true });
+
+  /** @param {string} userId @param {boolean} came */
+  note(userId, came) {
+    if (!came) this.#left.add(userId);
+    if (!came) this.#came.delete(userId);
+    else if (!this.#left.delete(userId)) this.#came.add(userId);
+    this.#draw();
+  }
+
+  /** A message was said: what happened before it stands in front of it from now on. @returns {string} the words for that, or '' */
+  settle() {
+    const words = this.element.hidden ? '' : this.element.textContent ?? '';
+    this.#came.clear();
+    this.#left.clear();
+    this.#draw();
+    return words;
+  }
+
+  #draw() {
+    const parts = [this.#came.size > 0 && t('cameIn', { name: named(this.#came) }), this.#left.size > 0 && t('wentOut', { name: named(this.#left) })];
+    this.element.textContent = parts.filter(Boolean).join(' · ');
+    this.element.hidden = this.#came.size + this.#left.size === 0;
+  }
+}
+
+/** @param {Set<string>} people */
+function named(people) {
+  const names = [...people].slice(0, NAMED).map((name) => `\u2068${name}\u2069`);
+  return listText(names) + (people.size > NAMED ? ` +${people.size - NAMED}` : '');
+}
+
+/** The line as it stands in front of a message. @param {string} words */
+export const comingsLine = (words) => h('li', { class: 'line comings', testid: 'comings', 'aria-live': 'off' }, words);
