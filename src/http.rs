@@ -35,7 +35,7 @@ use crate::{
 pub fn router(app: App) -> Router {
     let limit = from_fn_with_state(app.clone(), guard::limit);
     let (routes, description) = OpenApiRouter::with_openapi(openapi::Description::openapi())
-        .merge(api(&app).layer(limit.clone()).layer(from_fn(guard::allow_any_origin)))
+        .merge(api(&app).layer(limit.clone()))
         .merge(client().layer(limit.clone()))
         .merge(node())
         .split_for_parts();
@@ -44,8 +44,10 @@ pub fn router(app: App) -> Router {
         .route("/openapi.json", get(async || Json(description)).layer(limit.clone()))
         .fallback((async || Error::new(Code::NotFound)).layer(limit))
         // The last is the outermost: what is observed has its envelope, panics included.
+        .layer(from_fn(guard::one_host))
         .layer(CatchPanicLayer::custom(envelope::panicked))
         .layer(from_fn(envelope::render))
+        .layer(from_fn(guard::allow_any_origin))
         .layer(from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)
 }

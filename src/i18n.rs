@@ -110,8 +110,8 @@ pub const fn message(code: Code, language: Language) -> &'static str {
             "보낸 내용이 너무 큽니다. 줄여서 다시 보내 주세요.",
         ),
         Code::UnsupportedMediaType => (
-            "Send JSON, with the header Content-Type: application/json.",
-            "Content-Type: application/json 헤더와 함께 JSON으로 보내 주세요.",
+            "Send JSON in UTF-8, as it is, with the header Content-Type: application/json.",
+            "Content-Type: application/json 헤더와 함께 UTF-8 JSON을 그대로 보내 주세요.",
         ),
         Code::UpgradeRequired => (
             "This address speaks WebSocket only. Connect with a WebSocket client.",
@@ -245,6 +245,26 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             "One connection may be in {max} rooms. Leave one, or open another connection.",
             "연결 하나로 방 {max}개까지 들어갈 수 있습니다. 방에서 나가거나 새로 연결해 주세요.",
         ),
+        Problem::NotUtf8 => (
+            "Send the body in UTF-8, and leave charset out or say utf-8.",
+            "본문을 UTF-8로 보내 주세요. charset은 빼거나 utf-8로 적어 주세요.",
+        ),
+        Problem::Encoded => (
+            "Send the body as it is, without Content-Encoding.",
+            "본문을 압축하지 말고 Content-Encoding 없이 보내 주세요.",
+        ),
+        Problem::OneHost => (
+            "Send exactly one Host header, as HTTP/1.1 asks for.",
+            "HTTP/1.1에 따라 Host 헤더를 하나만 보내 주세요.",
+        ),
+        Problem::BodyOfUpgrade => (
+            "Send no body with this request. What follows it are WebSocket frames.",
+            "이 요청에는 본문을 넣지 마세요. 뒤에 오는 것은 WebSocket 프레임이어야 합니다.",
+        ),
+        Problem::WebSocketKey => (
+            "Send one Sec-WebSocket-Key: 16 random bytes in base64.",
+            "Sec-WebSocket-Key 헤더를 하나만, 임의의 16바이트를 base64로 적어 보내 주세요.",
+        ),
     }
 }
 
@@ -326,7 +346,7 @@ const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'sta
 mod tests {
     use super::*;
 
-    const PROBLEMS: [Problem; 25] = [
+    const PROBLEMS: [Problem; 30] = [
         Problem::Required,
         Problem::WrongType,
         Problem::NameEmpty,
@@ -352,6 +372,11 @@ mod tests {
         Problem::TooManyRooms { max: 7 },
         Problem::TooManyFrames { max: 7 },
         Problem::TooManyConnections { max: 7 },
+        Problem::NotUtf8,
+        Problem::Encoded,
+        Problem::OneHost,
+        Problem::BodyOfUpgrade,
+        Problem::WebSocketKey,
     ];
 
     fn has_hangul(text: &str) -> bool {

@@ -85,6 +85,16 @@ pub enum Problem {
         /// rooms
         max: usize,
     },
+    /// A body in another encoding of characters than UTF-8.
+    NotUtf8,
+    /// A body that is compressed, or encoded otherwise.
+    Encoded,
+    /// An HTTP/1.1 request without a host, or with several.
+    OneHost,
+    /// A request for a WebSocket that has a body, which would be taken for frames.
+    BodyOfUpgrade,
+    /// A request for a WebSocket without a key, with several, or with one that is none.
+    WebSocketKey,
 }
 
 impl Problem {
@@ -116,6 +126,11 @@ impl Problem {
             Problem::TooManyFrames { .. } => "too_many_frames",
             Problem::TooManyConnections { .. } => "too_many_connections",
             Problem::TooManyRooms { .. } => "too_many_rooms",
+            Problem::NotUtf8 => "not_utf8",
+            Problem::Encoded => "encoded",
+            Problem::OneHost => "one_host",
+            Problem::BodyOfUpgrade => "body_of_upgrade",
+            Problem::WebSocketKey => "websocket_key",
         }
     }
 }

@@ -3,7 +3,7 @@
 
 pub mod close;
 pub mod codec;
-mod fields;
+pub mod fields;
 
 use std::{borrow::Cow, sync::LazyLock, time::Duration};
 

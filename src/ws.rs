@@ -2,19 +2,16 @@
 
 mod client;
 mod connection;
+mod handshake;
 mod pace;
 
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{
-        HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, request::Parts,
-    },
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use hyper::upgrade::OnUpgrade;
-use sha1::{Digest, Sha1};
 use tracing::Instrument;
 
 use crate::{
@@ -31,17 +28,14 @@ use crate::{
 };
 use connection::Connection;
 
-/// What a server shows that it has read the client's key with (RFC 6455, section 1.3).
-const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
 /// `GET /ws`: turns the request into a connection.
 ///
 /// # Errors
-/// `UPGRADE_REQUIRED` for a plain request, `NOT_FOUND` for a page of a foreign origin,
+/// What `handshake::accept` says, `NOT_FOUND` for a page of a foreign origin,
 /// `SERVICE_UNAVAILABLE` while the node leaves or has no files left, `RATE_LIMITED` where the address has enough.
 pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Response, Error> {
+    let accept = handshake::accept(&request)?;
     let (mut parts, _) = request.into_parts();
-    let accept = accept_key(&parts).ok_or(Error::new(Code::UpgradeRequired))?;
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let upgrade = upgrade.ok_or(Error::new(Code::UpgradeRequired))?;
     if app.drain.is_cancelled() {
@@ -80,24 +74,6 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     Ok(response)
-}
-
-/// What to accept the upgrade with; `None` where the request asks for none, or for another version.
-fn accept_key(parts: &Parts) -> Option<HeaderValue> {
-    let asks = |name: HeaderName, wanted: &str| {
-        let values = parts.headers.get_all(name);
-        let mut words =
-            values.iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
-        words.any(|word| word.trim().eq_ignore_ascii_case(wanted))
-    };
-    let is_upgrade = parts.method == Method::GET
-        && parts.version == Version::HTTP_11
-        && asks(header::CONNECTION, "upgrade")
-        && asks(header::UPGRADE, "websocket")
-        && asks(header::SEC_WEBSOCKET_VERSION, "13");
-    let key = parts.headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| is_upgrade)?;
-    let digest = Sha1::new().chain_update(key.as_bytes()).chain_update(ACCEPT_SUFFIX).finalize();
-    HeaderValue::try_from(BASE64.encode(digest)).ok()
 }
 
 fn accept_language(headers: &HeaderMap) -> Language {

@@ -163,8 +163,12 @@ pub fn unread(error: Error) -> Vec<u8> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now())) {
+        headers.insert(header::DATE, date);
+    }
     add_headers(&failure.error, &mut headers);
     super::headers::secure(&mut headers);
+    super::headers::share(&mut headers);
     let mut answer = format!("HTTP/1.1 {}\r\n", status(failure.error.code)).into_bytes();
     for (name, value) in &headers {
         answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
@@ -215,6 +219,11 @@ fn add_headers(error: &Error, headers: &mut HeaderMap) {
         }
         Code::UpgradeRequired => {
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        Code::UnsupportedMediaType if error.problems.contains_key("content-encoding") => {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         _ => {}
     }
@@ -248,13 +257,17 @@ fn whole_seconds(wait: Duration) -> u64 {
     wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
 }
 
+fn timestamp() -> String {
+    let now = now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    message::timestamp(now.as_millis().try_into().unwrap_or(u64::MAX))
+}
+
 #[allow(
     clippy::disallowed_methods,
     reason = "says when this node answered; nothing is decided by it"
 )]
-fn timestamp() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    message::timestamp(now.as_millis().try_into().unwrap_or(u64::MAX))
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 #[cfg(test)]

@@ -1,16 +1,15 @@
 //! What handlers take from a request, read and checked once: the room of the path, the bearer
 //! token, the JSON body.
 
-use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use axum::{
-    body::{Body, BodyDataStream, Bytes},
+    body::{Body, Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, Path, Request},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, HeaderName, header, request::Parts},
 };
 use futures_util::StreamExt;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::error::Category;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use validator::{ValidateArgs, ValidationError, ValidationErrors};
 
 use crate::{
@@ -18,14 +17,10 @@ use crate::{
     error::{Code, Error},
     names::{self, RoomId, UserId},
     problem::Problem,
+    protocol::fields::Fields,
     settings::Settings,
 };
 
-/// Bytes over the limit that are still read and thrown away. A client that has not finished
-/// sending would otherwise see its connection break instead of the answer.
-const OVERFLOW_READ_BYTES: usize = 1 << 20;
-/// How long that may take.
-const OVERFLOW_READ_TIME: Duration = Duration::from_secs(1);
 /// Under this name a validation error carries the [`Problem`] that it stands for.
 const PROBLEM: &str = "problem";
 /// Under this one the field that it is about, where that takes looking at others too.
@@ -71,9 +66,7 @@ where
     type Rejection = Error;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
-        if !is_json(request.headers()) {
-            return Err(Code::UnsupportedMediaType.into());
-        }
+        check_media(request.headers())?;
         let settings = &*app.settings;
         let reading = read(request.into_body(), settings.max_body_bytes);
         let body = tokio::time::timeout(settings.header_timeout, reading).await;
@@ -92,57 +85,67 @@ fn is_json(headers: &HeaderMap) -> bool {
     subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
-/// Reads a body of at most `max` bytes.
+/// Whether a body of these headers can be read at all.
+fn check_media(headers: &HeaderMap) -> Result<(), Error> {
+    let refused = |problems| Error { problems, ..Code::UnsupportedMediaType.into() };
+    if !is_json(headers) {
+        return Err(refused(BTreeMap::new()));
+    }
+    if !is_utf8(headers) {
+        return Err(refused([(header_name(header::CONTENT_TYPE), Problem::NotUtf8)].into()));
+    }
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if encodings.all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    Err(refused([(header_name(header::CONTENT_ENCODING), Problem::Encoded)].into()))
+}
+
+/// No `charset`, or the one that JSON has.
+fn is_utf8(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let parameters = value.into_iter().flat_map(|value| value.split(';').skip(1));
+    parameters.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
+        let value = value.trim().trim_matches('"');
+        !name.trim().eq_ignore_ascii_case("charset") || value.eq_ignore_ascii_case("utf-8")
+    })
+}
+
+fn header_name(name: HeaderName) -> Cow<'static, str> {
+    name.as_str().to_owned().into()
+}
+
+/// Reads a body of at most `max` bytes. Of one that is too large no more is read: who sends it gets
+/// the answer all the same, as the connection stays open for a while (see `socket`).
 async fn read(body: Body, max: usize) -> Result<Bytes, Error> {
+    if body.size_hint().lower() > max as u64 {
+        return Err(Code::PayloadTooLarge.into());
+    }
     let mut chunks = body.into_data_stream();
     let mut kept = Vec::new();
     while let Some(chunk) = chunks.next().await {
         kept.extend_from_slice(&chunk.map_err(|_| unreadable())?);
         if kept.len() > max {
-            // Where it does not end soon, the connection does.
-            let _ = tokio::time::timeout(OVERFLOW_READ_TIME, read_on(chunks)).await;
             return Err(Code::PayloadTooLarge.into());
         }
     }
     Ok(kept.into())
 }
 
-/// Reads the rest of a body that is too large, so that its sender gets to read the answer.
-async fn read_on(mut chunks: BodyDataStream) {
-    let mut left = OVERFLOW_READ_BYTES;
-    while let Some(Ok(chunk)) = chunks.next().await {
-        match left.checked_sub(chunk.len()) {
-            Some(rest) => left = rest,
-            None => return,
-        }
-    }
-}
-
-/// Reads a JSON object into a request; a value of the wrong type is named by its field.
+/// Reads a JSON object into a request, by the rules of the socket's frames.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    // serde would take an array for a struct as well.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(unreadable());
-    }
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let field = error.path().to_string();
-        match error.inner().classify() {
-            _ if field == "." => unreadable(),
-            Category::Data => Error::invalid(field, Problem::WrongType),
-            Category::Syntax if is_well_formed(body) => {
-                Error::invalid(field, Problem::HalfCharacter)
-            }
-            _ => unreadable(),
-        }
-    })?;
-    json.end().map_err(|_| unreadable())?;
-    Ok(value)
+    let json = str::from_utf8(body).map_err(|_| unreadable())?;
+    let fields: Fields<'_> = serde_json::from_str(json).map_err(|_| unreadable())?;
+    fields.read().map_err(|(field, problem)| Error::invalid(field, problem))
 }
 
-/// Whether this is JSON, whatever its texts' escapes stand for.
-fn is_well_formed(body: &[u8]) -> bool {
-    str::from_utf8(body).is_ok_and(|json| serde_json::from_str::<IgnoredAny>(json).is_ok())
+/// Deserializer of a field that is left out where it is null.
+pub fn or_default<'de, D, T>(field: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(field).map(Option::unwrap_or_default)
 }
 
 fn unreadable() -> Error {
@@ -222,7 +225,7 @@ mod tests {
         creator_name: Option<String>,
         #[validate(custom(function = check_key, use_context))]
         key: Option<String>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "or_default")]
         e2e: bool,
     }
 
@@ -245,6 +248,24 @@ mod tests {
         let sample = check(r#" {"creatorName": "홍길동", "key": null, "later": [1]}"#).unwrap();
         assert_eq!(sample.creator_name.as_deref(), Some("홍길동"));
         assert!(sample.key.is_none() && !sample.e2e);
+    }
+
+    /// As in a frame.
+    #[test]
+    fn what_comes_twice_counts_the_second_time_and_what_is_unknown_not_at_all() {
+        let deep = format!(r#"{{"x":{}{},"creatorName":"a"}}"#, "[".repeat(1000), "]".repeat(1000));
+        let cases = [
+            (r#"{"creatorName":7,"creatorName":"a"}"#, "a"),
+            (r#"{"creatorName":"b","creator\u004eame":"a"}"#, "a"),
+            (r#"{"x":1,"x":2,"creatorName":"a","x":"\ud800","e2e":null}"#, "a"),
+            (r#"{"x":1e999,"creatorName":"a"}"#, "a"),
+            (&deep, "a"),
+        ];
+        for (body, name) in cases {
+            assert_eq!(check(body).unwrap().creator_name.as_deref(), Some(name), "{body}");
+        }
+        let wrong = BTreeMap::from([("creatorName".to_owned(), Problem::WrongType)]);
+        assert_eq!(check(r#"{"creatorName":"a","creatorName":[]}"#).map(drop), Err(wrong));
     }
 
     #[test]
@@ -282,6 +303,34 @@ mod tests {
         assert!(declared("application/merge-patch+json"));
         assert!(!declared("text/plain") && !declared("application/jsonp") && !declared(""));
         assert!(!is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_body_is_utf8_and_as_it_is() {
+        let refused = |kind: &'static str, encoding: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            if let Some(encoding) = encoding {
+                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            }
+            let error = check_media(&headers).err()?;
+            assert_eq!(error.code, Code::UnsupportedMediaType);
+            Some(error.problems.into_values().next())
+        };
+        let json = "application/json";
+        for kind in [json, "application/json;charset=UTF-8", "application/json; Charset=\"utf-8\""]
+        {
+            assert_eq!(refused(kind, None), None);
+            assert_eq!(refused(kind, Some("identity")), None);
+        }
+        for kind in ["application/json; charset=euc-kr", "application/json;a=b;charset=\"utf-16\""]
+        {
+            assert_eq!(refused(kind, None), Some(Some(Problem::NotUtf8)), "{kind}");
+        }
+        for encoding in ["gzip", "br, identity", "", "x"] {
+            assert_eq!(refused(json, Some(encoding)), Some(Some(Problem::Encoded)), "{encoding}");
+        }
+        assert_eq!(refused("text/plain", None), Some(None));
     }
 
     #[tokio::test]

@@ -4,13 +4,19 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{Method, StatusCode, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
-use super::envelope::Failure;
-use crate::{address::ClientAddress, app::App, error::Code, limits::Limit};
+use super::{envelope::Failure, headers};
+use crate::{
+    address::ClientAddress,
+    app::App,
+    error::{Code, Error},
+    limits::Limit,
+    problem::Problem,
+};
 
 /// Middleware that turns away an address which asks too often.
 pub async fn limit(
@@ -67,18 +73,34 @@ pub async fn limit_guesses(
     response
 }
 
+/// Middleware that turns away what says twice, or not at all, whom it is for.
+pub async fn one_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
+        return Error::invalid(header::HOST.as_str(), Problem::OneHost).into_response();
+    }
+    next.run(request).await
+}
+
 /// Middleware that lets pages of any origin use the API: who one is says the token, and there
 /// are no cookies that a foreign page could ride on.
 pub async fn allow_any_origin(request: Request, next: Next) -> Response {
+    if !is_api(request.uri().path()) {
+        return next.run(request).await;
+    }
     let mut response = match is_preflight(&request) {
         true => preflight(),
         false => next.run(request).await,
     };
-    let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    let readable = HeaderValue::from_static("retry-after, x-request-id");
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, readable);
+    headers::share(response.headers_mut());
     response
+}
+
+/// What programs ask. The client's files are for its own pages, and metrics for who runs the node.
+fn is_api(path: &str) -> bool {
+    let is_below =
+        |root| path.strip_prefix(root).is_some_and(|p| p.is_empty() || p.starts_with('/'));
+    ["/api", "/ws", "/healthz", "/readyz", "/openapi.json"].into_iter().any(is_below)
 }
 
 fn is_preflight(request: &Request) -> bool {
@@ -88,8 +110,11 @@ fn is_preflight(request: &Request) -> bool {
 
 fn preflight() -> Response {
     let allowed = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, PUT, DELETE"),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-type, idempotency-key, last-event-id",
+        ),
         (header::ACCESS_CONTROL_MAX_AGE, "86400"),
     ];
     (StatusCode::NO_CONTENT, allowed).into_response()

@@ -13,3 +13,10 @@ pub fn secure(headers: &mut HeaderMap) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
+
+/// Lets pages of any origin read an answer, and of its headers those that tell them something.
+pub fn share(headers: &mut HeaderMap) {
+    let readable = HeaderValue::from_static("retry-after, x-request-id");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, readable);
+}

@@ -11,7 +11,7 @@ use validator::{Validate, ValidationError};
 use super::{
     base_url::base_url,
     envelope::{Envelope, Reply},
-    extract::{Checked, Room, carry_for, check_name},
+    extract::{Checked, Room, carry_for, check_name, or_default},
     openapi::{Always, BadBody, NameTaken, NoSuchRoom},
 };
 use crate::{
@@ -34,7 +34,8 @@ pub struct NewRoom {
     #[schema(value_type = String, required = true, example = "홍길동")]
     creator_name: Option<String>,
     /// Whether texts are encrypted from end to end.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<bool>)]
     e2e: bool,
     /// What the room is called; of an encrypted room as its members have sealed it. Null: nothing.
     #[schema(example = "Friday release")]

@@ -1,11 +1,11 @@
-//! The fields of a client's frame, found in one pass and not looked into before somebody asks.
+//! The fields of a client's frame or body, found in one pass and not looked into before somebody asks.
 //! A text is not copied before somebody keeps it.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapDeserializer},
 };
 use serde_json::value::RawValue;
 
@@ -47,6 +47,23 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// All of them, as what has fields of these names. Others are not looked into.
+    ///
+    /// # Errors
+    /// The field that is wrong, and what is wrong with it.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, (String, Problem)> {
+        let mut seen = HashSet::new();
+        let last = self.0.iter().rev().filter(|(name, _)| seen.insert(&*name.0));
+        let fields = MapDeserializer::new(last.map(|(name, json)| (&*name.0, *json)));
+        serde_path_to_error::deserialize(fields).map_err(|error| {
+            let error: serde_path_to_error::Error<serde_json::Error> = error;
+            // Escapes were looked at one by one, when the field was found.
+            let is_type = error.inner().is_data();
+            let problem = if is_type { Problem::WrongType } else { Problem::HalfCharacter };
+            (error.path().to_string(), problem)
+        })
+    }
+
     /// A text, if it is there.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod group_commit;
 mod http_envelope;
 mod http_messages;
 mod http_rooms;
+mod http_to_the_letter;
 mod lost_answers;
 mod no_zombie;
 mod nobody_is_someone_else;

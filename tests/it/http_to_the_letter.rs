@@ -1,0 +1,262 @@
+//! HTTP as RFC 9110 and 9112 have it, and the handshake of RFC 6455, byte by byte: what clients that
+//! are not careful send, and what balancers rely on.
+
+use std::{io::Write, net::SocketAddr};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::support::{DEADLINE, Stage, eventually, within};
+
+const UPGRADE: &str =
+    "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
+const VERSION: &str = "sec-websocket-version: 13\r\n";
+const KEY: &str = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const POST: &str = "POST /api/rooms HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+const BODY: &str = r#"{"creatorName":"a"}"#;
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// One answer: its head in lower case, and its body.
+struct Answer {
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    async fn read(stream: &mut TcpStream) -> Self {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let byte = within(DEADLINE, "a head", stream.read_u8()).await;
+            head.push(byte.unwrap_or_else(|error| panic!("{error} after {head:?}")));
+        }
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        within(DEADLINE, "a body", stream.read_exact(&mut body)).await.unwrap();
+        Self { head, body: String::from_utf8(body).unwrap() }
+    }
+
+    fn status(&self) -> u16 {
+        self.head["http/1.1 ".len()..][..3].parse().unwrap()
+    }
+
+    fn error(&self) -> Value {
+        let envelope: Value = serde_json::from_str(&self.body).unwrap();
+        envelope["error"].clone()
+    }
+}
+
+/// What comes back for this request, of which a part may come later.
+async fn ask(addr: SocketAddr, request: &str, later: &str) -> Answer {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    if !later.is_empty() {
+        // As it is for somebody who sends it apart, wherever it is cut.
+        tokio::task::yield_now().await;
+        let _ = stream.write_all(later.as_bytes()).await;
+    }
+    Answer::read(&mut stream).await
+}
+
+/// Waits for the other side's end, and for nothing before it.
+async fn expect_end(stream: &mut TcpStream) {
+    let end = within(DEADLINE, "the end of a connection", stream.read(&mut [0])).await;
+    assert_eq!(end.unwrap(), 0, "nothing more is said, and nothing is reset");
+}
+
+#[tokio::test]
+async fn a_websocket_is_asked_for_as_the_standard_says() {
+    let stage = Stage::new(1, &[]).await;
+    let addr = stage.nodes[0].addr();
+    let with = |headers: &[&str]| format!("{UPGRADE}{}\r\n", headers.concat());
+    assert_eq!(ask(addr, &with(&[VERSION, KEY]), "").await.status(), 101);
+    let wrong_version = "sec-websocket-version: 8\r\n";
+    for request in
+        [&with(&[KEY]), &with(&[wrong_version, KEY]), "GET /ws HTTP/1.1\r\nhost: x\r\n\r\n"]
+    {
+        let answer = ask(addr, request, "").await;
+        assert_eq!(answer.error()["code"], "UPGRADE_REQUIRED", "{request}");
+        for header in ["426 ", "\r\nsec-websocket-version: 13\r\n", "\r\nupgrade: websocket\r\n"] {
+            assert!(answer.head.contains(header), "{request}: {}", answer.head);
+        }
+    }
+    let bad = "sec-websocket-key: short\r\n";
+    let chunked = "transfer-encoding: chunked\r\n";
+    let rows: [(&[&str], &str, &str); 6] = [
+        (&[VERSION], "", "sec-websocket-key"),
+        (&[VERSION, bad], "", "sec-websocket-key"),
+        (&[VERSION, "sec-websocket-key:\r\n"], "", "sec-websocket-key"),
+        (&[VERSION, KEY, KEY], "", "sec-websocket-key"),
+        (&[VERSION, KEY, "content-length: 5\r\n"], "hello", "body"),
+        (&[VERSION, KEY, chunked], "5\r\nhello\r\n0\r\n\r\n", "body"),
+    ];
+    for (headers, later, field) in rows {
+        let answer = ask(addr, &with(headers), later).await;
+        assert_eq!((answer.status(), &answer.error()["code"]), (400, &json!("VALIDATION_FAILED")));
+        assert!(answer.error()["details"][field].is_string(), "{headers:?}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_json_in_utf8_and_as_it_is() {
+    let stage = Stage::new(1, &[]).await;
+    let addr = stage.nodes[0].addr();
+    let post = async |headers: &str, body: &str| {
+        let request = format!("{POST}{headers}content-length: {}\r\n\r\n{body}", body.len());
+        ask(addr, &request, "").await
+    };
+    let twice = r#"{"creatorName":7,"x":{},"creatorName":"a","x":1e999}"#;
+    for (headers, body) in [("", BODY), ("", twice), ("content-encoding: identity\r\n", BODY)] {
+        assert_eq!(post(headers, body).await.status(), 201, "{headers}{body}");
+    }
+    let answer = post("content-encoding: gzip\r\n", BODY).await;
+    assert_eq!((answer.status(), &answer.error()["code"]), (415, &json!("UNSUPPORTED_MEDIA_TYPE")));
+    assert!(answer.error()["details"]["content-encoding"].is_string(), "{}", answer.body);
+    assert!(answer.head.contains("\r\naccept-encoding: identity\r\n"), "{}", answer.head);
+    let request = POST.replace("json", "json; charset=euc-kr");
+    let answer = ask(addr, &format!("{request}content-length: 19\r\n\r\n{BODY}"), "").await;
+    assert!(answer.status() == 415 && answer.error()["details"]["content-type"].is_string());
+}
+
+#[tokio::test]
+async fn every_answer_of_the_api_can_be_read_by_any_page() {
+    let stage = Stage::new(1, &[]).await;
+    let addr = stage.nodes[0].addr();
+    let preflight = "OPTIONS /api/rooms HTTP/1.1\r\nhost: x\r\norigin: https://a.example\r\n\
+                     access-control-request-method: PATCH\r\n\r\n";
+    let large = format!("{POST}content-length: 99999999999\r\n\r\n");
+    let rows = [
+        (HEALTH, 200),
+        ("HEAD /readyz HTTP/1.1\r\nhost: x\r\n\r\n", 200),
+        ("GET /api/nothing HTTP/1.1\r\nhost: x\r\n\r\n", 404),
+        ("FOO /api/rooms HTTP/1.1\r\nhost: x\r\n\r\n", 405),
+        ("POST /api/rooms HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n", 415),
+        (&large, 413),
+        ("GET /ws HTTP/1.1\r\nhost: x\r\n\r\n", 426),
+        ("GET /healthz HTTP/1.1\r\n\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\nhost: x\r\nhost: x\r\n\r\n", 400),
+        (preflight, 204),
+    ];
+    for (request, status) in rows {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        within(DEADLINE, "an answer", stream.read_to_string(&mut answer)).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {head}");
+        for header in ["access-control-allow-origin: *", "date: ", "x-request-id: "] {
+            assert!(head.contains(&format!("\r\n{header}")), "{request}: {head}");
+        }
+        assert!(head.contains("expose-headers: retry-after, x-request-id"), "{request}: {head}");
+        let has_none = request.starts_with("HEAD") || status == 204;
+        assert_eq!(body.is_empty(), has_none, "{request}: {body}");
+    }
+    let allowed = ask(addr, preflight, "").await.head;
+    for name in
+        ["get", "patch", "put", "delete", "authorization", "idempotency-key", "last-event-id"]
+    {
+        assert!(allowed.contains(name), "{name}: {allowed}");
+    }
+}
+
+/// What a client does that sends all of its body before it reads.
+fn send_and_read(
+    addr: SocketAddr,
+    head: &str,
+    chunk: &[u8],
+    chunks: usize,
+) -> std::io::Result<String> {
+    let mut stream = std::net::TcpStream::connect(addr)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.write_all(head.as_bytes())?;
+    for _ in 0..chunks {
+        stream.write_all(chunk)?;
+    }
+    let mut answer = [0; 12];
+    std::io::Read::read_exact(&mut stream, &mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[tokio::test]
+async fn whoever_sends_too_much_reads_that_it_is() {
+    let stage = Stage::new(1, &[]).await;
+    let addr = stage.nodes[0].addr();
+    let plain = [b'x'; 0x10000];
+    let chunk = [b"10000\r\n", &plain[..], b"\r\n"].concat();
+    let known = format!("{POST}content-length: {}\r\n\r\n", 80 * plain.len());
+    let chunked = format!("{POST}transfer-encoding: chunked\r\n\r\n");
+    let elsewhere = known.replace("/api/rooms", "/api/nothing");
+    for (head, chunk, status) in
+        [(known, plain.to_vec(), 413), (chunked, chunk, 413), (elsewhere, plain.to_vec(), 404)]
+    {
+        for _ in 0..5 {
+            let (head, chunk) = (head.clone(), chunk.clone());
+            let sent = tokio::task::spawn_blocking(move || send_and_read(addr, &head, &chunk, 80));
+            assert_eq!(sent.await.unwrap().unwrap(), format!("HTTP/1.1 {status}"));
+        }
+    }
+    let expects = format!("{POST}expect: 100-continue\r\ncontent-length: 70000\r\n\r\n");
+    let answer = ask(addr, &expects, "").await;
+    assert_eq!(answer.status(), 413, "it is not asked to go on");
+    assert!(answer.head.contains("\r\nconnection: close\r\n"), "{}", answer.head);
+}
+
+#[tokio::test]
+async fn a_connection_may_be_quiet_between_two_requests_but_not_within_one() {
+    let stage = Stage::new(1, &[("HEADER_TIMEOUT", "300ms")]).await;
+    let addr = stage.nodes[0].addr();
+    let mut quiet = TcpStream::connect(addr).await.unwrap();
+    let mut slow = TcpStream::connect(addr).await.unwrap();
+    for stream in [&mut quiet, &mut slow] {
+        stream.write_all(HEALTH.as_bytes()).await.unwrap();
+        assert_eq!(Answer::read(stream).await.status(), 200);
+    }
+    slow.write_all(b"GET /heal").await.unwrap();
+    expect_end(&mut slow).await;
+    quiet.write_all(HEALTH.as_bytes()).await.unwrap();
+    assert_eq!(Answer::read(&mut quiet).await.status(), 200);
+}
+
+#[tokio::test]
+async fn who_ends_its_half_of_the_connection_is_answered() {
+    let stage = Stage::new(1, &[]).await;
+    let mut stream = TcpStream::connect(stage.nodes[0].addr()).await.unwrap();
+    let request = format!("{POST}content-length: {}\r\n\r\n{BODY}", BODY.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert_eq!(Answer::read(&mut stream).await.status(), 201);
+    expect_end(&mut stream).await;
+}
+
+#[tokio::test]
+async fn in_a_drain_each_answer_is_the_last_of_its_connection() {
+    let stage = Stage::new(1, &[("DRAIN_TIMEOUT", "20s")]).await;
+    let room = stage.room("alice").await;
+    let _alice = stage.member(0, &room, &room.token).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(stage.nodes[0].addr()).await.unwrap();
+        stream.write_all(HEALTH.as_bytes()).await.unwrap();
+        let answer = Answer::read(&mut stream).await;
+        assert!(answer.status() == 200 && !answer.head.contains("\r\nconnection:"));
+        streams.push(stream);
+    }
+    stage.nodes[0].signal(Signal::SIGTERM);
+    eventually(DEADLINE, "the node drains", async || {
+        (stage.http().get("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    for stream in &mut streams {
+        stream.write_all(HEALTH.as_bytes()).await.unwrap();
+        let answer = Answer::read(stream).await;
+        assert_eq!(answer.status(), 200);
+        assert!(answer.head.contains("\r\nconnection: close\r\n"), "{}", answer.head);
+        expect_end(stream).await;
+    }
+    stage.nodes[0].signal(Signal::SIGKILL);
+}
