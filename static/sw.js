@@ -9,6 +9,7 @@ const OURS = /^(?:W\/)?"(linkroom-[^"]+)"$/; // the ETag of one of our files, wh
 const FORM = /\.[0-9a-f]{32}|[-;](?:gzip|br|zstd|deflate)/g; // but for what says how this answer was made
 const STORAGE = 5_000; // ms for a look into storage
 const RENEWAL = 60_000; // ms for all files of a version
+const ANSWER = 500; // ms in which a page says whether it is in a room
 const PATIENCE = 3_000; // ms for the network, where there is a copy
 /** @type {Record<string, string>} */
 const TYPES = { js: 'text/javascript', css: 'text/css', svg: 'image/svg', webmanifest: 'application/manifest', [SHELL]: 'text/html' };
@@ -56,12 +57,14 @@ const ROOM = [
   '/static/js/room/menu.js',
   '/static/js/room/message.js',
   '/static/js/room/message_menu.js',
+  '/static/js/room/notify.js',
   '/static/js/room/overlay.js',
   '/static/js/room/paper.js',
   '/static/js/room/place.js',
   '/static/js/room/qr.js',
   '/static/js/room/room_menu.js',
   '/static/js/room/settings.js',
+  '/static/js/room/shorten.js',
   '/static/js/room/sound.js',
   '/static/js/room/status.js',
   '/static/js/room/text.js',
@@ -307,12 +310,33 @@ worker.addEventListener('fetch', (event) => {
 
 worker.addEventListener('notificationclick', (event) => {
   event.notification.close();
-  event.waitUntil(openPage(event.notification.data.url));
+  event.waitUntil(openRoom(event.notification.data));
 });
 
-/** @param {string} url */
-async function openPage(url) {
+/** Brings the tab that is in the room to the front, or opens one. @param {{url: string, roomId: string}} room */
+async function openRoom({ url, roomId }) {
   const pages = await worker.clients.matchAll({ type: 'window' });
-  const page = pages.find((client) => client.url === url);
+  const page = (await firstTrue(pages.map((client) => isIn(client, roomId)))) ?? pages.find((client) => client.url === url);
   await (page ? page.focus() : worker.clients.openWindow(url));
+}
+
+/**
+ * Pages know themselves which room they are in: their address as a worker sees it is where they began.
+ * @param {WindowClient} client
+ * @param {string} roomId
+ * @returns {Promise<WindowClient | null>} the client where it says so, in time
+ */
+function isIn(client, roomId) {
+  const { port1, port2 } = new MessageChannel();
+  const answer = new Promise((resolve) => (port1.onmessage = () => resolve(client)));
+  client.postMessage({ inRoom: roomId }, [port2]);
+  return Promise.race([answer, after(ANSWER, null)]);
+}
+
+/** @template T @param {Promise<T | null>[]} promises @returns {Promise<T | null>} the first value that is not null */
+function firstTrue(promises) {
+  return new Promise((resolve) => {
+    for (const promise of promises) promise.then((value) => value && resolve(value));
+    Promise.all(promises).then(() => resolve(null));
+  });
 }

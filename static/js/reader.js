@@ -4,7 +4,7 @@
 import { getMembers, getMessages } from './api.js';
 import { storage } from './identity.js';
 import { openAll } from './opening.js';
-import { compareIds, isId, messagesIn, timeOf } from './protocol.js';
+import { BEGINNING, compareIds, isId, messagesIn, timeOf } from './protocol.js';
 import { beginReading, isUnreadAbove, readTo, receivePage, receiveReads, setHoleBusy, setOlder, setUnreadAfter } from './store.js';
 
 const PAGE = 100; // messages in one page of history
@@ -114,6 +114,13 @@ export class Reader {
     }
   }
 
+  /** Whoever is new here has nothing of what was said before to read. */
+  beginAsGuest() {
+    const { since, knowsReads, messages } = this.#store.state;
+    if (since !== null || knowsReads) return;
+    this.#store.set(beginReading({ ...this.#store.state, since: messages.at(-1)?.id ?? BEGINNING }));
+  }
+
   /** Asks where everybody has read to; I go on where I had stopped. */
   async loadReads() {
     try {
@@ -127,8 +134,7 @@ export class Reader {
       return;
     }
     await this.loadUnread();
-    if (this.#store.state.knowsReads) return;
-    this.#store.set(beginReading(this.#store.state));
+    if (!this.#store.state.knowsReads) this.#store.set(beginReading(this.#store.state));
     this.keep();
   }
 

@@ -306,6 +306,7 @@ export class Session {
     this.#socket.settled();
     if (before.members.size > 0) this.#tellMissed(before.messages.at(-1)?.id ?? BEGINNING, frame);
     if (!fresh) return;
+    if (!this.#token.startsWith('lr_')) this.reader.beginAsGuest();
     this.#ping();
     this.sender.flush();
     this.sender.adoptSoon();

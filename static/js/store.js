@@ -207,7 +207,8 @@ export const setUnreadAfter = (state, unreadAfter) => ({ ...state, unreadAfter }
 export function receiveReads(state, list) {
   const mine = list.find(({ userId }) => userId === state.me);
   // Whoever comes back after the session ran out has a new `joinedAt`, but has not read what came meanwhile.
-  const since = state.since ?? (mine ? `${Date.parse(mine.joinedAt)}-0` : null);
+  const isKnown = state.since !== null && state.since !== BEGINNING;
+  const since = isKnown || !mine ? state.since : `${Date.parse(mine.joinedAt)}-0`;
   return list.reduce(
     (next, { userId, read }) => (read ? FRAMES.read(next, { userId, id: read }) : next),
     { ...state, since },

@@ -106,6 +106,8 @@ impl Page {
         for domain in ["Page.enable", "Runtime.enable", "Network.enable", "Log.enable"] {
             self.cdp(domain, json!({})).await;
         }
+        // Each tab stands for a person who looks at it; a test says so where nobody does.
+        self.cdp("Emulation.setFocusEmulationEnabled", json!({ "enabled": true })).await;
         self.run_first(PRELUDE).await;
         let Look { language, width, height, touch, .. } = self.look;
         let metrics =

@@ -3,13 +3,18 @@
 
 use crate::page::Page;
 
-/// `hide(true)` and `hide(false)`: the page is out of sight, and back.
+/// `hide(true)` and `hide(false)`: the page is out of sight, and back. `lookAt(true)` and `lookAt(false)`:
+/// another window has the focus, beside this one, and this one has it again.
 const HIDING: &str = r#"
   window.hide = (hidden) => {
     const state = hidden ? 'hidden' : 'visible';
     Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
     Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
     document.dispatchEvent(new Event('visibilitychange'));
+  };
+  window.lookAt = (other) => {
+    document.hasFocus = () => !other;
+    dispatchEvent(new Event(other ? 'blur' : 'focus'));
   };
 "#;
 
@@ -20,6 +25,8 @@ const CLOCK: &str = r#"
     const { setTimeout, clearTimeout, Date: Real } = window;
     const waiting = new Map();
     let skipped = 0;
+    const sinceStart = performance.now.bind(performance);
+    performance.now = () => sinceStart() + skipped;
     let real = () => Real.now();
     window.Date = class extends Real {
       static now() { return real() + skipped; }
@@ -62,6 +69,16 @@ pub async fn hide(page: &Page) {
 /// The person looks at the page again.
 pub async fn show(page: &Page) {
     page.eval("hide(false)").await;
+}
+
+/// Another window has the focus; this one can still be seen.
+pub async fn look_elsewhere(page: &Page) {
+    page.eval("lookAt(true)").await;
+}
+
+/// This window has the focus again.
+pub async fn look_back(page: &Page) {
+    page.eval("lookAt(false)").await;
 }
 
 /// From here on the page's clock goes on only where time is skipped; its timers run as ever.

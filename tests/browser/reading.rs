@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Page},
-    pretend::{hide, prepare, show},
-    scene::{close, companion, enter, link_to, reader, see_unread_from},
+    pretend::{hide, look_back, look_elsewhere, prepare, show},
+    scene::{close, companion, enter, link_to, make_room, reader, room_of, see_unread_from},
     support::{Proxy, Stage},
 };
 
@@ -35,9 +35,97 @@ const NOTE_NOTIFICATIONS: &str = r#"
   const { showNotification } = ServiceWorkerRegistration.prototype;
   ServiceWorkerRegistration.prototype.showNotification = async function (title, options) {
     const outcome = await showNotification.call(this, title, options).then(() => options.body, String);
-    notified.push([title, outcome]);
+    notified.push([title, outcome, options.renotify]);
   };
 "#;
+
+/// Switches notifications on, and notes what is shown from now on.
+async fn want_notifications(page: &Page, origin: &str) {
+    page.grant("notifications", origin).await;
+    page.click("notify").await;
+    page.see_attribute("notify", "aria-pressed", "true").await;
+    page.until("navigator.serviceWorker.controller").await;
+    page.eval(NOTE_NOTIFICATIONS).await;
+}
+
+/// What the browser shows now, oldest first: the texts.
+const SHOWN: &str = "navigator.serviceWorker.ready.then((worker) => worker.getNotifications())\
+                     .then((all) => all.map(({ body }) => body))";
+
+#[tokio::test]
+async fn a_window_in_sight_reads_nothing_while_another_has_the_focus() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = reader(&stage, &room, "Eve").await;
+    want_notifications(&page, stage.http().base()).await;
+    look_elsewhere(&page).await;
+    let family = "👩\u{200d}👩\u{200d}👧";
+    ann.say(&room.id, &family.repeat(40)).await;
+    page.until_is("document.title", &json!("(1) Ann · linkroom")).await;
+    page.until("notified.length === 1").await;
+    let body = page.eval("notified[0][1]").await;
+    let whole = body.as_str().unwrap().trim_end_matches('…').replace(family, "");
+    assert_eq!(whole, "", "{body}");
+    page.see_status("Eve", "online").await;
+    ann.say(&room.id, "again").await;
+    page.until("notified.length === 2").await;
+    page.until_is(SHOWN, &json!(["again"])).await;
+    assert_eq!(page.eval("notified[1][2]").await, true, "the second is noticed as well");
+    look_back(&page).await;
+    page.until_is("document.title", &json!("Ann · linkroom")).await;
+    page.until_is(SHOWN, &json!([])).await;
+}
+
+#[tokio::test]
+async fn all_tabs_of_a_room_decide_as_one() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = reader(&stage, &room, "Eve").await;
+    want_notifications(&page, stage.http().base()).await;
+    let tab = page.new_tab().await;
+    prepare(&tab).await;
+    tab.goto(&link_to(&stage, &room)).await;
+    tab.see_attribute("connection", "data-state", "online").await;
+    tab.eval(NOTE_NOTIFICATIONS).await;
+    hide(&page).await;
+    ann.say(&room.id, "seen in the other tab").await;
+    page.until("all('message').length === 1").await;
+    tab.until("all('message').length === 1").await;
+    hide(&tab).await;
+    ann.say(&room.id, "seen in none").await;
+    let told = async || {
+        let mut told = page.eval("notified").await.as_array().unwrap().clone();
+        told.append(&mut tab.eval("notified").await.as_array().unwrap().clone());
+        told
+    };
+    page.wait("a notification", async || (!told().await.is_empty()).then_some(())).await;
+    for one in [&page, &tab] {
+        one.until("all('message').length === 2").await;
+    }
+    show(&tab).await;
+    page.until_is("document.title", &json!("Ann · linkroom")).await;
+    page.until_is(SHOWN, &json!([])).await;
+    let told = told().await;
+    assert_eq!(told, [json!(["Ann", "seen in none", true])]);
+}
+
+#[tokio::test]
+async fn a_click_on_a_notification_finds_the_tab_that_made_the_room() {
+    let stage = Stage::new(1, &[]).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    prepare(&page).await;
+    let link = make_room(&page, stage.http().base(), "Eve").await;
+    want_notifications(&page, stage.http().base()).await;
+    hide(&page).await;
+    let mut ann = stage.nodes[0].client().await;
+    ann.join(room_of(&link), "Ann").await;
+    ann.say(room_of(&link), "come").await;
+    page.until("notified.length === 1").await;
+    let clicked = page.eval_in_worker(CLICK_NOTIFICATION).await;
+    assert_eq!((&clicked[0], &clicked[2]), (&json!("focus"), &json!(0)), "{clicked}");
+}
 
 #[tokio::test]
 async fn a_hidden_tab_shows_a_notification_where_that_is_wanted() {
@@ -56,13 +144,13 @@ async fn a_hidden_tab_shows_a_notification_where_that_is_wanted() {
     page.until("all('message').length === 1").await;
     hide(&page).await;
     ann.say(&room.id, "psst").await;
-    page.until_is("notified", &json!([["Ann", "psst"]])).await;
+    page.until_is("notified", &json!([["Ann", "psst", true]])).await;
 
     page.click("notify").await;
     page.see_attribute("notify", "aria-pressed", "false").await;
     ann.say(&room.id, "not wanted any more").await;
     page.until("all('message').length === 3").await;
-    assert_eq!(page.eval("notified").await, json!([["Ann", "psst"]]));
+    assert_eq!(page.eval("notified").await, json!([["Ann", "psst", true]]));
 }
 
 /// As if the first notification had been clicked, which no test can; a worker may only bring a page to
@@ -98,7 +186,7 @@ async fn a_click_on_a_notification_brings_its_room_to_the_front_or_opens_it() {
     hide(&page).await;
     let link = link_to(&stage, &room);
     ann.say(&room.id, "come").await;
-    page.until_is("notified", &json!([["Ann", "come"]])).await;
+    page.until_is("notified", &json!([["Ann", "come", true]])).await;
     let clicked = page.eval_in_worker(CLICK_NOTIFICATION).await;
     assert_eq!(clicked, json!(["focus", link, 0]));
     page.goto(&format!("{}/?elsewhere", stage.http().base())).await;
@@ -130,7 +218,7 @@ async fn a_hidden_tab_that_was_cut_off_notifies_of_what_it_missed() {
     page.see_attribute("connection", "data-state", "offline").await;
     ann.say(&room.id, "missed").await;
     proxy.resume();
-    page.until_is("notified", &json!([["Ann", "missed"]])).await;
+    page.until_is("notified", &json!([["Ann", "missed", true]])).await;
 }
 
 #[tokio::test]

@@ -1,49 +1,50 @@
 // @ts-check
-// Whether the person is here, and what reaches them when they look elsewhere: a count in the title
-// and, when wanted, a notification.
+// Whether the person is here, and what reaches them when they look elsewhere: a name for the room, with a
+// count, in the title.
 
-import { h, icon } from '../dom.js';
 import { collator, t } from '../i18n.js';
-import { storage } from '../identity.js';
 import { isolated } from '../names.js';
-import { onNotifyMode } from './settings.js';
 
 const IDLE = 2 * 60_000; // ms without a sign of the person
 const SIGNS = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart', 'focus'];
 
-const WANTED = 'linkroom:notify';
 const NAMED = 3; // people in the name of a room
-const TEXT_SHOWN = 120; // characters
 
 /**
- * @param {(status: import('../protocol.js').Status) => void} onStatus called at once, and when it changes
+ * @typedef {object} Activity
+ * @property {import('../protocol.js').Status} status for others
+ * @property {boolean} looks whether what appears is seen: the window has the focus, too
+ *
+ * @param {(activity: Activity) => void} onActivity called at once, and when it changes
  * @param {AbortSignal} signal
  */
-export function watchActivity(onStatus, signal) {
-  /** @type {import('../protocol.js').Status | undefined} */
-  let status;
-  let lastSign = Date.now();
+export function watchActivity(onActivity, signal) {
+  /** @type {Activity | undefined} */
+  let now;
+  let lastSign = performance.now();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
 
   function update() {
-    const idle = Date.now() - lastSign;
-    const next = document.hidden || idle >= IDLE ? 'away' : 'online';
+    const idle = performance.now() - lastSign;
+    const status = document.hidden || idle >= IDLE ? 'away' : 'online';
+    const looks = status === 'online' && document.hasFocus();
     clearTimeout(timer);
-    if (next === 'online') timer = setTimeout(update, IDLE - idle);
-    if (next === status) return;
-    status = next;
-    onStatus(next);
+    if (status === 'online') timer = setTimeout(update, IDLE - idle);
+    if (now?.status === status && now.looks === looks) return;
+    now = { status, looks };
+    onActivity(now);
   }
 
   function onSign() {
-    lastSign = Date.now();
-    if (status === 'away') update();
+    lastSign = performance.now();
+    if (!now?.looks) update();
   }
 
   for (const sign of SIGNS) addEventListener(sign, onSign, { signal, passive: true });
+  addEventListener('blur', update, { signal });
   document.addEventListener('visibilitychange', () => {
-    lastSign = Date.now();
+    lastSign = performance.now();
     update();
   }, { signal });
   signal.addEventListener('abort', () => clearTimeout(timer));
@@ -73,37 +74,4 @@ export function titleOf(state, unread) {
   // A title's own direction is that of the browser, which isolates nothing in it.
   const name = roomName(state).replace(/[\u2068\u2069]/g, '');
   return `${unread > 0 ? `(${unread}) ` : ''}${name} · linkroom`;
-}
-
-/** The switch for notifications; absent where there are none. @param {(text: string) => void} notice */
-export function notifyButton(notice) {
-  if (!('Notification' in globalThis)) return null;
-  const button = h('button', { class: 'icon-button', testid: 'notify', 'aria-label': t('notifyOn'), title: t('notifyOn'), onclick: toggle },
-    icon('bell'), icon('bellOff'));
-  const show = () => button.setAttribute('aria-pressed', String(isOn()));
-
-  async function toggle() {
-    if (isOn()) storage.remove(WANTED);
-    else if ((await Notification.requestPermission()) === 'granted') storage.write(WANTED, '1');
-    else notice(t('notifyDenied'));
-    show();
-  }
-  onNotifyMode(show);
-  show();
-  return button;
-}
-
-function isOn() {
-  return Notification.permission === 'granted' && storage.read(WANTED) !== null;
-}
-
-/** @param {import('../store.js').Message} message */
-export async function notifyOf({ from, text, problem, roomId }) {
-  if (!document.hidden || !('Notification' in globalThis) || !isOn()) return;
-  const body = problem ? t(problem) : text.slice(0, TEXT_SHOWN);
-  const options = { body, tag: `linkroom-${roomId}`, icon: '/static/icon-192.png', data: { url: location.href } };
-  // Phones only know notifications of a service worker.
-  const registration = await navigator.serviceWorker?.getRegistration();
-  if (registration) registration.showNotification(from, options).catch(() => {});
-  else new Notification(from, options).onclick = () => focus();
 }

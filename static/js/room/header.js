@@ -3,8 +3,9 @@
 
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
-import { notifyButton, roomName } from './attention.js';
+import { roomName } from './attention.js';
 import { copyButton } from './invite.js';
+import { notifyButton } from './notify.js';
 import { overlay } from './overlay.js';
 
 const NARROW = '(max-width: 760px)'; // as in app.css

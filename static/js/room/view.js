@@ -10,7 +10,7 @@ import { focusGently } from '../pages/parts.js';
 import { Session } from '../session.js';
 import { countUnread, unreadBoundary } from '../store.js';
 import { messageActions } from './actions.js';
-import { notifyOf, titleOf, watchActivity } from './attention.js';
+import { titleOf, watchActivity } from './attention.js';
 import { showBadge } from './badge.js';
 import { composer } from './composer.js';
 import { header } from './header.js';
@@ -19,6 +19,7 @@ import { Log } from './log.js';
 import { MemberList } from './members.js';
 import { mentionList } from './mention.js';
 import { failureText } from './message.js';
+import { Notifier } from './notify.js';
 import { watchPrinting } from './paper.js';
 import { comings, notifyMode, sound } from './settings.js';
 import { ConnectionBar, notices } from './status.js';
@@ -75,8 +76,8 @@ function roomView(session, leave) {
     log.toBottom();
   }
 
-  /** @type {import('../protocol.js').Status} */
-  let status = 'away';
+  const notifier = new Notifier(session);
+  let looks = false;
   let unread = 0;
   /** What the log shows. */
   let drawn = session.state;
@@ -89,7 +90,7 @@ function roomView(session, leave) {
     members.render(state);
     head.render(state);
     empty.render(state);
-    log.render(state, status === 'online' && state.knowsReads);
+    log.render(state, looks && state.knowsReads);
     if (drawn.older === 'unknown' && state.older !== 'unknown') actions.toLinked();
     sayFailures(drawn.pending, state.pending);
     const isLineNew = !drawn.knowsReads || session.state.unreadAfter !== drawn.unreadAfter;
@@ -112,8 +113,8 @@ function roomView(session, leave) {
   function onMessage(message) {
     const { me, members: all } = session.state;
     if (notifyMode() === 'mentions' && !isFor(message.text, me, all.keys())) return;
-    notifyOf(message);
-    if (sound.get() && !document.hasFocus()) import('./sound.js').then(({ play }) => play()).catch(() => {});
+    notifier.tell(message);
+    if (sound.get() && !looks) import('./sound.js').then(({ play }) => play()).catch(() => {});
   }
 
   /** Scrolling has read on. What came in since the last drawing is not unread, only not drawn yet. */
@@ -127,6 +128,7 @@ function roomView(session, leave) {
     const before = unread;
     unread = countUnread(state);
     if (mayMoveLine && unread > 0 && before === 0) session.reader.setUnreadAfter(unreadBoundary(state));
+    if (state.knowsReads) notifier.count(unread);
     const title = titleOf(state, unread);
     if (document.title !== title) document.title = title;
     showBadge(unread);
@@ -143,11 +145,12 @@ function roomView(session, leave) {
     notice.say(t(came ? 'cameIn' : 'wentOut', { name: userId }), undefined, comings.get());
     log.noteComing(userId, came);
   };
-  watchActivity((next) => {
-    status = next;
-    session.setStatus(next);
-    if (next === 'online') session.wake();
-    else if (unread === 0) session.reader.setUnreadAfter(null);
+  watchActivity((activity) => {
+    looks = activity.looks;
+    notifier.look(looks);
+    session.setStatus(activity.status);
+    if (activity.status === 'online') session.wake();
+    if (!looks && unread === 0) session.reader.setUnreadAfter(null);
     redraw();
   }, signal);
 
