@@ -10,6 +10,7 @@ mod connect;
 mod durable;
 pub mod keys;
 pub mod probe;
+mod reason;
 mod rights;
 mod script;
 pub mod scripts;
@@ -42,6 +43,7 @@ pub use condition::{Access, Condition};
 use connect::connect;
 use durable::Durable;
 use keys::KeyStyle;
+use reason::Way;
 use script::Named;
 
 /// What other nodes need, where Redis is back, to notice it and to say who is in their rooms.
@@ -65,6 +67,8 @@ struct Inner {
     subscriber: Client,
     keeper: Option<Keeper>,
     condition: watch::Sender<Condition>,
+    /// Why the last attempt to connect failed, in the words of whoever refused it.
+    refused: Mutex<Option<String>>,
     /// The number of the latest probe that Redis took.
     probes: watch::Sender<u64>,
     /// Redis's version, once it said so.
@@ -74,6 +78,7 @@ struct Inner {
     demoted: Notify,
     node_channel: String,
     key_style: KeyStyle,
+    tls: bool,
     timeout: Duration,
     metrics: Arc<Metrics>,
 }
@@ -102,8 +107,9 @@ impl Redis {
         config.fail_fast = false;
         let key_style =
             if config.server.is_clustered() { KeyStyle::HashTag } else { KeyStyle::Plain };
+        let timeout = settings.redis_timeout;
         let client =
-            |events, nodelay| connect(config.clone(), settings.redis_timeout, events, nodelay);
+            |events, nodelay| connect(config.clone(), timeout, events, nodelay, background);
         let condition = watch::Sender::new(Condition::Away("no answer yet".to_owned()));
         let keeper = (settings.durability != Durability::Memory)
             .then(|| Keeper::start(&config, settings, condition.subscribe(), background));
@@ -112,6 +118,7 @@ impl Redis {
             subscriber: client(SUBSCRIPTION_BUFFER, true),
             keeper,
             condition,
+            refused: Mutex::default(),
             probes: watch::Sender::new(0),
             version: watch::Sender::new(None),
             absence: Mutex::new(Absence::new(settings.presence_ttl)),
@@ -119,7 +126,8 @@ impl Redis {
             demoted: Notify::new(),
             node_channel: keys::node_channel(node),
             key_style,
-            timeout: settings.redis_timeout,
+            tls: config.tls.is_some(),
+            timeout,
             metrics,
         }));
         let stop = &background.stop;
@@ -316,6 +324,26 @@ impl Redis {
         if condition.allows(access) { Ok(()) } else { Err(refusal(&condition)) }
     }
 
+    /// Notes why there is no connection. What waits for one only knows that it waited in vain.
+    fn connection_failed(&self, error: &RedisError) {
+        if self.0.commands.is_connected() {
+            return self.suspect(error);
+        }
+        let way = Way { tls: self.0.tls, is_known: self.0.version.borrow().is_some() };
+        let why = reason::explain(error.details(), way);
+        *self.0.refused.lock() = Some(why.clone());
+        self.set_condition(Condition::Away(why));
+        self.look();
+    }
+
+    /// Why Redis is away, which whoever refused the connection knows better.
+    fn why_away(&self, seen: &str) -> String {
+        let refused = self.0.refused.lock().clone();
+        let way = Way { tls: false, is_known: true };
+        let seen = || reason::explain(seen, way);
+        refused.filter(|_| !self.0.commands.is_connected()).unwrap_or_else(seen)
+    }
+
     /// Has Redis looked at right away after an error that may mean that it is gone.
     fn suspect(&self, error: &RedisError) {
         match error.kind() {
@@ -333,9 +361,13 @@ impl Redis {
     }
 
     fn set_condition(&self, condition: Condition) {
+        let condition = match condition {
+            Condition::Away(seen) => Condition::Away(self.why_away(&seen)),
+            other => other,
+        };
         self.0.absence.lock().note(condition == Condition::Serves, Instant::now());
         let changed = self.0.condition.send_if_modified(|was| {
-            let changed = *was != condition && (was.is_up() || condition.is_up());
+            let changed = *was != condition;
             *was = condition.clone();
             changed
         });
@@ -374,7 +406,7 @@ impl Keeper {
     ) -> Self {
         let durability = settings.durability;
         let timeout = durable::timeout(durability, settings.redis_timeout);
-        let client = |_| connect(config.clone(), timeout, EVENT_BUFFER, true);
+        let client = |_| connect(config.clone(), timeout, EVENT_BUFFER, true, background);
         let clients: Vec<_> = (0..durable::CLIENTS).map(client).collect();
         let (queue, worker) =
             Durable::new(clients.clone(), durability, timeout, condition, background.stop.clone());
@@ -389,7 +421,7 @@ async fn mark_down_on_errors(redis: Redis, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             error = errors.recv() => match error {
-                Ok((error, _)) => redis.suspect(&error),
+                Ok((error, _)) => redis.connection_failed(&error),
                 Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
                 Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
             },

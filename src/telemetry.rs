@@ -22,8 +22,9 @@ use crate::{
 };
 use repeats::{LOOK_EVERY, Repeats};
 
-/// Crates that would log what people say. Naming them in `LOG_LEVEL` overrides this.
-const FRAME_LOGGERS: &str = "fred=info";
+/// Crates that would log what people say; what they have to tell of Redis, `redis` says. Naming them
+/// in `LOG_LEVEL` overrides this.
+const FRAME_LOGGERS: &str = "fred=error";
 
 /// Starts logging to `lines`, panics included. To be called where tokio runs.
 ///

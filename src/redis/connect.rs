@@ -5,10 +5,15 @@ use std::time::Duration;
 use fred::{
     clients::Client,
     interfaces::ClientLike,
+    types::ConnectHandle,
     types::config::{
         Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig, UnresponsiveConfig,
     },
 };
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::background::Background;
 
 /// Between two attempts to connect, give or take the jitter.
 const RECONNECT_DELAY_MS: u32 = 100;
@@ -23,7 +28,13 @@ const UNRESPONSIVE_TIMEOUTS: u32 = 2;
 /// fred writes each script by itself, however many are waiting. Without `nodelay` the system gathers
 /// (RFC 896) what is written until Redis has answered what is under way, which every command is: one
 /// alone goes out at once, and many go out together, a round trip later at most.
-pub(super) fn connect(config: Config, timeout: Duration, events: usize, nodelay: bool) -> Client {
+pub(super) fn connect(
+    config: Config,
+    timeout: Duration,
+    events: usize,
+    nodelay: bool,
+    background: &Background,
+) -> Client {
     let performance = PerformanceConfig {
         default_command_timeout: timeout,
         broadcast_channel_capacity: events,
@@ -49,6 +60,17 @@ pub(super) fn connect(config: Config, timeout: Duration, events: usize, nodelay:
         jitter: RECONNECT_JITTER_MS,
     };
     let client = Client::new(config, Some(performance), Some(connection), Some(policy));
-    client.connect();
+    let ended = ended(client.connect(), background.stop.clone());
+    background.spawn_vital("a client of Redis", ended);
     client
+}
+
+/// Waits until a client tries no more, which it does of itself where it takes its settings for wrong.
+async fn ended(connecting: ConnectHandle, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        ended = connecting => if let Ok(Err(error)) = ended {
+            error!(%error, "a client of redis gave up");
+        }
+    }
 }

@@ -52,7 +52,7 @@ struct Said {
 struct Line {
     level: Level,
     message: String,
-    /// What the fields `error` and `reason` say.
+    /// What the fields `error`, `why` and `missing` say; the last two are of a state.
     cause: String,
     is_state: bool,
 }
@@ -125,7 +125,7 @@ impl Visit for Line {
         let text = match field.name() {
             "message" => &mut self.message,
             "error" => &mut self.cause,
-            "reason" => {
+            "why" | "missing" => {
                 self.is_state = true;
                 &mut self.cause
             }
@@ -185,7 +185,7 @@ mod tests {
     fn what_comes_and_goes_is_said_each_time_until_it_is_too_often() {
         let (written, due) = said(|| {
             for _ in 0..NEWS + 5 {
-                warn!(reason = %"refused", "redis is out of reach");
+                warn!(why = %"refused", "redis is out of reach");
                 info!("redis answers");
             }
             (0..50).for_each(|_| tracing::debug!("asked"));

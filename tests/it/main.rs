@@ -20,6 +20,7 @@ mod no_zombie;
 mod nobody_is_someone_else;
 mod once_in_order;
 mod one_join_one_leave;
+mod operator_is_told_why;
 mod polite_end;
 mod redis_away;
 mod redis_keys;

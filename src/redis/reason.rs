@@ -1,0 +1,110 @@
+//! Why Redis is out of reach, in the words of whoever refused, and what to look at.
+
+/// How Redis is reached, as far as it says what to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// Over TLS.
+    pub tls: bool,
+    /// Whether Redis answered before: then its address is right.
+    pub is_known: bool,
+}
+
+/// Words in a reason, on which ways, and what they hint at.
+const HINTS: [(&str, Option<bool>, &str); 6] = [
+    ("UnknownIssuer", None, "name your CA's file in SSL_CERT_FILE"),
+    ("NotValidForName", None, "the certificate is for another name than that in REDIS_URL"),
+    ("timed out", Some(true), "does it speak TLS there? if not, write redis://"),
+    ("InvalidMessage", Some(true), "does it speak TLS there? if not, write redis://"),
+    ("Connection reset", Some(false), "does it want TLS there? if so, write rediss://"),
+    ("Missing primary address", None, "is sentinelServiceName in REDIS_URL right?"),
+];
+
+/// One line for the operator.
+pub(super) fn explain(details: &str, way: Way) -> String {
+    let words = plain(details);
+    let fits = |(word, tls, _): &&(&str, Option<bool>, &str)| {
+        words.contains(word) && tls.is_none_or(|tls| tls == way.tls)
+    };
+    match HINTS.iter().find(fits).filter(|_| !way.is_known) {
+        Some((_, _, hint)) => format!("{words}; {hint}"),
+        None => words,
+    }
+}
+
+/// The client library writes the system's and TLS's errors as they look in its source.
+fn plain(details: &str) -> String {
+    let inner = |open: &str, close: &str| {
+        let (_, rest) = details.split_once(open)?;
+        rest.strip_suffix(close)
+    };
+    let words = inner("message: \"", "\" }")
+        .or_else(|| inner("error: \"", "\" }"))
+        .or_else(|| inner("error: ", " }"))
+        .unwrap_or(details);
+    words.replace("\\\"", "\"").replace(['\\', '\r', '\n'], " ").trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Way = Way { tls: false, is_known: false };
+    const TLS: Way = Way { tls: true, is_known: false };
+
+    #[test]
+    fn each_reason_is_one_plain_line() {
+        let cases = [
+            (PLAIN, "NOAUTH Authentication required.", "NOAUTH Authentication required"),
+            (PLAIN, "ERR DB index is out of range", "ERR DB index is out of range"),
+            (
+                PLAIN,
+                r#"Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }"#,
+                "Connection refused",
+            ),
+            (
+                PLAIN,
+                r#"Os { code: 104, kind: ConnectionReset, message: "Connection reset by peer" }"#,
+                "Connection reset by peer; does it want TLS there? if so, write rediss://",
+            ),
+            (
+                PLAIN,
+                r#"Custom { kind: Uncategorized, error: "failed to lookup address information: Name or service not known" }"#,
+                "failed to lookup address information: Name or service not known",
+            ),
+            (
+                TLS,
+                "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }",
+                "InvalidCertificate(UnknownIssuer); name your CA's file in SSL_CERT_FILE",
+            ),
+            (
+                TLS,
+                r#"Custom { kind: InvalidData, error: InvalidCertificate(NotValidForNameContext { expected: DnsName("a"), presented: ["DnsName(\"b\")"] }) }"#,
+                "InvalidCertificate(NotValidForNameContext { expected: DnsName(\"a\"), presented: \
+                 [\"DnsName(\"b\")\"] }); the certificate is for another name than that in REDIS_URL",
+            ),
+            (
+                TLS,
+                "Request timed out.",
+                "Request timed out; does it speak TLS there? if not, write redis://",
+            ),
+            (PLAIN, "Request timed out.", "Request timed out"),
+            (
+                PLAIN,
+                "Missing primary address in response from sentinel node.",
+                "Missing primary address in response from sentinel node; is sentinelServiceName in \
+                 REDIS_URL right?",
+            ),
+        ];
+        for (way, details, line) in cases {
+            assert_eq!(explain(details, way), line);
+        }
+    }
+
+    #[test]
+    fn who_was_reached_before_is_given_no_hint() {
+        let known = Way { is_known: true, ..PLAIN };
+        let details =
+            r#"Os { code: 104, kind: ConnectionReset, message: "Connection reset by peer" }"#;
+        assert_eq!(explain(details, known), "Connection reset by peer");
+    }
+}

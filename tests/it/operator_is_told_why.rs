@@ -1,0 +1,48 @@
+//! Whoever runs a node reads why Redis is out of reach, in the log and in /readyz, and no secret.
+
+use futures_util::future::join_all;
+
+use crate::support::{DEADLINE, Node, RedisServer, TestEnv, eventually};
+
+const PASSWORD: &str = "pa55w0rd";
+
+/// A node on `url` says `why`, once.
+async fn says(env: &TestEnv, url: String, why: &str) {
+    let node = Node::start_unready(env, &[("REDIS_URL", &url)]).await;
+    eventually(DEADLINE, &format!("/readyz says {why}"), async || {
+        let answer = node.http().get("/readyz").await;
+        assert_eq!(answer.status, 503, "{url}");
+        let details = answer.body["error"]["details"]["redis"].as_str()?;
+        details.contains(why).then_some(())
+    })
+    .await;
+    let log = eventually(DEADLINE, &format!("the log says {why}"), async || {
+        let log = node.log();
+        log.contains(why).then_some(log)
+    })
+    .await;
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(why)).collect();
+    assert!(lines.len() == 1 && lines[0].contains("WARN"), "{url}: {log}");
+    assert!(!log.contains(PASSWORD), "{log}");
+}
+
+#[tokio::test]
+async fn each_reason_why_redis_is_out_of_reach_is_told_once() {
+    let env = TestEnv::new();
+    let redis = RedisServer::start(&env);
+    let open = redis.addr();
+    let cases = [
+        (format!("redis://bob:{PASSWORD}@{open}"), "WRONGPASS"),
+        (format!("redis://:{PASSWORD}@127.0.0.1:1"), "Connection refused"),
+        (format!("redis://{open}/99"), "DB index is out of range"),
+        (format!("redis://{PASSWORD}:{PASSWORD}@no.such.host.invalid"), "failed to lookup address"),
+        (format!("rediss://{open}"), "does it speak TLS there?"),
+        (
+            format!(
+                "redis-sentinel://127.0.0.1:1?sentinelServiceName=m&sentinelPassword={PASSWORD}"
+            ),
+            "all sentinel nodes",
+        ),
+    ];
+    join_all(cases.into_iter().map(|(url, why)| says(&env, url, why))).await;
+}
