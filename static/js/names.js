@@ -107,8 +107,11 @@ export function freeName(name, taken) {
 
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
 
+/** @param {string} text */
+export const hasRightToLeft = (text) => RIGHT_TO_LEFT.test(text);
+
 /** A name for a sentence or a list: one that is written from right to left must not turn what stands beside it. @param {string} name */
-export const isolated = (name) => (RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name);
+export const isolated = (name) => (hasRightToLeft(name) ? `\u2068${name}\u2069` : name);
 
 /** The language of a text, as far as its script tells and its line breaks need it. @param {string} text */
 export function languageOf(text) {

@@ -83,10 +83,13 @@ async fn korean_breaks_between_words_and_an_indent_stays() {
     let korean = "오늘 회의에서는 다음 분기 출시 일정과 담당자를 정하고 남은 문제들을 하나씩 살펴보겠습니다 여러분";
     ann.say(&room.id, korean).await;
     ann.say(&room.id, &"가".repeat(120)).await;
+    let link = "일정은 여기에 모두 적어 두었으니 링크 https://example.com을 꼭 보세요";
     ann.say(&room.id, &"今日は天気がいいから散歩しましょう。".repeat(6)).await;
+    ann.say(&room.id, link).await;
     let page = Page::open(&stage.env, PHONE).await;
+    page.run_first(AT).await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
-    page.until("all('message').length === 3").await;
+    page.until("all('message').length === 4").await;
     let broken = "(() => {
       const node = all('message-text')[0].firstChild;
       return [...node.data.matchAll(/\\S+/g)].filter(({ 0: word, index }) => {
@@ -105,8 +108,19 @@ async fn korean_breaks_between_words_and_an_indent_stays() {
     })()";
     assert_eq!(page.eval(full).await, true);
 
+    // A particle stays with the link before it.
+    for width in [300, 320, 340, 360, 380] {
+        page.cdp(
+            "Emulation.setDeviceMetricsOverride",
+            json!({ "width": width, "height": 780, "deviceScaleFactor": 1, "mobile": true }),
+        )
+        .await;
+        page.until(&format!("innerWidth === {width}")).await;
+        assert_eq!(page.eval("at(3, 'com').top === at(3, '을').top").await, true, "{width}");
+    }
+
     page.fill("composer", "\n  indented\n    more  ").await;
     page.click("send").await;
-    page.until_is("all('message-text')[3]?.textContent", &json!("  indented\n    more")).await;
-    page.until("all('message')[3].dataset.state === 'sent'").await;
+    page.until_is("all('message-text')[4]?.textContent", &json!("  indented\n    more")).await;
+    page.until("all('message')[4].dataset.state === 'sent'").await;
 }

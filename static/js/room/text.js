@@ -4,6 +4,7 @@
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
 import { parse } from '../markup.js';
+import { hasRightToLeft } from '../names.js';
 
 const LONG = 22; // lines from which a text is folded
 const LINE = 72; // characters that fit into one, about
@@ -15,16 +16,18 @@ const LINE = 72; // characters that fit into one, about
  * @returns {Node[]}
  */
 export function textNodes(text, me, names) {
+  // Only where it is needed: a link with a direction of its own is cut off from a particle behind it.
+  const dir = hasRightToLeft(text) ? 'ltr' : null;
   return parse(text, names).flatMap((block) => {
     if (block.kind === 'quote') return [quoteElement(block.text)];
     if (block.kind === 'code') return [codeElement(block.text, block.language)];
-    return block.pieces.map((piece) => pieceNode(piece, me));
+    return block.pieces.map((piece) => pieceNode(piece, me, dir));
   });
 }
 
-/** @param {import('../markup.js').Piece} piece @param {string} me */
-function pieceNode({ text, href, code, mention }, me) {
-  if (href) return h('a', { href, dir: 'ltr', target: '_blank', rel: 'noopener noreferrer nofollow' }, text);
+/** @param {import('../markup.js').Piece} piece @param {string} me @param {string | null} dir of links */
+function pieceNode({ text, href, code, mention }, me, dir) {
+  if (href) return h('a', { href, dir, target: '_blank', rel: 'noopener noreferrer nofollow' }, text);
   if (code) return h('code', { dir: 'auto', translate: 'no' }, text);
   if (mention) return h('bdi', { class: text === `@${me}` ? 'mention me-too' : 'mention', testid: 'mention' }, text);
   return document.createTextNode(text);
