@@ -2,12 +2,16 @@
 -- KEYS 2: 1 room, 2 user's session
 -- ARGV 2: 1 token hash, 2 session TTL (ms)
 -- RETURNS {'OK'}, {'ROOM_NOT_FOUND'} or {'NAME_TAKEN'}
+-- PROMISE 3: a retry with the same token is not a repeat.
 -- PROMISE 8: a name that a live session holds is nobody else's.
 local room, session = KEYS[1], KEYS[2]
 local token_hash, session_ttl = ARGV[1], ARGV[2]
 
 if redis.call('EXISTS', room) == 0 then return {'ROOM_NOT_FOUND'} end
-if redis.call('EXISTS', session) == 1 then return {'NAME_TAKEN'} end
+if redis.call('EXISTS', session) == 1 then
+  -- Its own: the answer to an earlier try was lost.
+  return {redis.pcall('HGET', session, 'token') == token_hash and 'OK' or 'NAME_TAKEN'}
+end
 
 redis.call('HSET', session, 'token', token_hash, 'joinedAt', clock())
 redis.call('PEXPIRE', session, session_ttl)

@@ -144,7 +144,9 @@ pub fn problem(problem: Problem, language: Language) -> String {
 /// The numbers that a problem's sentence speaks of; zero where it speaks of none.
 const fn bounds(problem: Problem) -> (usize, usize) {
     match problem {
-        Problem::OutOfRange { min, max } | Problem::SecretShape { min, max } => (min, max),
+        Problem::OutOfRange { min, max }
+        | Problem::SecretShape { min, max }
+        | Problem::RequestKeyShape { min, max } => (min, max),
         Problem::NameTooLong { max }
         | Problem::TextTooLong { max }
         | Problem::KeyLength { max }
@@ -190,6 +192,14 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
         Problem::SecretShape { .. } => (
             "Use {min} to {max} characters of A-Z, a-z, 0-9, - and _, chosen at random.",
             "A-Z, a-z, 0-9, -, _ 가운데서 무작위로 {min}자에서 {max}자를 골라 주세요.",
+        ),
+        Problem::RequestKeyShape { .. } => (
+            "Use {min} to {max} printable ASCII characters, such as a random UUID.",
+            "무작위 UUID처럼 출력 가능한 ASCII 문자 {min}자에서 {max}자를 적어 주세요.",
+        ),
+        Problem::RequestKeyReused => (
+            "This key was that of another request. Use a new one for each request.",
+            "다른 요청에 쓴 키입니다. 요청마다 새 키를 써 주세요.",
         ),
         Problem::TopicLength { .. } => (
             "Use 1 to {max} characters, or leave the topic out.",
@@ -346,7 +356,7 @@ const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'sta
 mod tests {
     use super::*;
 
-    const PROBLEMS: [Problem; 30] = [
+    const PROBLEMS: [Problem; 32] = [
         Problem::Required,
         Problem::WrongType,
         Problem::NameEmpty,
@@ -357,6 +367,8 @@ mod tests {
         Problem::TextTooLong { max: 7 },
         Problem::KeyLength { max: 7 },
         Problem::SecretShape { min: 3, max: 7 },
+        Problem::RequestKeyShape { min: 3, max: 7 },
+        Problem::RequestKeyReused,
         Problem::TopicLength { max: 7 },
         Problem::NotAMessageId,
         Problem::OutOfRange { min: 3, max: 7 },

@@ -27,6 +27,7 @@ pub mod message;
 pub mod metrics;
 pub mod names;
 pub mod node;
+pub mod once;
 pub mod origin;
 pub mod outbox;
 pub mod problem;

@@ -27,6 +27,8 @@ const ROOM_ID_MAX: usize = 64;
 const SECRET_LENGTH: usize = 22;
 /// Longest secret that a client may choose; no shorter than ours.
 const SECRET_MAX: usize = 64;
+/// The header that makes a request safe to repeat.
+pub const REQUEST_KEY: &str = "Idempotency-Key";
 /// What every token begins with, and no nickname may.
 pub const TOKEN_PREFIX: &str = "lr_";
 

@@ -38,6 +38,15 @@ pub enum Problem {
         /// characters
         max: usize,
     },
+    /// The idempotency key of a request is too short, too long, or not printable ASCII.
+    RequestKeyShape {
+        /// characters
+        min: usize,
+        /// characters
+        max: usize,
+    },
+    /// The idempotency key of a request was that of another.
+    RequestKeyReused,
     /// A topic is empty or has more than `max` characters.
     TopicLength {
         /// code points
@@ -111,6 +120,8 @@ impl Problem {
             Problem::TextTooLong { .. } => "text_too_long",
             Problem::KeyLength { .. } => "key_length",
             Problem::SecretShape { .. } => "secret_shape",
+            Problem::RequestKeyShape { .. } => "request_key_shape",
+            Problem::RequestKeyReused => "request_key_reused",
             Problem::TopicLength { .. } => "topic_length",
             Problem::NotAMessageId => "not_a_message_id",
             Problem::OutOfRange { .. } => "out_of_range",

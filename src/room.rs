@@ -7,6 +7,7 @@ use crate::{
     error::{Code, Error},
     message::Message,
     names::{self, MessageId, RoomId, Status, Token, UserId},
+    once::Once,
     problem::Problem,
     redis::scripts::{Departure, Join, Leave, Published, Saying, Scripts, Sender, Snapshot},
     settings::Settings,
@@ -25,6 +26,13 @@ pub struct Created {
     pub room: RoomId,
     /// The creator's token.
     pub token: Token,
+}
+
+/// What a request is answered with.
+struct Promise {
+    made: Created,
+    /// Whether it is done.
+    is_kept: bool,
 }
 
 /// A name in a room, with what proves it.
@@ -94,31 +102,76 @@ impl Rooms {
     /// Makes a room.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED` about `topic`, or Redis is out of reach.
+    /// `VALIDATION_FAILED` about `topic`, or where the same key had another body; or Redis is out of reach.
     pub async fn create(
         &self,
         creator: UserId,
         e2e: bool,
         topic: Option<&str>,
+        once: Option<&Once>,
     ) -> Result<Created, Error> {
         let topic = topic.map(|raw| Self::topic(&self.settings, raw, e2e)).transpose();
         let topic = topic.map_err(|problem| Error::invalid("topic", problem))?;
-        let token = Token::random(&creator);
         loop {
-            let room = RoomId::random();
-            if self.scripts.create_room(&room, &creator, &token, e2e, topic.as_deref()).await? {
-                return Ok(Created { room, token });
+            let fresh = Created { room: RoomId::random(), token: Token::random(&creator) };
+            let promise = self.promise(once, fresh).await?;
+            let Created { room, token } = &promise.made;
+            let is_made = promise.is_kept
+                || self.scripts.create_room(room, &creator, token, e2e, topic.as_deref()).await?;
+            // An id that was promised is nobody else's: an earlier try made that room.
+            if is_made || once.is_some() {
+                return self.kept(once, promise).await;
             }
         }
+    }
+
+    /// What a request is to be answered with: what an earlier try of it was promised, or else this.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` where the earlier one had another body, or Redis is out of reach.
+    async fn promise(&self, once: Option<&Once>, fresh: Created) -> Result<Promise, Error> {
+        let Some(once) = once else { return Ok(Promise { made: fresh, is_kept: false }) };
+        let odd = || Error::internal("a promise that cannot be read");
+        let sealed =
+            once.seal(&format!("{} {}", fresh.room, fresh.token.secret())).ok_or_else(odd)?;
+        let known = self.scripts.remember(once.name(), once.digest(), &sealed).await?;
+        if known.digest != once.digest() {
+            return Err(Error::invalid(names::REQUEST_KEY, Problem::RequestKeyReused));
+        }
+        let promised = once.open(&known.sealed).ok_or_else(odd)?;
+        let (room, token) = promised.split_once(' ').ok_or_else(odd)?;
+        let room = RoomId::parse(room).ok_or_else(odd)?;
+        let (token, _) = Token::parse(token).ok_or_else(odd)?;
+        Ok(Promise { made: Created { room, token }, is_kept: known.is_kept })
+    }
+
+    /// What was promised is done.
+    async fn kept(&self, once: Option<&Once>, promise: Promise) -> Result<Created, Error> {
+        if let Some(once) = once
+            && !promise.is_kept
+        {
+            self.scripts.keep_promise(once.name()).await?;
+        }
+        Ok(promise.made)
     }
 
     /// Gives a guest without a socket a name in a room.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `NAME_TAKEN`, or Redis is out of reach.
-    pub async fn add_session(&self, room: &RoomId, user: UserId) -> Result<Identity, Error> {
-        let token = Token::random(&user);
-        self.scripts.add_session(room, &user, &token).await?;
+    /// `ROOM_NOT_FOUND`, `NAME_TAKEN`, `VALIDATION_FAILED` where the same key had another body, or Redis is out
+    /// of reach.
+    pub async fn add_session(
+        &self,
+        room: &RoomId,
+        user: UserId,
+        once: Option<&Once>,
+    ) -> Result<Identity, Error> {
+        let fresh = Created { room: room.clone(), token: Token::random(&user) };
+        let promise = self.promise(once, fresh).await?;
+        if !promise.is_kept {
+            self.scripts.add_session(room, &user, &promise.made.token).await?;
+        }
+        let token = self.kept(once, promise).await?.token;
         Ok(Identity { user, token, guest: false })
     }
 

@@ -13,9 +13,11 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use validator::{ValidateArgs, ValidationError, ValidationErrors};
 
 use crate::{
+    address::ClientAddress,
     app::App,
     error::{Code, Error},
     names::{self, RoomId, UserId},
+    once::Once,
     problem::Problem,
     protocol::fields::Fields,
     settings::Settings,
@@ -66,14 +68,49 @@ where
     type Rejection = Error;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
-        check_media(request.headers())?;
-        let settings = &*app.settings;
-        let reading = read(request.into_body(), settings.max_body_bytes);
-        let body = tokio::time::timeout(settings.header_timeout, reading).await;
-        let value: T = parse(&body.map_err(|_| unreadable())??)?;
-        value.validate_with_args(settings).map_err(invalid)?;
-        Ok(Self(value))
+        checked(&json_body(request, &app.settings).await?, &app.settings).map(Self)
     }
+}
+
+/// A JSON body that passed its checks, of a request that may be repeated where it has an idempotency key.
+pub struct Repeatable<T>(pub T, pub Option<Once>);
+
+impl<T> FromRequest<App> for Repeatable<T>
+where
+    T: DeserializeOwned + for<'a> ValidateArgs<'a, Args = &'a Settings>,
+{
+    type Rejection = Error;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
+        let ClientAddress(ip) = ClientAddress::of(app, request.extensions(), request.headers());
+        let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
+        let body = json_body(request, &app.settings).await?;
+        let value = checked(&body, &app.settings)?;
+        let mut keys = headers.get_all(names::REQUEST_KEY).iter();
+        let Some(key) = keys.next() else { return Ok(Self(value, None)) };
+        // Two are none that anybody could have meant.
+        let key = if keys.next().is_none() { key.as_bytes() } else { &[] };
+        let once = Once::new(key, &path, ip, &body);
+        let once = once.map_err(|problem| Error::invalid(names::REQUEST_KEY, problem))?;
+        Ok(Self(value, Some(once)))
+    }
+}
+
+/// Reads the JSON body of a request.
+async fn json_body(request: Request, settings: &Settings) -> Result<Bytes, Error> {
+    check_media(request.headers())?;
+    let reading = read(request.into_body(), settings.max_body_bytes);
+    tokio::time::timeout(settings.header_timeout, reading).await.map_err(|_| unreadable())?
+}
+
+/// What a JSON body says, checked.
+fn checked<T>(body: &[u8], settings: &Settings) -> Result<T, Error>
+where
+    T: DeserializeOwned + for<'a> ValidateArgs<'a, Args = &'a Settings>,
+{
+    let value: T = parse(body)?;
+    value.validate_with_args(settings).map_err(invalid)?;
+    Ok(value)
 }
 
 /// `application/json` or `application/*+json`, whatever its parameters.

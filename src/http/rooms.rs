@@ -5,13 +5,13 @@ use axum::{
     http::{HeaderMap, Uri},
 };
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use validator::{Validate, ValidationError};
 
 use super::{
     base_url::base_url,
     envelope::{Envelope, Reply},
-    extract::{Checked, Room, carry_for, check_name, or_default},
+    extract::{Repeatable, Room, carry_for, check_name, or_default},
     openapi::{Always, BadBody, NameTaken, NoSuchRoom},
 };
 use crate::{
@@ -22,6 +22,24 @@ use crate::{
     room::{Member, RoomState, Rooms},
     settings::Settings,
 };
+
+/// The header that makes a request safe to repeat.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "a description; the extractor reads it")]
+struct RequestKey {
+    /// Makes a retry safe for ten minutes: the same key, call, room, body and client address get the same
+    /// answer. To be chosen at random for each request.
+    #[param(
+        rename = "Idempotency-Key",
+        value_type = String,
+        required = false,
+        min_length = 16,
+        max_length = 64,
+        pattern = "^[!-~][ -~]*[!-~]$"
+    )]
+    key: Option<String>,
+}
 
 /// A wish for a new room.
 #[derive(Deserialize, Validate, ToSchema)]
@@ -181,6 +199,7 @@ pub struct CreatedSession {
     path = "/api/rooms",
     operation_id = "createRoom",
     tag = "rooms",
+    params(RequestKey),
     request_body = NewRoom,
     responses((status = 201, description = "The room", body = Envelope<CreatedRoom>), BadBody, Always)
 )]
@@ -188,10 +207,10 @@ pub async fn create(
     State(app): State<App>,
     uri: Uri,
     headers: HeaderMap,
-    Checked(wish): Checked<NewRoom>,
+    Repeatable(wish, once): Repeatable<NewRoom>,
 ) -> Result<Reply<CreatedRoom>, Error> {
     let creator = app.rooms.name("creatorName", &wish.creator_name.unwrap_or_default())?;
-    let made = app.rooms.create(creator, wish.e2e, wish.topic.as_deref()).await?;
+    let made = app.rooms.create(creator, wish.e2e, wish.topic.as_deref(), once.as_ref()).await?;
     Ok(Reply::Created(CreatedRoom {
         link: format!("{}/r/{}", base_url(&app.settings, &uri, &headers), made.room),
         token: made.token.secret().to_owned(),
@@ -242,7 +261,7 @@ pub async fn members(
     path = "/api/rooms/{id}/sessions",
     operation_id = "createSession",
     tag = "rooms",
-    params(("id" = String, Path, description = "The room")),
+    params(("id" = String, Path, description = "The room"), RequestKey),
     request_body = NewSession,
     responses(
         (status = 201, description = "The session", body = Envelope<CreatedSession>),
@@ -255,10 +274,10 @@ pub async fn members(
 pub async fn add_session(
     State(app): State<App>,
     Room(room): Room,
-    Checked(wish): Checked<NewSession>,
+    Repeatable(wish, once): Repeatable<NewSession>,
 ) -> Result<Reply<CreatedSession>, Error> {
     let name = app.rooms.name("name", &wish.name.unwrap_or_default())?;
-    let guest = app.rooms.add_session(&room, name).await?;
+    let guest = app.rooms.add_session(&room, name, once.as_ref()).await?;
     Ok(Reply::Created(CreatedSession {
         user_id: guest.user.as_str().to_owned(),
         token: guest.token.secret().to_owned(),

@@ -107,6 +107,11 @@ fn encoded(user: &UserId) -> Cow<'_, str> {
     name.replace('%', "%25").replace(':', "%3A").into()
 }
 
+/// HASH: what a request that may be repeated was promised. No room has an empty id.
+pub fn promise(name: &str) -> String {
+    ["room::once:", name].concat()
+}
+
 /// The channel on which scripts speak to one node alone.
 pub fn node_channel(node: &str) -> String {
     format!("node:{node}")

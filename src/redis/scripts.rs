@@ -10,7 +10,7 @@ use tokio::{sync::SemaphorePermit, time::timeout};
 
 use super::{
     Redis,
-    keys::{KeyStyle, RoomKeys},
+    keys::{self, KeyStyle, RoomKeys},
     script::{Named, pack, script},
 };
 use crate::{
@@ -20,8 +20,8 @@ use crate::{
     settings::{Durability, Settings},
 };
 pub use types::{
-    Beat, Departure, Heard, Join, Leave, Member, MessagePage, Missed, Page, Published, Restored,
-    RoomFacts, RoomState, Saying, Sender, Snapshot,
+    Beat, Departure, Heard, Join, Leave, Member, MessagePage, Missed, Page, Published, Remembered,
+    Restored, RoomFacts, RoomState, Saying, Sender, Snapshot,
 };
 use wire::{Arg, Reply, flag, frame_head, ms, number, optional, said_by, second, told_of};
 
@@ -48,6 +48,8 @@ struct Inner {
     catch_up: Named,
     tell_members: Named,
     restore: Named,
+    remember: Named,
+    keep_promise: Named,
 }
 
 impl Scripts {
@@ -112,6 +114,8 @@ impl Scripts {
             read_messages: script!(reads "read_messages"),
             catch_up: script!(reads "catch_up", "digest", "follows", "newer", "newest"),
             tell_members: script!("tell_members", "json_list", "user_key", "away", "roster"),
+            remember: script!("remember"),
+            keep_promise: script!("keep_promise"),
             restore: script!(
                 "restore",
                 "clock",
@@ -191,6 +195,31 @@ impl Scripts {
         let names = vec![keys.room(), keys.session(user)];
         let args = [token.hash().into(), ms(self.0.settings.session_ttl)];
         self.run(&self.0.add_session, names, &args).await?.ok()?;
+        Ok(())
+    }
+
+    /// Remembers what the request of this name is promised, unless it was promised something before.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn remember(
+        &self,
+        name: &str,
+        digest: &str,
+        sealed: &str,
+    ) -> Result<Remembered, Error> {
+        let args = [digest.into(), sealed.into(), ms(self.0.settings.idempotency_ttl)];
+        let names = vec![keys::promise(name)];
+        let mut reply = self.run(&self.0.remember, names, &args).await?.ok()?;
+        Ok(Remembered { digest: reply.text()?, sealed: reply.text()?, is_kept: reply.flag()? })
+    }
+
+    /// Notes that what the request of this name was promised is done.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn keep_promise(&self, name: &str) -> Result<(), Error> {
+        self.run(&self.0.keep_promise, vec![keys::promise(name)], &[]).await?.ok()?;
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! What a lost answer leaves behind locks nobody out: a guest's session is provisional until its owner
 //! is heard, and whoever chose the secret of its token asks for the same again.
 
+use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Client, DEADLINE, Room, Stage, eventually};
+use crate::support::{Answer, Client, DEADLINE, Room, Stage, eventually};
 
 const SETTINGS: [(&str, &str); 3] =
     [("LEAVE_GRACE", "300ms"), ("PRESENCE_TTL", "2s"), ("SESSION_TTL", "10m")];
@@ -172,4 +174,101 @@ async fn a_node_that_died_takes_no_names_with_it() {
     gone(&mut watcher, "silent").await;
     becomes_free(&stage, &room, "silent").await;
     drop(silent);
+}
+
+const KEY: &str = "7d5f9a1c-key-of-a-request";
+
+/// Posts under an idempotency key.
+async fn post_once(stage: &Stage, node: usize, path: &str, body: &Value, key: &str) -> Answer {
+    let http = stage.nodes[node].http();
+    let request = http.request(Method::POST, path).header("Idempotency-Key", key).json(body);
+    http.send(request).await
+}
+
+#[tokio::test]
+async fn a_session_that_is_asked_for_again_with_its_key_is_the_same() {
+    let stage = Stage::new(2, &[]).await;
+    let room = stage.room("owner").await;
+    let path = format!("/api/rooms/{}/sessions", room.id);
+    let body = json!({ "name": "deploy:bot" });
+    let tries = (0..12).map(|turn| post_once(&stage, turn % 2, &path, &body, KEY));
+    let answers: Vec<_> = join_all(tries).await.iter().map(|answer| answer.data(201)).collect();
+    assert!(answers.iter().all(|data| *data == answers[0]), "{answers:?}");
+    let token = answers[0]["token"].as_str().unwrap();
+    stage.http().say(&room.id, token, json!({ "text": "hi" })).await.data(201);
+
+    let other = json!({ "name": "another" });
+    post_once(&stage, 0, &path, &other, KEY).await.invalid("Idempotency-Key");
+    let stranger = post_once(&stage, 0, &path, &body, "0123456789abcdef").await;
+    stranger.error(409, "NAME_TAKEN");
+    for bad in ["short", &"x".repeat(65), "열여섯 글자가 넘는 한글로 된 열쇠"] {
+        post_once(&stage, 0, &path, &other, bad).await.invalid("Idempotency-Key");
+    }
+    // Elsewhere the same key is another.
+    let elsewhere = stage.room("owner").await;
+    let path = format!("/api/rooms/{}/sessions", elsewhere.id);
+    assert_ne!(post_once(&stage, 0, &path, &body, KEY).await.data(201)["token"], json!(token));
+}
+
+#[tokio::test]
+async fn a_room_that_is_asked_for_again_with_its_key_is_the_same_and_does_not_come_back() {
+    let settings = [("TRUSTED_PROXIES", "127.0.0.1")];
+    let stage = Stage::new(2, &settings).await;
+    let body = json!({ "creatorName": "owner", "topic": "once" });
+    let tries = (0..6).map(|turn| post_once(&stage, turn % 2, "/api/rooms", &body, KEY));
+    let answers = join_all(tries).await;
+    let data = |answer: &Answer| ["roomId", "token"].map(|field| answer.data(201)[field].clone());
+    let [id, token] = data(&answers[0]);
+    assert!(answers.iter().all(|answer| data(answer) == [id.clone(), token.clone()]));
+    let rooms = stage.redis.texts(["KEYS", "room:*:members"]);
+    assert_eq!(rooms.len(), 1, "{rooms:?}");
+    let kept = stage.redis.texts(["KEYS", "room::once:*"]);
+    let left = stage.redis.cmd(["PTTL", &kept[0]]).int();
+    assert!(kept.len() == 1 && (1..=600_000).contains(&left), "{kept:?} {left}");
+    let stored = format!("{:?}", stage.redis.cmd(["HGETALL", &kept[0]]));
+    for secret in [KEY, id.as_str().unwrap(), token.as_str().unwrap()] {
+        assert!(!stored.contains(secret) && !kept[0].contains(secret), "{stored}");
+    }
+
+    // Another address is another client.
+    let http = stage.http();
+    let request = http.request(Method::POST, "/api/rooms").header("Idempotency-Key", KEY);
+    let request = request.header("X-Forwarded-For", "192.0.2.7").json(&body);
+    assert_ne!(data(&http.send(request).await)[0], id);
+
+    let id = id.as_str().unwrap();
+    for key in stage.redis.texts(["KEYS", &format!("*{id}*")]) {
+        stage.redis.cmd(["DEL", &key]);
+    }
+    assert_eq!(data(&post_once(&stage, 0, "/api/rooms", &body, KEY).await)[0], id);
+    http.get(&format!("/api/rooms/{id}")).await.error(404, "ROOM_NOT_FOUND");
+}
+
+/// The first try was cut off between its two changes, or told of none of them.
+#[tokio::test]
+async fn a_promise_that_was_not_kept_is_kept_by_the_retry() {
+    let stage = Stage::new(1, &[]).await;
+    let body = json!({ "creatorName": "owner" });
+    let first = post_once(&stage, 0, "/api/rooms", &body, KEY).await.data(201);
+    let id = first["roomId"].as_str().unwrap();
+    let promise = stage.redis.texts(["KEYS", "room::once:*"]).remove(0);
+    stage.redis.cmd(["HDEL", &promise, "kept"]);
+    let again = post_once(&stage, 0, "/api/rooms", &body, KEY).await.data(201);
+    assert_eq!(again, first, "the room was there");
+    stage.redis.cmd(["HDEL", &promise, "kept"]);
+    for key in stage.redis.texts(["KEYS", &format!("*{id}*")]) {
+        stage.redis.cmd(["DEL", &key]);
+    }
+    assert_eq!(post_once(&stage, 0, "/api/rooms", &body, KEY).await.data(201), first);
+    stage
+        .member(
+            0,
+            &Room { id: id.to_owned(), token: String::new() },
+            first["token"].as_str().unwrap(),
+        )
+        .await;
+    // What is none of ours is an error of this request.
+    stage.redis.cmd(["HSET", &promise, "sealed", "rubbish"]);
+    post_once(&stage, 0, "/api/rooms", &body, KEY).await.error(500, "INTERNAL");
+    stage.room("another").await;
 }

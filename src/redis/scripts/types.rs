@@ -146,6 +146,16 @@ pub struct Leave<'a> {
     pub proven: bool,
 }
 
+/// What the first try of a request was promised.
+pub struct Remembered {
+    /// What tells its body from another.
+    pub digest: String,
+    /// The promise, sealed.
+    pub sealed: String,
+    /// Whether it is done.
+    pub is_kept: bool,
+}
+
 /// What leaving came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Departure {

@@ -1,0 +1,9 @@
+-- Notes that what a request was promised is done: no retry does it again, whatever became of it since.
+-- KEYS 1: 1 promise
+-- ARGV 0
+-- RETURNS {'OK'}
+-- PROMISE 3: a retry is not a repeat.
+local promise = KEYS[1]
+
+if redis.call('EXISTS', promise) == 1 then redis.call('HSET', promise, 'kept', '1') end
+return {'OK'}
