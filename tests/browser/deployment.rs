@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Bytes,
-    extract::State,
+    extract,
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -21,8 +21,15 @@ const AGES: Duration = Duration::from_secs(600);
 /// something of `dom.js` that only its own version has.
 pub struct Deployment {
     addr: SocketAddr,
-    now: Arc<Mutex<Now>>,
+    state: Arc<State>,
     serving: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct State {
+    now: Mutex<Now>,
+    /// The paths that were asked for, oldest first.
+    asked: Mutex<Vec<String>>,
 }
 
 /// What browsers get at the moment.
@@ -39,12 +46,13 @@ pub struct Now {
 
 impl Deployment {
     pub async fn of(node: Http) -> Self {
-        let now = Arc::new(Mutex::new(Now { version: 1, ..Now::default() }));
+        let state = Arc::<State>::default();
+        state.now.lock().version = 1;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let routes = Router::new().fallback(answer).with_state((node, Arc::clone(&now)));
+        let routes = Router::new().fallback(answer).with_state((node, Arc::clone(&state)));
         let serving = tokio::spawn(async { axum::serve(listener, routes).await.unwrap() });
-        Self { addr, now, serving }
+        Self { addr, state, serving }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -57,7 +65,11 @@ impl Deployment {
     }
 
     pub fn become_now(&self, now: Now) {
-        *self.now.lock() = now;
+        *self.state.now.lock() = now;
+    }
+
+    pub fn asked(&self) -> Vec<String> {
+        self.state.asked.lock().clone()
     }
 }
 
@@ -68,13 +80,14 @@ impl Drop for Deployment {
 }
 
 async fn answer(
-    State((node, now)): State<(Http, Arc<Mutex<Now>>)>,
+    extract::State((node, state)): extract::State<(Http, Arc<State>)>,
     method: Method,
     uri: Uri,
     asked: HeaderMap,
     call: Bytes,
 ) -> Response {
-    let now = *now.lock();
+    state.asked.lock().push(uri.to_string());
+    let now = *state.now.lock();
     if now.maintenance {
         let page = "<!doctype html><title>Back soon</title><h1>Back soon</h1>";
         return ([(header::ETAG, "\"65a1-1f4\"")], axum::response::Html(page)).into_response();

@@ -101,7 +101,6 @@ async fn a_page_is_of_one_version_whatever_a_deploy_is_at() {
     let states = [
         Now { behind: Some("/static/app.css"), ..half },
         Now { slow: Some("/static/js/i18n.js"), ..half },
-        Now { slow: Some("/static/app.css"), ..half },
     ];
     for now in states {
         deployment.become_now(now);

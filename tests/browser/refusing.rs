@@ -77,7 +77,6 @@ async fn what_goes_wrong_while_entering_is_said_and_can_be_tried_again() {
     let room = stage.room("Ann").await;
     let faults = [
         "window.WebSocket = class { constructor() { throw new Error('no sockets'); } }",
-        "window.ResizeObserver = class { constructor() { throw new Error('none'); } }",
         "window.requestAnimationFrame = () => { throw new TypeError('none'); }",
     ];
     for fault in faults {
