@@ -15,7 +15,7 @@ use crate::{
     http,
     limits::Limits,
     metrics::{self, Metrics},
-    redis::{Redis, scripts::Scripts},
+    redis::{Condition, Redis, scripts::Scripts},
     registry::Registry,
     room::Rooms,
     server,
@@ -25,6 +25,8 @@ use crate::{
 
 /// The Redis that is used where no other is named.
 const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
+/// How long whoever asks a new node waits with it for Redis. Not every balancer looks at `/readyz`.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
 /// The part of the drain time over which sockets are told to close.
 const SPREAD_PERCENT: u32 = 70;
 /// The part of the drain time after which sockets are no longer waited for.
@@ -76,7 +78,9 @@ impl Node {
         let slots = Slots::new(sockets);
         let server = server::serve(listener, slots, router, app.clone(), closed.clone());
         let guard = served.clone().drop_guard();
+        let mut conditions = app.redis.conditions();
         background.spawn_vital("the listener", async move {
+            let _ = timeout(FIRST_ANSWER, conditions.wait_for(Condition::is_up)).await;
             server.await;
             drop(guard);
         });

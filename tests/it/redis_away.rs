@@ -402,3 +402,12 @@ async fn hundreds_of_rooms_are_back_as_soon_as_one() {
     }
     assert!(back.elapsed() < RECOVERY, "took {:?}", back.elapsed());
 }
+
+/// Balancers that do not look at `/readyz` ask a node from its first moment on.
+#[tokio::test]
+async fn whoever_asks_a_new_node_waits_with_it_for_redis() {
+    let env = TestEnv::new();
+    let redis = RedisServer::start(&env);
+    let node = Node::start_unready(&env, &[("REDIS_URL", &redis.url())]).await;
+    node.http().post("/api/rooms", json!({ "creatorName": "alice" })).await.data(201);
+}
