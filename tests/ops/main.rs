@@ -7,6 +7,7 @@
 mod abuse;
 mod asyncapi;
 mod audit;
+mod autobahn;
 mod balancer;
 mod bench;
 mod flood;

@@ -12,13 +12,13 @@ use serde_json::Value;
 use crate::support::{Stage, guarded};
 
 /// A program that `make setup` installed.
-fn tool(name: &str) -> Command {
+pub fn tool(name: &str) -> Command {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin");
     guarded(tools.join(name).to_str().unwrap())
 }
 
 /// Runs a program to its end, and shows what it said where that was not a good one.
-async fn expect_success(mut command: Command) -> String {
+pub async fn expect_success(mut command: Command) -> String {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let ended = tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap();
     let output = ended.unwrap();
