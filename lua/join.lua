@@ -2,7 +2,7 @@
 -- snapshot that the connection starts from.
 -- KEYS 7: 1 room, 2 members, 3 deadlines, 4 messages, 5 user's session, 6 roster, 7 returning
 -- DERIVED from ARGV 3: session and presence of this user and of members that lapsed
--- ARGV 21: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
+-- ARGV 22: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
 --          5 'guest' (the name must be free, or taken by this very token, as where the answer to
 --          the first try was lost) or 'token' (it must be the user's), 6 token hash,
 --          7 connection id, 8 'online' or 'away', 9 presence TTL (ms), 10 session TTL (ms),
@@ -10,7 +10,8 @@
 --          14 messages wanted without it, 15 messages given with it at most,
 --          16 this node's channel, 17 the fence's tag, 18 '1' where Redis was away lately for so long
 --          that members may have expired, else '0', 19 for how long (ms) of late nobody could be kept alive,
---          20 TTL of a provisional session (ms), 21 connections that a user may have
+--          20 TTL of a provisional session (ms), 21 connections that a user may have,
+--          22 bytes that the answer may have
 -- RETURNS {'OK', members (JSON), away (JSON), creator, createdAt (ms), '1' if encrypted else '0',
 --          the room's secret, topic or '', number of members, joinedAt (ms), last message id, events counted,
 --          '1' if there are more messages else '0', messages oldest first, as XRANGE gives them, in MessagePack},
@@ -21,6 +22,7 @@
 -- PROMISE 2: the fence parts what the snapshot holds from what the connection gets afterwards.
 -- PROMISE 4: a user with another connection, or inside the grace, has not left and does not join.
 -- PROMISE 5: nor has one whose connection could not be kept alive while Redis was away.
+-- PROMISE 6: the answer is no larger than one who reads slowly can take.
 -- PROMISE 8: a guest's session is provisional until its token is used, or a connection proves that it
 -- heard the answer: one whose answer was lost gives the name back soon.
 -- PROMISE 9: one user cannot have connections without end.
@@ -84,7 +86,7 @@ if room.returned then tell_all(room) end
 local members, gone, count = roster(room)
 local secret = facts[4] or ''
 local at = tip(room.messages, facts[5])
-local messages, more = history(secret, room.messages, at, since, latest, most)
+local messages, more = history(secret, room.messages, at, since, latest, most, tonumber(ARGV[22]))
 local events = fence(room, node, ARGV[17], at)
 return {'OK', members, gone, facts[1], facts[2], facts[3] and '1' or '0', secret, facts[8] or '', count,
   joined, at, events, more, cmsgpack.pack(messages)}

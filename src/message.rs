@@ -39,6 +39,18 @@ impl Message {
     }
 }
 
+/// The newest of these messages, oldest first, whose JSON has at most so many bytes, commas included.
+pub fn newest_within(messages: &[Message], bytes: usize) -> &[Message] {
+    let mut left = bytes;
+    let fits = |message: &&Message| {
+        // Serialising plain structs into memory cannot fail.
+        let length = serde_json::to_string(message).unwrap_or_default().len() + 1;
+        left.checked_sub(length).map(|rest| left = rest).is_some()
+    };
+    let count = messages.iter().rev().take_while(fits).count();
+    &messages[messages.len() - count..]
+}
+
 /// Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds.
 ///
 /// Past the year 9999, where RFC 3339 ends, the last instant that it can write.
@@ -51,7 +63,28 @@ pub fn timestamp(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::timestamp;
+    use super::*;
+
+    #[test]
+    fn the_newest_are_those_that_fit_as_they_are_written() {
+        let room = RoomId::random();
+        // A control character takes six bytes in JSON, a letter of Hangul three.
+        let texts = ["a".repeat(50), "\u{1}".repeat(50), "가".repeat(50)];
+        let message = |text: &String| {
+            let id = MessageId { ms: 1, seq: 1 };
+            Message::new(&room, id, "alice".into(), text.clone(), None)
+        };
+        let messages: Vec<_> = texts.iter().map(message).collect();
+        let length = |messages: &[Message]| serde_json::to_string(messages).unwrap().len();
+        for count in 0..=messages.len() {
+            let newest = &messages[messages.len() - count..];
+            // Brackets and no last comma, instead of a comma behind each.
+            let bytes = if count == 0 { 0 } else { length(newest) - 1 };
+            assert_eq!(newest_within(&messages, bytes), newest);
+            assert_eq!(newest_within(&messages, bytes + 10), newest, "less than one more");
+        }
+        assert_eq!(newest_within(&messages, length(&messages)), messages);
+    }
 
     #[test]
     fn timestamps_are_rfc_3339() {

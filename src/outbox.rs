@@ -27,6 +27,8 @@ use crate::{
 
 /// Room for so many frames is kept in an empty outbox; more is given back.
 const KEPT_CAPACITY: usize = 4;
+/// Between two looks whether one that is cut off takes something more.
+const BIT_EVERY: Duration = Duration::from_millis(50);
 /// Frames that one system call writes.
 const FRAMES_A_WRITE: usize = 64;
 
@@ -174,6 +176,11 @@ impl Handle {
         outbox.drop_frames();
     }
 
+    /// Whether no more than half of what may wait does.
+    pub fn has_room(&self) -> bool {
+        self.outbox.lock().has_room(self.limits)
+    }
+
     /// Frames and bytes that wait to be written.
     pub fn waiting(&self) -> (usize, usize) {
         let outbox = self.outbox.lock();
@@ -196,6 +203,7 @@ impl Handle {
         loop {
             let blocked = {
                 let mut outbox = self.outbox.lock();
+                let had_room = outbox.has_room(self.limits);
                 outbox.write();
                 let is_empty = outbox.frames.is_empty();
                 let close = outbox.close.filter(|&why| is_empty || why == CloseReason::TooSlow);
@@ -203,6 +211,9 @@ impl Handle {
                     return Work { rejoins: std::mem::take(&mut outbox.rejoins), close };
                 }
                 outbox.is_blocked = !is_empty;
+                if !had_room && outbox.has_room(self.limits) {
+                    return Work::default();
+                }
                 outbox.socket.clone().filter(|_| !is_empty)
             };
             tokio::select! {
@@ -225,6 +236,24 @@ impl Handle {
                 outbox.socket.clone()
             };
             writable(blocked).await;
+        }
+    }
+
+    /// Waits until everything was written, as long as the client takes some of it within `patience`, again
+    /// and again, and at most for `most`.
+    pub async fn flushed_bit_by_bit(&self, patience: Duration, most: Duration) {
+        let (begun, mut taken_at) = (Instant::now(), Instant::now());
+        while taken_at.elapsed() < patience && begun.elapsed() < most {
+            {
+                let mut outbox = self.outbox.lock();
+                if outbox.write_anyhow() {
+                    taken_at = Instant::now();
+                }
+                if outbox.frames.is_empty() {
+                    return;
+                }
+            }
+            tokio::time::sleep(BIT_EVERY.min(patience)).await;
         }
     }
 
@@ -287,7 +316,17 @@ impl Outbox {
     }
 
     fn is_full(&self, limits: Limits) -> bool {
-        self.frames.len() >= limits.frames || self.bytes >= limits.bytes
+        self.frames.len() >= limits.frames || self.bytes_behind() >= limits.bytes
+    }
+
+    fn has_room(&self, limits: Limits) -> bool {
+        self.frames.len() <= limits.frames / 2 && self.bytes_behind() <= limits.bytes / 2
+    }
+
+    /// Bytes that wait behind the first frame. That one is being written, and counts as one frame however
+    /// large it is: or whoever is given much could read nothing else meanwhile.
+    fn bytes_behind(&self) -> usize {
+        self.bytes - self.frames.front().map_or(0, Bytes::len)
     }
 
     /// Drops what waits, but for the rest of a frame that is partly written: the close frame could
@@ -298,6 +337,25 @@ impl Outbox {
         self.frames = begun.into_iter().collect();
         self.rejoins = Vec::new();
         self.close = Some(CloseReason::TooSlow);
+    }
+
+    /// Tries to write though the system has not said that the socket takes more: it says so only when a
+    /// third of its buffer is free, which may take a slow reader long. Returns whether some was taken.
+    fn write_anyhow(&mut self) -> bool {
+        let Some((socket, first)) = self.socket.as_ref().zip(self.frames.front()) else {
+            return false;
+        };
+        match nix::unistd::write(socket, &first[self.written..]) {
+            Ok(written) => {
+                self.advance(written);
+                true
+            }
+            Err(nix::errno::Errno::EAGAIN) => false,
+            Err(_) => {
+                self.drop_frames();
+                false
+            }
+        }
     }
 
     /// Writes as much as the socket takes.

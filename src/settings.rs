@@ -22,7 +22,7 @@ use clap::{
 use ipnet::IpNet;
 
 use crate::origin::{Allowed, Origin};
-use parse::{Word, at_least_one, duration, header_bytes, threads};
+use parse::{Word, at_least_one, duration, header_bytes, joined_bytes, threads};
 pub use redis_url::RedisUrl;
 
 /// How log lines are written.
@@ -123,6 +123,10 @@ pub struct Settings {
     /// Missed messages that a join with `since` is answered with, at most
     #[arg(long, env, default_value_t = 1000, value_parser = at_least_one)]
     pub resume_max: usize,
+
+    /// Bytes of the answer to a join, at most: fewer messages are in it where they would be more
+    #[arg(long, env, default_value_t = 262_144, value_parser = joined_bytes)]
+    pub joined_bytes: usize,
 
     /// Messages of one HTTP page when the request names no limit
     #[arg(long, env, default_value_t = 50, value_parser = at_least_one)]

@@ -70,6 +70,7 @@ impl Scripts {
                 "newer",
                 "newest",
                 "tip",
+                "newest_after",
                 "history",
                 "announce",
                 "user_key",
@@ -261,6 +262,7 @@ impl Scripts {
             ms(self.0.redis.spared()),
             self.provisional_ttl(),
             number(settings.connections_per_user),
+            number(settings.joined_bytes),
         ]);
         let reply = self.run(&self.0.join, names, &args).await?.ok();
         let mut reply = reply.map_err(|error| match error.code {

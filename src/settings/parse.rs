@@ -38,6 +38,11 @@ pub fn header_bytes(raw: &str) -> Result<usize, String> {
     between(8192, MOST, raw)
 }
 
+/// What the answer to a join needs without a message.
+pub fn joined_bytes(raw: &str) -> Result<usize, String> {
+    between(1024, MOST, raw)
+}
+
 /// As many as there are cores anywhere.
 pub fn threads(raw: &str) -> Result<usize, String> {
     between(1, 1024, raw)

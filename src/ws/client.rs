@@ -27,6 +27,7 @@ use crate::{
     error::{Code, Error},
     fanout::{Fanout, LocalRoom, Occupant, Seat, feed::Answered, jittered},
     limits::{FrameBudget, Limit},
+    message::newest_within,
     names::{MessageId, RoomId},
     outbox::Handle,
     problem::Problem,
@@ -114,7 +115,12 @@ impl Client {
     }
 
     /// Begins what the next request asks for, together with what goes with it; what fails is answered.
+    /// A join waits until the client has read most of what it was sent: whoever comes back to many
+    /// rooms reads slowly, maybe, but reads.
     pub fn begin_next(self: &Arc<Self>, pending: &mut VecDeque<Request>) -> Option<Operation> {
+        if pending.front()?.brings_much() && !self.handle.has_room() {
+            return None;
+        }
         let request = pending.pop_front()?;
         let more = match &request {
             Request::Frame(ClientFrame::Msg(first)) => more_to_say(first, pending),
@@ -300,6 +306,7 @@ impl Client {
         *self.unanswered.lock() = may_have_happened.then(|| (room.clone(), identity.clone()));
     }
 
+    /// The answer, with as many messages as fit into it.
     fn joined_frame(
         &self,
         room_id: &RoomId,
@@ -311,22 +318,31 @@ impl Client {
             RawValue::from_string(json.to_owned()).map_err(odd)
         };
         let (members, away) = (list(&snapshot.members)?, list(&snapshot.away)?);
-        let frame = ServerFrame::Joined {
-            room_id,
-            me: who.user.as_str(),
-            token: who.token.secret(),
-            members: &members,
-            away: &away,
-            member_count: snapshot.member_count,
-            creator: &snapshot.facts.creator,
-            locked: false,
-            topic: snapshot.facts.topic.as_deref(),
-            messages: &snapshot.messages,
-            more: snapshot.more,
-            heartbeat: ServerFrame::seconds(self.app.settings.heartbeat()),
-            e2e: snapshot.facts.e2e,
+        let frame = |messages, more| {
+            let frame = ServerFrame::Joined {
+                room_id,
+                me: who.user.as_str(),
+                token: who.token.secret(),
+                members: &members,
+                away: &away,
+                member_count: snapshot.member_count,
+                creator: &snapshot.facts.creator,
+                locked: false,
+                topic: snapshot.facts.topic.as_deref(),
+                messages,
+                more,
+                heartbeat: ServerFrame::seconds(self.app.settings.heartbeat()),
+                e2e: snapshot.facts.e2e,
+            };
+            frame.encode()
         };
-        Ok(frame.encode())
+        let whole = frame(&snapshot.messages, snapshot.more);
+        let most = self.app.settings.joined_bytes;
+        if whole.len() <= most {
+            return Ok(whole);
+        }
+        let left = most.saturating_sub(frame(&[], true).len());
+        Ok(frame(newest_within(&snapshot.messages, left), true))
     }
 
     /// Joins again because messages were lost that the stream no longer holds, unless the client
@@ -496,6 +512,10 @@ impl Joined {
 }
 
 impl Request {
+    fn brings_much(&self) -> bool {
+        matches!(self, Self::Frame(ClientFrame::Join { .. }) | Self::Rejoin(..))
+    }
+
     fn echo(&self) -> Echo {
         match self {
             Self::Frame(frame) => frame.echo(),

@@ -49,6 +49,8 @@ const PENDING_MAX: usize = 64;
 const READ_AT_ONCE: usize = 4096;
 /// How long the client may take to answer a close frame.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long one that is cut off may take for the rest of the frame that it was reading.
+const SLOWEST: Duration = Duration::from_secs(60);
 /// How long one that sent too much and has closed its end is still read.
 const REST_PATIENCE: Duration = Duration::from_secs(5);
 /// How long what a client asked for before its end may take.
@@ -299,6 +301,9 @@ impl Connection {
             let app = &self.reader.client.app;
             (app.settings.clone(), app.metrics.clone())
         };
+        if end == End::Close(CloseReason::TooSlow) {
+            self.cut_off(settings.slow_close_timeout).await;
+        }
         let (frame, patience, answered) = match end {
             End::Gone => return,
             End::Closes(code) => (codec::close(code, ""), CLOSE_PATIENCE, true),
@@ -306,11 +311,7 @@ impl Connection {
                 let (code, text) = reason.code();
                 metrics.closed(code);
                 let patience = match reason {
-                    CloseReason::TooSlow => {
-                        info!("cut off: it reads too slowly");
-                        metrics.slow_consumers.inc();
-                        settings.slow_close_timeout
-                    }
+                    CloseReason::TooSlow => settings.slow_close_timeout,
                     _ => CLOSE_PATIENCE,
                 };
                 (codec::close(Some(code), text), patience, false)
@@ -325,6 +326,14 @@ impl Connection {
         };
         // A client that does not answer is dropped.
         let _ = timeout(patience, goodbye).await;
+    }
+
+    /// Has what was begun written to its end, however slowly that is read: or one that reads steadily would
+    /// be given the same again, and never get any further.
+    async fn cut_off(&self, patience: Duration) {
+        info!("cut off: it reads too slowly");
+        self.reader.client.app.metrics.slow_consumers.inc();
+        self.reader.client.handle.flushed_bit_by_bit(patience, SLOWEST).await;
     }
 
     /// Reads on until the client closes in turn, or is gone.

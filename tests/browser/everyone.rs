@@ -375,6 +375,7 @@ async fn five_thousand_messages_scroll_and_a_new_one_arrives() {
         ("HISTORY_MAX", "8000"),
         ("JOIN_HISTORY", "5000"),
         ("OUTBOX_BYTES", "8388608"),
+        ("JOINED_BYTES", "8388608"),
         ("REDIS_TIMEOUT", "10s"),
     ];
     let stage = Stage::new(1, &settings).await;

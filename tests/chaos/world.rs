@@ -18,13 +18,14 @@ use crate::{
 pub const NODES: usize = 2;
 /// The nodes' settings: short times, so that a round sees them pass, and no limit of anything that
 /// the histories are held against.
-pub const SETTINGS: [(&str, &str); 12] = [
+pub const SETTINGS: [(&str, &str); 13] = [
     ("PRESENCE_TTL", "3s"),
     ("HEARTBEAT_INTERVAL", "1s"),
     ("LEAVE_GRACE", "600ms"),
     ("DRAIN_TIMEOUT", "2s"),
     ("HISTORY_MAX", "10000000"),
     ("RESUME_MAX", "100000"),
+    ("JOINED_BYTES", "100000000"),
     ("MESSAGES_PER_SECOND", "100000"),
     ("FRAMES_PER_SECOND", "100000"),
     ("REQUESTS_PER_SECOND", "100000"),

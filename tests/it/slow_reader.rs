@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::{TcpSocket, TcpStream};
+use socket2::SockRef;
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpSocket, TcpStream},
+};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 use crate::support::{DEADLINE, Room, Stage, ids_of, within};
@@ -61,7 +65,8 @@ const SETTINGS: [(&str, &str); 2] = [("MESSAGES_PER_SECOND", "10000"), ("OUTBOX_
 
 #[tokio::test]
 async fn a_slow_reader_is_closed_with_1013_and_resumes() {
-    let settings = [SETTINGS[0], SETTINGS[1], ("SLOW_CLOSE_TIMEOUT", "30s")];
+    let settings =
+        [SETTINGS[0], SETTINGS[1], ("SLOW_CLOSE_TIMEOUT", "30s"), ("JOINED_BYTES", "100000000")];
     let stage = Stage::new(1, &settings).await;
     let room = stage.room("writer").await;
     let mut slow = Sleeper::join(&stage, &room, "slow").await;
@@ -118,4 +123,126 @@ async fn a_slow_reader_delays_nobody_else() {
         fast.next().await;
     }
     assert_eq!(fast.message_ids(&room.id), ids);
+}
+
+/// A `joined` that says no more than it may, whatever is in it.
+#[tokio::test]
+async fn the_answer_to_a_join_is_no_larger_than_it_may_be() {
+    const MOST: usize = 100_000;
+    let settings = [("MESSAGES_PER_SECOND", "10000"), ("JOINED_BYTES", "100000")];
+    let stage = Stage::new(1, &settings).await;
+    for character in ["a", "\u{1}", "가", "\""] {
+        let room = stage.room("writer").await;
+        let mut writer = stage.member(0, &room, &room.token).await;
+        for length in [4000, 1, 3999, 2000, 4000, 100, 4000, 4000, 4000, 4000, 4000, 4000, 4000] {
+            for _ in 0..3 {
+                writer.say(&room.id, &format!("{}x", character.repeat(length - 1))).await;
+            }
+        }
+        let ids = stage.redis.stream_ids(&room.id);
+        let mut reader = stage.member(0, &room, "reader").await;
+        for since in [None, Some("1-1"), Some(&*ids[0]), Some(&*ids[ids.len() - 2])] {
+            let token = &reader.seen[0]["token"];
+            let join = json!({ "t": "join", "roomId": room.id, "token": token, "since": since });
+            let joined = reader.try_join(join).await;
+            let size = joined.to_string().len();
+            assert!(size <= MOST, "{size} bytes of {character:?} since {since:?}");
+            let got = ids_of(joined["messages"].as_array().unwrap());
+            assert_eq!(got, ids[ids.len() - got.len()..], "the newest");
+            let next = ids.len().checked_sub(got.len() + 1);
+            let is_all = match since.and_then(|since| ids.iter().position(|id| id == since)) {
+                Some(at) => next == Some(at),
+                None => next.is_none(),
+            };
+            assert_eq!(joined["more"], !is_all, "{} of {} messages", got.len(), ids.len());
+            assert!(is_all || size + 25_000 > MOST, "{size} bytes, and one more would have fit");
+        }
+    }
+}
+
+/// A connection that is read at so many bytes a second, over a network with small packets.
+async fn read_slowly(stage: &Stage, join: &Value, a_second: usize) -> (Vec<Value>, bool) {
+    const EVERY: Duration = Duration::from_millis(20);
+    let tcp = TcpSocket::new_v4().unwrap();
+    tcp.set_recv_buffer_size(8192).unwrap();
+    SockRef::from(&tcp).set_tcp_mss(1400).unwrap();
+    let addr = stage.nodes[0].addr();
+    let stream = tcp.connect(addr).await.unwrap();
+    let (mut socket, _) = client_async(format!("ws://{addr}/ws"), stream).await.unwrap();
+    socket.send(Message::text(join.to_string())).await.unwrap();
+    let mut stream = socket.into_inner();
+    let (mut bytes, mut ticks) = (Vec::new(), tokio::time::interval(EVERY));
+    let ended = loop {
+        ticks.tick().await;
+        let mut space = vec![0; a_second * EVERY.as_millis() as usize / 1000];
+        match within(DEADLINE, "something to read", stream.read(&mut space)).await {
+            Ok(0) | Err(_) => break true,
+            Ok(length) => bytes.extend_from_slice(&space[..length]),
+        }
+        if frames_in(&bytes).last().is_some_and(|frame| frame["text"] == "the end") {
+            break false;
+        }
+    };
+    (frames_in(&bytes), ended)
+}
+
+/// The whole text frames in what a server sent.
+fn frames_in(mut bytes: &[u8]) -> Vec<Value> {
+    let mut frames = Vec::new();
+    while let [0x81, short, ..] = *bytes {
+        let (length, start) = match short {
+            126 if bytes.len() >= 4 => (u16::from_be_bytes([bytes[2], bytes[3]]).into(), 4),
+            127 if bytes.len() >= 10 => {
+                (u64::from_be_bytes(bytes[2..10].try_into().unwrap()) as usize, 10)
+            }
+            126 | 127 => break,
+            short => (usize::from(short), 2),
+        };
+        let Some(text) = bytes.get(start..start + length) else { break };
+        frames.push(serde_json::from_slice(text).unwrap());
+        bytes = &bytes[start + length..];
+    }
+    frames
+}
+
+/// What was missed and what is said meanwhile are more than the reader can read: each connection brings
+/// it further, and when it is quiet it has the rest.
+#[tokio::test]
+async fn one_that_reads_slowly_but_steadily_gets_somewhere() {
+    let settings = [("MESSAGES_PER_SECOND", "10000"), ("OUTBOX_BYTES", "131072")];
+    let stage = Stage::new(1, &settings).await;
+    let room = stage.room("writer").await;
+    let token = stage.guest(&room, "reader").await;
+    let mut writer = stage.member(0, &room, &room.token).await;
+    let text = "가".repeat(4000);
+    for _ in 0..200 {
+        writer.say(&room.id, &text).await;
+    }
+    let say_more = async {
+        for _ in 0..100 {
+            writer.say(&room.id, &text).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        writer.say(&room.id, "the end").await;
+    };
+    let read_all = async {
+        let (mut since, mut connections) = ("1-1".to_owned(), 0);
+        loop {
+            let join = json!({ "t": "join", "roomId": room.id, "token": token, "since": since });
+            let (frames, was_cut_off) = read_slowly(&stage, &join, 400_000).await;
+            assert_eq!(frames[0]["t"], "joined", "the answer came as a whole");
+            let mut messages = frames[0]["messages"].as_array().unwrap().clone();
+            messages.extend(frames[1..].iter().filter(|frame| frame["t"] == "msg").cloned());
+            let last = ids_of(&messages).pop().expect("something new");
+            assert_ne!(last, since);
+            since = last;
+            connections += 1;
+            let is_last = messages.last().unwrap()["text"] == "the end";
+            if is_last || !was_cut_off {
+                return connections;
+            }
+        }
+    };
+    let ((), connections) = tokio::join!(say_more, read_all);
+    assert!(connections < 20, "{connections} connections");
 }

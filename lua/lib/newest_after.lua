@@ -1,0 +1,18 @@
+-- newest_after(stream, since, most, bytes) -> the newest entries after `since` (of all where that is ''),
+-- newest first: at most so many, and of at most so many bytes in all; and whether there are others
+-- before them. What is left out for its size is hardly read.
+local function newest_after(stream, since, most, bytes)
+  local oldest, newest_left, found = since == '' and '-' or '(' .. since, '+', {}
+  while true do
+    local step = math.min(most + 1 - #found, 50)
+    local page = redis.call('XREVRANGE', stream, newest_left, oldest, 'COUNT', step)
+    for i = 1, #page do
+      for _, text in ipairs(page[i][2]) do bytes = bytes - #text end
+      if #found == most or bytes < 0 then return found, true end
+      found[#found + 1] = page[i]
+    end
+    if #page < step then return found, false end
+    newest_left = '(' .. page[#page][1]
+  end
+end
+
