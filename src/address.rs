@@ -59,10 +59,12 @@ fn nearest_stranger(trusted: &[IpNet], peer: IpAddr, named: &[&str]) -> IpAddr {
     nearest
 }
 
-/// An address, perhaps with a port.
+/// An address, perhaps in brackets, perhaps with a port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
-    let ip = text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|addr| addr.ip()))?;
+    let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || text.parse::<SocketAddr>().ok().map(|addr| addr.ip());
+    let ip = text.parse().ok().or_else(with_port).or_else(bare)?;
     Some(IpAddr::to_canonical(&ip))
 }
 
@@ -87,6 +89,7 @@ mod tests {
         assert_eq!(client(trusted, "10.0.0.1", &["192.0.2.7"]), "192.0.2.7");
         assert_eq!(client(trusted, "::ffff:10.0.0.1", &[" 192.0.2.7:4711 "]), "192.0.2.7");
         assert_eq!(client(trusted, "::1", &["[2001:db8::7]:80"]), "2001:db8::7");
+        assert_eq!(client(trusted, "::1", &["[2001:db8::7]"]), "2001:db8::7");
     }
 
     #[test]
