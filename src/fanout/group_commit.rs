@@ -4,8 +4,9 @@
 //! The name and the idea are those of databases: DeWitt et al., "Implementation Techniques for Main
 //! Memory Database Systems", 1984.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -107,7 +108,10 @@ impl LocalRoom {
         let Unsaid { queue, tasks, scripts_at_once, .. } = &self.unsaid;
         if queue.lock().push(Waiting { run, answer }, *scripts_at_once) {
             let room = self.clone();
-            tasks.spawn(async move { room.say_all().await });
+            tasks.spawn(async move {
+                // Who said what ended it is told to try again; what waits behind goes on.
+                while AssertUnwindSafe(room.say_all()).catch_unwind().await.is_err() {}
+            });
         }
         answered.await.unwrap_or_else(|_| each_fails(count, &Error::unavailable("the node leaves")))
     }

@@ -133,11 +133,10 @@ pub async fn render(request: Request, next: Next) -> Response {
     }
 }
 
-/// Turns a panic in a handler into an answer; for `CatchPanicLayer`.
-pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Error::internal(format!("panic: {}", text.unwrap_or("no text"))).into_response()
+/// Turns a panic in a handler into an answer; for `CatchPanicLayer`. The log has it already, without
+/// what was put together at run time, which may be what somebody said.
+pub fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    Error::internal("a task panicked").into_response()
 }
 
 /// What an error that no handler of ours made is called in the contract.
