@@ -8,11 +8,12 @@
 --          connections proved that it heard the answer to its join else '0', number of connections, and
 --          for each connection its id, how long it still lasts (ms), 'online' or 'away', 11 for how long
 --          (ms) of late nobody could be kept alive, 12 TTL of a provisional session (ms)
--- RETURNS {'OK', users without a session, or whose session is that of somebody who took the name
+-- RETURNS {'OK', last message id, events counted, users without a session, or whose session is that of somebody who took the name
 --          since …} or {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_joined of users that had lapsed, presence, read, user_left, a fence to the node;
 --          members, where all of them were gone without anybody being told
--- PROMISE 2: the fence shows a message that the subscription lost. PROMISE 4: whoever is left
+-- PROMISE 2: the fence shows a message that the subscription lost; where nothing that is published comes,
+-- the answer does. PROMISE 4: whoever is left
 -- clears the users of a node that died. PROMISE 5: where Redis was away for longer than a presence
 -- lasts, the members expired with nobody told that they left; they return without join events.
 -- PROMISE 8: a connection from before its session was lost does not become whoever has the name now.
@@ -27,8 +28,8 @@ local facts = redis.call('HMGET', room.hash, 'createdAt', 'occupied', 'events', 
 if not facts[1] then return {'ROOM_NOT_FOUND'} end
 room.occupied, room.events = facts[2], facts[3]
 
-local reply = {'OK'}
 local at = tip(room.messages, facts[4])
+local reply = {'OK', at, '0'}
 local is_here, missing = {}, 0
 if #users > 0 then
   is_here = redis.call('SMISMEMBER', room.members, unpack(users))
@@ -86,5 +87,5 @@ end
 sweep(room, now_ms)
 if anybody then keep(room, room_ttl) end
 if room.returned then tell_all(room) end
-fence(room, node, tag, at)
+reply[3] = fence(room, node, tag, at)
 return reply

@@ -1,9 +1,10 @@
--- Sends one node the whole truth about who is in a room, in order with the room's events, after
+-- Tells one node the whole truth about who is in a room, in order with the room's events, after
 -- the node missed some.
 -- KEYS 3: 1 room, 2 members, 3 roster
 -- DERIVED from ARGV 2: presence of the members
--- ARGV 3: 1 roomId, 2 stem of the users' keys, 3 the node's channel
--- RETURNS {'OK'} or {'ROOM_NOT_FOUND'}
+-- ARGV 3: 1 roomId, 2 stem of the users' keys, 3 the node's channel, or '' where nothing
+--         that is published reaches it
+-- RETURNS {'OK'}, {'OK', events counted, the members frame} where nothing is published, or {'ROOM_NOT_FOUND'}
 -- PUBLISHES to the node: roomId, 'members', events counted, the members frame
 -- PROMISE 4: nobody is shown who is not there.
 local room = {hash = KEYS[1], members = KEYS[2], roster = KEYS[3], id = ARGV[1], users = ARGV[2]}
@@ -13,6 +14,7 @@ if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
 
 room.events = redis.call('HGET', room.hash, 'events') or '0'
 local members, gone = roster(room)
-redis.pcall('PUBLISH', node, room.id .. ' members ' .. room.events
-  .. ' {"t":"members","roomId":"' .. room.id .. '","members":' .. members .. ',"away":' .. gone .. '}')
+local frame = '{"t":"members","roomId":"' .. room.id .. '","members":' .. members .. ',"away":' .. gone .. '}'
+if node == '' then return {'OK', room.events, frame} end
+redis.pcall('PUBLISH', node, room.id .. ' members ' .. room.events .. ' ' .. frame)
 return {'OK'}

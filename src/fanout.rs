@@ -2,6 +2,7 @@
 //!
 //! Everything here can be thrown away at any moment: it holds connection handles and positions.
 
+mod by_answer;
 pub mod feed;
 pub mod frame;
 mod group_commit;
@@ -25,7 +26,7 @@ use governor::Jitter;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
     background::Background,
@@ -41,6 +42,7 @@ use crate::{
     },
     settings::Settings,
 };
+use by_answer::Position;
 use feed::{Answer, Answered, Feed, Sink, Todo};
 pub use group_commit::{MESSAGES_TOGETHER, each_fails};
 use group_commit::{Unsaid, scripts_at_once};
@@ -120,6 +122,8 @@ pub struct LocalRoom {
     is_unwritten: AtomicBool,
     /// Whether the list of members was asked for and has not been sent.
     asks_members: AtomicBool,
+    /// What the last heartbeat was answered with, until its fence is seen to have come.
+    unfenced: Mutex<Option<Position>>,
     turns: Turns,
     unsaid: Unsaid,
 }
@@ -243,9 +247,17 @@ impl Fanout {
 
     fn hears(&self, hearing: Hearing) {
         let was = self.0.hearing.send_replace(hearing);
-        if was == Hearing::Deaf && hearing == Hearing::Hears {
-            self.doubt();
-            self.0.resync.notify_one();
+        match (was, hearing) {
+            (Hearing::Deaf, Hearing::Hears) => {
+                info!("what is published comes again");
+                self.doubt();
+                self.0.resync.notify_one();
+            }
+            (Hearing::Hears | Hearing::Unknown, Hearing::Deaf) => {
+                warn!("what is published does not come; going by answers");
+                self.rooms().iter().for_each(|room| self.go_by_answer(room, Duration::ZERO));
+            }
+            _ => {}
         }
     }
 
@@ -278,13 +290,18 @@ impl Fanout {
         if !*local.subscribed.borrow() {
             let change = Change::Subscribe(local.clone());
             let asked = self.0.changes.try_send(change).is_ok();
-            let mut subscribed = local.subscribed.subscribe();
-            let confirmed = tokio::time::timeout(self.0.patience, subscribed.wait_for(|yes| *yes));
-            if !asked || confirmed.await.is_err() {
+            // Who is deaf waits for nothing that comes that way.
+            if self.hearing() != Hearing::Deaf && !(asked && self.is_confirmed(&local).await) {
                 return Err(Error::unavailable("the subscription was not confirmed"));
             }
         }
         Ok((local, tag))
+    }
+
+    async fn is_confirmed(&self, room: &LocalRoom) -> bool {
+        let mut subscribed = room.subscribed.subscribe();
+        let confirmed = subscribed.wait_for(|yes| *yes);
+        tokio::time::timeout(self.0.patience, confirmed).await.is_ok()
     }
 
     /// Undoes [`Fanout::enter`] after a join was refused. Returns whether the connection was in the
@@ -345,16 +362,25 @@ impl Fanout {
             let (fanout, room) = (self.clone(), room.clone());
             self.0.tasks.spawn(async move { fanout.catch_up(room, number).await });
         }
-        // One at a time: each fence asks again until the list is here.
-        if todo.tell_members && !room.asks_members.swap(true, Ordering::SeqCst) {
+        // One at a time: each fence, or answer, asks again until the list is here.
+        if (todo.tell_members || todo.list_members)
+            && !room.asks_members.swap(true, Ordering::SeqCst)
+        {
             let (fanout, room) = (self.clone(), room.clone());
             self.0.tasks.spawn(async move {
-                // Where it fails, the next heartbeat's fence shows the difference again.
-                if let Err(error) = fanout.0.scripts.tell_members(&room.id).await {
-                    warn!(%error, "members not sent");
+                match todo.list_members {
+                    true => fanout.list_members(&room).await,
+                    false => fanout.tell_members(&room).await,
                 }
                 room.asks_members.store(false, Ordering::SeqCst);
             });
+        }
+    }
+
+    async fn tell_members(&self, room: &LocalRoom) {
+        // Where it fails, the next heartbeat's fence shows the difference again.
+        if let Err(error) = self.0.scripts.tell_members(&room.id).await {
+            warn!(%error, "members not sent");
         }
     }
 
@@ -433,6 +459,7 @@ impl LocalRoom {
             inbox: Inbox::default(),
             is_unwritten: AtomicBool::new(false),
             asks_members: AtomicBool::new(false),
+            unfenced: Mutex::default(),
             turns: Turns::new(),
             unsaid: Unsaid::new(
                 fanout.scripts.clone(),

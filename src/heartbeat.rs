@@ -5,7 +5,7 @@
 //! spread over the interval, so that the load is even.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::DefaultHasher},
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -31,6 +31,8 @@ use crate::{
 
 /// Parts into which the interval is cut.
 const SLOTS: u32 = 16;
+/// How much later than its answer a heartbeat's fence may come.
+const FENCE_PATIENCE: Duration = Duration::from_secs(1);
 /// Calls under way at once, so that a return of Redis makes no herd.
 const CALLS_AT_ONCE: usize = 32;
 /// Between two reports of one room, be it that each of its users has something to say every moment.
@@ -67,6 +69,7 @@ impl Heartbeat {
     async fn run(self, redis: Redis, stop: CancellationToken) {
         let mut conditions = redis.conditions();
         let mut slot = 0;
+        let mut beaten = VecDeque::new();
         loop {
             let all = tokio::select! {
                 () = stop.cancelled() => return,
@@ -74,6 +77,7 @@ impl Heartbeat {
                 () = self.fanout.resync_wanted() => true,
                 _ = conditions.changed() => true,
             };
+            self.look_for_fences(&mut beaten);
             let condition = conditions.borrow_and_update().clone();
             if !condition.allows(Access::Writes) || all && condition != Condition::Serves {
                 continue;
@@ -81,7 +85,7 @@ impl Heartbeat {
             slot = (slot + 1) % SLOTS;
             let mut rooms = self.fanout.rooms();
             rooms.retain(|room| all || slot_of(&room.id) == slot);
-            let beats = rooms.into_iter().map(|room| {
+            let beats = rooms.clone().into_iter().map(|room| {
                 let heartbeat = self.clone();
                 async move {
                     match all {
@@ -91,6 +95,16 @@ impl Heartbeat {
                 }
             });
             stream::iter(beats).buffer_unordered(CALLS_AT_ONCE).collect::<()>().await;
+            beaten.push_back((Instant::now(), rooms));
+        }
+    }
+
+    /// Where the fence of a room's heartbeat did not come, what its answer said counts.
+    fn look_for_fences(&self, beaten: &mut VecDeque<(Instant, Vec<Arc<LocalRoom>>)>) {
+        while beaten.front().is_some_and(|(at, _)| at.elapsed() >= FENCE_PATIENCE) {
+            for room in beaten.pop_front().into_iter().flat_map(|(_, rooms)| rooms) {
+                self.fanout.go_by_answer(&room, FENCE_PATIENCE);
+            }
         }
     }
 
@@ -105,14 +119,14 @@ impl Heartbeat {
     }
 
     /// One heartbeat of one room, which tells of everybody. What fails is tried again in the next round.
-    pub async fn beat(&self, room: &LocalRoom) {
+    pub async fn beat(&self, room: &Arc<LocalRoom>) {
         room.forget_told();
         self.beat_news(room).await;
     }
 
     /// One heartbeat of one room, which tells of the connections that were heard since Redis was told
     /// last. The others have nothing to say, and last as long as they did.
-    async fn beat_news(&self, room: &LocalRoom) {
+    async fn beat_news(&self, room: &Arc<LocalRoom>) {
         if room.is_empty() {
             return self.fanout.release(&room.id);
         }
@@ -123,7 +137,7 @@ impl Heartbeat {
         }
     }
 
-    async fn try_beat(&self, room: &LocalRoom) -> Result<(), Error> {
+    async fn try_beat(&self, room: &Arc<LocalRoom>) -> Result<(), Error> {
         let _reporting = room.reporting().await;
         let (seats, since) = (self.live(room), room.told_at());
         let is_news = |seat: &&Seat| since.is_none_or(|since| seat.handle.was_heard_since(since));
@@ -134,14 +148,18 @@ impl Heartbeat {
 
     /// Tells Redis of these users, and puts back those of the `seats` that it does not know. Where
     /// there are none the room is looked after all the same.
-    async fn tell(&self, room: &LocalRoom, beats: &[Beat], seats: &[Seat]) -> Result<(), Error> {
+    async fn tell(
+        &self,
+        room: &Arc<LocalRoom>,
+        beats: &[Beat],
+        seats: &[Seat],
+    ) -> Result<(), Error> {
         let mut chunks: Vec<&[Beat]> = beats.chunks(USERS_A_CALL).collect();
         if chunks.is_empty() {
             chunks.push(&[]);
         }
         for chunk in chunks {
-            let tag = heartbeat_tag(room.next_heartbeat());
-            match self.scripts.heartbeat(&room.id, &tag, chunk).await {
+            match self.call(room, chunk).await {
                 Ok(lost) if lost.is_empty() => {}
                 Ok(lost) => {
                     let lost: Vec<Seat> =
@@ -155,6 +173,14 @@ impl Heartbeat {
             }
         }
         Ok(())
+    }
+
+    /// Tells Redis of these users. Returns those that it has no session of, or another's.
+    async fn call(&self, room: &Arc<LocalRoom>, beats: &[Beat]) -> Result<Vec<UserId>, Error> {
+        let number = room.next_heartbeat();
+        let beaten = self.scripts.heartbeat(&room.id, &heartbeat_tag(number), beats).await?;
+        self.fanout.beaten(room, number, &beaten);
+        Ok(beaten.lost)
     }
 
     /// Reports one connection before the next heartbeat, because it said something new: together with
@@ -177,7 +203,7 @@ impl Heartbeat {
     }
 
     /// Reports what there is, until nothing is left.
-    async fn report_all(&self, room: &LocalRoom) {
+    async fn report_all(&self, room: &Arc<LocalRoom>) {
         while let Some(reports) = room.reports.take() {
             let reported = self.report_together(room, &reports).await;
             reports.into_iter().for_each(|report| report.answer(reported.clone()));
@@ -185,7 +211,11 @@ impl Heartbeat {
         }
     }
 
-    async fn report_together(&self, room: &LocalRoom, reports: &[Report]) -> Result<(), Error> {
+    async fn report_together(
+        &self,
+        room: &Arc<LocalRoom>,
+        reports: &[Report],
+    ) -> Result<(), Error> {
         let _reporting = room.reporting().await;
         let (mut seats, mut reads) = (Vec::new(), HashMap::new());
         // Whoever left would be brought back.
@@ -205,7 +235,7 @@ impl Heartbeat {
 
     /// Puts back what Redis has forgotten of a room. Where somebody else took a name meanwhile,
     /// the connection that held it is told, and is out.
-    async fn restore(&self, room: &LocalRoom, seats: &[Seat]) -> Result<(), Error> {
+    async fn restore(&self, room: &Arc<LocalRoom>, seats: &[Seat]) -> Result<(), Error> {
         let Some(facts) = room.facts() else { return Ok(()) };
         let users: Vec<Restored> = group(seats)
             .into_iter()
@@ -236,7 +266,7 @@ impl Heartbeat {
     }
 
     /// The connections that were heard within the presence TTL: the others may lapse.
-    fn live(&self, room: &LocalRoom) -> Vec<Seat> {
+    fn live(&self, room: &Arc<LocalRoom>) -> Vec<Seat> {
         let mut seats = room.seats();
         seats.retain(|seat| {
             seat.who.is_in() && seat.handle.silent_for() < self.settings.presence_ttl

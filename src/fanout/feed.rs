@@ -10,6 +10,8 @@
 //! - A connection that joins is seated before the script runs. Events before its fence are in its
 //!   snapshot; messages are told apart by their ids.
 
+mod by_answer;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -43,6 +45,8 @@ pub struct Todo {
     pub catch_up: Option<u64>,
     /// Have the list of members sent to this node.
     pub tell_members: bool,
+    /// Ask for it, as nothing that is sent comes: [`Feed::listed`].
+    pub list_members: bool,
 }
 
 /// How a frame fared, for the counters.
@@ -125,6 +129,9 @@ enum Members {
     Known,
     /// The subscription was interrupted: a fence will show whether anything happened.
     Doubted,
+    /// All that happened up to a list that came out of order: there may be events on the way that it
+    /// accounts for.
+    Listed,
     /// Something happened that they were not told. Events would not fit what they know, so these
     /// wait for the whole truth.
     Unknown,
@@ -171,6 +178,8 @@ pub struct Feed<S> {
     /// Whether what the connections know of the members can be trusted.
     members: Members,
     catch_up: Option<CatchUp>,
+    /// The number of the latest heartbeat whose fence came.
+    fenced: u64,
     /// The number of the latest reading of the stream.
     readings: u64,
 }
@@ -184,6 +193,7 @@ impl<S> Default for Feed<S> {
             events: 0,
             members: Members::Known,
             catch_up: None,
+            fenced: 0,
             readings: 0,
         }
     }
@@ -316,6 +326,9 @@ impl<S: Sink> Feed<S> {
 
     /// A fence on this node's channel.
     pub fn fence(&mut self, fence: Fence) -> Todo {
+        if let Tag::Heartbeat(number) = fence.tag {
+            self.fenced = self.fenced.max(number);
+        }
         if self.catch_up.is_none() {
             return self.take_fence(fence, false);
         }
@@ -420,7 +433,7 @@ impl<S: Sink> Feed<S> {
                 (Outcome::Foreign, Todo::default())
             }
             Some(last) if id > last => {
-                (Outcome::Delivered(0), self.begin_catch_up(Waiting::Frame(frame)))
+                (Outcome::Delivered(0), self.begin_catch_up(Some(Waiting::Frame(frame))))
             }
             _ => (Outcome::Stale, Todo::default()),
         }
@@ -428,6 +441,9 @@ impl<S: Sink> Feed<S> {
 
     fn take_event(&mut self, frame: &Frame) -> Outcome {
         match frame.kind {
+            Kind::Event | Kind::Members if self.members == Members::Listed => {
+                return Outcome::Delivered(0);
+            }
             Kind::Event if self.members != Members::Known => {
                 self.events += 1;
                 self.members = Members::Unknown;
@@ -448,7 +464,7 @@ impl<S: Sink> Feed<S> {
             self.begin(fence.tip);
         }
         if self.last.is_some_and(|last| fence.tip > last) && !covered {
-            return self.begin_catch_up(Waiting::Fence(fence));
+            return self.begin_catch_up(Some(Waiting::Fence(fence)));
         }
         // Ahead of us still: the entry was deleted since. Behind us: the stream was read while the
         // fence was under way, or Redis lost what went out, which the next message will show.
@@ -457,7 +473,7 @@ impl<S: Sink> Feed<S> {
         if heard && fence.events != self.events {
             self.members = Members::Unknown;
         }
-        if !heard || self.members == Members::Doubted {
+        if !heard || matches!(self.members, Members::Doubted | Members::Listed) {
             self.members = Members::Known;
         }
         self.events = fence.events;
@@ -488,10 +504,11 @@ impl<S: Sink> Feed<S> {
         self.deliver(&Frame { kind: Kind::Members, text });
     }
 
-    fn begin_catch_up(&mut self, first: Waiting) -> Todo {
+    fn begin_catch_up(&mut self, first: Option<Waiting>) -> Todo {
         self.readings += 1;
         let number = self.readings;
-        self.catch_up = Some(CatchUp { number, backlog: VecDeque::from([first]), covered: 0 });
+        let backlog = first.into_iter().collect();
+        self.catch_up = Some(CatchUp { number, backlog, covered: 0 });
         Todo { catch_up: Some(number), ..Todo::default() }
     }
 

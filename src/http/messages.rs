@@ -165,6 +165,9 @@ pub async fn post(
     let text = wish.text.unwrap_or_default();
     let message = app.rooms.post_as(&room, &token, text, wish.key).await?;
     app.metrics.messages.inc();
+    if let Some(local) = app.fanout.find(&room) {
+        app.fanout.stored(&local, message.id);
+    }
     Ok(Reply::Created(message))
 }
 

@@ -20,8 +20,8 @@ use crate::{
     settings::{Durability, Settings},
 };
 pub use types::{
-    Beat, Departure, Heard, Join, Leave, Member, MessagePage, Missed, Page, Published, Remembered,
-    Restored, RoomFacts, RoomState, Saying, Sender, Snapshot,
+    Beat, Beaten, Departure, Heard, Join, Leave, Member, MessagePage, Missed, Page, Published,
+    Remembered, Restored, RoomFacts, RoomState, Saying, Sender, Snapshot,
 };
 use wire::{Arg, Reply, flag, frame_head, ms, number, optional, said_by, second, told_of};
 
@@ -332,7 +332,7 @@ impl Scripts {
     }
 
     /// Keeps a room's members alive, clears those that lapsed, and has a fence with `tag` sent to
-    /// this node. Returns the users that Redis has no session of, or another's.
+    /// this node.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
@@ -341,7 +341,7 @@ impl Scripts {
         room: &RoomId,
         tag: &str,
         beats: &[Beat],
-    ) -> Result<Vec<UserId>, Error> {
+    ) -> Result<Beaten, Error> {
         let keys = self.keys(room);
         let mut args = self.stem(room, &keys);
         args.extend(self.ttls());
@@ -359,7 +359,8 @@ impl Scripts {
             keys.returning(),
             keys.roster(),
         ];
-        self.run(&self.0.heartbeat, names, &args).await?.ok()?.users()
+        let mut reply = self.run(&self.0.heartbeat, names, &args).await?.ok()?;
+        Ok(Beaten { tip: reply.id()?, events: reply.number()?, lost: reply.users()? })
     }
 
     /// Takes a connection out of a room, with or without a grace.
@@ -482,11 +483,25 @@ impl Scripts {
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
     pub async fn tell_members(&self, room: &RoomId) -> Result<(), Error> {
+        self.members(room, self.0.redis.node_channel()).await?;
+        Ok(())
+    }
+
+    /// The whole truth about a room's members as a frame's text, where nothing that is sent comes, and
+    /// the number of events that it accounts for.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn list_members(&self, room: &RoomId) -> Result<(u64, String), Error> {
+        let mut reply = self.members(room, "").await?;
+        Ok((reply.number()?, reply.text()?))
+    }
+
+    async fn members(&self, room: &RoomId, node_channel: &str) -> Result<Reply, Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.roster()];
-        let args = [room.as_str().into(), keys.users().into(), self.0.redis.node_channel().into()];
-        self.run(&self.0.tell_members, names, &args).await?.ok()?;
-        Ok(())
+        let args = [room.as_str().into(), keys.users().into(), node_channel.into()];
+        self.run(&self.0.tell_members, names, &args).await?.ok()
     }
 
     /// Puts back a room that Redis lost, and has a fence with `tag` sent to this node. Returns the

@@ -322,6 +322,54 @@ async fn a_subscription_that_died_in_silence_is_noticed_within_a_heartbeat() {
 }
 
 #[tokio::test]
+async fn a_node_that_nothing_published_reaches_delivers_everything_all_the_same() {
+    let (stage, proxy, room, mut beside, mut behind) = one_node_behind_a_proxy().await;
+    let http = stage.nodes[1].http();
+    proxy.lose_all_that_is_published();
+    let ready = async |status| (http.get("/readyz").await.status == status).then_some(());
+    eventually(DEADLINE, "not ready", async || ready(503).await).await;
+    for number in 0..3 {
+        let said = beside.say(&room.id, &format!("lost {number}")).await;
+        let lost = Instant::now();
+        behind.wait_for("the message", |frame| frame["id"] == said["id"]).await;
+        let late = lost.elapsed();
+        assert!(late < Duration::from_millis(1800), "a heartbeat is 1 s, this took {late:?}");
+    }
+    let said = behind.say(&room.id, "own").await;
+    beside.wait_for("the message", |frame| frame["id"] == said["id"]).await;
+
+    // Who joins there is in the room like anybody, and who comes and goes elsewhere is told.
+    let mut late = stage.nodes[1].client().await;
+    let joined = late.join(&room.id, "late").await;
+    late.keep_alive(Duration::from_secs(1));
+    assert_eq!(joined["memberCount"], 3);
+    let said = late.say(&room.id, "hello").await;
+    for client in [&mut beside, &mut behind] {
+        client.wait_for("the message", |frame| frame["id"] == said["id"]).await;
+    }
+    let eve = stage.member(0, &room, "eve").await;
+    let lists = |frame: &Value, count: usize| {
+        frame["t"] == "members" && frame["members"].as_array().unwrap().len() == count
+    };
+    for client in [&mut behind, &mut late] {
+        client.wait_for("all four", |frame| lists(frame, 4)).await;
+    }
+    eve.send(json!({ "t": "leave", "roomId": room.id })).await;
+    for client in [&mut behind, &mut late] {
+        client.wait_for("the three", |frame| lists(frame, 3)).await;
+    }
+
+    proxy.resume();
+    eventually(DEADLINE, "ready again", async || ready(200).await).await;
+    let said = beside.say(&room.id, "heard again").await;
+    behind.wait_for("the message", |frame| frame["id"] == said["id"]).await;
+    expect_whole_stream(&stage, &room, &mut behind, 0).await;
+    expect_whole_stream(&stage, &room, &mut beside, 0).await;
+    let _frank = stage.member(0, &room, "frank").await;
+    behind.wait_for("frank", |frame| lists(frame, 4) || frame["userId"] == "frank").await;
+}
+
+#[tokio::test]
 async fn who_came_while_events_were_lost_is_told_afterwards() {
     let (stage, proxy, room, mut beside, mut behind) = one_node_behind_a_proxy().await;
     proxy.lose_what_is_published();

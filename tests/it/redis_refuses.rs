@@ -114,9 +114,11 @@ async fn a_node_that_may_use_no_channel_says_so_at_the_start() {
     let http = node.http();
     reason(&http, "&chan:* &node:*").await;
     let line = "redis does not allow what is needed";
-    assert_eq!(node.log().matches(line).count(), 1, "{}", node.log());
+    let lines = async || node.log().contains(line).then_some(());
+    eventually(DEADLINE, "the line", lines).await;
     http.post("/api/rooms", json!({ "creatorName": "a" })).await.error(503, "SERVICE_UNAVAILABLE");
     assert_eq!(redis.cmd(["DBSIZE"]).int(), 0);
+    assert_eq!(node.log().matches(line).count(), 1, "{}", node.log());
     give(&redis, &["~*", "+@all", "allchannels"]);
     node.wait_until_ready().await;
 }

@@ -100,7 +100,7 @@ impl Bench {
     }
 
     async fn beat(&self, room: &RoomId, beats: &[Beat]) -> Result<Vec<UserId>, Error> {
-        self.scripts.heartbeat(room, "@1", beats).await
+        Ok(self.scripts.heartbeat(room, "@1", beats).await?.lost)
     }
 
     /// What a node says of a user, whose connections it heard.

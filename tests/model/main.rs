@@ -19,6 +19,7 @@ use world::{Budget, Step, World};
 struct Small {
     budget: Budget,
     users: [u8; 2],
+    is_deaf: bool,
 }
 
 impl Model for Small {
@@ -26,7 +27,8 @@ impl Model for Small {
     type Action = Step;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.budget, self.users)]
+        let new = if self.is_deaf { World::deaf } else { World::new };
+        vec![new(self.budget, self.users)]
     }
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
@@ -55,13 +57,13 @@ impl Model for Small {
 }
 
 fn explore(name: &str, users: [u8; 2], budget: Budget) {
+    explore_all(name, Small { budget, users, is_deaf: false });
+}
+
+fn explore_all(name: &str, small: Small) {
     let began = std::time::Instant::now();
-    let checker = Small { budget, users }
-        .checker()
-        .threads(2)
-        .finish_when(HasDiscoveries::AnyFailures)
-        .spawn_bfs()
-        .join();
+    let checker =
+        small.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     println!("{name}: {} states, {:.1?}", checker.unique_state_count(), began.elapsed());
     if let Some((property, path)) = checker.discoveries().into_iter().next() {
         let last = path.last_state().clone();
@@ -263,4 +265,40 @@ fn retries() {
         [0, 1],
         Budget { messages: 2, retries: 1, closes: 1, joins: [2, 0], ..Budget::default() },
     );
+}
+
+/// Answers to heartbeats overtake what is on the way, or come in place of what is lost.
+#[test]
+fn answers_overtake() {
+    explore(
+        "answers_overtake",
+        [0, 1],
+        Budget {
+            messages: 1,
+            strangers: 1,
+            losses: 1,
+            answers: 1,
+            heartbeats: 1,
+            joins: [1, 0],
+            ..Budget::default()
+        },
+    );
+}
+
+/// The same while somebody joins.
+#[test]
+fn answers_overtake_newcomers() {
+    explore(
+        "answers_overtake_newcomers",
+        [0, 1],
+        Budget { messages: 1, heartbeats: 1, answers: 1, joins: [1, 1], ..Budget::default() },
+    );
+}
+
+/// Nothing that is published ever comes.
+#[test]
+fn deaf() {
+    let budget =
+        Budget { messages: 1, strangers: 1, heartbeats: 1, joins: [1, 1], ..Budget::default() };
+    explore_all("deaf", Small { budget, users: [0, 1], is_deaf: true });
 }

@@ -185,10 +185,15 @@ impl Redis {
 
     /// tell_members.lua
     pub fn tell_members(&mut self) {
-        if self.exists && self.wire.node {
-            let text = Word::Members(self.events, self.members).to_text();
-            self.wire.flight.push_back(Payload::Members(self.events.number, text));
+        if let Some((events, text)) = self.list_members().filter(|_| self.wire.node) {
+            self.wire.flight.push_back(Payload::Members(events, text));
         }
+    }
+
+    /// The same, where it answers with the list.
+    pub fn list_members(&self) -> Option<(u64, Bytes)> {
+        let text = Word::Members(self.events, self.members).to_text();
+        self.exists.then_some((self.events.number, text))
     }
 
     /// catch_up.lua
@@ -221,7 +226,7 @@ impl Redis {
     }
 
     /// The id of the last message that was stored.
-    fn tip(&self) -> MessageId {
+    pub fn tip(&self) -> MessageId {
         self.history.last().filter(|last| !last.lost).map_or(MessageId::ZERO, |last| last.id)
     }
 

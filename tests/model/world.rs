@@ -58,6 +58,8 @@ pub struct Budget {
     pub failures: u8,
     /// Messages said again under their key.
     pub retries: u8,
+    /// Answers to heartbeats that overtake their fences.
+    pub answers: u8,
 }
 
 /// What can happen.
@@ -91,6 +93,8 @@ pub enum Step {
     FailReading(usize),
     TakePage(usize),
     TellMembers,
+    TakeAnswer,
+    ListMembers,
 }
 
 /// Everything there is.
@@ -100,6 +104,8 @@ pub struct World {
     node: Node,
     pub connections: [Connection; 2],
     pub left: Budget,
+    /// Whether nothing that is published ever comes.
+    is_deaf: bool,
     /// The first promise that was broken.
     pub broken: Option<&'static str>,
 }
@@ -120,6 +126,10 @@ struct Node {
     readings: Vec<Reading>,
     /// Calls for the list of members that have not run.
     telling: u8,
+    /// The same of those that are answered with it.
+    listing: u8,
+    /// What the last heartbeat was answered with: its number, the last message, the events.
+    answer: Option<(u64, MessageId, u64)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -189,14 +199,24 @@ impl World {
             restores: false,
             readings: Vec::new(),
             telling: 0,
+            listing: 0,
+            answer: None,
         };
         Self {
             redis: Redis::new(),
             node,
             connections: users.map(Connection::new),
             left: budget,
+            is_deaf: false,
             broken: None,
         }
+    }
+
+    /// The same, where nothing that is published comes.
+    pub fn deaf(budget: Budget, users: [u8; 2]) -> Self {
+        let mut world = Self { is_deaf: true, ..Self::new(budget, users) };
+        world.redis.wire = Default::default();
+        world
     }
 
     /// What goes on by itself, in the order in which a calm world does it.
@@ -207,7 +227,7 @@ impl World {
                 steps.push(step);
             }
         };
-        may(Step::SubscribeNode, !wire.node);
+        may(Step::SubscribeNode, !wire.node && !self.is_deaf);
         may(Step::SubscribeRoom, wire.node && !wire.room && node.is_local);
         may(Step::Deliver, !wire.flight.is_empty());
         for (i, _) in node.beats.iter().enumerate() {
@@ -220,6 +240,8 @@ impl World {
             may(Step::TakePage(i), matches!(reading, Reading::Answered(..)));
         }
         may(Step::TellMembers, node.telling > 0);
+        may(Step::ListMembers, node.listing > 0);
+        may(Step::TakeAnswer, node.answer.is_some() && self.is_deaf);
         for (i, connection) in self.connections.iter().enumerate() {
             may(Step::RunJoin(i), matches!(connection.join, Join::Asked(_)));
             may(Step::AnswerJoin(i), matches!(connection.join, Join::Answered(..)));
@@ -247,6 +269,7 @@ impl World {
         may(Step::Cut, left.cuts, wire.node && node.is_local);
         may(Step::Release, 1, node.is_local && node.feed.is_empty());
         may(Step::SendHeartbeat, left.heartbeats, !node.feed.is_empty());
+        may(Step::TakeAnswer, left.answers, node.answer.is_some() && !self.is_deaf);
         for (i, reading) in node.readings.iter().enumerate() {
             may(Step::FailReading(i), left.failures, matches!(reading, Reading::Asked(..)));
         }
@@ -257,7 +280,7 @@ impl World {
                 Join::Outside if i == 1 && left.joins[0] > 0 && self.connections[0].joins == 0 => {
                     false
                 }
-                Join::Outside => node.is_local || wire.node,
+                Join::Outside => node.is_local || wire.node || self.is_deaf,
                 Join::Inside => true,
                 _ => false,
             };
@@ -317,6 +340,13 @@ impl World {
                 self.node.telling -= 1;
                 self.redis.tell_members();
             }
+            Step::TakeAnswer => self.take_answer(),
+            Step::ListMembers => {
+                self.node.listing -= 1;
+                if let Some((events, text)) = self.redis.list_members() {
+                    self.node.feed.listed(events, text);
+                }
+            }
         }
         self.empty_outboxes();
     }
@@ -337,6 +367,7 @@ impl World {
             Step::GiveUpJoin(_) => left.timeouts -= 1,
             Step::Retry(_) => left.retries -= 1,
             Step::FailReading(_) => left.failures -= 1,
+            Step::TakeAnswer => left.answers = left.answers.saturating_sub(1),
             Step::SendHeartbeat if self.node.resync => self.node.resync = false,
             Step::SendHeartbeat => left.heartbeats = left.heartbeats.saturating_sub(1),
             _ => {}
@@ -362,13 +393,14 @@ impl World {
     fn act(&mut self, todo: Todo) {
         self.node.readings.extend(todo.catch_up.map(Reading::Wanted));
         self.node.telling += u8::from(todo.tell_members);
+        self.node.listing += u8::from(todo.list_members);
     }
 
     /// The last one is gone: the node forgets the room.
     fn release(&mut self) {
         let node = &mut self.node;
         (node.feed, node.is_local, node.resync) = (Feed::default(), false, false);
-        (node.heartbeat, node.restores) = (0, false);
+        (node.heartbeat, node.restores, node.answer) = (0, false, None);
         node.readings.clear();
         self.redis.wire.room = false;
     }
@@ -382,7 +414,7 @@ impl World {
     fn enter(&mut self, i: usize, asked: Asked) {
         if !self.node.is_local {
             self.node.is_local = true;
-            self.redis.wire.room = true;
+            self.redis.wire.room = !self.is_deaf;
         }
         let connection = &mut self.connections[i];
         connection.client.asked = connection.client.has;
@@ -502,7 +534,16 @@ impl World {
     fn run_heartbeat(&mut self, i: usize) {
         let (number, heard) = self.node.beats.remove(i);
         let lost = self.redis.heartbeat(number, &heard);
+        if lost.is_some() && self.node.is_local {
+            self.node.answer = Some((number, self.redis.tip(), self.redis.events.number));
+        }
         self.node.restores |= lost.is_none_or(|lost| !lost.is_empty()) && self.node.is_local;
+    }
+
+    fn take_answer(&mut self) {
+        let Some((number, tip, events)) = self.node.answer.take() else { return };
+        let todo = self.node.feed.answered_heartbeat(number, tip, events);
+        self.act(todo);
     }
 
     fn restore(&mut self) {
@@ -675,7 +716,7 @@ impl Hash for Node {
         // Frames are no `Hash`: what the feed says of itself stands for it.
         let _ = write!(Hashed(state), "{:?}", self.feed);
         (self.is_local, self.resync, self.heartbeat, &self.beats).hash(state);
-        (self.restores, &self.readings, self.telling).hash(state);
+        (self.restores, &self.readings, self.telling, self.listing, self.answer).hash(state);
     }
 }
 

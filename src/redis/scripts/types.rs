@@ -48,6 +48,17 @@ pub struct Snapshot {
     pub messages: Vec<Message>,
 }
 
+/// What a heartbeat is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beaten {
+    /// The last message of the stream.
+    pub tip: MessageId,
+    /// How many events the room had seen.
+    pub events: u64,
+    /// The users that Redis has no session of, or another's.
+    pub lost: Vec<UserId>,
+}
+
 /// What Redis keeps of a room itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomFacts {

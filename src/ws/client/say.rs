@@ -77,6 +77,7 @@ impl Client {
         self.app.metrics.messages.inc();
         let (Published::Stored(id) | Published::Repeat { id, .. }) = published;
         *joined.who.said.lock() = Some(id);
+        self.app.fanout.stored(&joined.local, id);
         if let Published::Repeat { id, text } = published {
             let (room, user) = (&joined.local.id, saying.user.to_string());
             let message = Message::new(room, id, user, text, saying.key.clone());

@@ -20,11 +20,18 @@ struct Weather {
     /// New connections are closed at once.
     refusing: bool,
     /// What Redis publishes is lost on the way, though every connection looks healthy.
-    deaf: bool,
+    deaf: Option<Deaf>,
     /// Connections made before the latest cut are gone.
     cuts: u64,
     /// What a word on its way sets off, once.
     trap: Option<Trap>,
+}
+
+/// What is lost of what Redis publishes.
+#[derive(Clone, Copy, PartialEq)]
+enum Deaf {
+    ToRooms,
+    ToAll,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -97,10 +104,15 @@ impl Proxy {
         self.weather.borrow().frozen
     }
 
-    /// Loses what Redis publishes, and nothing else, until [`resume`](Self::resume): a subscription
-    /// that died in silence.
+    /// Loses what Redis publishes in rooms, and nothing else, until [`resume`](Self::resume): a
+    /// subscription that died in silence.
     pub fn lose_what_is_published(&self) {
-        self.weather.send_modify(|weather| weather.deaf = true);
+        self.weather.send_modify(|weather| weather.deaf = Some(Deaf::ToRooms));
+    }
+
+    /// The same of what it publishes to the node alone as well.
+    pub fn lose_all_that_is_published(&self) {
+        self.weather.send_modify(|weather| weather.deaf = Some(Deaf::ToAll));
     }
 
     /// Fair weather.
@@ -108,7 +120,7 @@ impl Proxy {
         self.weather.send_modify(|weather| {
             weather.frozen = false;
             weather.refusing = false;
-            weather.deaf = false;
+            weather.deaf = None;
         });
     }
 }
@@ -154,7 +166,8 @@ async fn forward(
             let count = from.read(&mut bytes).await.unwrap_or(0);
             let cut = spring(&weather, is_answer, &bytes[..count]);
             let clear = clearing.wait_for(|weather| !weather.frozen).await.is_ok();
-            if clearing.borrow().deaf && is_publication(&bytes[..count]) {
+            let deaf = clearing.borrow().deaf;
+            if deaf.is_some_and(|deaf| is_publication(&bytes[..count], deaf)) {
                 continue;
             }
             let passing = &bytes[..cut.unwrap_or(count)];
@@ -183,10 +196,11 @@ fn spring(weather: &watch::Sender<Weather>, is_answer: bool, bytes: &[u8]) -> Op
     (!frozen).then_some(at)
 }
 
-/// Whether these bytes bring something that was published on a room's channel.
-fn is_publication(bytes: &[u8]) -> bool {
+/// Whether these bytes bring something that was published there.
+fn is_publication(bytes: &[u8], deaf: Deaf) -> bool {
     let contains = |word| find(bytes, word).is_some();
-    contains("message\r\n") && contains("chan:") && !contains("subscribe\r\n")
+    let is_there = deaf == Deaf::ToAll || contains("chan:");
+    contains("message\r\n") && is_there && !contains("subscribe\r\n")
 }
 
 fn find(bytes: &[u8], word: &str) -> Option<usize> {

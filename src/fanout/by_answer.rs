@@ -1,0 +1,67 @@
+//! What a node does where nothing that is published reaches it: it goes by the answers of its scripts,
+//! and keeps serving whoever is connected, for as long as it takes.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tracing::warn;
+
+use super::{Fanout, Hearing, LocalRoom};
+use crate::{names::MessageId, protocol::codec, redis::scripts::Beaten};
+
+/// How far a room had come when the heartbeat of this number ran.
+pub(super) struct Position {
+    heartbeat: u64,
+    tip: MessageId,
+    events: u64,
+    answered: Instant,
+}
+
+impl Fanout {
+    /// A heartbeat was answered. Its fence says the same, and is waited for, unless the node is known
+    /// to be deaf.
+    pub fn beaten(&self, room: &Arc<LocalRoom>, heartbeat: u64, beaten: &Beaten) {
+        let position = Position {
+            heartbeat,
+            tip: beaten.tip,
+            events: beaten.events,
+            answered: Instant::now(),
+        };
+        *room.unfenced.lock() = Some(position);
+        if self.hearing() == Hearing::Deaf {
+            self.go_by_answer(room, Duration::ZERO);
+        }
+    }
+
+    /// Goes by the answer to the room's last heartbeat where its fence has not come since, for so long.
+    pub fn go_by_answer(&self, room: &Arc<LocalRoom>, patience: Duration) {
+        let waited = |position: &mut Position| position.answered.elapsed() >= patience;
+        let position = room.unfenced.lock().take_if(waited);
+        let Some(Position { heartbeat, tip, events, .. }) = position else { return };
+        let todo = room.feed.lock().answered_heartbeat(heartbeat, tip, events);
+        self.act(room, todo);
+    }
+
+    /// A message was stored from here. It comes like any other, unless the node is deaf.
+    pub fn stored(&self, room: &Arc<LocalRoom>, id: MessageId) {
+        if self.hearing() == Hearing::Deaf {
+            let todo = room.feed.lock().stored(id);
+            self.act(room, todo);
+        }
+    }
+
+    /// Asks for the list of members and tells it.
+    pub(super) async fn list_members(&self, room: &Arc<LocalRoom>) {
+        match self.0.scripts.list_members(&room.id).await {
+            Ok((events, frame)) => {
+                room.feed.lock().listed(events, codec::text(&frame));
+                room.has_unwritten();
+                self.serve(room);
+            }
+            // The next heartbeat's answer shows the difference again.
+            Err(error) => warn!(%error, "members not sent"),
+        }
+    }
+}

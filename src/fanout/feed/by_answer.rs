@@ -1,0 +1,55 @@
+//! What a feed does where nothing that is published reaches the node: positions and the list of
+//! members come with the answers of scripts.
+//!
+//! An answer overtakes what may be on the channel after all. For messages that is no matter: the
+//! stream has their order. Events are told again only once a fence has shown, in order with them,
+//! that the list accounts for all that came before.
+
+use bytes::Bytes;
+
+use super::{Feed, Members, Seat, Sink, Todo};
+use crate::{
+    fanout::frame::{Fence, Frame, Kind, Tag},
+    names::MessageId,
+};
+
+impl<S: Sink> Feed<S> {
+    /// How far the room had come when the heartbeat of this number ran, as its answer says. Nothing
+    /// is done where its fence came as well.
+    pub fn answered_heartbeat(&mut self, number: u64, tip: MessageId, events: u64) -> Todo {
+        if self.fenced >= number || self.seats.is_empty() || self.catch_up.is_some() {
+            return Todo::default();
+        }
+        let todo = self.stored(tip);
+        let knows = self.members != Members::Unknown && self.events == events;
+        let mut lacks = !knows && self.seats.iter().any(Seat::hears_events);
+        let fence = Fence { tag: Tag::Heartbeat(number), tip, events };
+        for seat in &mut self.seats {
+            lacks |= seat.pass(&fence, self.last);
+        }
+        if lacks {
+            self.members = Members::Unknown;
+        }
+        Todo { list_members: lacks, ..todo }
+    }
+
+    /// A message was stored, and may not come on the channel.
+    pub fn stored(&mut self, id: MessageId) -> Todo {
+        if self.last.is_none() {
+            self.begin(id);
+        }
+        match self.catch_up {
+            None if self.last < Some(id) => self.begin_catch_up(None),
+            _ => Todo::default(),
+        }
+    }
+
+    /// The list of members as an answer, and the number of events that it accounts for.
+    pub fn listed(&mut self, events: u64, frame: Bytes) {
+        // Else a list came in order meanwhile.
+        if self.members == Members::Unknown {
+            (self.events, self.members) = (events, Members::Listed);
+            self.deliver(&Frame { kind: Kind::Members, text: frame });
+        }
+    }
+}
