@@ -5,16 +5,25 @@
 /** How to close what is open, the topmost last. @type {(() => void)[]} */
 const open = [];
 let hasEntry = false;
+/** Whether the entry is being taken away: the browser says a moment later that it is. */
+let isGoing = false;
 
 /** The history has the entry exactly while something is open. */
 function settle() {
-  if (open.length > 0 === hasEntry) return;
+  if (isGoing || open.length > 0 === hasEntry) return;
   hasEntry = !hasEntry;
+  isGoing = !hasEntry;
   if (hasEntry) history.pushState(history.state, '');
   else history.back();
 }
 
 addEventListener('popstate', () => {
+  if (isGoing) {
+    // Nobody went back, and what was opened since stays.
+    isGoing = false;
+    settle();
+    return;
+  }
   if (!hasEntry) return;
   hasEntry = false;
   open.pop()?.();
