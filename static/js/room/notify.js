@@ -1,13 +1,14 @@
 // @ts-check
-// Notifications of a room. All tabs of this browser in it decide as one: nothing is shown while somebody
+// Notifications of a room, and the sound of a message. All tabs of this browser in it decide as one: nothing is shown while somebody
 // looks at one of them, a message is shown once, and what is read, wherever that was, is taken away.
 
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
 import { storage } from '../identity.js';
 import { serviceWorkers } from '../loader.js';
+import { splitQuote } from '../markup.js';
 import { BEGINNING, compareIds } from '../protocol.js';
-import { notifyMode, onNotifyMode, setNotifyMode } from './settings.js';
+import { notifyMode, onNotifyMode, setNotifyMode, sound } from './settings.js';
 import { shorten } from './shorten.js';
 
 const TEXT_SHOWN = 120; // UTF-16 units
@@ -51,12 +52,13 @@ export class Notifier {
   /** Somebody else has said something. @param {import('../store.js').Message} message */
   async tell(message) {
     if (this.#looks) storage.write(this.#told, message.id);
-    if (this.#looks || !isOn()) return;
+    if (this.#looks || !(isOn() || sound.get())) return;
     if (await this.#isLookedAt()) return;
     await this.#inTurn(async () => {
       if (compareIds(storage.read(this.#told) ?? BEGINNING, message.id) >= 0) return;
       storage.write(this.#told, message.id);
-      await this.#show(message);
+      if (sound.get()) import('./sound.js').then(({ play }) => play()).catch(() => {});
+      if (isOn()) await this.#show(message);
     });
   }
 
@@ -97,7 +99,7 @@ export class Notifier {
     const { topic } = this.#session.state;
     const title = topic ? `${from} · ${topic}` : from;
     const options = {
-      body: problem ? t(problem) : shorten(text, TEXT_SHOWN),
+      body: problem ? t(problem) : shorten(splitQuote(text).rest || text, TEXT_SHOWN),
       tag: this.#tag, renotify: true, icon: '/static/icon-192.png', data: { url: location.href, roomId },
     };
     // Phones only know notifications of a service worker.

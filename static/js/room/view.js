@@ -21,7 +21,7 @@ import { mentionList } from './mention.js';
 import { failureText } from './message.js';
 import { Notifier } from './notify.js';
 import { watchPrinting } from './paper.js';
-import { comings, notifyMode, sound } from './settings.js';
+import { comings, notifyMode } from './settings.js';
 import { ConnectionBar, notices } from './status.js';
 import { watchTyping } from './typing.js';
 
@@ -114,7 +114,6 @@ function roomView(session, leave) {
     const { me, members: all } = session.state;
     if (notifyMode() === 'mentions' && !isFor(message.text, me, all.keys())) return;
     notifier.tell(message);
-    if (sound.get() && !looks) import('./sound.js').then(({ play }) => play()).catch(() => {});
   }
 
   /** Scrolling has read on. What came in since the last drawing is not unread, only not drawn yet. */
