@@ -13,6 +13,9 @@ use crate::{
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/screenshots");
 
+/// What the room is called in most pictures, and who looks.
+const EVENING: (&str, &str) = ("Summer evening", "Mina");
+
 /// Seconds ago, who, what.
 type Talk = [(u64, &'static str, &'static str)];
 
@@ -30,8 +33,33 @@ const ENGLISH: &Talk = &[
     ),
     (600, "Omar", "I have a car. Give me a list and I'll pick everything up on Friday."),
     (585, "Omar", "For the name: “One link away”?"),
-    (240, "Mina", "That's it!"),
-    (225, "Mina", "List follows tonight."),
+    (
+        300,
+        "Priya",
+        "> Omar: For the name: “One link away”?\nThat's it! 🎉 @Mina, can you print it?",
+    ),
+    (240, "Mina", "Sure. And the list follows tonight."),
+];
+
+/// What people who write programs say.
+const CODE: &Talk = &[
+    (900, "דנה", "שלום! Is the node up again?\nאני לא רואה אותו."),
+    (
+        840,
+        "Ada",
+        "Not yet. Run this, then `make run`:\n```sh\nexport REDIS_URL=redis://10.0.0.5:6379\ncargo build --release && scp target/release/linkroom deploy@10.0.0.5:/usr/local/bin/\n```",
+    ),
+    (
+        600,
+        "דנה",
+        "> Ada: Not yet. Run this, then make run:\n> export REDIS_URL=redis://10.0.0.5:6379\n> cargo build --release && scp target/release/linkroom deploy@10.0.0.5:/usr/local…\nעובד, תודה @Ada 👩‍💻",
+    ),
+    (
+        300,
+        "Mina",
+        "@דנה here is what it says now:\n1 redis: ready\n2 node: ready\n3 subscriptions: 12\n4 rooms: 3\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n15\n16\n17\n18\n19\n20\n21\n22\n23\n24",
+    ),
+    (60, "Ada", "Thank you both."),
 ];
 
 const KOREAN: &Talk = &[
@@ -40,17 +68,24 @@ const KOREAN: &Talk = &[
     (2_270, "서연", "오시는 길: https://example.org/library"),
     (1_500, "민아", "감사합니다! 저는 조금 일찍 가서 책상을 옮겨 둘게요."),
     (900, "하준", "마실 것은 제가 챙기겠습니다.\n따뜻한 것도 필요하죠?"),
-    (300, "민아", "네, 부탁드려요. 토요일에 봬요!"),
+    (
+        300,
+        "민아",
+        "> 하준: 마실 것은 제가 챙기겠습니다.\n> 따뜻한 것도 필요하죠?\n네, 부탁드려요. @지훈 님도 토요일에 봬요! ☕",
+    ),
 ];
 
-/// A room in which `me` looks at a conversation among five.
-async fn room_of_five(
+/// A room of this name in which `me` looks at a conversation among several.
+async fn room_of_several(
     stage: &Stage,
     look: Look,
-    me: &str,
+    (topic, me): (&str, &str),
     talk: &Talk,
 ) -> (Room, Page, Vec<Client>) {
-    let room = stage.room(me).await;
+    let wish = json!({ "creatorName": me, "topic": topic });
+    let made = stage.http().post("/api/rooms", wish).await.data(201);
+    let text = |field: &str| made[field].as_str().unwrap().to_owned();
+    let room = Room { id: text("roomId"), token: text("token") };
     let now = redis_now(stage);
     let mut last = String::new();
     for (number, (ago, from, text)) in talk.iter().enumerate() {
@@ -104,17 +139,22 @@ async fn pictures() {
         save(&page, &format!("{name}-dark")).await;
     }
     let wide = Look { height: 860, ..DESKTOP };
-    let (room, page, _others) = room_of_five(&stage, wide, "Mina", ENGLISH).await;
+    let (room, page, _others) = room_of_several(&stage, wide, EVENING, ENGLISH).await;
     save(&page, "room").await;
     page.set_colours(true).await;
     save(&page, "room-dark").await;
+    save_strong(&page, "room").await;
     let page = Page::open(&stage.env, DESKTOP).await;
     page.goto(&link_to(&stage, &room)).await;
     page.see("nickname").await;
     save(&page, "entry").await;
 
-    let (_, page, _others) = room_of_five(&stage, PHONE, "Mina", ENGLISH).await;
+    let (_, page, _others) = room_of_several(&stage, PHONE, EVENING, ENGLISH).await;
     save(&page, "phone").await;
+    page.click("room-menu").await;
+    page.until("/24/.test(one('lifetime').innerText)").await;
+    save(&page, "phone-menu").await;
+    page.press("Escape").await;
     choose(&page, "menu-people").await;
     save(&page, "phone-people").await;
     page.click("members-close").await;
@@ -123,8 +163,50 @@ async fn pictures() {
     save(&page, "phone-share").await;
 
     let look = Look { language: "ko-KR", ..DESKTOP };
-    let (_, page, _others) = room_of_five(&stage, look, "민아", KOREAN).await;
+    let (_, page, _others) = room_of_several(&stage, look, ("토요일 모임", "민아"), KOREAN).await;
     save(&page, "korean").await;
+    page.click("room-menu").await;
+    page.until("/24/.test(one('lifetime').innerText)").await;
+    save(&page, "korean-menu").await;
+}
+
+#[tokio::test]
+#[ignore = "makes pictures to look at"]
+async fn pictures_of_messages() {
+    let stage = Stage::new(1, &[]).await;
+    for (name, look) in [("desktop", DESKTOP), ("phone", PHONE)] {
+        let (_, page, _others) =
+            room_of_several(&stage, look, ("Deployment 🚀", "Ada"), CODE).await;
+        save(&page, &format!("code-{name}")).await;
+        page.eval("one('log').scrollTop = 0").await;
+        save(&page, &format!("code-{name}-top")).await;
+        page.set_colours(true).await;
+        save(&page, &format!("code-{name}-dark")).await;
+        page.set_colours(false).await;
+        page.fill("composer", "Hello @").await;
+        page.see("mention-list").await;
+        save(&page, &format!("mention-{name}")).await;
+        page.fill("composer", "").await;
+        page.press("ArrowUp").await;
+        page.press("ArrowUp").await;
+        page.press("Enter").await;
+        page.see("menu").await;
+        save(&page, &format!("message-menu-{name}")).await;
+        page.press("Escape").await;
+        save_strong(&page, &format!("code-{name}")).await;
+    }
+}
+
+/// As somebody sees the page who has set colours of their own, and who has text twice as large.
+async fn save_strong(page: &Page, name: &str) {
+    let forced = json!({ "features": [{ "name": "forced-colors", "value": "active" }] });
+    page.cdp("Emulation.setEmulatedMedia", forced).await;
+    save(page, &format!("{name}-forced")).await;
+    page.set_colours(false).await;
+    page.cdp("Page.setFontSizes", json!({ "fontSizes": { "standard": 32, "fixed": 26 } })).await;
+    page.eval("one('log').scrollTop = 1e9").await;
+    save(page, &format!("{name}-large")).await;
+    page.cdp("Page.setFontSizes", json!({ "fontSizes": { "standard": 16, "fixed": 13 } })).await;
 }
 
 #[tokio::test]

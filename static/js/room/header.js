@@ -8,7 +8,7 @@ import { copyButton } from './invite.js';
 import { notifyButton } from './notify.js';
 import { overlay } from './overlay.js';
 
-const NARROW = '(max-width: 760px)'; // as in app.css
+const NARROW = '(max-width: 47.5em)'; // as in app.css
 
 /**
  * @param {object} options

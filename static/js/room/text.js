@@ -37,7 +37,7 @@ function pieceNode({ text, href, code, mention }, me, dir) {
 function quoteElement(quote) {
   const [, from, said] = /^(.+?): ([^]*)$/.exec(quote) ?? [null, null, quote];
   return h('blockquote', { class: 'quote' },
-    h('button', { type: 'button', class: 'quote-jump', testid: 'quote', data: { quote }, title: t('toQuoted') },
+    h('button', { type: 'button', class: 'quote-jump', testid: 'quote', dir: 'auto', data: { quote }, title: t('toQuoted') },
       from && h('bdi', { class: 'quote-from' }, from),
       h('span', { class: 'quote-text', dir: 'auto' }, said)));
 }
