@@ -22,7 +22,7 @@ export function composer({ roomId, encrypted, send }) {
   const problem = h('div', { class: 'too-long-slot', id: 'too-long', role: 'alert' });
   const input = h('textarea', {
     testid: 'composer', class: 'composer-input', rows: '1', dir: 'auto', 'aria-label': t('composer'), placeholder: t('composerHint'),
-    'aria-describedby': 'too-long', enterkeyhint: matchMedia('(pointer: coarse)').matches ? 'enter' : 'send', autocomplete: 'off',
+    'aria-describedby': 'too-long', enterkeyhint: matchMedia('(pointer: coarse)').matches ? 'enter' : 'send', autocomplete: 'off', maxlength: String(DRAFT_MAX),
   });
   const left = h('span', { class: 'left', testid: 'left', 'aria-hidden': 'true' });
   const button = h('button', { class: 'send', testid: 'send', 'aria-label': t('send'), title: t('send') }, icon('send'));
@@ -78,7 +78,8 @@ export function composer({ roomId, encrypted, send }) {
   input.addEventListener('input', update);
   input.addEventListener('beforeinput', (/** @type {InputEvent} */ event) => {
     const added = event.data ?? event.dataTransfer?.getData('text/plain') ?? '';
-    if (added.length <= DRAFT_MAX) return;
+    const kept = input.value.length - (input.selectionEnd - input.selectionStart);
+    if (added === '' || kept + added.length <= DRAFT_MAX) return;
     event.preventDefault();
     refuse(added);
   });
