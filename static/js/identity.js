@@ -33,7 +33,7 @@ class Shelf {
     return this.#memory.get(key) ?? attempt(() => this.#open().getItem(key), null);
   }
 
-  /** @param {string} key @param {string} value */
+  /** @param {string} key @param {string} value @returns {boolean} whether it outlives the page */
   write(key, value) {
     const isKept = attempt(() => {
       this.#open().setItem(key, value);
@@ -41,6 +41,7 @@ class Shelf {
     }, false);
     if (isKept) this.#memory.delete(key);
     else this.#memory.set(key, value);
+    return isKept;
   }
 
   /** @param {string} key */

@@ -7,7 +7,7 @@ import { isSealed } from './crypto.js';
 import { storage } from './identity.js';
 
 const PREFIX = 'linkroom:out:';
-const KEEP = 7 * 24 * 60 * 60_000; // ms after which a message that nobody came back to send is forgotten
+const STALE = 7 * 24 * 60 * 60_000; // ms after which a message does not go out by itself any more
 
 /**
  * @typedef {import('./store.js').Pending} Pending
@@ -26,15 +26,15 @@ export class Outbox {
 
   /** What waits, whichever tab wrote it, oldest first. @returns {Promise<Pending[]>} */
   async load() {
-    forgetOld();
+    tidy();
     const entries = await Promise.all(storage.keys(this.#prefix).map((item) => this.#read(item)));
     return entries.filter((entry) => entry !== null).sort((a, b) => a.at - b.at);
   }
 
-  /** @param {Pending} entry */
+  /** @param {Pending} entry @returns {Promise<boolean>} whether it outlives the page */
   async put({ key, text, from, at, after }) {
     const kept = this.#cipher ? await this.#cipher.seal(text, from) : text;
-    storage.write(this.#prefix + key, JSON.stringify({ text: kept, from, at, after }));
+    return storage.write(this.#prefix + key, JSON.stringify({ text: kept, from, at, after }));
   }
 
   /** @param {string} key */
@@ -60,7 +60,9 @@ export class Outbox {
     const kept = parse(item);
     if (!kept) return null;
     const text = await this.#open(kept);
-    return text === '' ? null : { ...kept, key: item.slice(this.#prefix.length), text };
+    if (text === '') return null;
+    const failed = Date.now() - kept.at > STALE ? 'STALE' : undefined;
+    return { ...kept, key: item.slice(this.#prefix.length), text, failed };
   }
 
   /** @param {Kept} kept @returns {Promise<string>} nothing where the key is missing, or another */
@@ -81,10 +83,7 @@ function parse(item) {
   }
 }
 
-/** Texts do not stay for ever in a browser that never comes back to their room. */
-function forgetOld() {
-  for (const item of storage.keys(PREFIX)) {
-    const kept = parse(item);
-    if (!kept || Date.now() - kept.at > KEEP) storage.remove(item);
-  }
+/** Removes what is no message. Age alone removes none: the clock may have been wrong by years, then or now. */
+function tidy() {
+  for (const item of storage.keys(PREFIX)) if (!parse(item)) storage.remove(item);
 }

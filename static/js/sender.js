@@ -166,8 +166,9 @@ export class Sender {
 
   /** Sealing takes a moment, in which the message may be sent or dropped by another tab. @param {Pending} entry */
   async #keep(entry) {
-    await this.#outbox.put(entry);
+    const unkept = !(await this.#outbox.put(entry));
     if (!this.#isPending(entry.key)) this.#outbox.remove(entry.key);
+    else if (unkept !== Boolean(entry.unkept)) this.#change(entry.key, { unkept });
   }
 
   /** @param {string} key */
@@ -210,7 +211,9 @@ export class Sender {
    */
   doubtOld(pending) {
     for (const { key, at, after } of pending) {
-      if (after !== undefined && Date.now() - at > KEYS_LIVE) this.#change(key, { failed: 'UNCERTAIN' });
+      const age = Date.now() - at;
+      const mayBeOld = age > KEYS_LIVE || age < 0; // a clock that was set back says nothing
+      if (after !== undefined && mayBeOld) this.#change(key, { failed: 'UNCERTAIN' });
     }
   }
 }

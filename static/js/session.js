@@ -13,6 +13,7 @@ import * as store from './store.js';
 import { Ticker } from './ticker.js';
 
 const REJOIN = 2_000; // ms, at most, before a join that could not be served is tried again
+const VERIFY = 2_000; // ms before the stream is asked again
 const AHEAD = 5 * 60_000; // ms by which no message is ahead of its time, where clocks are right
 
 /** @typedef {{code: string, message?: string}} Refusal `message` in the reader's language, where the server sent one */
@@ -49,6 +50,8 @@ export class Session {
 
   /** @type {store.Status} */
   #status = 'online';
+  /** What the server's clock said at least when the page began, in ms. */
+  #serverStart = -Infinity;
   #heartbeat = 10_000; // ms, until the server says
   /** @type {Ticker | undefined} */
   #ticker;
@@ -144,7 +147,8 @@ export class Session {
   /** The page is looked at again: is the connection still what it seems to be? */
   wake() {
     this.#comeBack();
-    if (this.#socket.silence > this.#heartbeat / 2) this.#socket.probe(this.#pingFrame());
+    // While the machine sleeps no clock can be trusted to run.
+    if (this.#joined) this.#socket.probe(this.#pingFrame());
   }
 
   /** A browser may keep the page for the way back, and its connection with it: nobody is in the room there. */
@@ -269,22 +273,33 @@ export class Session {
     else this.#onMessage(frame);
   }
 
-  /** Whether a message is from the future, by this clock and by what was said last. @param {string} id */
+  /** Whether a message is from the future, by this clock and by the server's. @param {string} id */
   #isAhead(id) {
-    const newest = this.#store.state.messages.at(-1)?.id ?? BEGINNING;
-    return timeOf(id) > Math.max(Date.now(), timeOf(newest)) + AHEAD;
+    return timeOf(id) > Math.max(Date.now(), this.#serverNow()) + AHEAD;
+  }
+
+  /** The least that the server's clock says now: the time of its newest message, and what has passed since that came. */
+  #serverNow() {
+    const newest = timeOf(this.#store.state.messages.at(-1)?.id ?? BEGINNING);
+    this.#serverStart = Math.max(this.#serverStart, newest - performance.now());
+    return this.#serverStart + performance.now();
   }
 
   /**
    * Somebody published a message by hand, under an id that would stand below all others for ever. Or
-   * this clock is wrong: the stream knows.
+   * this clock is wrong: the stream knows, and is asked until it answers.
    * @param {frames.Msg} frame
    */
   async #verify(frame) {
     const page = await this.reader.page(null, 1);
-    const newest = page?.messages.at(-1)?.id ?? BEGINNING;
+    if (this.#ended.signal.aborted) return;
+    if (!page) {
+      setTimeout(() => this.#verify(frame), VERIFY);
+      return;
+    }
+    const newest = page.messages.at(-1)?.id ?? BEGINNING;
     if (compareIds(frame.id, newest) <= 0) this.#onMessage(frame);
-    else if (!this.#ended.signal.aborted) this.onPassing(frame);
+    else this.onPassing(frame);
   }
 
   /** Comes after a join, and also by itself when events may have been missed. @param {frames.Joined} frame */

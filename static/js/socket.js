@@ -33,7 +33,7 @@ export class Socket {
   /** @type {WebSocket | null} */
   #ws = null;
   #attempt = 0;
-  #lastHeard = 0;
+  #lastHeard = 0; // ms of performance.now(), as all times here: nobody sets it
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -53,11 +53,11 @@ export class Socket {
     this.#ws = ws;
     this.#timer = setTimeout(() => this.#lost(1006), OPEN_TIMEOUT);
     ws.onopen = () => {
-      this.#lastHeard = Date.now();
+      this.#lastHeard = performance.now();
       this.#events.onOpen();
     };
     ws.onmessage = (event) => {
-      this.#lastHeard = Date.now();
+      this.#lastHeard = performance.now();
       const frame = parseFrame(event.data);
       if (frame) this.#events.onFrame(frame);
     };
@@ -91,7 +91,7 @@ export class Socket {
    */
   probe(frame) {
     if (!this.send(frame) || this.#probe !== undefined) return;
-    const asked = Date.now();
+    const asked = performance.now();
     this.#probe = setTimeout(() => {
       this.#probe = undefined;
       if (this.#lastHeard < asked) this.#lost(1006);
@@ -100,7 +100,7 @@ export class Socket {
 
   /** Milliseconds since anything was heard. */
   get silence() {
-    return Date.now() - this.#lastHeard;
+    return performance.now() - this.#lastHeard;
   }
 
   get isOpen() {
@@ -125,7 +125,7 @@ export class Socket {
     }
     const wait = backoff(this.#attempt++, code);
     this.#timer = setTimeout(() => this.connect(), wait);
-    this.#events.onConnection({ phase: 'offline', retryAt: Date.now() + wait, code });
+    this.#events.onConnection({ phase: 'offline', retryAt: performance.now() + wait, code });
   }
 
   #drop() {

@@ -9,8 +9,8 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @typedef {import('./protocol.js').Status} Status
  * @typedef {'undecryptable' | 'unencrypted'} Problem
  * @typedef {import('./protocol.js').WireMessage & {problem?: Problem}} Message
- * @typedef {{key: string, text: string, at: number, from: string, after?: string, failed?: string, elsewhere?: true}} Pending
- *   `elsewhere`: another tab has sent it, or dropped it; the next join tells
+ * @typedef {{key: string, text: string, at: number, from: string, after?: string, failed?: string, elsewhere?: true, unkept?: boolean}} Pending
+ *   `elsewhere`: another tab has sent it, or dropped it; the next join tells. `unkept`: it ends with the page
  * @typedef {{after: string, before: string, busy?: boolean}} Hole Messages between these two ids are missing here.
  * @typedef {'unknown' | 'more' | 'loading' | 'failed' | 'end'} Older
  *

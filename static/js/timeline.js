@@ -5,6 +5,7 @@
 import { compareIds } from './protocol.js';
 
 const RUN = 5 * 60_000; // ms of silence after which an author is named again
+const LOOK = 30_000; // ms between looks at the date
 
 /**
  * @typedef {{from: string, timestamp: string, id?: string}} Entry
@@ -23,19 +24,25 @@ export function localDate(timestamp) {
 }
 
 /**
- * Calls back when a day begins, and when the page is looked at again: timers sleep with the machine.
+ * Calls back when it is another day: after midnight, a sleep of the machine, in which timers sleep too, a
+ * journey to another zone, or when the clock was set.
  * @param {() => void} callback
  * @param {AbortSignal} signal
  */
 export function onNewDay(callback, signal) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
+  let day = '';
   function update() {
     clearTimeout(timer);
-    timer = setTimeout(update, new Date().setHours(24, 0, 0, 0) - Date.now());
+    timer = setTimeout(update, LOOK);
+    const today = new Date().toDateString();
+    if (today === day) return;
+    day = today;
     callback();
   }
-  document.addEventListener('visibilitychange', () => document.hidden || update(), { signal });
+  document.addEventListener('visibilitychange', update, { signal });
+  addEventListener('focus', update, { signal });
   signal.addEventListener('abort', () => clearTimeout(timer));
   update();
 }

@@ -13,6 +13,7 @@ mod pretend;
 mod scene;
 
 mod bad_days;
+mod clocks;
 mod encrypted;
 mod entering;
 mod everyone;

@@ -28,7 +28,7 @@ describe('a connection', () => {
   let phase;
 
   beforeEach(() => {
-    clock = fakeTimers.install({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+    clock = fakeTimers.install({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
     globalThis.WebSocket = Silent;
     socket = new Socket('ws://localhost/ws', {
       onOpen: () => socket.expect(),
@@ -55,6 +55,15 @@ describe('a connection', () => {
       clock.tick(1);
       assert.equal(phase, 'offline');
       socket.connect();
+    }
+  });
+
+  test('knows how long it was silent, wherever the clock is set', () => {
+    Silent.last.open();
+    for (const [set, passed] of [[-3_600_000, 20_000], [7 * 86_400_000, 50_000]]) {
+      clock.setSystemTime(Date.now() + set);
+      clock.tick(passed - socket.silence);
+      assert.equal(socket.silence, passed);
     }
   });
 

@@ -93,11 +93,22 @@ describe('the outbox', () => {
     assert.deepEqual(await texts(new Outbox('r', await Cipher.forRoom(newRoomKey(), 'r'))), ['between us']);
   });
 
-  test('forgets, in any room, what nobody came back to send, and what is no message', async () => {
-    await new Outbox('left', null).put({ ...entry, at: Date.now() - 8 * 24 * 60 * 60_000 });
-    await new Outbox('left', null).put({ ...entry, key: 'b' });
-    localStorage.setItem('linkroom:out:left:c', '{"text":"x"}');
+  test('forgets, in any room, what is no message, and nothing else, whatever the clock says', async () => {
+    const left = new Outbox('left', null);
+    for (const [key, at] of [['a', 0], ['b', Date.now() - 8 * 24 * 60 * 60_000], ['c', Date.now()], ['d', Date.now() + 1e10]]) {
+      await left.put({ ...entry, key, at });
+    }
+    localStorage.setItem('linkroom:out:left:e', '{"text":"x"}');
     assert.deepEqual(await texts(new Outbox('r', null)), []);
-    assert.deepEqual(Object.keys(localStorage), ['linkroom:out:left:b']);
+    assert.deepEqual(Object.keys(localStorage).map((key) => key.at(-1)), ['a', 'b', 'c', 'd']);
+    const states = (await left.load()).map(({ key, failed }) => [key, failed]);
+    assert.deepEqual(states, [['a', 'STALE'], ['b', 'STALE'], ['c', undefined], ['d', undefined]], 'what is old waits for the person');
+  });
+
+  test('says whether what it has outlives the page', async () => {
+    assert.equal(await new Outbox('r', null).put(entry), true);
+    put(new Full());
+    assert.equal(await new Outbox('r', null).put({ ...entry, key: 'b' }), false);
+    assert.deepEqual(await texts(new Outbox('r', null)), ['between us'], 'the page knows it');
   });
 });

@@ -52,10 +52,10 @@ export class MemberList {
 
   /** @param {string} userId */
   #keepForAMoment(userId) {
-    this.#left.set(userId, Date.now());
+    this.#left.set(userId, performance.now());
     setTimeout(() => {
       const since = this.#left.get(userId);
-      if (this.#signal.aborted || since === undefined || Date.now() - since < LEFT_SHOWN) return;
+      if (this.#signal.aborted || since === undefined || performance.now() - since < LEFT_SHOWN) return;
       this.#left.delete(userId);
       if (this.#shown) this.#draw(this.#shown);
     }, LEFT_SHOWN);

@@ -47,13 +47,13 @@ export function markStored(li, message) {
  * @param {boolean} online
  * @param {{retry(key: string): void, discard(key: string): void}} actions
  */
-export function markPending(li, { key, failed }, online, actions) {
-  const look = failed ?? (online ? 'sending' : 'waiting');
+export function markPending(li, { key, failed, unkept }, online, actions) {
+  const look = failed ?? (online ? 'sending' : unkept ? 'waitingHere' : 'waiting');
   if (li.dataset.look === look) return;
   li.dataset.look = look;
   li.dataset.state = failed ? 'failed' : 'sending';
   li.querySelector('.delivery')?.remove();
-  li.append(failed ? failure(key, failed, actions) : h('div', { class: 'delivery' }, t(online ? 'sending' : 'waiting')));
+  li.append(failed ? failure(key, failed, actions) : h('div', { class: 'delivery' }, t(/** @type {'sending' | 'waiting' | 'waitingHere'} */ (look))));
 }
 
 /** What became of a message that was not stored. @param {string} code */

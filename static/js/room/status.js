@@ -69,7 +69,7 @@ export class ConnectionBar {
   #count() {
     const connection = this.#shown;
     this.#countdown.textContent = connection?.phase === 'offline'
-      ? t('retryIn', { n: Math.max(0, Math.ceil((connection.retryAt - Date.now()) / 1000)) })
+      ? t('retryIn', { n: Math.max(0, Math.ceil((connection.retryAt - performance.now()) / 1000)) })
       : '';
   }
 }

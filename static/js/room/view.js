@@ -106,6 +106,8 @@ function roomView(session, leave) {
   function sayFailures(before, now) {
     const known = new Set(before.flatMap(({ key, failed }) => (failed ? [key] : [])));
     const news = now.find(({ key, failed }) => failed && !known.has(key));
+    const isUnkept = (/** @type {Pending} */ { unkept }) => Boolean(unkept);
+    if (session.state.connection.phase !== 'online' && now.some(isUnkept) && !before.some(isUnkept)) notice.say(t('unkept'), PASSING);
     if (news) notice.say(t('failure', { problem: failureText(news.failed ?? ''), text: news.text }), PASSING);
   }
 
@@ -154,6 +156,9 @@ function roomView(session, leave) {
   }, signal);
 
   fitKeyboard(view, signal);
+  addEventListener('beforeunload', (event) => {
+    if (session.state.pending.some(({ unkept }) => unkept)) event.preventDefault();
+  }, { signal });
   watchTyping(writing.input, notice.say, signal);
   watchPrinting(session, notice.say, signal);
 
