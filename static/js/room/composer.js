@@ -9,6 +9,7 @@ import { tabStorage } from '../identity.js';
 import { codePoints, languageOf, showsSomething, TEXT_MAX } from '../names.js';
 
 const DRAFT_MAX = 2 * TEXT_MAX; // UTF-16 units; browsers take seconds for each letter in half a million
+const TALL = 1_500; // UTF-16 units that fill the input on any screen, so that none need be measured
 const NEARLY = 200; // characters before the end from which on it is said
 const DRAFT = 'linkroom:draft:'; // in this tab: a reload does not lose half a sentence
 
@@ -40,7 +41,10 @@ export function composer({ roomId, encrypted, send }) {
     button.disabled = !showsSomething(text) || complaint !== null;
     const rest = encrypted || text.length < TEXT_MAX - NEARLY ? Infinity : TEXT_MAX - codePoints(text);
     left.textContent = rest <= NEARLY ? String(rest) : '';
-    if (!CSS.supports('field-sizing', 'content')) fit();
+    const isTall = draft.length > TALL;
+    input.classList.toggle('tall', isTall);
+    if (isTall) input.style.height = '';
+    else if (!CSS.supports('field-sizing', 'content')) fit();
     if (encrypted) return;
     if (text === '') tabStorage.remove(DRAFT + roomId);
     else tabStorage.write(DRAFT + roomId, draft);
