@@ -7,11 +7,12 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
+    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -197,7 +198,11 @@ impl Heartbeat {
         let (answer, begins) = room.reports.push(seat.clone(), read);
         if begins {
             let (heartbeat, room) = (self.clone(), room.clone());
-            self.tasks.spawn(async move { heartbeat.report_all(&room).await });
+            self.tasks.spawn(async move {
+                // Who reported what ended it is told to try again; what waits behind goes on.
+                let all = || AssertUnwindSafe(heartbeat.report_all(&room)).catch_unwind();
+                while all().await.is_err() {}
+            });
         }
         answer.await.unwrap_or_else(|_| Err(Error::unavailable("the node leaves")))
     }
