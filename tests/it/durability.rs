@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// What is published there, nothing, is what a WAIT waits for where its messages were only read.
-const KEPT_CHANNEL: &str = "linkroom:kept";
+const KEPT_CHANNEL: &str = "node:kept";
 const SETTINGS: [(&str, &str); 2] = [("DURABILITY", "replicated"), ("PRESENCE_TTL", "60s")];
 
 /// A Redis whose writes reach a replica.
