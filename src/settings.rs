@@ -405,8 +405,8 @@ fn is_blank(value: &OsStr) -> bool {
     value.to_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// clap's report in one line. What is hidden in the help is a secret, and not quoted; nor is a word
-/// that belongs to no option, as it may be one that was meant for such a setting.
+/// clap's report in one line. What was written is not quoted, as it may hold a secret, wherever it
+/// was written: the setting is named, and its right form.
 fn refusal(command: &Command, error: &clap::Error) -> String {
     let named = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(named)) => named.as_str(),
@@ -421,7 +421,7 @@ fn refusal(command: &Command, error: &clap::Error) -> String {
     }
     let is_it = |arg: &&Arg| arg.get_long().is_some_and(|long| option == format!("--{long}"));
     match (command.get_arguments().find(is_it), error.source()) {
-        (Some(arg), Some(why)) if arg.is_hide_env_values_set() => {
+        (Some(arg), Some(why)) => {
             format!("error: {} cannot be read: {}", variable(arg), plain(&why.to_string()))
         }
         _ => first_line(&error.to_string()),
@@ -495,6 +495,7 @@ mod tests {
             "--redis-url=redis://:pa55@host:bad",
             "redis://:pa55@host",
             "--redis-urll=redis://:pa55@h",
+            "--public-url=https://u:pa55@h",
         ] {
             let Err(Refusal::Bad(line)) = read(&[argument]) else { panic!("{argument}") };
             assert!(line.starts_with("error: ") && !line.contains("pa55"), "{line}");
