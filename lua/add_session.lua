@@ -9,6 +9,8 @@ local token_hash, session_ttl = ARGV[1], ARGV[2]
 
 if redis.call('EXISTS', room) == 0 then return {'ROOM_NOT_FOUND'} end
 if redis.call('EXISTS', session) == 1 then
+  -- Not for longer than a session lasts, where Redis's clock was set back.
+  redis.call('PEXPIRE', session, session_ttl, 'LT')
   -- Its own: the answer to an earlier try was lost.
   return {redis.pcall('HGET', session, 'token') == token_hash and 'OK' or 'NAME_TAKEN'}
 end

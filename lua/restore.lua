@@ -1,19 +1,19 @@
 -- Puts a room back that Redis lost, and in it the users whose connections a node holds.
 -- KEYS 5: 1 room, 2 members, 3 deadlines, 4 messages, 5 roster
 -- DERIVED from ARGV 3: session and presence of the users named
--- ARGV 15: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
+-- ARGV 16: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms), 7 creator, 8 createdAt (ms), 9 '1' if encrypted else '0', 10 this
 --          node's channel, 11 the fence's tag, 12 the room's secret, 13 topic or '', 14 a list: for each user token
 --          hash, name, joinedAt (ms), last message id read or '', '1' if one of its connections proved
 --          that it heard the answer to its join else '0', number of connections, and for each of these
 --          connection id, how long it still lasts (ms), 'online' or 'away', 15 TTL of a provisional
---          session (ms)
+--          session (ms), 16 how far ahead a deadline can be (ms)
 -- RETURNS {'OK', users whose name somebody else took meanwhile …}
 -- PUBLISHES members, a fence to the node; no user_joined: nobody has noticed that they were gone
 -- PROMISE 5: Redis away, users stay.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   roster = KEYS[5], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
-  returning = true}
+  returning = true, longest = ARGV[16]}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local now_ms = tonumber(clock())
 
@@ -26,6 +26,7 @@ if ARGV[9] == '1' then redis.call('HSET', room.hash, 'e2e', 1) end
 if is_lost and ARGV[13] ~= '' then redis.call('HSET', room.hash, 'topic', ARGV[13]) end
 
 local reply = {'OK'}
+local at = tip(room.messages, redis.call('HGET', room.hash, 'last'))
 local said, at_user = ARGV[14], 1
 while at_user <= #said do
   local token_hash, user, joined, read = said[at_user], said[at_user + 1], said[at_user + 2], said[at_user + 3]
@@ -37,7 +38,9 @@ while at_user <= #said do
   elseif type(known) ~= 'table' then -- else something else has taken the place of the session
     if not known then
       redis.call('HSET', session, 'token', token_hash, 'joinedAt', joined)
-      if read ~= '' then redis.call('HSET', session, 'read', read) end
+      -- History may begin anew: nobody has read what is not there.
+      if read ~= '' and newer(read, at) then read = at end
+      if read ~= '' and read ~= '0-0' then redis.call('HSET', session, 'read', read) end
       if not proven then redis.call('HSET', session, 'provisional', '1') end
     elseif proven then
       redis.call('HDEL', session, 'provisional')
@@ -54,5 +57,5 @@ while at_user <= #said do
 end
 keep(room, room_ttl)
 tell_all(room)
-fence(room, ARGV[10], ARGV[11], tip(room.messages, redis.call('HGET', room.hash, 'last')))
+fence(room, ARGV[10], ARGV[11], at)
 return reply

@@ -2,13 +2,14 @@
 -- what the room shows of the user in line with its connections: a member, online unless all of them
 -- are away, until the last of their deadlines. Says what changed, and only that. A user who comes
 -- back to a room that is `returning` was never said to have left: it sets room.returned instead.
--- `is_here` is true where the caller knows that the user is a member.
+-- `is_here` is true where the caller knows that the user is a member. No connection counts for longer than
+-- room.longest (ms), whatever its deadline says: Redis's clock may have been set back.
 -- Needs: announce, user_key.
 local function settle(room, user, now_ms, is_here)
   local session = user_key(room, user, 'session')
   local presence = user_key(room, user, 'presence')
   local fields = redis.call('HGETALL', session)
-  local deadline, status, was_away = 0, 'away', false
+  local deadline, status, was_away, latest = 0, 'away', false, now_ms + room.longest
   for i = 1, #fields, 2 do
     local field = fields[i]
     if field == 'away' then
@@ -19,6 +20,10 @@ local function settle(room, user, now_ms, is_here)
       if not lapses or lapses <= now_ms then
         redis.call('HDEL', session, field)
       else
+        if lapses > latest then
+          lapses = latest
+          redis.call('HSET', session, field, string.format('%d %s', lapses, shown))
+        end
         deadline = math.max(deadline, lapses)
         if shown == 'online' then status = 'online' end
       end

@@ -121,6 +121,7 @@ impl Scripts {
                 "restore",
                 "clock",
                 "json_list",
+                "newer",
                 "tip",
                 "announce",
                 "user_key",
@@ -194,7 +195,8 @@ impl Scripts {
     ) -> Result<(), Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.session(user)];
-        let args = [token.hash().into(), ms(self.0.settings.session_ttl)];
+        let settings = &self.0.settings;
+        let args = [token.hash().into(), ms(settings.session_ttl.max(settings.presence_ttl))];
         self.run(&self.0.add_session, names, &args).await?.ok()?;
         Ok(())
     }
@@ -263,6 +265,7 @@ impl Scripts {
             self.provisional_ttl(),
             number(settings.connections_per_user),
             number(settings.joined_bytes),
+            self.longest(),
         ]);
         let reply = self.run(&self.0.join, names, &args).await?.ok();
         let mut reply = reply.map_err(|error| match error.code {
@@ -350,7 +353,7 @@ impl Scripts {
         args.push(Arg::List(beats.iter().map(|beat| beat.user.as_str().into()).collect()));
         args.push(Arg::List(beats.iter().flat_map(|beat| told_of(beat, presence_ttl)).collect()));
         args.push(ms(self.0.redis.spared()));
-        args.push(self.provisional_ttl());
+        args.extend([self.provisional_ttl(), self.longest()]);
         let names = vec![
             keys.room(),
             keys.members(),
@@ -379,6 +382,7 @@ impl Scripts {
             ms(self.0.redis.spared()),
             flag(leave.proven),
             ms(settings.leave_grace),
+            self.longest(),
         ]);
         let mut reply = self.run(&self.0.leave, names, &args).await?.ok()?;
         Ok(match reply.text()?.as_str() {
@@ -396,7 +400,7 @@ impl Scripts {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.deadlines()];
         let mut args = self.stem(room, &keys);
-        args.push(ms(self.0.redis.spared()));
+        args.extend([ms(self.0.redis.spared()), self.longest()]);
         self.run(&self.0.sweep_room, names, &args).await?.ok()?;
         Ok(())
     }
@@ -408,7 +412,7 @@ impl Scripts {
     pub async fn read_room(&self, room: &RoomId) -> Result<RoomState, Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.deadlines()];
-        let args = [keys.users().into()];
+        let args = [keys.users().into(), self.longest()];
         let mut reply = self.run(&self.0.read_room, names, &args).await?.ok()?;
         let (creator, created_at_ms) = (reply.text()?, reply.number()?);
         let (e2e, topic) = (reply.flag()?, reply.maybe()?);
@@ -535,7 +539,7 @@ impl Scripts {
                 .chain(told_of(beat, presence_ttl))
         });
         args.push(Arg::List(users.collect()));
-        args.push(self.provisional_ttl());
+        args.extend([self.provisional_ttl(), self.longest()]);
         let names =
             vec![keys.room(), keys.members(), keys.deadlines(), keys.messages(), keys.roster()];
         self.run(&self.0.restore, names, &args).await?.ok()?.users()
@@ -544,6 +548,11 @@ impl Scripts {
     /// The arguments that every script about a whole room begins with.
     fn stem<'a>(&'a self, room: &'a RoomId, keys: &RoomKeys) -> Vec<Arg<'a>> {
         vec![room.as_str().into(), keys.channel().into(), keys.users().into()]
+    }
+
+    /// How far ahead a deadline can be that a script of ours has set.
+    fn longest(&self) -> Arg<'static> {
+        ms(self.0.settings.presence_ttl.max(self.0.settings.leave_grace))
     }
 
     /// How long a session lasts of which nobody has proved that it heard of its token: as long as its

@@ -403,8 +403,8 @@ impl Client {
             _ => Some(self.joined(room_id)?),
         };
         if let (Some(about), Some(read)) = (&about, read) {
-            let mut known = about.who.read.lock();
-            *known = (*known).max(Some(read));
+            // As it was said last: the script knows how far anybody can have read, and never goes back.
+            *about.who.read.lock() = Some(read);
         }
         let rooms = self.rooms.lock().clone();
         for joined in rooms {

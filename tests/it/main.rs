@@ -6,6 +6,7 @@
 
 mod support;
 
+mod bounded_numbers;
 mod drain;
 mod durability;
 mod failover;
