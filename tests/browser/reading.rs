@@ -5,7 +5,9 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, Page},
     pretend::{hide, look_back, look_elsewhere, prepare, show},
-    scene::{close, companion, enter, link_to, make_room, reader, room_of, see_unread_from},
+    scene::{
+        choose, close, companion, enter, link_to, make_room, reader, room_of, see_unread_from,
+    },
     support::{Proxy, Stage},
 };
 
@@ -75,6 +77,33 @@ async fn a_window_in_sight_reads_nothing_while_another_has_the_focus() {
     look_back(&page).await;
     page.until_is("document.title", &json!("Ann · linkroom")).await;
     page.until_is(SHOWN, &json!([])).await;
+}
+
+#[tokio::test]
+async fn who_wants_to_hear_of_mentions_only_is_told_of_nothing_else() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = reader(&stage, &room, "Eve").await;
+    page.say("shall we?").await;
+    want_notifications(&page, stage.http().base()).await;
+    choose(&page, "notify-mentions").await;
+    choose(&page, "menu-sound").await;
+    let count = "window.notes = 0; const { start } = OscillatorNode.prototype; \
+                 OscillatorNode.prototype.start = function (at) { notes++; start.call(this, at); }; 0";
+    page.eval(count).await;
+    look_elsewhere(&page).await;
+    for text in ["for Everybody", "@Eve, please", "> Eve: shall we?\nyes"] {
+        ann.say(&room.id, text).await;
+    }
+    page.until_is("document.title", &json!("(3) Ann · linkroom")).await;
+    let icon = "document.querySelector('link[rel=icon]').getAttribute('href')";
+    page.until_is(icon, &json!("/static/badges/3.svg")).await;
+    page.until("notified.length === 2 && notes >= 2").await;
+    let told = page.eval("notified.map(([, body]) => body)").await;
+    assert_eq!(told, json!(["@Eve, please", "yes"]));
+    look_back(&page).await;
+    page.until_is(icon, &json!("/static/icon.svg")).await;
 }
 
 #[tokio::test]

@@ -25,7 +25,8 @@ export class Comings {
 
   /** A message was said: what happened before it stands in front of it from now on. @returns {string} the words for that, or '' */
   settle() {
-    const words = this.element.hidden ? '' : this.element.textContent ?? '';
+    if (this.element.hidden) return '';
+    const words = this.element.textContent ?? '';
     this.#came.clear();
     this.#left.clear();
     this.#draw();

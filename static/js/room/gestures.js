@@ -105,7 +105,7 @@ function followFinger(message, down, log, on) {
   function end() {
     clearTimeout(held);
     ended.abort();
-    message.style.removeProperty('--swiped');
+    message.style.removeProperty('transform');
     if (isSwipe && far >= SWIPED) on.swipe(message);
   }
 
@@ -114,7 +114,7 @@ function followFinger(message, down, log, on) {
     if (Math.hypot(x, y) > STILL) clearTimeout(held);
     isSwipe ||= x > STILL && x > 2 * Math.abs(y);
     far = isSwipe ? Math.max(0, Math.min(x, FARTHEST)) : 0;
-    if (isSwipe) message.style.setProperty('--swiped', `${far}px`);
+    if (isSwipe) message.style.transform = `translateX(${far}px)`;
   }, { signal: ended.signal });
   log.addEventListener('pointerup', end, { signal: ended.signal });
   log.addEventListener('pointercancel', () => {

@@ -151,7 +151,8 @@ export class Log {
     const end = now.length - tail;
     const added = end - head;
     if (tail > 0 || added > MANY || (old.length === 0 && added > 1)) this.#hush();
-    if (tail === 0 && added > 0) this.#came.set(now[head].id, this.#comings.settle());
+    const came = tail === 0 && added > 0 ? this.#comings.settle() : '';
+    if (came) this.#came.set(now[head].id, came);
     for (let i = head; i < end; i++) this.#insert(now[i], now[i - 1], i === head ? now[end] : undefined);
     if (this.#comings.element.nextSibling !== this.#pending) this.#pending.before(this.#comings.element);
     return range(head - 1, end + 1);
