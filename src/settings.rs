@@ -71,9 +71,14 @@ pub struct Settings {
     #[arg(long, env, value_parser = threads)]
     pub worker_threads: Option<usize>,
 
-    /// What links to rooms begin with, https://rooms.example; without it, the address that the
-    /// request came to
-    #[arg(long, env, value_parser = parse::public_url)]
+    /// What links to rooms begin with; without it, the address that the request came to
+    #[arg(
+        long,
+        env,
+        value_parser = parse::public_url,
+        help = "What links to rooms begin with, https://rooms.example; without it, the address that \
+                the request came to"
+    )]
     pub public_url: Option<Origin>,
 
     /// Origins, comma-separated, whose pages may open a WebSocket here, besides our own; * for all
