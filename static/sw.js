@@ -29,7 +29,7 @@ const FIRST = [
   '/static/js/names.js',
   '/static/js/pages/entry.js',
   '/static/js/pages/landing.js',
-  '/static/js/pages/parts.js',
+  '/static/js/parts.js',
   '/static/js/pages/room.js',
 ];
 

@@ -80,7 +80,7 @@ async function onFault(error) {
   endPage = () => {};
   shown = null;
   turn++;
-  const { brokenPage } = await import('./pages/parts.js');
+  const { brokenPage } = await import('./parts.js');
   app.replaceChildren(brokenPage());
 }
 

@@ -5,7 +5,7 @@ import { h, icon } from '../dom.js';
 import { errorText, t } from '../i18n.js';
 import { rememberedName } from '../identity.js';
 import { cleanName, freeName, hueOf, initialOf } from '../names.js';
-import { brand, nameForm } from './parts.js';
+import { brand, nameForm } from '../parts.js';
 
 const SHOWN = 8; // names before 'and n more'
 

@@ -6,7 +6,7 @@ import { h, icon, show } from '../dom.js';
 import { errorText, t } from '../i18n.js';
 import { rememberedName, saveIdentity } from '../identity.js';
 import { cleanName, codePoints, TOPIC_MAX } from '../names.js';
-import { brand, canEncrypt, focusGently, nameForm } from './parts.js';
+import { brand, canEncrypt, focusGently, nameForm } from '../parts.js';
 
 /**
  * @param {HTMLElement} app

@@ -9,7 +9,7 @@ import { loadIdentity, onIdentity, saveIdentity } from '../identity.js';
 import { load } from '../loader.js';
 import { addressOf, keyAlone, linkAt, linksIn } from '../names.js';
 import { entryPage } from './entry.js';
-import { canEncrypt, focusGently, noticePage } from './parts.js';
+import { canEncrypt, focusGently, noticePage } from '../parts.js';
 
 /** @typedef {import('../session.js').Refusal} Refusal */
 /** @typedef {import('../api.js').Room} Room */

@@ -6,7 +6,7 @@ import { h, keepFocus } from '../dom.js';
 import { t } from '../i18n.js';
 import { serviceWorkers } from '../loader.js';
 import { isFor } from '../markup.js';
-import { focusGently } from '../pages/parts.js';
+import { focusGently } from '../parts.js';
 import { Session } from '../session.js';
 import { countUnread, unreadBoundary } from '../store.js';
 import { messageActions } from './actions.js';

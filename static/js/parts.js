@@ -2,11 +2,11 @@
 // What the pages outside a room are made of: the mark, a form that asks for a name, a page that says
 // one thing.
 
-import { h } from '../dom.js';
-import { t } from '../i18n.js';
-import { storage } from '../identity.js';
-import { preload } from '../loader.js';
-import { checkName, NAME_MAX } from '../names.js';
+import { h } from './dom.js';
+import { t } from './i18n.js';
+import { storage } from './identity.js';
+import { preload } from './loader.js';
+import { checkName, NAME_MAX } from './names.js';
 
 /** WebCrypto exists only on https and localhost. */
 export const canEncrypt = () => globalThis.crypto?.subtle !== undefined;
