@@ -113,7 +113,7 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
         };
     let json = options.json;
     // Where it may not, the connections say so.
-    let _ = files::allow_many();
+    let _ = files::raise_limit();
     let report = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime.block_on(run(options)),
         Err(error) => Err(error.into()),

@@ -2,15 +2,15 @@
 //!
 //! Everything here can be thrown away at any moment: it holds connection handles and positions.
 
-mod by_answer;
+mod fallback;
 pub mod feed;
 pub mod frame;
-mod group_commit;
 mod inbox;
+mod join_admission;
+mod publish_queue;
 pub mod reports;
 mod serve;
 mod subscriber;
-mod turns;
 
 use std::{
     collections::HashMap,
@@ -34,7 +34,7 @@ use crate::{
     message::Message,
     metrics::Metrics,
     names::{MessageId, RoomId, Token, UserId},
-    outbox::Handle,
+    outbox::Outbox,
     protocol::ServerFrame,
     redis::{
         Redis,
@@ -42,14 +42,14 @@ use crate::{
     },
     settings::Settings,
 };
-use by_answer::Position;
-use feed::{Answer, Answered, Feed, Sink, Todo};
-pub use group_commit::{MESSAGES_TOGETHER, each_fails};
-use group_commit::{Unsaid, scripts_at_once};
+use fallback::Position;
+use feed::{Actions, Answered, Feed, JoinAnswer, Sink};
 use inbox::Inbox;
+use join_admission::JoinAdmission;
+pub use publish_queue::{BATCH_MAX, all_failed};
+use publish_queue::{PublishQueue, scripts_at_once};
 use reports::Reports;
 use subscriber::Change;
-use turns::Turns;
 
 /// Messages that one reading of the stream takes.
 const CATCH_UP_PAGE: usize = 500;
@@ -108,7 +108,7 @@ pub struct LocalRoom {
     /// What its connections have to say before the next heartbeat.
     pub reports: Reports,
     /// When the last heartbeat began that Redis took as a whole.
-    told_at: Mutex<Option<Instant>>,
+    last_heartbeat: Mutex<Option<Instant>>,
     /// What is needed to restore the room, once a join told it.
     facts: Mutex<Option<RoomFacts>>,
     /// Whether Redis has confirmed the subscription.
@@ -124,22 +124,22 @@ pub struct LocalRoom {
     asks_members: AtomicBool,
     /// What the last heartbeat was answered with, until its fence is seen to have come.
     unfenced: Mutex<Option<Position>>,
-    turns: Turns,
-    unsaid: Unsaid,
+    join_admission: JoinAdmission,
+    publish_queue: PublishQueue,
 }
 
 /// One connection in one room.
 #[derive(Clone)]
 pub struct Seat {
     /// The connection.
-    pub handle: Arc<Handle>,
+    pub outbox: Arc<Outbox>,
     /// Who it is in this room.
-    pub who: Arc<Occupant>,
+    pub who: Arc<Membership>,
     room: RoomId,
 }
 
 /// Who a connection is in a room: what it takes to be there again after Redis lost everything.
-pub struct Occupant {
+pub struct Membership {
     /// The user.
     pub user: UserId,
     /// Its token.
@@ -154,7 +154,7 @@ pub struct Occupant {
     pub said: Mutex<Option<MessageId>>,
 }
 
-impl Occupant {
+impl Membership {
     /// Somebody whose join has not been answered.
     pub fn new(user: UserId, token: Token, proven: bool) -> Self {
         let (joined_at_ms, proven) = (AtomicU64::new(0), AtomicBool::new(proven));
@@ -172,34 +172,34 @@ impl Occupant {
     }
 
     /// Somebody else has its name: it is in the room no more.
-    pub fn put_out(&self) {
+    pub fn evict(&self) {
         self.joined_at_ms.store(0, Ordering::Relaxed);
     }
 }
 
 impl Seat {
     /// A connection in a room.
-    pub fn new(handle: Arc<Handle>, who: Arc<Occupant>, room: RoomId) -> Self {
-        Self { handle, who, room }
+    pub fn new(outbox: Arc<Outbox>, who: Arc<Membership>, room: RoomId) -> Self {
+        Self { outbox, who, room }
     }
 }
 
 impl Sink for Seat {
     fn connection(&self) -> &str {
-        self.handle.id()
+        self.outbox.id()
     }
 
     /// Written by the flush of its room: what comes in together goes out in one call.
     fn push(&self, frame: Bytes) {
-        self.handle.queue(frame);
+        self.outbox.queue(frame);
     }
 
     fn overflow(&self) {
-        self.handle.overflow();
+        self.outbox.overflow();
     }
 
     fn rejoin(&self, since: MessageId) {
-        self.handle.rejoin(self.room.clone(), since);
+        self.outbox.rejoin(self.room.clone(), since);
     }
 }
 
@@ -250,21 +250,21 @@ impl Fanout {
         match (was, hearing) {
             (Hearing::Deaf, Hearing::Hears) => {
                 info!("what is published comes again");
-                self.doubt();
+                self.members_stale();
                 self.0.resync.notify_one();
             }
             (Hearing::Hears | Hearing::Unknown, Hearing::Deaf) => {
                 warn!("what is published does not come; going by answers");
-                self.rooms().iter().for_each(|room| self.go_by_answer(room, Duration::ZERO));
+                self.rooms().iter().for_each(|room| self.fall_back(room, Duration::ZERO));
             }
             _ => {}
         }
     }
 
     /// The subscription was interrupted: every room may have missed something.
-    fn doubt(&self) {
+    fn members_stale(&self) {
         for room in self.rooms() {
-            room.feed.lock().doubt();
+            room.feed.lock().members_stale();
         }
     }
 
@@ -281,11 +281,11 @@ impl Fanout {
     pub async fn enter(
         &self,
         room: &RoomId,
-        handle: Arc<Handle>,
-        who: Arc<Occupant>,
+        outbox: Arc<Outbox>,
+        who: Arc<Membership>,
     ) -> Result<(Arc<LocalRoom>, String), Error> {
-        let tag = format!("{}.{}", handle.id(), self.0.joins.fetch_add(1, Ordering::Relaxed));
-        let local = self.seat(Seat::new(handle, who, room.clone()), tag.clone());
+        let tag = format!("{}.{}", outbox.id(), self.0.joins.fetch_add(1, Ordering::Relaxed));
+        let local = self.seat(Seat::new(outbox, who, room.clone()), tag.clone());
         self.0.redis.rooms_returned().await?;
         if !*local.subscribed.borrow() {
             let change = Change::Subscribe(local.clone());
@@ -357,18 +357,18 @@ impl Fanout {
     }
 
     /// Does what the room's feed asks for.
-    fn act(&self, room: &Arc<LocalRoom>, todo: Todo) {
-        if let Some(number) = todo.catch_up {
+    fn act(&self, room: &Arc<LocalRoom>, actions: Actions) {
+        if let Some(number) = actions.catch_up {
             let (fanout, room) = (self.clone(), room.clone());
             self.0.tasks.spawn(async move { fanout.catch_up(room, number).await });
         }
         // One at a time: each fence, or answer, asks again until the list is here.
-        if (todo.tell_members || todo.list_members)
+        if (actions.tell_members || actions.list_members)
             && !room.asks_members.swap(true, Ordering::SeqCst)
         {
             let (fanout, room) = (self.clone(), room.clone());
             self.0.tasks.spawn(async move {
-                match todo.list_members {
+                match actions.list_members {
                     true => fanout.list_members(&room).await,
                     false => fanout.tell_members(&room).await,
                 }
@@ -389,9 +389,9 @@ impl Fanout {
         self.0.metrics.catchups.inc();
         loop {
             let Some(after) = room.feed.lock().reading(number) else { return };
-            let turn = self.0.catch_ups.acquire().await;
+            let permit = self.0.catch_ups.acquire().await;
             let missed = self.0.scripts.catch_up(&room.id, after, CATCH_UP_PAGE).await;
-            drop(turn);
+            drop(permit);
             let missed = match missed {
                 Ok(missed) => missed,
                 Err(_) if room.feed.lock().is_empty() || self.0.stop.is_cancelled() => return,
@@ -403,8 +403,8 @@ impl Fanout {
             let last_page = missed.messages.len() < CATCH_UP_PAGE;
             self.0.metrics.recovered.inc_by(missed.messages.len() as u64);
             let mut feed = room.feed.lock();
-            let todo = if missed.trimmed {
-                feed.hole(number)
+            let actions = if missed.trimmed {
+                feed.history_trimmed(number)
             } else {
                 let follow = |m: &Message| {
                     let deliveries = &self.0.metrics.deliveries;
@@ -413,18 +413,18 @@ impl Fanout {
                 };
                 let (page, ways): (_, Vec<_>) = missed.messages.iter().map(follow).unzip();
                 let listeners = feed.sinks().count();
-                let todo = feed.caught_up(number, page, last_page);
+                let actions = feed.caught_up(number, page, last_page);
                 for way in ways {
                     self.0.metrics.delivered(listeners);
                     way.queued(listeners);
                 }
-                todo
+                actions
             };
             drop(feed);
             room.has_unwritten();
             self.serve(&room);
-            self.act(&room, Todo { catch_up: None, ..todo });
-            let Some(goes_on) = todo.catch_up else { return };
+            self.act(&room, Actions { catch_up: None, ..actions });
+            let Some(goes_on) = actions.catch_up else { return };
             number = goes_on;
         }
     }
@@ -451,7 +451,7 @@ impl LocalRoom {
             feed: Mutex::default(),
             reporting: tokio::sync::RwLock::default(),
             reports: Reports::default(),
-            told_at: Mutex::default(),
+            last_heartbeat: Mutex::default(),
             facts: Mutex::default(),
             subscribed: watch::Sender::new(false),
             heartbeat: AtomicU64::new(heartbeats.load(Ordering::Relaxed)),
@@ -460,8 +460,8 @@ impl LocalRoom {
             is_unwritten: AtomicBool::new(false),
             asks_members: AtomicBool::new(false),
             unfenced: Mutex::default(),
-            turns: Turns::new(),
-            unsaid: Unsaid::new(
+            join_admission: JoinAdmission::new(),
+            publish_queue: PublishQueue::new(
                 fanout.scripts.clone(),
                 fanout.scripts_at_once,
                 fanout.tasks.clone(),
@@ -470,21 +470,21 @@ impl LocalRoom {
     }
 
     /// Sends the answer to a connection's join, then what came in since.
-    pub fn answered(&self, handle: &Handle, joined: Bytes, snapshot: Snapshot) -> Answered {
+    pub fn answered(&self, outbox: &Outbox, joined: Bytes, snapshot: Snapshot) -> Answered {
         let secret = snapshot.facts.secret.clone();
         *self.facts.lock() = Some(snapshot.facts);
         let heartbeat = self.heartbeat.load(Ordering::Relaxed);
-        let answer = Answer { joined, tip: snapshot.tip, secret, heartbeat };
-        let answered = self.feed.lock().answered(handle.id(), answer);
-        handle.flush();
+        let answer = JoinAnswer { joined, tip: snapshot.tip, secret, heartbeat };
+        let answered = self.feed.lock().answered(outbox.id(), answer);
+        outbox.flush();
         answered
     }
 
     /// Sends a connection the message that its retry repeats, unless it is about to get it anyway.
-    pub fn answer_repeat(&self, handle: &Handle, message: &Message) {
+    pub fn answer_repeat(&self, outbox: &Outbox, message: &Message) {
         let feed = self.feed.lock();
-        if feed.has_delivered(handle.id(), message.id) {
-            handle.push(message_frame(message));
+        if feed.has_delivered(outbox.id(), message.id) {
+            outbox.push(message_frame(message));
         }
     }
 
@@ -499,10 +499,10 @@ impl LocalRoom {
     }
 
     /// To be held while a join is under way.
-    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        let turn = self.turns.take(self.is_crowded()).await;
-        self.inbox.is_short().await;
-        turn
+    pub async fn admit_join(&self) -> Option<SemaphorePermit<'_>> {
+        let permit = self.join_admission.take(self.is_crowded()).await;
+        self.inbox.has_space().await;
+        permit
     }
 
     /// To be held while connections are reported, from before they are gathered.
@@ -516,18 +516,18 @@ impl LocalRoom {
     }
 
     /// When the last heartbeat began that Redis took as a whole.
-    pub fn told_at(&self) -> Option<Instant> {
-        *self.told_at.lock()
+    pub fn last_heartbeat(&self) -> Option<Instant> {
+        *self.last_heartbeat.lock()
     }
 
     /// Redis may have forgotten what it was told.
-    pub fn forget_told(&self) {
-        *self.told_at.lock() = None;
+    pub fn forget_heartbeat(&self) {
+        *self.last_heartbeat.lock() = None;
     }
 
     /// Redis took a heartbeat that began at this moment.
-    pub fn was_told(&self, began: Instant) {
-        *self.told_at.lock() = Some(began);
+    pub fn heartbeat_taken(&self, began: Instant) {
+        *self.last_heartbeat.lock() = Some(began);
     }
 
     /// Who is in the room through this node.

@@ -17,7 +17,7 @@ const OWN: usize = 16;
 ///
 /// # Errors
 /// The system does not say how many, or does not let go of them.
-pub fn allow_many() -> nix::Result<()> {
+pub fn raise_limit() -> nix::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)
 }

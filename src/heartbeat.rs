@@ -19,12 +19,12 @@ use tracing::{info, warn};
 use crate::{
     background::Background,
     error::{Code, Error},
-    fanout::{Fanout, LocalRoom, Occupant, Seat, frame::heartbeat_tag, reports::Report},
+    fanout::{Fanout, LocalRoom, Membership, Seat, frame::heartbeat_tag, reports::Report},
     names::{MessageId, RoomId, UserId},
     protocol::ServerFrame,
     redis::{
         Access, Condition, Redis,
-        scripts::{Beat, Heard, Restored, Scripts},
+        scripts::{Heard, Restored, Scripts, UserHeartbeat},
     },
     settings::Settings,
     ticks,
@@ -91,7 +91,7 @@ impl Heartbeat {
                 async move {
                     match all {
                         true => heartbeat.beat(&room).await,
-                        false => heartbeat.beat_news(&room).await,
+                        false => heartbeat.send_changes(&room).await,
                     }
                 }
             });
@@ -104,7 +104,7 @@ impl Heartbeat {
     fn look_for_fences(&self, beaten: &mut VecDeque<(Instant, Vec<Arc<LocalRoom>>)>) {
         while beaten.front().is_some_and(|(at, _)| at.elapsed() >= FENCE_PATIENCE) {
             for room in beaten.pop_front().into_iter().flat_map(|(_, rooms)| rooms) {
-                self.fanout.go_by_answer(&room, FENCE_PATIENCE);
+                self.fanout.fall_back(&room, FENCE_PATIENCE);
             }
         }
     }
@@ -121,29 +121,29 @@ impl Heartbeat {
 
     /// One heartbeat of one room, which tells of everybody. What fails is tried again in the next round.
     pub async fn beat(&self, room: &Arc<LocalRoom>) {
-        room.forget_told();
-        self.beat_news(room).await;
+        room.forget_heartbeat();
+        self.send_changes(room).await;
     }
 
     /// One heartbeat of one room, which tells of the connections that were heard since Redis was told
     /// last. The others have nothing to say, and last as long as they did.
-    async fn beat_news(&self, room: &Arc<LocalRoom>) {
+    async fn send_changes(&self, room: &Arc<LocalRoom>) {
         if room.is_empty() {
             return self.fanout.release(&room.id);
         }
         let begun = Instant::now();
-        match self.try_beat(room).await {
-            Ok(()) => room.was_told(begun),
+        match self.try_send(room).await {
+            Ok(()) => room.heartbeat_taken(begun),
             Err(error) => warn!(%error, "a heartbeat failed"),
         }
     }
 
-    async fn try_beat(&self, room: &Arc<LocalRoom>) -> Result<(), Error> {
+    async fn try_send(&self, room: &Arc<LocalRoom>) -> Result<(), Error> {
         let _reporting = room.reporting().await;
-        let (seats, since) = (self.live(room), room.told_at());
-        let is_news = |seat: &&Seat| since.is_none_or(|since| seat.handle.was_heard_since(since));
+        let (seats, since) = (self.live(room), room.last_heartbeat());
+        let is_news = |seat: &&Seat| since.is_none_or(|since| seat.outbox.was_heard_since(since));
         let news: Vec<Seat> = seats.iter().filter(is_news).cloned().collect();
-        let beats: Vec<Beat> = group(&news).into_iter().map(|(beat, _)| beat).collect();
+        let beats: Vec<UserHeartbeat> = group(&news).into_iter().map(|(beat, _)| beat).collect();
         self.tell(room, &beats, &seats).await
     }
 
@@ -152,10 +152,10 @@ impl Heartbeat {
     async fn tell(
         &self,
         room: &Arc<LocalRoom>,
-        beats: &[Beat],
+        beats: &[UserHeartbeat],
         seats: &[Seat],
     ) -> Result<(), Error> {
-        let mut chunks: Vec<&[Beat]> = beats.chunks(USERS_A_CALL).collect();
+        let mut chunks: Vec<&[UserHeartbeat]> = beats.chunks(USERS_A_CALL).collect();
         if chunks.is_empty() {
             chunks.push(&[]);
         }
@@ -177,7 +177,11 @@ impl Heartbeat {
     }
 
     /// Tells Redis of these users. Returns those that it has no session of, or another's.
-    async fn call(&self, room: &Arc<LocalRoom>, beats: &[Beat]) -> Result<Vec<UserId>, Error> {
+    async fn call(
+        &self,
+        room: &Arc<LocalRoom>,
+        beats: &[UserHeartbeat],
+    ) -> Result<Vec<UserId>, Error> {
         let number = room.next_heartbeat();
         let beaten = self.scripts.heartbeat(&room.id, &heartbeat_tag(number), beats).await?;
         self.fanout.beaten(room, number, &beaten);
@@ -232,8 +236,11 @@ impl Heartbeat {
             seats.push(seat.clone());
         }
         let beats = group(&seats).into_iter();
-        let beats: Vec<Beat> = beats
-            .map(|(beat, _)| Beat { read: reads.get(&beat.user).copied().flatten(), ..beat })
+        let beats: Vec<UserHeartbeat> = beats
+            .map(|(beat, _)| UserHeartbeat {
+                read: reads.get(&beat.user).copied().flatten(),
+                ..beat
+            })
             .collect();
         self.tell(room, &beats, &seats).await
     }
@@ -246,7 +253,7 @@ impl Heartbeat {
             .into_iter()
             .filter(|(_, who)| who.is_in())
             .map(|(beat, who)| Restored {
-                beat: Beat { read: *who.read.lock(), ..beat },
+                beat: UserHeartbeat { read: *who.read.lock(), ..beat },
                 token: who.token.clone(),
             })
             .collect();
@@ -260,12 +267,12 @@ impl Heartbeat {
         }
         info!(users = users.len(), "restored a room");
         for seat in seats.iter().filter(|seat| taken.contains(&seat.who.user)) {
-            seat.who.put_out();
-            self.fanout.leave(&room.id, seat.handle.id());
+            seat.who.evict();
+            self.fanout.leave(&room.id, seat.outbox.id());
             let error = Error::new(Code::InvalidToken);
             let room_id = Some(room.id.as_str());
-            let frame = ServerFrame::error(&error, seat.handle.language(), room_id, None);
-            seat.handle.push(frame.encode());
+            let frame = ServerFrame::error(&error, seat.outbox.language(), room_id, None);
+            seat.outbox.push(frame.encode());
         }
         Ok(())
     }
@@ -274,7 +281,7 @@ impl Heartbeat {
     fn live(&self, room: &Arc<LocalRoom>) -> Vec<Seat> {
         let mut seats = room.seats();
         seats.retain(|seat| {
-            seat.who.is_in() && seat.handle.silent_for() < self.settings.presence_ttl
+            seat.who.is_in() && seat.outbox.silent_for() < self.settings.presence_ttl
         });
         seats
     }
@@ -288,22 +295,22 @@ fn slot_of(room: &RoomId) -> u32 {
 }
 
 /// What one seat says by itself.
-fn single(seat: &Seat) -> (Beat, Arc<Occupant>) {
+fn single(seat: &Seat) -> (UserHeartbeat, Arc<Membership>) {
     let heard = Heard {
-        connection: seat.handle.id().clone(),
-        age: seat.handle.silent_for(),
-        status: seat.handle.status(),
+        connection: seat.outbox.id().clone(),
+        age: seat.outbox.silent_for(),
+        status: seat.outbox.status(),
     };
     let joined_at_ms = seat.who.joined_at_ms.load(Ordering::Relaxed);
     let user = seat.who.user.clone();
     let proven = seat.who.is_proven();
-    let beat = Beat { user, joined_at_ms, read: None, proven, connections: vec![heard] };
+    let beat = UserHeartbeat { user, joined_at_ms, read: None, proven, connections: vec![heard] };
     (beat, seat.who.clone())
 }
 
 /// What the seats say together: one entry a user, however many connections it has.
-pub fn group(seats: &[Seat]) -> Vec<(Beat, Arc<Occupant>)> {
-    let mut users: BTreeMap<&UserId, (Beat, Arc<Occupant>)> = BTreeMap::new();
+pub fn group(seats: &[Seat]) -> Vec<(UserHeartbeat, Arc<Membership>)> {
+    let mut users: BTreeMap<&UserId, (UserHeartbeat, Arc<Membership>)> = BTreeMap::new();
     for seat in seats {
         let (beat, who) = single(seat);
         match users.get_mut(&seat.who.user) {

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use linkroom::{
     bench, files,
-    lines::Lines,
+    log_writer::LogWriter,
     metrics::Metrics,
     node::{Leave, Node},
     redis::child::{self, OwnRedis},
@@ -35,7 +35,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let metrics = Arc::new(Metrics::new());
-    match Lines::to(io::stderr(), metrics.log_lines_lost.clone()) {
+    match LogWriter::to(io::stderr(), metrics.log_lines_lost.clone()) {
         Ok(lines) => {
             let status = start(&lines, metrics);
             lines.flush(LAST_LINES);
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(lines: &Lines, metrics: Arc<Metrics>) -> ExitCode {
+fn start(lines: &LogWriter, metrics: Arc<Metrics>) -> ExitCode {
     let refuse = |line: &str| {
         lines.say(format!("{line}\n").as_bytes());
         ExitCode::FAILURE
@@ -75,7 +75,7 @@ fn start(lines: &Lines, metrics: Arc<Metrics>) -> ExitCode {
     }
 }
 
-fn run(settings: Settings, lines: Lines, metrics: Arc<Metrics>) -> anyhow::Result<()> {
+fn run(settings: Settings, lines: LogWriter, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     runtime(settings.worker_threads())?.block_on(serve(settings, lines, metrics))
 }
 
@@ -88,9 +88,9 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
     builder.worker_threads(threads).enable_all().build()
 }
 
-async fn serve(settings: Settings, lines: Lines, metrics: Arc<Metrics>) -> anyhow::Result<()> {
+async fn serve(settings: Settings, lines: LogWriter, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     telemetry::init(&settings, lines)?;
-    if let Err(error) = files::allow_many() {
+    if let Err(error) = files::raise_limit() {
         warn!(%error, "no more files may be open than before");
     }
     let sockets = files::for_clients()?;
@@ -101,7 +101,7 @@ async fn serve(settings: Settings, lines: Lines, metrics: Arc<Metrics>) -> anyho
     let node = Node::new(settings, metrics.clone())?;
     let told = told_to_leave()?;
     let open = format!("linkroom: open http://{}\n", listener.local_addr()?);
-    Lines::to(io::stdout(), metrics.log_lines_lost.clone())?.say(open.as_bytes());
+    LogWriter::to(io::stdout(), metrics.log_lines_lost.clone())?.say(open.as_bytes());
     let leave = async {
         tokio::select! {
             how = told => how,

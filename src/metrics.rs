@@ -77,7 +77,7 @@ pub struct Metrics {
     pub tasks: Gauge,
     /// 1 while the node leaves, else 0.
     pub draining: Gauge,
-    /// Lines that standard error or standard output did not take.
+    /// LogWriter that standard error or standard output did not take.
     pub log_lines_lost: Counter,
     delivered: Counter,
     foreign_passed: Counter,
@@ -162,7 +162,7 @@ impl Metrics {
             worker_threads: level(registry, "worker_threads", "Threads that run tasks"),
             tasks: level(registry, "tasks", "Tasks alive"),
             draining: level(registry, "draining", "1 while the node leaves"),
-            log_lines_lost: count(registry, "log_lines_lost", "Lines that were not written"),
+            log_lines_lost: count(registry, "log_lines_lost", "LogWriter that were not written"),
             errors: errors(registry),
             closes: closes(registry),
             turned_away: turned_away(registry),

@@ -33,11 +33,11 @@ const BIT_EVERY: Duration = Duration::from_millis(50);
 const FRAMES_A_WRITE: usize = 64;
 
 /// The handle on one connection.
-pub struct Handle {
+pub struct Outbox {
     id: Arc<str>,
     language: Language,
-    limits: Limits,
-    outbox: Mutex<Outbox>,
+    limits: OutboxLimits,
+    queue: Mutex<Queue>,
     wake: Notify,
     opened: Instant,
     heard_ms: AtomicU64,
@@ -46,14 +46,14 @@ pub struct Handle {
 
 /// How much may wait for a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct OutboxLimits {
     /// frames
     pub frames: usize,
     /// bytes
     pub bytes: usize,
 }
 
-struct Outbox {
+struct Queue {
     /// Gone when the connection has ended.
     socket: Option<Arc<TcpStream>>,
     frames: VecDeque<Bytes>,
@@ -77,14 +77,19 @@ pub struct Work {
     pub close: Option<CloseReason>,
 }
 
-impl Handle {
+impl Outbox {
     /// A handle on a connection that was just opened.
-    pub fn new(id: Arc<str>, language: Language, limits: Limits, socket: Arc<TcpStream>) -> Self {
+    pub fn new(
+        id: Arc<str>,
+        language: Language,
+        limits: OutboxLimits,
+        socket: Arc<TcpStream>,
+    ) -> Self {
         Self {
             id,
             language,
             limits,
-            outbox: Mutex::new(Outbox::new(socket)),
+            queue: Mutex::new(Queue::new(socket)),
             wake: Notify::new(),
             opened: Instant::now(),
             heard_ms: AtomicU64::new(0),
@@ -108,113 +113,113 @@ impl Handle {
         self.flush();
     }
 
-    /// Queues an encoded frame for the next [`Handle::flush`], or cuts the connection off if too
+    /// Queues an encoded frame for the next [`Outbox::flush`], or cuts the connection off if too
     /// much waits. One frame may always wait, however large.
     pub fn queue(&self, frame: Bytes) {
-        let mut outbox = self.outbox.lock();
-        if outbox.is_full(self.limits) && !outbox.is_blocked {
-            outbox.write();
+        let mut queue = self.queue.lock();
+        if queue.is_full(self.limits) && !queue.is_blocked {
+            queue.write();
         }
-        if outbox.close == Some(CloseReason::TooSlow) || outbox.socket.is_none() {
+        if queue.close == Some(CloseReason::TooSlow) || queue.socket.is_none() {
             return;
         }
-        if outbox.is_full(self.limits) {
-            outbox.cut_off();
-            drop(outbox);
+        if queue.is_full(self.limits) {
+            queue.cut_off();
+            drop(queue);
             return self.wake.notify_one();
         }
-        outbox.add(frame);
+        queue.add(frame);
     }
 
     /// Writes what is queued, in one call if the socket takes it. What it does not take is left to
     /// the connection's task.
     pub fn flush(&self) {
-        let mut outbox = self.outbox.lock();
-        if outbox.is_blocked || outbox.frames.is_empty() {
+        let mut queue = self.queue.lock();
+        if queue.is_blocked || queue.frames.is_empty() {
             return;
         }
-        outbox.write();
-        if !outbox.frames.is_empty() {
-            outbox.is_blocked = true;
-            drop(outbox);
+        queue.write();
+        if !queue.frames.is_empty() {
+            queue.is_blocked = true;
+            drop(queue);
             self.wake.notify_one();
         }
     }
 
     /// Sends a frame after which nothing is sent, even to a connection that was cut off.
     pub fn push_last(&self, frame: Bytes) {
-        self.outbox.lock().add(frame);
+        self.queue.lock().add(frame);
         self.flush();
     }
 
     /// Asks the connection to join a room again.
     pub fn rejoin(&self, room: RoomId, since: MessageId) {
-        let mut outbox = self.outbox.lock();
-        if outbox.rejoins.iter().all(|(asked, _)| *asked != room) {
-            outbox.rejoins.push((room, since));
+        let mut queue = self.queue.lock();
+        if queue.rejoins.iter().all(|(asked, _)| *asked != room) {
+            queue.rejoins.push((room, since));
         }
-        drop(outbox);
+        drop(queue);
         self.wake.notify_one();
     }
 
     /// Closes the connection after what waits was written. The first reason stands.
     pub fn close(&self, reason: CloseReason) {
-        self.outbox.lock().close.get_or_insert(reason);
+        self.queue.lock().close.get_or_insert(reason);
         self.wake.notify_one();
     }
 
     /// Cuts the connection off as too slow; what waits for it is dropped.
     pub fn overflow(&self) {
-        self.outbox.lock().cut_off();
+        self.queue.lock().cut_off();
         self.wake.notify_one();
     }
 
     /// Lets go of the socket; nothing is sent any more.
     pub fn hang_up(&self) {
-        let mut outbox = self.outbox.lock();
-        outbox.socket = None;
-        outbox.drop_frames();
+        let mut queue = self.queue.lock();
+        queue.socket = None;
+        queue.drop_frames();
     }
 
     /// Whether no more than half of what may wait does.
     pub fn has_room(&self) -> bool {
-        self.outbox.lock().has_room(self.limits)
+        self.queue.lock().has_room(self.limits)
     }
 
     /// Frames and bytes that wait to be written.
     pub fn waiting(&self) -> (usize, usize) {
-        let outbox = self.outbox.lock();
-        (outbox.frames.len(), outbox.bytes)
+        let queue = self.queue.lock();
+        (queue.frames.len(), queue.bytes)
     }
 
     /// Bytes of frames that the socket has taken since the connection was opened.
     pub fn written(&self) -> u64 {
-        self.outbox.lock().sent
+        self.queue.lock().sent
     }
 
     /// The same when what waits now is written.
     pub fn queued(&self) -> u64 {
-        let outbox = self.outbox.lock();
-        outbox.sent + (outbox.bytes - outbox.written) as u64
+        let queue = self.queue.lock();
+        queue.sent + (queue.bytes - queue.written) as u64
     }
 
     /// Writes what waits, until there is something else to do. For the connection's own task.
     pub async fn work(&self) -> Work {
         loop {
             let blocked = {
-                let mut outbox = self.outbox.lock();
-                let had_room = outbox.has_room(self.limits);
-                outbox.write();
-                let is_empty = outbox.frames.is_empty();
-                let close = outbox.close.filter(|&why| is_empty || why == CloseReason::TooSlow);
-                if close.is_some() || !outbox.rejoins.is_empty() {
-                    return Work { rejoins: std::mem::take(&mut outbox.rejoins), close };
+                let mut queue = self.queue.lock();
+                let had_room = queue.has_room(self.limits);
+                queue.write();
+                let is_empty = queue.frames.is_empty();
+                let close = queue.close.filter(|&why| is_empty || why == CloseReason::TooSlow);
+                if close.is_some() || !queue.rejoins.is_empty() {
+                    return Work { rejoins: std::mem::take(&mut queue.rejoins), close };
                 }
-                outbox.is_blocked = !is_empty;
-                if !had_room && outbox.has_room(self.limits) {
+                queue.is_blocked = !is_empty;
+                if !had_room && queue.has_room(self.limits) {
                     return Work::default();
                 }
-                outbox.socket.clone().filter(|_| !is_empty)
+                queue.socket.clone().filter(|_| !is_empty)
             };
             tokio::select! {
                 () = writable(blocked) => {}
@@ -227,13 +232,13 @@ impl Handle {
     pub async fn flushed(&self) {
         loop {
             let blocked = {
-                let mut outbox = self.outbox.lock();
-                outbox.write();
-                if outbox.frames.is_empty() {
-                    outbox.is_blocked = false;
+                let mut queue = self.queue.lock();
+                queue.write();
+                if queue.frames.is_empty() {
+                    queue.is_blocked = false;
                     return;
                 }
-                outbox.socket.clone()
+                queue.socket.clone()
             };
             writable(blocked).await;
         }
@@ -245,11 +250,11 @@ impl Handle {
         let (begun, mut taken_at) = (Instant::now(), Instant::now());
         while taken_at.elapsed() < patience && begun.elapsed() < most {
             {
-                let mut outbox = self.outbox.lock();
-                if outbox.write_anyhow() {
+                let mut queue = self.queue.lock();
+                if queue.write_anyhow() {
                     taken_at = Instant::now();
                 }
-                if outbox.frames.is_empty() {
+                if queue.frames.is_empty() {
                     return;
                 }
             }
@@ -296,7 +301,7 @@ impl Handle {
     }
 }
 
-impl Outbox {
+impl Queue {
     fn new(socket: Arc<TcpStream>) -> Self {
         Self {
             socket: Some(socket),
@@ -315,11 +320,11 @@ impl Outbox {
         self.frames.push_back(frame);
     }
 
-    fn is_full(&self, limits: Limits) -> bool {
+    fn is_full(&self, limits: OutboxLimits) -> bool {
         self.frames.len() >= limits.frames || self.bytes_behind() >= limits.bytes
     }
 
-    fn has_room(&self, limits: Limits) -> bool {
+    fn has_room(&self, limits: OutboxLimits) -> bool {
         self.frames.len() <= limits.frames / 2 && self.bytes_behind() <= limits.bytes / 2
     }
 
@@ -422,12 +427,12 @@ mod tests {
     use super::*;
 
     /// A handle and its client's end.
-    async fn handle(frames: usize, bytes: usize) -> (Handle, TcpStream) {
+    async fn outbox(frames: usize, bytes: usize) -> (Outbox, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
-        let limits = Limits { frames, bytes };
-        (Handle::new("c-1".into(), Language::En, limits, Arc::new(socket)), peer)
+        let limits = OutboxLimits { frames, bytes };
+        (Outbox::new("c-1".into(), Language::En, limits, Arc::new(socket)), peer)
     }
 
     async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
@@ -437,10 +442,10 @@ mod tests {
     }
 
     /// Pushes until the socket takes no more, and returns how many frames it took.
-    fn fill(handle: &Handle, frame: &Bytes) -> usize {
+    fn fill(outbox: &Outbox, frame: &Bytes) -> usize {
         let mut pushed = 0;
-        while handle.outbox.lock().frames.is_empty() {
-            handle.push(frame.clone());
+        while outbox.queue.lock().frames.is_empty() {
+            outbox.push(frame.clone());
             pushed += 1;
         }
         pushed
@@ -448,48 +453,48 @@ mod tests {
 
     #[tokio::test]
     async fn frames_arrive_in_order_without_the_connections_task() {
-        let (handle, mut peer) = handle(10, 100).await;
-        handle.push("a".into());
-        handle.queue("b".into());
-        handle.queue("c".into());
-        assert_eq!(handle.outbox.lock().frames.len(), 2);
-        handle.flush();
+        let (outbox, mut peer) = outbox(10, 100).await;
+        outbox.push("a".into());
+        outbox.queue("b".into());
+        outbox.queue("c".into());
+        assert_eq!(outbox.queue.lock().frames.len(), 2);
+        outbox.flush();
         assert_eq!(read(&mut peer, 3).await, b"abc");
     }
 
     #[tokio::test]
     async fn what_the_socket_does_not_take_waits_for_the_connections_task() {
-        let (handle, mut peer) = handle(10, 1 << 20).await;
+        let (outbox, mut peer) = outbox(10, 1 << 20).await;
         let frame = Bytes::from(vec![b'a'; 100_000]);
-        let pushed = fill(&handle, &frame);
-        handle.push("b".into());
-        handle.close(CloseReason::Silent);
+        let pushed = fill(&outbox, &frame);
+        outbox.push("b".into());
+        outbox.close(CloseReason::Silent);
         let read = async { read(&mut peer, pushed * frame.len() + 1).await.pop() };
-        let (work, last) = tokio::join!(handle.work(), read);
+        let (work, last) = tokio::join!(outbox.work(), read);
         assert_eq!((work.close, last), (Some(CloseReason::Silent), Some(b'b')));
     }
 
     #[tokio::test]
     async fn too_much_cuts_the_connection_off_after_a_whole_frame() {
-        let (handle, mut peer) = handle(3, 1 << 20).await;
+        let (outbox, mut peer) = outbox(3, 1 << 20).await;
         let frame = Bytes::from(vec![b'a'; 100_000]);
-        let pushed = fill(&handle, &frame);
-        (0..4).for_each(|_| handle.push(frame.clone()));
-        assert_eq!(handle.work().await.close, Some(CloseReason::TooSlow));
-        handle.push("dropped".into());
-        handle.push_last("end".into());
+        let pushed = fill(&outbox, &frame);
+        (0..4).for_each(|_| outbox.push(frame.clone()));
+        assert_eq!(outbox.work().await.close, Some(CloseReason::TooSlow));
+        outbox.push("dropped".into());
+        outbox.push_last("end".into());
         let read = async { read(&mut peer, pushed * frame.len() + 3).await };
-        let ((), bytes) = tokio::join!(handle.flushed(), read);
+        let ((), bytes) = tokio::join!(outbox.flushed(), read);
         assert!(bytes.ends_with(b"aend"));
     }
 
     #[tokio::test]
     async fn a_batch_larger_than_the_limit_is_no_fault_of_the_client() {
-        let (handle, mut peer) = handle(2, 3).await;
+        let (outbox, mut peer) = outbox(2, 3).await;
         for _ in 0..5 {
-            handle.queue("large".into());
+            outbox.queue("large".into());
         }
-        handle.flush();
+        outbox.flush();
         assert_eq!(read(&mut peer, 25).await, b"large".repeat(5));
     }
 }

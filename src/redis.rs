@@ -134,7 +134,7 @@ impl Redis {
         let errors = mark_down_on_errors(redis.clone(), stop.clone());
         background.spawn_vital("the watch over Redis's connections", errors);
         background.spawn_vital("the probe of Redis", probe::run(redis.clone(), stop.clone()));
-        let demoted = leave_demoted(redis.clone(), stop.clone());
+        let demoted = leave_replica(redis.clone(), stop.clone());
         background.spawn_vital("the look for a new primary", demoted);
         Ok(redis)
     }
@@ -269,7 +269,7 @@ impl Redis {
     ///
     /// # Errors
     /// As [`Redis::evalsha`], and where the messages are not kept in time.
-    async fn evalsha_kept(
+    async fn evalsha_durable(
         &self,
         named: &Named,
         keys: Vec<String>,
@@ -311,7 +311,7 @@ impl Redis {
 
     /// Drops the connections of the clients chosen, which then look for Redis again. Nothing is
     /// done about one that fails: it is tried again as long as Redis is away.
-    async fn connect_anew(&self, chosen: impl Fn(&Client) -> bool) {
+    async fn reconnect(&self, chosen: impl Fn(&Client) -> bool) {
         let dropped = self
             .clients()
             .filter(|client| chosen(client))
@@ -430,12 +430,12 @@ async fn mark_down_on_errors(redis: Redis, stop: CancellationToken) {
 }
 
 /// Connects anew when the Redis that we are connected to turns out to be a replica.
-async fn leave_demoted(redis: Redis, stop: CancellationToken) {
+async fn leave_replica(redis: Redis, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = redis.0.demoted.notified() => {}
         }
-        redis.connect_anew(|_| true).await;
+        redis.reconnect(|_| true).await;
     }
 }

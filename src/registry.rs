@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{metrics::Metrics, outbox::Handle, protocol::close::CloseReason};
+use crate::{metrics::Metrics, outbox::Outbox, protocol::close::CloseReason};
 
 /// Parts of the idle timeout after which silent connections are looked for.
 const LOOKS_PER_TIMEOUT: u32 = 10;
@@ -22,7 +22,7 @@ const LOOKS_PER_TIMEOUT: u32 = 10;
 pub struct Registry {
     node: String,
     opened: AtomicU64,
-    handles: Mutex<HashMap<Arc<str>, Arc<Handle>>>,
+    outboxes: Mutex<HashMap<Arc<str>, Arc<Outbox>>>,
     left: Notify,
     /// Whether the node leaves.
     leaving: AtomicBool,
@@ -33,7 +33,7 @@ impl Registry {
     /// An empty registry of the node with this id.
     pub fn new(node: String, metrics: Arc<Metrics>) -> Self {
         let (opened, leaving) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { node, opened, handles: Mutex::default(), left: Notify::new(), leaving, metrics }
+        Self { node, opened, outboxes: Mutex::default(), left: Notify::new(), leaving, metrics }
     }
 
     /// An id for a new connection, unique over all nodes.
@@ -43,14 +43,14 @@ impl Registry {
 
     /// Notes a connection until the guard is dropped. One whose upgrade was under way when the node
     /// began to leave is closed at once.
-    pub fn register(self: &Arc<Self>, handle: Arc<Handle>) -> Registered {
-        self.handles.lock().insert(handle.id().clone(), handle.clone());
+    pub fn register(self: &Arc<Self>, outbox: Arc<Outbox>) -> Registered {
+        self.outboxes.lock().insert(outbox.id().clone(), outbox.clone());
         if self.leaving.load(Ordering::SeqCst) {
-            handle.close(CloseReason::Leaving);
+            outbox.close(CloseReason::Leaving);
         }
         self.metrics.connections.inc();
         self.metrics.connections_opened.inc();
-        Registered { registry: self.clone(), handle }
+        Registered { registry: self.clone(), outbox }
     }
 
     /// Closes the connections that were silent for too long, until `stop`.
@@ -60,9 +60,9 @@ impl Registry {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(timeout / LOOKS_PER_TIMEOUT) => {}
             }
-            for handle in self.all() {
-                if handle.silent_for() > timeout {
-                    handle.close(CloseReason::Silent);
+            for outbox in self.all() {
+                if outbox.silent_for() > timeout {
+                    outbox.close(CloseReason::Silent);
                 }
             }
         }
@@ -73,12 +73,12 @@ impl Registry {
     pub async fn close_all(&self, spread: Duration) {
         // Who is noted from here on sees it, and the others are among these.
         self.leaving.store(true, Ordering::SeqCst);
-        let handles = self.all();
-        let pause = spread / u32::try_from(handles.len().max(1)).unwrap_or(u32::MAX);
+        let outboxes = self.all();
+        let pause = spread / u32::try_from(outboxes.len().max(1)).unwrap_or(u32::MAX);
         let mut turns = tokio::time::interval(pause.max(Duration::from_micros(1)));
-        for handle in handles {
+        for outbox in outboxes {
             turns.tick().await;
-            handle.close(CloseReason::Leaving);
+            outbox.close(CloseReason::Leaving);
         }
     }
 
@@ -86,7 +86,7 @@ impl Registry {
     pub async fn emptied(&self) {
         loop {
             let left = self.left.notified();
-            if self.handles.lock().is_empty() {
+            if self.outboxes.lock().is_empty() {
                 return;
             }
             left.await;
@@ -94,10 +94,10 @@ impl Registry {
     }
 
     /// What waits for these connections.
-    pub fn waiting(&self) -> Waiting {
-        let mut waiting = Waiting::default();
-        for handle in self.all() {
-            let (frames, bytes) = handle.waiting();
+    pub fn waiting(&self) -> OutboxTotals {
+        let mut waiting = OutboxTotals::default();
+        for outbox in self.all() {
+            let (frames, bytes) = outbox.waiting();
             waiting.frames += frames;
             waiting.bytes += bytes;
             waiting.deepest = waiting.deepest.max(frames);
@@ -105,14 +105,14 @@ impl Registry {
         waiting
     }
 
-    fn all(&self) -> Vec<Arc<Handle>> {
-        self.handles.lock().values().cloned().collect()
+    fn all(&self) -> Vec<Arc<Outbox>> {
+        self.outboxes.lock().values().cloned().collect()
     }
 }
 
 /// What waits to be written.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Waiting {
+pub struct OutboxTotals {
     /// Frames, for all connections together.
     pub frames: usize,
     /// Bytes, for all connections together.
@@ -124,12 +124,12 @@ pub struct Waiting {
 /// Keeps a connection in the registry.
 pub struct Registered {
     registry: Arc<Registry>,
-    handle: Arc<Handle>,
+    outbox: Arc<Outbox>,
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.registry.handles.lock().remove(self.handle.id());
+        self.registry.outboxes.lock().remove(self.outbox.id());
         self.registry.metrics.connections.dec();
         self.registry.left.notify_one();
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 pub use crate::redis::scripts::{Member, MessagePage, Page, RoomState};
 use crate::{
     error::{Code, Error},
+    idempotency::Once,
     message::Message,
     names::{self, MessageId, RoomId, Status, Token, UserId},
-    once::Once,
     problem::Problem,
-    redis::scripts::{Departure, Join, Leave, Published, Saying, Scripts, Sender, Snapshot},
+    redis::scripts::{Departure, Draft, Join, Leave, Published, Scripts, Sender, Snapshot},
     settings::Settings,
 };
 
@@ -196,19 +196,19 @@ impl Rooms {
     ///
     /// # Errors
     /// `VALIDATION_FAILED`.
-    pub fn saying(
+    pub fn draft(
         &self,
         user: UserId,
         sender: Sender,
         text: String,
         key: Option<String>,
-    ) -> Result<Saying, Error> {
+    ) -> Result<Draft, Error> {
         let invalid = |field, problem: Problem| Error::invalid(field, problem);
         names::check_text(&text, self.settings.text_max).map_err(|p| invalid("text", p))?;
         let checked =
             key.as_deref().map_or(Ok(()), |key| names::check_key(key, self.settings.key_max));
         checked.map_err(|p| invalid("key", p))?;
-        Ok(Saying { user, sender, text, key })
+        Ok(Draft { user, sender, text, key })
     }
 
     /// Stores a message of whoever holds `token` and tells the room.
@@ -226,13 +226,13 @@ impl Rooms {
         let Some((token, user)) = Token::parse(token) else {
             return Err(self.nobody(room).await);
         };
-        let saying = self.saying(user, Sender::Session(token), text, key)?;
-        let mut outcomes = self.scripts.publish(room, &[&saying]).await?;
+        let draft = self.draft(user, Sender::Session(token), text, key)?;
+        let mut outcomes = self.scripts.publish(room, &[&draft]).await?;
         let (id, text) = match outcomes.remove(0)? {
-            Published::Stored(id) => (id, saying.text),
+            Published::Stored(id) => (id, draft.text),
             Published::Repeat { id, text } => (id, text),
         };
-        Ok(Message::new(room, id, saying.user.to_string(), text, saying.key))
+        Ok(Message::new(room, id, draft.user.to_string(), text, draft.key))
     }
 
     /// Takes a connection out of a room, because it said so or, with the grace, because it closed.

@@ -17,7 +17,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    lines::Lines,
+    log_writer::LogWriter,
     settings::{LogFormat, Settings},
 };
 use repeats::{LOOK_EVERY, Repeats};
@@ -30,10 +30,10 @@ const FRAME_LOGGERS: &str = "fred=error";
 ///
 /// # Errors
 /// `LOG_LEVEL` cannot be read, or logging was started before.
-pub fn init(settings: &Settings, lines: Lines) -> anyhow::Result<()> {
+pub fn init(settings: &Settings, lines: LogWriter) -> anyhow::Result<()> {
     let filter = filter(&settings.log_level)?;
     let repeats = Repeats::default();
-    // Lines are lost where they cannot be written; there is nobody to tell.
+    // LogWriter are lost where they cannot be written; there is nobody to tell.
     let layer = fmt::layer().log_internal_errors(false).with_writer(move || lines.clone());
     let layer = match settings.log_format {
         LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),

@@ -18,17 +18,17 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use linkroom::{
     chain,
     fanout::{
-        Occupant, Seat,
-        feed::{Answer, Feed},
-        frame::{Fence, Frame, Kind, NodeWord, Tag},
+        Membership, Seat,
+        feed::{Feed, JoinAnswer},
+        frame::{Fence, Frame, Kind, NodeSignal, Tag},
     },
     heartbeat,
     i18n::Language,
     names::{MessageId, RoomId, Token, UserId},
-    ws::{
+    outbox::{Outbox, OutboxLimits},
+    protocol::{
+        ClientFrame,
         codec::{self, Decoder},
-        handle::{Handle, Limits},
-        protocol::ClientFrame,
     },
 };
 use sha1::{Digest, Sha1};
@@ -79,7 +79,8 @@ fn frames(criterion: &mut Criterion) {
         bench.iter(|| Frame::decode(black_box(PUBLISHED), 65_536));
     });
     group.bench_function("decode a fence", |bench| {
-        bench.iter(|| NodeWord::decode(black_box("Gnhp1bk7CKXT @17 1795244255858-1500768908 42")));
+        bench
+            .iter(|| NodeSignal::decode(black_box("Gnhp1bk7CKXT @17 1795244255858-1500768908 42")));
     });
     group.finish();
 }
@@ -115,7 +116,7 @@ fn fan_out(criterion: &mut Criterion) {
                     let begun = Instant::now();
                     let _ = take();
                     spent += begun.elapsed();
-                    seats.iter().for_each(|seat| seat.handle.flush());
+                    seats.iter().for_each(|seat| seat.outbox.flush());
                 }
                 spent
             });
@@ -127,7 +128,7 @@ fn fan_out(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("order, queue and write", members), |bench| {
             bench.iter(|| {
                 let _ = take();
-                seats.iter().for_each(|seat| seat.handle.flush());
+                seats.iter().for_each(|seat| seat.outbox.flush());
             });
         });
     }
@@ -158,13 +159,13 @@ async fn seats(count: usize) -> anyhow::Result<Vec<Seat>> {
         peer.set_nonblocking(true)?;
         peers.push(peer);
         let (socket, _) = listener.accept().await?;
-        let limits = Limits { frames: 4_096, bytes: 1 << 24 };
+        let limits = OutboxLimits { frames: 4_096, bytes: 1 << 24 };
         let id = format!("c-{number}").into();
-        let handle = Arc::new(Handle::new(id, Language::En, limits, Arc::new(socket)));
+        let outbox = Arc::new(Outbox::new(id, Language::En, limits, Arc::new(socket)));
         let user = UserId::stored(&format!("user {number}"));
         let token = Token::random(&user);
-        let who = Arc::new(Occupant::new(user, token));
-        seats.push(Seat::new(handle, who, room.clone()));
+        let who = Arc::new(Membership::new(user, token, true));
+        seats.push(Seat::new(outbox, who, room.clone()));
     }
     thread::spawn(move || read_all(peers));
     Ok(seats)
@@ -194,8 +195,9 @@ fn room(seats: &[Seat]) -> Feed<Seat> {
         feed.enter(seat.clone(), tag.clone());
         let _ = feed.fence(Fence { tag: Tag::Join(tag), tip: MessageId::ZERO, events: 0 });
         let secret = SECRET.to_owned();
-        let answer = Answer { joined: Bytes::new(), tip: MessageId::ZERO, secret, heartbeat: 0 };
-        let _ = feed.answered(seat.handle.id(), answer);
+        let answer =
+            JoinAnswer { joined: Bytes::new(), tip: MessageId::ZERO, secret, heartbeat: 0 };
+        let _ = feed.answered(seat.outbox.id(), answer);
     }
     feed
 }

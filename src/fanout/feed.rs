@@ -10,7 +10,7 @@
 //! - A connection that joins is seated before the script runs. Events before its fence are in its
 //!   snapshot; messages are told apart by their ids.
 
-mod by_answer;
+mod fallback;
 
 use std::collections::VecDeque;
 
@@ -40,7 +40,7 @@ pub trait Sink {
 /// What the machine wants done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
-pub struct Todo {
+pub struct Actions {
     /// Read the stream, beginning with [`Feed::reading`] of this number.
     pub catch_up: Option<u64>,
     /// Have the list of members sent to this node.
@@ -74,7 +74,7 @@ pub enum Answered {
 }
 
 /// What a join was answered with.
-pub struct Answer {
+pub struct JoinAnswer {
     /// The `joined` frame.
     pub joined: Bytes,
     /// The last message that it accounts for.
@@ -115,11 +115,11 @@ enum Origin {
     /// In it, and nothing was missing. It had been given the messages up to this one when the fence
     /// passed: more than there were at the fence, where the stream was read meanwhile.
     Inside(Option<MessageId>),
-    /// In it, before a hole that only a join can tell it of.
-    Hole,
-    /// In it, joining anew, and a hole was found meanwhile behind this message. The answer may
+    /// In it, before a gap that only a join can close.
+    Gap,
+    /// In it, joining anew, and a gap was found meanwhile behind this message. The answer may
     /// account for it.
-    InsideWithHole(MessageId),
+    InsideWithGap(MessageId),
 }
 
 /// What the connections know of the room's members.
@@ -128,7 +128,7 @@ enum Members {
     /// All that happened.
     Known,
     /// The subscription was interrupted: a fence will show whether anything happened.
-    Doubted,
+    Stale,
     /// All that happened up to a list that came out of order: there may be events on the way that it
     /// accounts for.
     Listed,
@@ -139,7 +139,7 @@ enum Members {
 
 /// What came in about a room and waits for its turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Waiting {
+pub enum Inbound {
     /// A frame of the room's channel.
     Frame(Frame),
     /// A fence on this node's channel.
@@ -148,9 +148,9 @@ pub enum Waiting {
     Members(u64, Bytes),
 }
 
-impl Waiting {
+impl Inbound {
     fn is_message(&self) -> bool {
-        matches!(self, Waiting::Frame(Frame { kind: Kind::Message(_), .. }))
+        matches!(self, Inbound::Frame(Frame { kind: Kind::Message(_), .. }))
     }
 }
 
@@ -159,7 +159,7 @@ impl Waiting {
 struct CatchUp {
     /// Which reading of the stream it waits for.
     number: u64,
-    backlog: VecDeque<Waiting>,
+    backlog: VecDeque<Inbound>,
     /// How many of these were here before the latest reading began: it accounts for them.
     covered: usize,
 }
@@ -232,7 +232,7 @@ impl<S: Sink> Feed<S> {
     }
 
     /// Sends the answer to a connection's join, then what came in since.
-    pub fn answered(&mut self, connection: &str, answer: Answer) -> Answered {
+    pub fn answered(&mut self, connection: &str, answer: JoinAnswer) -> Answered {
         let Some(at) = self.position(connection) else { return Answered::Gone };
         self.secret = answer.secret;
         if self.seats[at].given(self.last) > Some(answer.tip) {
@@ -250,7 +250,7 @@ impl<S: Sink> Feed<S> {
             if heard_from > Some(answer.tip) {
                 // What came in between went by before anybody here was sure to hear it.
                 seat.sink.rejoin(answer.tip);
-                seat.stage = Stage::joining(Origin::Hole);
+                seat.stage = Stage::joining(Origin::Gap);
                 return Answered::Sent;
             }
             for frame in early.into_iter().filter(|frame| frame.is_after(answer.tip)) {
@@ -279,13 +279,13 @@ impl<S: Sink> Feed<S> {
                 early.into_iter().for_each(|frame| seat.sink.push(frame.text));
                 true
             }
-            Stage::Joining { from: Origin::Hole, .. } => {
-                seat.stage = Stage::joining(Origin::Hole);
+            Stage::Joining { from: Origin::Gap, .. } => {
+                seat.stage = Stage::joining(Origin::Gap);
                 true
             }
-            Stage::Joining { from: Origin::InsideWithHole(since), .. } => {
+            Stage::Joining { from: Origin::InsideWithGap(since), .. } => {
                 seat.sink.rejoin(since);
-                seat.stage = Stage::joining(Origin::Hole);
+                seat.stage = Stage::joining(Origin::Gap);
                 true
             }
             stage => {
@@ -297,7 +297,7 @@ impl<S: Sink> Feed<S> {
 
     /// Whether a connection that was asked to join again still has to.
     pub fn is_behind(&self, connection: &str) -> bool {
-        let waits = |stage: &Stage| matches!(stage, Stage::Joining { from: Origin::Hole, .. });
+        let waits = |stage: &Stage| matches!(stage, Stage::Joining { from: Origin::Gap, .. });
         self.seats.iter().any(|seat| seat.sink.connection() == connection && waits(&seat.stage))
     }
 
@@ -309,31 +309,31 @@ impl<S: Sink> Feed<S> {
     }
 
     /// The subscription was interrupted: events may have been lost.
-    pub fn doubt(&mut self) {
+    pub fn members_stale(&mut self) {
         if self.members == Members::Known {
-            self.members = Members::Doubted;
+            self.members = Members::Stale;
         }
     }
 
     /// A frame of the room's channel.
-    pub fn frame(&mut self, frame: Frame) -> (Outcome, Todo) {
+    pub fn frame(&mut self, frame: Frame) -> (Outcome, Actions) {
         if self.catch_up.is_none() {
             return self.take_frame(frame, false);
         }
-        self.hold(Waiting::Frame(frame));
-        (Outcome::Delivered(0), Todo::default())
+        self.hold(Inbound::Frame(frame));
+        (Outcome::Delivered(0), Actions::default())
     }
 
     /// A fence on this node's channel.
-    pub fn fence(&mut self, fence: Fence) -> Todo {
+    pub fn fence(&mut self, fence: Fence) -> Actions {
         if let Tag::Heartbeat(number) = fence.tag {
             self.fenced = self.fenced.max(number);
         }
         if self.catch_up.is_none() {
             return self.take_fence(fence, false);
         }
-        self.hold(Waiting::Fence(fence));
-        Todo::default()
+        self.hold(Inbound::Fence(fence));
+        Actions::default()
     }
 
     /// The list of members, on this node's channel.
@@ -341,7 +341,7 @@ impl<S: Sink> Feed<S> {
         if self.catch_up.is_none() {
             return self.take_members(events, frame);
         }
-        self.hold(Waiting::Members(events, frame));
+        self.hold(Inbound::Members(events, frame));
     }
 
     /// A reading of the stream begins, or goes on behind its last page. Returns after which
@@ -358,9 +358,9 @@ impl<S: Sink> Feed<S> {
         number: u64,
         page: Vec<(MessageId, Bytes)>,
         last_page: bool,
-    ) -> Todo {
+    ) -> Actions {
         if !self.is_reading(number) {
-            return Todo::default();
+            return Actions::default();
         }
         for (id, text) in page {
             if self.last.is_none_or(|last| id > last) {
@@ -371,24 +371,24 @@ impl<S: Sink> Feed<S> {
         if last_page {
             self.release_backlog()
         } else {
-            Todo { catch_up: Some(number), ..Todo::default() }
+            Actions { catch_up: Some(number), ..Actions::default() }
         }
     }
 
     /// The stream no longer holds what came right after the last message that went out: every
     /// connection has to join again, and is told so by the answer. Who is about to, does.
-    pub fn hole(&mut self, number: u64) -> Todo {
+    pub fn history_trimmed(&mut self, number: u64) -> Actions {
         if !self.is_reading(number) {
-            return Todo::default();
+            return Actions::default();
         }
         let last = self.last.take();
         for seat in self.seats.iter_mut().filter(|seat| !seat.is_joining()) {
             let since = last.unwrap_or_default().max(seat.cutoff);
             let from = if seat.tag.is_empty() {
                 seat.sink.rejoin(since);
-                Origin::Hole
+                Origin::Gap
             } else {
-                Origin::InsideWithHole(since)
+                Origin::InsideWithGap(since)
             };
             seat.stage = Stage::joining(from);
         }
@@ -405,12 +405,12 @@ impl<S: Sink> Feed<S> {
 
     /// Keeps what came in until the stream is read. What is too much is dropped: a message leaves a
     /// gap, and after any other frame what the connections know of the members is in doubt.
-    fn hold(&mut self, waiting: Waiting) {
+    fn hold(&mut self, waiting: Inbound) {
         let Some(catch_up) = &mut self.catch_up else { return };
         if catch_up.backlog.len() < BACKLOG_MAX {
             catch_up.backlog.push_back(waiting);
         } else if !waiting.is_message() {
-            self.doubt();
+            self.members_stale();
         }
     }
 
@@ -418,24 +418,24 @@ impl<S: Sink> Feed<S> {
         self.catch_up.as_ref().is_some_and(|catch_up| catch_up.number == number)
     }
 
-    fn take_frame(&mut self, frame: Frame, covered: bool) -> (Outcome, Todo) {
+    fn take_frame(&mut self, frame: Frame, covered: bool) -> (Outcome, Actions) {
         let Kind::Message(id) = frame.kind else {
-            return (self.take_event(&frame), Todo::default());
+            return (self.take_event(&frame), Actions::default());
         };
         match self.last {
             Some(last) if chain::follows(&self.secret, last, id) => {
                 self.last = Some(id);
-                (Outcome::Delivered(self.deliver(&frame)), Todo::default())
+                (Outcome::Delivered(self.deliver(&frame)), Actions::default())
             }
             Some(last) if id > last && covered => {
                 // The stream was read after the frame came in, and does not hold it.
                 self.deliver(&Frame { kind: Kind::Other, text: frame.text });
-                (Outcome::Foreign, Todo::default())
+                (Outcome::Foreign, Actions::default())
             }
             Some(last) if id > last => {
-                (Outcome::Delivered(0), self.begin_catch_up(Some(Waiting::Frame(frame))))
+                (Outcome::Delivered(0), self.begin_catch_up(Some(Inbound::Frame(frame))))
             }
-            _ => (Outcome::Stale, Todo::default()),
+            _ => (Outcome::Stale, Actions::default()),
         }
     }
 
@@ -459,12 +459,12 @@ impl<S: Sink> Feed<S> {
         Outcome::Delivered(self.deliver(frame))
     }
 
-    fn take_fence(&mut self, fence: Fence, covered: bool) -> Todo {
+    fn take_fence(&mut self, fence: Fence, covered: bool) -> Actions {
         if self.last.is_none() {
             self.begin(fence.tip);
         }
         if self.last.is_some_and(|last| fence.tip > last) && !covered {
-            return self.begin_catch_up(Some(Waiting::Fence(fence)));
+            return self.begin_catch_up(Some(Inbound::Fence(fence)));
         }
         // Ahead of us still: the entry was deleted since. Behind us: the stream was read while the
         // fence was under way, or Redis lost what went out, which the next message will show.
@@ -473,7 +473,7 @@ impl<S: Sink> Feed<S> {
         if heard && fence.events != self.events {
             self.members = Members::Unknown;
         }
-        if !heard || matches!(self.members, Members::Doubted | Members::Listed) {
+        if !heard || matches!(self.members, Members::Stale | Members::Listed) {
             self.members = Members::Known;
         }
         self.events = fence.events;
@@ -482,7 +482,7 @@ impl<S: Sink> Feed<S> {
                 self.members = Members::Unknown;
             }
         }
-        Todo { tell_members: self.members == Members::Unknown, ..Todo::default() }
+        Actions { tell_members: self.members == Members::Unknown, ..Actions::default() }
     }
 
     /// The first fence says where the room stands. The feed begins there, or earlier where an
@@ -504,36 +504,36 @@ impl<S: Sink> Feed<S> {
         self.deliver(&Frame { kind: Kind::Members, text });
     }
 
-    fn begin_catch_up(&mut self, first: Option<Waiting>) -> Todo {
+    fn begin_catch_up(&mut self, first: Option<Inbound>) -> Actions {
         self.readings += 1;
         let number = self.readings;
         let backlog = first.into_iter().collect();
         self.catch_up = Some(CatchUp { number, backlog, covered: 0 });
-        Todo { catch_up: Some(number), ..Todo::default() }
+        Actions { catch_up: Some(number), ..Actions::default() }
     }
 
     /// Lets out what waited. What the reading does not account for may show the next gap; what is
     /// left then waits on.
-    fn release_backlog(&mut self) -> Todo {
+    fn release_backlog(&mut self) -> Actions {
         let Some(CatchUp { mut backlog, mut covered, .. }) = self.catch_up.take() else {
-            return Todo::default();
+            return Actions::default();
         };
-        let mut all = Todo::default();
+        let mut all = Actions::default();
         while let Some(waiting) = backlog.pop_front() {
             let is_covered = covered > 0;
             covered = covered.saturating_sub(1);
-            let todo = match waiting {
-                Waiting::Frame(frame) => self.take_frame(frame, is_covered).1,
-                Waiting::Fence(fence) => self.take_fence(fence, is_covered),
-                Waiting::Members(events, text) => {
+            let actions = match waiting {
+                Inbound::Frame(frame) => self.take_frame(frame, is_covered).1,
+                Inbound::Fence(fence) => self.take_fence(fence, is_covered),
+                Inbound::Members(events, text) => {
                     self.take_members(events, text);
-                    Todo::default()
+                    Actions::default()
                 }
             };
-            all.tell_members |= todo.tell_members;
+            all.tell_members |= actions.tell_members;
             if let Some(catch_up) = &mut self.catch_up {
                 catch_up.backlog.append(&mut backlog);
-                all.catch_up = todo.catch_up;
+                all.catch_up = actions.catch_up;
             }
         }
         all
@@ -586,7 +586,7 @@ impl<S: Sink> Seat<S> {
     fn given(&self, last: Option<MessageId>) -> Option<MessageId> {
         match self.stage {
             Stage::Joining { from: Origin::Inside(given), .. } => given,
-            Stage::Joining { from: Origin::InsideWithHole(given), .. } => Some(given),
+            Stage::Joining { from: Origin::InsideWithGap(given), .. } => Some(given),
             Stage::Joining { .. } => None,
             Stage::Answered { .. } | Stage::Live => last,
         }

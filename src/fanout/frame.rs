@@ -69,7 +69,7 @@ impl Frame {
 
 /// What a script tells this node alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NodeWord {
+pub enum NodeSignal {
     /// How far a room had come when the script ran.
     Fence(RoomId, Fence),
     /// The whole truth about a room's members, and the number of events that it accounts for.
@@ -103,25 +103,25 @@ pub fn heartbeat_tag(number: u64) -> String {
     format!("@{number}")
 }
 
-impl NodeWord {
+impl NodeSignal {
     /// Decodes a payload of this node's channel. `None` for anything that no script sends.
     pub fn decode(payload: &str) -> Option<Self> {
         if let Some(number) = payload.strip_prefix(PROBE_WORD) {
-            return Some(NodeWord::Probe(number.parse().ok()?));
+            return Some(NodeSignal::Probe(number.parse().ok()?));
         }
         let mut words = payload.splitn(4, ' ');
         let room = RoomId::parse(words.next()?)?;
         let (tag, third, fourth) = (words.next()?, words.next()?, words.next()?);
         if tag == "members" {
             let frame = Frame::decode(fourth, 0).filter(|frame| frame.kind == Kind::Members)?;
-            return Some(NodeWord::Members(room, third.parse().ok()?, frame.text));
+            return Some(NodeSignal::Members(room, third.parse().ok()?, frame.text));
         }
         let tag = match tag.strip_prefix('@') {
             Some(number) => Tag::Heartbeat(number.parse().ok()?),
             None => Tag::Join(tag.to_owned()),
         };
         let (tip, events) = (third.parse().ok()?, fourth.parse().ok()?);
-        Some(NodeWord::Fence(room, Fence { tag, tip, events }))
+        Some(NodeSignal::Fence(room, Fence { tag, tip, events }))
     }
 }
 
@@ -168,14 +168,14 @@ mod tests {
     fn words_to_the_node() {
         let room = RoomId::parse("r1").unwrap();
         let fence = |tag| Fence { tag, tip: MessageId { ms: 5, seq: 6 }, events: 7 };
-        let decoded = NodeWord::decode("r1 c-9 5-6 7");
-        assert_eq!(decoded, Some(NodeWord::Fence(room.clone(), fence(Tag::Join("c-9".into())))));
-        let decoded = NodeWord::decode("r1 @3 5-6 7");
-        assert_eq!(decoded, Some(NodeWord::Fence(room.clone(), fence(Tag::Heartbeat(3)))));
-        let decoded = NodeWord::decode(r#"r1 members 7 {"t": "members"}"#);
+        let decoded = NodeSignal::decode("r1 c-9 5-6 7");
+        assert_eq!(decoded, Some(NodeSignal::Fence(room.clone(), fence(Tag::Join("c-9".into())))));
+        let decoded = NodeSignal::decode("r1 @3 5-6 7");
+        assert_eq!(decoded, Some(NodeSignal::Fence(room.clone(), fence(Tag::Heartbeat(3)))));
+        let decoded = NodeSignal::decode(r#"r1 members 7 {"t": "members"}"#);
         let members = codec::text(r#"{"t": "members"}"#);
-        assert_eq!(decoded, Some(NodeWord::Members(room, 7, members)));
-        assert_eq!(NodeWord::decode("probe 3"), Some(NodeWord::Probe(3)));
+        assert_eq!(decoded, Some(NodeSignal::Members(room, 7, members)));
+        assert_eq!(NodeSignal::decode("probe 3"), Some(NodeSignal::Probe(3)));
         for rubbish in [
             "",
             "probe",
@@ -187,7 +187,7 @@ mod tests {
             "r1 members 7 x",
             r#"r1 members 7 {"t":"news"}"#,
         ] {
-            assert_eq!(NodeWord::decode(rubbish), None, "{rubbish}");
+            assert_eq!(NodeSignal::decode(rubbish), None, "{rubbish}");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::feed::Waiting;
+use super::feed::Inbound;
 
 /// With so much waiting, the room's own clients wait before they add to it.
 const LONG: usize = 64;
@@ -19,7 +19,7 @@ const MAX: usize = 8192;
 /// A room's inbox.
 #[derive(Default)]
 pub struct Inbox {
-    waiting: Mutex<VecDeque<Waiting>>,
+    waiting: Mutex<VecDeque<Inbound>>,
     server: AtomicU8,
     shorter: Notify,
 }
@@ -33,7 +33,7 @@ const SERVES_AGAIN: u8 = 2;
 
 impl Inbox {
     /// Adds what came in. Returns how much is waiting, or `None` where that is too much.
-    pub fn push(&self, word: Waiting) -> Option<usize> {
+    pub fn push(&self, word: Inbound) -> Option<usize> {
         let mut waiting = self.waiting.lock();
         if waiting.len() == MAX {
             return None;
@@ -43,7 +43,7 @@ impl Inbox {
     }
 
     /// The oldest of what waits.
-    pub fn pop(&self) -> Option<Waiting> {
+    pub fn pop(&self) -> Option<Inbound> {
         let mut waiting = self.waiting.lock();
         let oldest = waiting.pop_front();
         if waiting.len() + 1 == LONG {
@@ -56,7 +56,7 @@ impl Inbox {
     }
 
     /// Waits until not much is waiting.
-    pub async fn is_short(&self) {
+    pub async fn has_space(&self) {
         loop {
             let shorter = self.shorter.notified();
             if self.waiting.lock().len() < LONG {
@@ -94,8 +94,8 @@ mod tests {
 
     use super::*;
 
-    fn word(number: u64) -> Waiting {
-        Waiting::Members(number, Bytes::new())
+    fn word(number: u64) -> Inbound {
+        Inbound::Members(number, Bytes::new())
     }
 
     fn fill(inbox: &Inbox, words: usize) -> Option<usize> {
@@ -129,9 +129,9 @@ mod tests {
     fn a_long_inbox_is_waited_for() {
         let inbox = Inbox::default();
         assert_eq!(fill(&inbox, LONG - 1), Some(LONG - 1));
-        assert!(inbox.is_short().now_or_never().is_some());
+        assert!(inbox.has_space().now_or_never().is_some());
         inbox.push(word(0));
-        let mut waits = std::pin::pin!(inbox.is_short());
+        let mut waits = std::pin::pin!(inbox.has_space());
         assert!(waits.as_mut().now_or_never().is_none());
         inbox.pop();
         assert!(waits.now_or_never().is_some());

@@ -13,10 +13,10 @@ use std::{
 
 use super::{
     Fanout, LocalRoom,
-    feed::{Outcome, Todo, Waiting},
+    feed::{Actions, Inbound, Outcome},
     frame::{Frame, Kind},
 };
-use crate::{names::RoomId, outbox::Handle};
+use crate::{names::RoomId, outbox::Outbox};
 
 /// Connections that are written to at once; a room with more of them is crowded.
 const WRITTEN_AT_ONCE: usize = 64;
@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_micros(500);
 impl Fanout {
     /// What came in about a room. It waits for [`Fanout::serve`]; returns the room if it is the first
     /// to wait there.
-    pub(super) fn on_word(&self, room: &RoomId, word: Waiting) -> Option<Arc<LocalRoom>> {
+    pub(super) fn on_inbound(&self, room: &RoomId, word: Inbound) -> Option<Arc<LocalRoom>> {
         let local = self.find(room)?;
         match local.inbox.push(word) {
             Some(waiting) => (waiting == 1).then_some(local),
@@ -63,7 +63,7 @@ impl Fanout {
             while let Some(word) = room.inbox.pop() {
                 self.order(room, word);
             }
-            room.unwritten().iter().for_each(|handle| handle.flush());
+            room.unwritten().iter().for_each(|outbox| outbox.flush());
             if room.inbox.end_round() {
                 return;
             }
@@ -82,8 +82,8 @@ impl Fanout {
                 tokio::task::yield_now().await;
             }
             let makes_way = makes_way(ordered, self.0.others_served.lock().elapsed());
-            for handles in room.unwritten().chunks(WRITTEN_A_TURN) {
-                handles.iter().for_each(|handle| handle.flush());
+            for outboxes in room.unwritten().chunks(WRITTEN_A_TURN) {
+                outboxes.iter().for_each(|outbox| outbox.flush());
                 if makes_way {
                     tokio::time::sleep(PAUSE).await;
                 } else {
@@ -96,28 +96,28 @@ impl Fanout {
         }
     }
 
-    fn order(&self, room: &Arc<LocalRoom>, word: Waiting) {
-        let todo = match word {
-            Waiting::Frame(frame) => self.order_frame(room, frame),
+    fn order(&self, room: &Arc<LocalRoom>, word: Inbound) {
+        let actions = match word {
+            Inbound::Frame(frame) => self.order_frame(room, frame),
             // A fence lets nothing out by itself.
-            Waiting::Fence(fence) => room.feed.lock().fence(fence),
-            Waiting::Members(events, frame) => {
+            Inbound::Fence(fence) => room.feed.lock().fence(fence),
+            Inbound::Members(events, frame) => {
                 room.feed.lock().members(events, frame);
                 room.has_unwritten();
-                Todo::default()
+                Actions::default()
             }
         };
-        self.act(room, todo);
+        self.act(room, actions);
     }
 
-    fn order_frame(&self, room: &LocalRoom, mut frame: Frame) -> Todo {
+    fn order_frame(&self, room: &LocalRoom, mut frame: Frame) -> Actions {
         let metrics = &self.0.metrics;
         let mut followed = None;
         if let Kind::Message(id) = frame.kind {
             let (text, way) = metrics.deliveries.follow(frame.text, id.ms);
             (frame.text, followed) = (text, Some(way));
         }
-        let (outcome, todo) = room.feed.lock().frame(frame);
+        let (outcome, actions) = room.feed.lock().frame(frame);
         room.has_unwritten();
         match outcome {
             Outcome::Delivered(connections) => {
@@ -129,7 +129,7 @@ impl Fanout {
             Outcome::Stale => metrics.foreign_frame(false),
             Outcome::Foreign => metrics.foreign_frame(true),
         }
-        todo
+        actions
     }
 }
 
@@ -145,11 +145,11 @@ impl LocalRoom {
     }
 
     /// Everybody who may have to be written to.
-    fn unwritten(&self) -> Vec<Arc<Handle>> {
+    fn unwritten(&self) -> Vec<Arc<Outbox>> {
         if !self.is_unwritten.swap(false, Ordering::SeqCst) {
             return Vec::new();
         }
-        self.feed.lock().sinks().map(|seat| seat.handle.clone()).collect()
+        self.feed.lock().sinks().map(|seat| seat.outbox.clone()).collect()
     }
 }
 

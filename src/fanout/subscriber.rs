@@ -26,8 +26,8 @@ use tracing::{info, warn};
 
 use super::{
     Fanout, Hearing, LocalRoom,
-    feed::Waiting,
-    frame::{Frame, NodeWord},
+    feed::Inbound,
+    frame::{Frame, NodeSignal},
 };
 use crate::{
     background::Background,
@@ -111,14 +111,14 @@ fn on_payload(fanout: &Fanout, payload: &Payload, signs: &SignsOfLife) -> Option
     let text = payload.value.as_str().unwrap_or_default();
     let word = match fanout.0.redis.key_style().room_of_channel(&payload.channel) {
         Some(room) => {
-            Frame::decode(&text, fanout.0.frame_max).map(|frame| (room, Waiting::Frame(frame)))
+            Frame::decode(&text, fanout.0.frame_max).map(|frame| (room, Inbound::Frame(frame)))
         }
-        None => match NodeWord::decode(&text) {
-            Some(NodeWord::Fence(room, fence)) => Some((room, Waiting::Fence(fence))),
-            Some(NodeWord::Members(room, events, frame)) => {
-                Some((room, Waiting::Members(events, frame)))
+        None => match NodeSignal::decode(&text) {
+            Some(NodeSignal::Fence(room, fence)) => Some((room, Inbound::Fence(fence))),
+            Some(NodeSignal::Members(room, events, frame)) => {
+                Some((room, Inbound::Members(events, frame)))
             }
-            Some(NodeWord::Probe(number)) => {
+            Some(NodeSignal::Probe(number)) => {
                 signs.probed.send_replace(number);
                 return None;
             }
@@ -130,13 +130,13 @@ fn on_payload(fanout: &Fanout, payload: &Payload, signs: &SignsOfLife) -> Option
         fanout.0.metrics.foreign_frame(false);
         return None;
     };
-    fanout.on_word(&room, word)
+    fanout.on_inbound(&room, word)
 }
 
 fn on_loss(fanout: &Fanout, lost: u64) {
     fanout.0.metrics.subscription_lost.inc_by(lost);
     warn!(lost, "subscription read too slowly; asking every room how far it has come");
-    fanout.doubt();
+    fanout.members_stale();
     fanout.0.resync.notify_one();
 }
 
@@ -158,7 +158,7 @@ async fn keep_subscribed(
                 Err(RecvError::Closed) => return,
                 _ => {
                     fanout.0.metrics.subscriber_reconnects.inc();
-                    fanout.doubt();
+                    fanout.members_stale();
                     subscribe_all(&fanout).await;
                 }
             },

@@ -73,18 +73,18 @@ fn codes() -> Schema {
 }
 
 /// An answer that went well.
-pub enum Reply<T> {
+pub enum Success<T> {
     /// 200: here it is.
     Found(T),
     /// 201: it was made.
     Created(T),
 }
 
-impl<T: Serialize> IntoResponse for Reply<T> {
+impl<T: Serialize> IntoResponse for Success<T> {
     fn into_response(self) -> Response {
         let (status, data) = match self {
-            Reply::Found(data) => (StatusCode::OK, data),
-            Reply::Created(data) => (StatusCode::CREATED, data),
+            Success::Found(data) => (StatusCode::OK, data),
+            Success::Created(data) => (StatusCode::CREATED, data),
         };
         let envelope = Envelope {
             success: true,
@@ -281,7 +281,7 @@ mod tests {
 
     fn router() -> Router {
         Router::new()
-            .route("/found", get(async || Reply::Found("it")))
+            .route("/found", get(async || Success::Found("it")))
             .route("/panic", get(async || -> StatusCode { panic!("as wished") }))
             .route("/wait", get(async || Error::rate_limited(Duration::from_millis(1_001))))
             .route("/field", get(async || Error::invalid("name", Problem::NameEmpty)))

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    envelope::{Envelope, Failure, Reply},
+    envelope::{Envelope, Failure, Success},
     openapi::NotReady,
 };
 use crate::{
@@ -38,8 +38,8 @@ pub struct NodeState {
     tag = "node",
     responses((status = 200, description = "It does", body = Envelope<NodeState>))
 )]
-pub async fn live() -> Reply<NodeState> {
-    Reply::Found(NodeState { status: "live" })
+pub async fn live() -> Success<NodeState> {
+    Success::Found(NodeState { status: "live" })
 }
 
 /// Should the node get traffic?
@@ -50,13 +50,13 @@ pub async fn live() -> Reply<NodeState> {
     tag = "node",
     responses((status = 200, description = "It should", body = Envelope<NodeState>), NotReady)
 )]
-pub async fn ready(State(app): State<App>) -> Result<Reply<NodeState>, Failure> {
+pub async fn ready(State(app): State<App>) -> Result<Success<NodeState>, Failure> {
     let outages: Vec<_> = [app.drain.is_cancelled().then_some(Outage::Node), outage_of_redis(&app)]
         .into_iter()
         .flatten()
         .collect();
     match outages.is_empty() {
-        true => Ok(Reply::Found(NodeState { status: "ready" })),
+        true => Ok(Success::Found(NodeState { status: "ready" })),
         false => Err(Failure { error: Code::ServiceUnavailable.into(), outages }),
     }
 }

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use validator::Validate;
 
 use super::{
-    envelope::{Envelope, Reply},
+    envelope::{Envelope, Success},
     extract::{Bearer, Checked, Room, check_key, check_text},
     openapi::{Always, BadBody, BadQuery, NoSuchRoom, Unproven},
 };
@@ -130,11 +130,11 @@ pub async fn page(
     State(app): State<App>,
     Room(room): Room,
     Query(query): Query<Parameters>,
-) -> Result<Reply<History>, Error> {
+) -> Result<Success<History>, Error> {
     let (page, limit) = PageQuery::from(query).read(&app.settings)?;
     let towards_newer = matches!(page, Page::After(_));
     let found = app.rooms.page(&room, page, limit).await?;
-    Ok(Reply::Found(History::new(found, towards_newer)))
+    Ok(Success::Found(History::new(found, towards_newer)))
 }
 
 /// Post a message
@@ -161,14 +161,14 @@ pub async fn post(
     Room(room): Room,
     Bearer(token): Bearer,
     Checked(wish): Checked<NewMessage>,
-) -> Result<Reply<Message>, Error> {
+) -> Result<Success<Message>, Error> {
     let text = wish.text.unwrap_or_default();
     let message = app.rooms.post_as(&room, &token, text, wish.key).await?;
     app.metrics.messages.inc();
     if let Some(local) = app.fanout.find(&room) {
         app.fanout.stored(&local, message.id);
     }
-    Ok(Reply::Created(message))
+    Ok(Success::Created(message))
 }
 
 #[cfg(test)]

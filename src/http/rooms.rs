@@ -10,7 +10,7 @@ use validator::{Validate, ValidationError};
 
 use super::{
     base_url::base_url,
-    envelope::{Envelope, Reply},
+    envelope::{Envelope, Success},
     extract::{Repeatable, Room, carry_for, check_name, or_default},
     openapi::{Always, BadBody, NameTaken, NoSuchRoom},
 };
@@ -208,10 +208,10 @@ pub async fn create(
     uri: Uri,
     headers: HeaderMap,
     Repeatable(wish, once): Repeatable<NewRoom>,
-) -> Result<Reply<CreatedRoom>, Error> {
+) -> Result<Success<CreatedRoom>, Error> {
     let creator = app.rooms.name("creatorName", &wish.creator_name.unwrap_or_default())?;
     let made = app.rooms.create(creator, wish.e2e, wish.topic.as_deref(), once.as_ref()).await?;
-    Ok(Reply::Created(CreatedRoom {
+    Ok(Success::Created(CreatedRoom {
         link: format!("{}/r/{}", base_url(&app.settings, &uri, &headers), made.room),
         token: made.token.secret().to_owned(),
         room_id: made.room,
@@ -227,9 +227,9 @@ pub async fn create(
     params(("id" = String, Path, description = "The room")),
     responses((status = 200, description = "The room", body = Envelope<RoomData>), NoSuchRoom, Always)
 )]
-pub async fn look(State(app): State<App>, Room(room): Room) -> Result<Reply<RoomData>, Error> {
+pub async fn look(State(app): State<App>, Room(room): Room) -> Result<Success<RoomData>, Error> {
     let state = app.rooms.look(&room).await?;
-    Ok(Reply::Found(RoomData::new(&app.settings, room, state)))
+    Ok(Success::Found(RoomData::new(&app.settings, room, state)))
 }
 
 /// See who is in a room
@@ -248,9 +248,9 @@ pub async fn look(State(app): State<App>, Room(room): Room) -> Result<Reply<Room
 pub async fn members(
     State(app): State<App>,
     Room(room): Room,
-) -> Result<Reply<Vec<MemberData>>, Error> {
+) -> Result<Success<Vec<MemberData>>, Error> {
     let room = app.rooms.look(&room).await?;
-    Ok(Reply::Found(room.members.into_iter().map(MemberData::from).collect()))
+    Ok(Success::Found(room.members.into_iter().map(MemberData::from).collect()))
 }
 
 /// Get a session without a socket
@@ -275,10 +275,10 @@ pub async fn add_session(
     State(app): State<App>,
     Room(room): Room,
     Repeatable(wish, once): Repeatable<NewSession>,
-) -> Result<Reply<CreatedSession>, Error> {
+) -> Result<Success<CreatedSession>, Error> {
     let name = app.rooms.name("name", &wish.name.unwrap_or_default())?;
     let guest = app.rooms.add_session(&room, name, once.as_ref()).await?;
-    Ok(Reply::Created(CreatedSession {
+    Ok(Success::Created(CreatedSession {
         user_id: guest.user.as_str().to_owned(),
         token: guest.token.secret().to_owned(),
     }))

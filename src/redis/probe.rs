@@ -117,9 +117,9 @@ impl Redis {
         }
         self.set_condition(found.condition);
         match found.silence {
-            Some(Silence::Whole) => self.connect_anew(|client| client.is_connected()).await,
+            Some(Silence::Whole) => self.reconnect(|client| client.is_connected()).await,
             Some(Silence::OfScripts) => {
-                self.connect_anew(|client| client.id() != self.0.subscriber.id()).await;
+                self.reconnect(|client| client.id() != self.0.subscriber.id()).await;
             }
             None => {}
         }

@@ -20,10 +20,12 @@ use crate::{
     settings::{Durability, Settings},
 };
 pub use types::{
-    Beat, Beaten, Departure, Heard, Join, Leave, Member, MessagePage, Missed, Page, Published,
-    Remembered, Restored, RoomFacts, RoomState, Saying, Sender, Snapshot,
+    Beaten, Departure, Draft, Heard, Join, Leave, Member, MessagePage, Missed, Page, Published,
+    Remembered, Restored, RoomFacts, RoomState, Sender, Snapshot, UserHeartbeat,
 };
-use wire::{Arg, Reply, flag, frame_head, ms, number, optional, said_by, second, told_of};
+use wire::{
+    Arg, ScriptReply, draft_args, flag, frame_head, heartbeat_args, ms, number, optional, second,
+};
 
 /// Characters of a room's secret, 6 random bits each. What is hashed for an id fits into one block of SHA-1.
 const SECRET_LENGTH: usize = 12;
@@ -303,7 +305,7 @@ impl Scripts {
     pub async fn publish(
         &self,
         room: &RoomId,
-        sayings: &[&Saying],
+        drafts: &[&Draft],
     ) -> Result<Vec<Result<Published, Error>>, Error> {
         let keys = self.keys(room);
         let settings = &self.0.settings;
@@ -322,16 +324,16 @@ impl Scripts {
             second.into(),
             begins.into(),
         ];
-        for saying in sayings {
-            let key = saying.key.as_deref();
-            names.push(keys.session(&saying.user));
-            names.extend(key.map(|key| keys.idempotency(&saying.user, key)));
-            args.extend(said_by(saying));
+        for draft in drafts {
+            let key = draft.key.as_deref();
+            names.push(keys.session(&draft.user));
+            names.extend(key.map(|key| keys.idempotency(&draft.user, key)));
+            args.extend(draft_args(draft));
         }
-        let reply = self.run_kept(&self.0.publish, names, &args, Some(&channel)).await?;
+        let reply = self.run_durable(&self.0.publish, names, &args, Some(&channel)).await?;
         let mut reply = reply.ok()?;
         let _frames = reply.number()?;
-        Ok(sayings.iter().map(|_| reply.published()).collect())
+        Ok(drafts.iter().map(|_| reply.published()).collect())
     }
 
     /// Keeps a room's members alive, clears those that lapsed, and has a fence with `tag` sent to
@@ -343,7 +345,7 @@ impl Scripts {
         &self,
         room: &RoomId,
         tag: &str,
-        beats: &[Beat],
+        beats: &[UserHeartbeat],
     ) -> Result<Beaten, Error> {
         let keys = self.keys(room);
         let mut args = self.stem(room, &keys);
@@ -351,7 +353,9 @@ impl Scripts {
         args.extend([self.0.redis.node_channel().into(), tag.into()]);
         let presence_ttl = self.0.settings.presence_ttl;
         args.push(Arg::List(beats.iter().map(|beat| beat.user.as_str().into()).collect()));
-        args.push(Arg::List(beats.iter().flat_map(|beat| told_of(beat, presence_ttl)).collect()));
+        args.push(Arg::List(
+            beats.iter().flat_map(|beat| heartbeat_args(beat, presence_ttl)).collect(),
+        ));
         args.push(ms(self.0.redis.spared()));
         args.extend([self.provisional_ttl(), self.longest()]);
         let names = vec![
@@ -478,7 +482,7 @@ impl Scripts {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.messages()];
         let args = [after.to_string().into(), number(limit)];
-        let mut reply = self.run_kept(&self.0.catch_up, names, &args, None).await?.ok()?;
+        let mut reply = self.run_durable(&self.0.catch_up, names, &args, None).await?.ok()?;
         Ok(Missed { trimmed: reply.flag()?, messages: reply.messages(room)? })
     }
 
@@ -501,7 +505,7 @@ impl Scripts {
         Ok((reply.number()?, reply.text()?))
     }
 
-    async fn members(&self, room: &RoomId, node_channel: &str) -> Result<Reply, Error> {
+    async fn members(&self, room: &RoomId, node_channel: &str) -> Result<ScriptReply, Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.roster()];
         let args = [room.as_str().into(), keys.users().into(), node_channel.into()];
@@ -536,7 +540,7 @@ impl Scripts {
         let users = users.iter().flat_map(|Restored { beat, token }| {
             [token.hash().into(), beat.user.as_str().into()]
                 .into_iter()
-                .chain(told_of(beat, presence_ttl))
+                .chain(heartbeat_args(beat, presence_ttl))
         });
         args.push(Arg::List(users.collect()));
         args.extend([self.provisional_ttl(), self.longest()]);
@@ -573,9 +577,9 @@ impl Scripts {
         named: &Named,
         keys: Vec<String>,
         args: &[Arg<'_>],
-    ) -> Result<Reply, Error> {
+    ) -> Result<ScriptReply, Error> {
         let _turn = self.turn(named).await?;
-        Reply::new(self.0.redis.evalsha(named, keys, pack(args)).await?)
+        ScriptReply::new(self.0.redis.evalsha(named, keys, pack(args)).await?)
     }
 
     /// To be held while a call is under way.
@@ -591,14 +595,14 @@ impl Scripts {
 
     /// Without a turn: what is said of one room waits for each other already, and so do the readings
     /// of streams.
-    async fn run_kept(
+    async fn run_durable(
         &self,
         named: &Named,
         keys: Vec<String>,
         args: &[Arg<'_>],
         channel: Option<&str>,
-    ) -> Result<Reply, Error> {
-        Reply::new(self.0.redis.evalsha_kept(named, keys, pack(args), channel).await?)
+    ) -> Result<ScriptReply, Error> {
+        ScriptReply::new(self.0.redis.evalsha_durable(named, keys, pack(args), channel).await?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a connection's client asks for: each frame becomes work for the room service. Knows no
 //! socket: answers go into the connection's outbox.
 
-mod say;
+mod publish;
 
 use std::{
     collections::VecDeque,
@@ -19,17 +19,17 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
-use say::more_to_say;
+use publish::take_batch;
 
 use crate::{
     app::App,
     boxed,
     error::{Code, Error},
-    fanout::{Fanout, LocalRoom, Occupant, Seat, feed::Answered, jittered},
+    fanout::{Fanout, LocalRoom, Membership, Seat, feed::Answered, jittered},
     limits::{FrameBudget, Limit},
     message::newest_within,
     names::{MessageId, RoomId},
-    outbox::Handle,
+    outbox::Outbox,
     problem::Problem,
     protocol::{ClientFrame, Msg, ServerFrame},
     redis::scripts::{Departure, Leave, Snapshot},
@@ -55,7 +55,7 @@ pub struct Client {
     /// The node.
     pub app: App,
     /// The connection.
-    pub handle: Arc<Handle>,
+    pub outbox: Arc<Outbox>,
     /// Whose guesses its wrong joins are.
     ip: IpAddr,
     /// How many frames it may send.
@@ -72,7 +72,7 @@ pub struct Client {
 #[derive(Clone)]
 struct Joined {
     local: Arc<LocalRoom>,
-    who: Arc<Occupant>,
+    who: Arc<Membership>,
 }
 
 /// What waits for its turn.
@@ -94,18 +94,18 @@ pub struct Echo {
 
 impl Client {
     /// The client of a connection that was just opened.
-    pub fn new(app: &App, handle: Arc<Handle>, ip: IpAddr) -> Arc<Self> {
+    pub fn new(app: &App, outbox: Arc<Outbox>, ip: IpAddr) -> Arc<Self> {
         let frames = FrameBudget::new(app.settings.frames_per_second());
         let (rooms, unanswered) = (Mutex::default(), Mutex::default());
         let unproven = AtomicU64::new(0);
-        Arc::new(Self { app: app.clone(), handle, ip, frames, rooms, unproven, unanswered })
+        Arc::new(Self { app: app.clone(), outbox, ip, frames, rooms, unproven, unanswered })
     }
 
     /// The client sent something. What it was answered before, it has: the sessions of a guest are its
     /// own from now on.
     pub fn spoke(&self) {
         let end = self.unproven.load(Ordering::Relaxed);
-        if end == 0 || self.handle.written() < end {
+        if end == 0 || self.outbox.written() < end {
             return;
         }
         for joined in &*self.rooms.lock() {
@@ -118,12 +118,12 @@ impl Client {
     /// A join waits until the client has read most of what it was sent: whoever comes back to many
     /// rooms reads slowly, maybe, but reads.
     pub fn begin_next(self: &Arc<Self>, pending: &mut VecDeque<Request>) -> Option<Operation> {
-        if pending.front()?.brings_much() && !self.handle.has_room() {
+        if pending.front()?.brings_much() && !self.outbox.has_room() {
             return None;
         }
         let request = pending.pop_front()?;
         let more = match &request {
-            Request::Frame(ClientFrame::Msg(first)) => more_to_say(first, pending),
+            Request::Frame(ClientFrame::Msg(first)) => take_batch(first, pending),
             _ => Vec::new(),
         };
         let client = self.clone();
@@ -146,7 +146,7 @@ impl Client {
                 self.guess(self.join(&room_id, &token, since, secret.as_deref())).await
             }
             ClientFrame::Msg(first) => {
-                self.say(first, more).await;
+                self.publish(first, more).await;
                 Ok(())
             }
             ClientFrame::Ping { room_id, read, .. } => self.report(room_id.as_deref(), read).await,
@@ -154,8 +154,9 @@ impl Client {
                 let joined = self.joined(room_id.as_deref())?;
                 let patience = self.app.settings.redis_timeout;
                 // What was said before is acknowledged before the connection is out.
-                let _ = tokio::time::timeout(patience, joined.said_is_delivered(self.handle.id()))
-                    .await;
+                let _ =
+                    tokio::time::timeout(patience, joined.own_messages_delivered(self.outbox.id()))
+                        .await;
                 self.leave(&joined, Duration::ZERO).await;
                 Ok(())
             }
@@ -243,17 +244,17 @@ impl Client {
             Ok(joined) => joined.who,
             Err(_) => {
                 let (user, token) = (identity.user.clone(), identity.token.clone());
-                Arc::new(Occupant::new(user, token, !identity.guest))
+                Arc::new(Membership::new(user, token, !identity.guest))
             }
         };
-        let mut seat = SeatGuard::new(&self.app.fanout, room, self.handle.id());
-        let entered = self.app.fanout.enter(room, self.handle.clone(), who.clone()).await;
+        let mut seat = SeatGuard::new(&self.app.fanout, room, self.outbox.id());
+        let entered = self.app.fanout.enter(room, self.outbox.clone(), who.clone()).await;
         let answer = match entered {
             Ok((local, tag)) => {
-                let turn = local.turn().await;
-                let (id, status) = (self.handle.id(), self.handle.status());
+                let permit = local.admit_join().await;
+                let (id, status) = (self.outbox.id(), self.outbox.status());
                 let snapshot = self.app.rooms.join(room, identity, id, status, since, &tag).await;
-                drop(turn);
+                drop(permit);
                 snapshot.map(|snapshot| (local, snapshot))
             }
             Err(error) => Err(error),
@@ -274,7 +275,7 @@ impl Client {
     fn entered(
         &self,
         local: Arc<LocalRoom>,
-        who: Arc<Occupant>,
+        who: Arc<Membership>,
         snapshot: Snapshot,
     ) -> Result<Answered, Error> {
         who.joined_at_ms.store(snapshot.joined_at_ms, Ordering::Relaxed);
@@ -288,15 +289,15 @@ impl Client {
         drop(rooms);
         self.app.metrics.joins.inc();
         let is_proven = who.is_proven();
-        let answered = local.answered(&self.handle, joined, snapshot);
+        let answered = local.answered(&self.outbox, joined, snapshot);
         if !is_proven {
-            self.unproven.store(self.handle.queued(), Ordering::Relaxed);
+            self.unproven.store(self.outbox.queued(), Ordering::Relaxed);
         }
         Ok(answered)
     }
 
     fn not_entered(&self, room: &RoomId, identity: &Identity, error: &Error) {
-        if !self.app.fanout.refused(room, self.handle.id()) {
+        if !self.app.fanout.refused(room, self.outbox.id()) {
             self.rooms.lock().retain(|joined| joined.local.id != *room);
         }
         if error.code == Code::RateLimited {
@@ -310,7 +311,7 @@ impl Client {
     fn joined_frame(
         &self,
         room_id: &RoomId,
-        who: &Occupant,
+        who: &Membership,
         snapshot: &Snapshot,
     ) -> Result<Bytes, Error> {
         let list = |json: &str| {
@@ -349,13 +350,13 @@ impl Client {
     /// has done so itself by now.
     async fn rejoin(self: &Arc<Self>, room: &RoomId, since: MessageId) -> Result<(), Error> {
         let Ok(joined) = self.joined(Some(room.as_str())) else { return Ok(()) };
-        if !joined.local.is_behind(self.handle.id()) {
+        if !joined.local.is_behind(self.outbox.id()) {
             return Ok(());
         }
         let done = self.try_rejoin(&joined, since).await;
         if done.is_err() {
             // It is told so, and not left in a room of which it hears nothing.
-            self.app.fanout.leave(room, self.handle.id());
+            self.app.fanout.leave(room, self.outbox.id());
             self.rooms.lock().retain(|joined| joined.local.id != *room);
         }
         done
@@ -381,18 +382,18 @@ impl Client {
 
     /// Asks for another attempt. Until then the connection's other frames are answered.
     fn rejoin_later(&self, room: RoomId, since: MessageId) {
-        let handle = self.handle.clone();
+        let outbox = self.outbox.clone();
         self.app.tasks.spawn(async move {
             tokio::time::sleep(jittered(REJOIN_RETRY)).await;
-            handle.rejoin(room, since);
+            outbox.rejoin(room, since);
         });
     }
 
     /// Waits until what the connection said has come back to it.
-    pub async fn said_is_delivered(&self) {
+    pub async fn own_messages_delivered(&self) {
         let rooms = self.rooms.lock().clone();
         for joined in rooms {
-            joined.said_is_delivered(self.handle.id()).await;
+            joined.own_messages_delivered(self.outbox.id()).await;
         }
     }
 
@@ -420,9 +421,9 @@ impl Client {
     async fn leave(&self, joined: &Joined, grace: Duration) {
         let room = &joined.local.id;
         self.rooms.lock().retain(|other| other.local.id != *room);
-        self.app.fanout.leave(room, self.handle.id());
+        self.app.fanout.leave(room, self.outbox.id());
         joined.local.reported().await;
-        let (user, connection) = (&joined.who.user, &**self.handle.id());
+        let (user, connection) = (&joined.who.user, &**self.outbox.id());
         let leave = Leave { user, connection, grace, proven: joined.who.is_proven() };
         let left = self.app.rooms.leave(room, leave).await;
         if let Ok(Departure::Grace) = left {
@@ -472,7 +473,7 @@ impl Client {
     }
 
     fn seat(&self, joined: &Joined) -> Seat {
-        Seat::new(self.handle.clone(), joined.who.clone(), joined.local.id.clone())
+        Seat::new(self.outbox.clone(), joined.who.clone(), joined.local.id.clone())
     }
 
     /// Whether a client that was silent for so long has to be reported at once.
@@ -496,14 +497,14 @@ impl Client {
             tracing::error!(%error, "frame failed");
         }
         let (room_id, key) = (echo.room_id.as_deref(), echo.key.as_deref());
-        let frame = ServerFrame::error(error, self.handle.language(), room_id, key);
-        self.handle.push(frame.encode());
+        let frame = ServerFrame::error(error, self.outbox.language(), room_id, key);
+        self.outbox.push(frame.encode());
     }
 }
 
 impl Joined {
     /// Waits until what the connection said in this room has come back to it.
-    async fn said_is_delivered(&self, connection: &str) {
+    async fn own_messages_delivered(&self, connection: &str) {
         let said = *self.who.said.lock();
         while said.is_some_and(|id| !self.local.has_delivered(connection, id)) {
             tokio::time::sleep(DELIVERY_LOOK).await;

@@ -34,7 +34,7 @@ use crate::{
     app::App,
     error::Error,
     i18n::Language,
-    outbox::{Handle, Limits},
+    outbox::{Outbox, OutboxLimits},
     problem::Problem,
     protocol::{
         BadFrame, ClientFrame, ServerFrame,
@@ -96,11 +96,11 @@ impl Connection {
     /// A connection that was just upgraded.
     pub fn open(app: &App, language: Language, ip: IpAddr, socket: TcpStream) -> Self {
         let settings = &app.settings;
-        let limits = Limits { frames: settings.outbox_frames, bytes: settings.outbox_bytes };
+        let limits = OutboxLimits { frames: settings.outbox_frames, bytes: settings.outbox_bytes };
         let socket = Arc::new(socket);
-        let handle = Handle::new(app.registry.next_id(), language, limits, socket.clone());
+        let outbox = Outbox::new(app.registry.next_id(), language, limits, socket.clone());
         let reader = Reader {
-            client: Client::new(app, Arc::new(handle), ip),
+            client: Client::new(app, Arc::new(outbox), ip),
             pending: VecDeque::new(),
             bad_frames: 0,
             pace: Pace::default(),
@@ -112,7 +112,7 @@ impl Connection {
 
     /// Its id, unique over all nodes.
     pub fn id(&self) -> &str {
-        self.reader.client.handle.id()
+        self.reader.client.outbox.id()
     }
 
     /// Serves the connection until it ends, then takes it out of its rooms. `early` is what came
@@ -120,7 +120,7 @@ impl Connection {
     pub async fn run(mut self, early: Vec<u8>) {
         let client = self.reader.client.clone();
         debug!("opened");
-        let registered = client.app.registry.register(client.handle.clone());
+        let registered = client.app.registry.register(client.outbox.clone());
         let mut operation: Option<Operation> = None;
         let served = async {
             let begun = self.take(&mut { early });
@@ -140,7 +140,7 @@ impl Connection {
             End::Gone
         });
         Box::pin(self.close(end)).await;
-        client.handle.hang_up();
+        client.outbox.hang_up();
         drop(self);
         Box::pin(client.end(operation)).await;
         drop(registered);
@@ -148,14 +148,14 @@ impl Connection {
     }
 
     async fn serve(&mut self, operation: &mut Option<Operation>) -> End {
-        let handle = self.reader.client.handle.clone();
+        let outbox = self.reader.client.outbox.clone();
         loop {
             if operation.is_none() {
                 *operation = self.reader.begin_next();
             }
             let may_read = self.reader.pending.len() < PENDING_MAX;
             tokio::select! {
-                work = handle.work() => {
+                work = outbox.work() => {
                     let rejoins = work.rejoins.into_iter();
                     self.reader.pending.extend(rejoins.map(|(room, at)| Request::Rejoin(room, at)));
                     if let Some(reason) = work.close {
@@ -270,13 +270,13 @@ impl Connection {
                 finished(operation).await;
                 *operation = None;
             }
-            client.said_is_delivered().await;
-            client.handle.flushed().await;
+            client.own_messages_delivered().await;
+            client.outbox.flushed().await;
         };
         let finished = async {
             tokio::select! {
                 () = obeyed => {}
-                () = client.handle.keep_writing() => {}
+                () = client.outbox.keep_writing() => {}
             }
         };
         let _ = timeout(patience, finished).await;
@@ -318,8 +318,8 @@ impl Connection {
             }
         };
         let goodbye = async {
-            self.reader.client.handle.push_last(frame);
-            self.reader.client.handle.flushed().await;
+            self.reader.client.outbox.push_last(frame);
+            self.reader.client.outbox.flushed().await;
             if !answered {
                 self.until_closed().await;
             }
@@ -333,7 +333,7 @@ impl Connection {
     async fn cut_off(&self, patience: Duration) {
         info!("cut off: it reads too slowly");
         self.reader.client.app.metrics.slow_consumers.inc();
-        self.reader.client.handle.flushed_bit_by_bit(patience, SLOWEST).await;
+        self.reader.client.outbox.flushed_bit_by_bit(patience, SLOWEST).await;
     }
 
     /// Reads on until the client closes in turn, or is gone.
@@ -375,10 +375,10 @@ impl Reader {
             Incoming::Binary(_) => self.refuse(BadFrame::unreadable(Problem::Binary)),
             Incoming::Part => {}
             Incoming::Ping(payload) => {
-                self.client.handle.heard();
-                self.client.handle.push(codec::pong(payload));
+                self.client.outbox.heard();
+                self.client.outbox.push(codec::pong(payload));
             }
-            Incoming::Pong => self.client.handle.heard(),
+            Incoming::Pong => self.client.outbox.heard(),
             Incoming::Close(code) => self.end = Some(End::Closes(code)),
         }
         self.is_spent = self.client.frames.spend(1);
@@ -389,8 +389,8 @@ impl Reader {
     }
 
     fn take_text(&mut self, text: &str) {
-        let silent_for = self.client.handle.silent_for();
-        self.client.handle.heard();
+        let silent_for = self.client.outbox.silent_for();
+        self.client.outbox.heard();
         self.client.spoke();
         let frame = match ClientFrame::parse(text) {
             Ok(frame) => frame,
@@ -398,8 +398,8 @@ impl Reader {
         };
         self.bad_frames = 0;
         if let ClientFrame::Ping { status, read, .. } = &frame {
-            self.client.handle.push(ServerFrame::pong());
-            let changed = status.is_some_and(|status| self.client.handle.show(status));
+            self.client.outbox.push(ServerFrame::pong());
+            let changed = status.is_some_and(|status| self.client.outbox.show(status));
             if !changed && read.is_none() && !self.client.is_urgent(silent_for) {
                 return;
             }

@@ -10,7 +10,7 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct Pace {
     over_since: Option<Instant>,
-    told_at: Option<Instant>,
+    last_heartbeat: Option<Instant>,
 }
 
 /// What to do with a connection that is over its budget.
@@ -31,10 +31,10 @@ impl Pace {
         if now - since >= patience {
             return Over::CutOff;
         }
-        if self.told_at.is_some_and(|told| now - told < TELL_EVERY) {
+        if self.last_heartbeat.is_some_and(|told| now - told < TELL_EVERY) {
             return Over::Wait;
         }
-        self.told_at = Some(now);
+        self.last_heartbeat = Some(now);
         Over::Tell
     }
 

@@ -23,13 +23,13 @@ fn frame(frame: &Value) -> Message {
 }
 
 /// So many messages of one connection.
-fn sayings(room: &Room, count: usize) -> Vec<Message> {
-    let saying = |n: usize| {
+fn drafts(room: &Room, count: usize) -> Vec<Message> {
+    let draft = |n: usize| {
         frame(
             &json!({ "t": "msg", "roomId": room.id, "text": n.to_string(), "key": n.to_string() }),
         )
     };
-    (0..count).map(saying).collect()
+    (0..count).map(draft).collect()
 }
 
 fn goodbye() -> Message {
@@ -57,7 +57,7 @@ async fn what_is_sent_before_a_close_frame_is_stored_acknowledged_and_then_close
     for count in [1, 30, 400] {
         let room = stage.room("alice").await;
         let mut alice = stage.member(0, &room, &room.token).await;
-        let mut sent = sayings(&room, count);
+        let mut sent = drafts(&room, count);
         sent.push(goodbye());
         alice.send_all(&sent).await.unwrap();
         alice.expect_closed(4000).await;
@@ -72,7 +72,7 @@ async fn a_connection_that_is_held_back_is_obeyed_as_well() {
     let stage = Stage::new(1, &settings).await;
     let room = stage.room("alice").await;
     let mut alice = stage.member(0, &room, &room.token).await;
-    let mut sent = sayings(&room, 60);
+    let mut sent = drafts(&room, 60);
     sent.push(goodbye());
     alice.send_all(&sent).await.unwrap();
     alice.expect_closed(4000).await;
@@ -87,7 +87,7 @@ async fn everything_in_one_write_is_obeyed_in_its_order() {
     let passing = stage.client().await;
     let leave = frame(&json!({ "t": "leave", "roomId": room.id }));
     let join = frame(&json!({ "t": "join", "roomId": room.id, "token": "passing" }));
-    let sent = [vec![join], sayings(&room, 3), vec![leave, goodbye()]].concat();
+    let sent = [vec![join], drafts(&room, 3), vec![leave, goodbye()]].concat();
     passing.send_all(&sent).await.unwrap();
     // At once, and not after the grace.
     watcher.wait_for_kind("user_left").await;
@@ -107,7 +107,7 @@ async fn one_that_closes_its_half_still_hears_its_acknowledgements() {
     let room = stage.room("alice").await;
     let mut alice = socket(&stage).await;
     let join = frame(&json!({ "t": "join", "roomId": room.id, "token": room.token }));
-    for sent in [vec![join], sayings(&room, 100)].concat() {
+    for sent in [vec![join], drafts(&room, 100)].concat() {
         alice.feed(sent).await.unwrap();
     }
     alice.flush().await.unwrap();
@@ -126,7 +126,7 @@ async fn one_that_is_gone_is_obeyed_as_well() {
     let stage = Stage::new(1, &UNHURRIED).await;
     let room = stage.room("alice").await;
     let alice = stage.member(0, &room, &room.token).await;
-    alice.send_all(&sayings(&room, 100)).await.unwrap();
+    alice.send_all(&drafts(&room, 100)).await.unwrap();
     drop(alice);
     expect_stored(&stage, &room, 100).await;
 }
@@ -163,7 +163,7 @@ async fn an_end_does_not_wait_for_redis_without_end() {
     let room = stage.room("alice").await;
     let mut alice: Client = stage.member(0, &room, &room.token).await;
     stage.redis.cmd(["CLIENT", "PAUSE", "20000", "ALL"]);
-    let mut sent = sayings(&room, 3);
+    let mut sent = drafts(&room, 3);
     sent.push(goodbye());
     alice.send_all(&sent).await.unwrap();
     within(Duration::from_secs(10), "the end", alice.expect_closed(4000)).await;

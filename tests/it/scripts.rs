@@ -16,7 +16,8 @@ use linkroom::{
         Condition, Redis,
         keys::KeyStyle,
         scripts::{
-            Beat, Departure, Heard, Join, Leave, Page, Published, Saying, Scripts, Sender, Snapshot,
+            Departure, Draft, Heard, Join, Leave, Page, Published, Scripts, Sender, Snapshot,
+            UserHeartbeat,
         },
     },
     settings::Settings,
@@ -92,21 +93,27 @@ impl Bench {
         text: &str,
         key: Option<&str>,
     ) -> Result<Published, Error> {
-        self.publish(room, &saying(name, &format!("{name}-1"), text, key)).await
+        self.publish(room, &draft(name, &format!("{name}-1"), text, key)).await
     }
 
-    async fn publish(&self, room: &RoomId, saying: &Saying) -> Result<Published, Error> {
-        self.scripts.publish(room, &[saying]).await?.remove(0)
+    async fn publish(&self, room: &RoomId, draft: &Draft) -> Result<Published, Error> {
+        self.scripts.publish(room, &[draft]).await?.remove(0)
     }
 
-    async fn beat(&self, room: &RoomId, beats: &[Beat]) -> Result<Vec<UserId>, Error> {
+    async fn beat(&self, room: &RoomId, beats: &[UserHeartbeat]) -> Result<Vec<UserId>, Error> {
         Ok(self.scripts.heartbeat(room, "@1", beats).await?.lost)
     }
 
     /// What a node says of a user, whose connections it heard.
-    fn heard(&self, room: &RoomId, name: &str, connections: Vec<Heard>) -> Beat {
+    fn heard(&self, room: &RoomId, name: &str, connections: Vec<Heard>) -> UserHeartbeat {
         let joined_at_ms = self.joined_at_ms(room, name);
-        Beat { user: UserId::stored(name), joined_at_ms, read: None, proven: true, connections }
+        UserHeartbeat {
+            user: UserId::stored(name),
+            joined_at_ms,
+            read: None,
+            proven: true,
+            connections,
+        }
     }
 
     /// Makes a member lapse now: what its connections and the room say of it is set to the past.
@@ -174,18 +181,18 @@ fn leaves<'a>(user: &'a UserId, connection: &'a str, grace: Duration) -> Leave<'
     Leave { user, connection, grace, proven: true }
 }
 
-fn saying(name: &str, connection: &str, text: &str, key: Option<&str>) -> Saying {
+fn draft(name: &str, connection: &str, text: &str, key: Option<&str>) -> Draft {
     let (user, sender) = (UserId::stored(name), Sender::Connection(connection.into()));
-    Saying { user, sender, text: text.to_owned(), key: key.map(str::to_owned) }
+    Draft { user, sender, text: text.to_owned(), key: key.map(str::to_owned) }
 }
 
 fn connection(id: &str, age: Duration, status: Status) -> Heard {
     Heard { connection: id.into(), age, status }
 }
 
-fn by_token(name: &str, token: Token) -> Saying {
+fn by_token(name: &str, token: Token) -> Draft {
     let (user, sender) = (UserId::stored(name), Sender::Session(token));
-    Saying { user, sender, text: "by token".to_owned(), key: None }
+    Draft { user, sender, text: "by token".to_owned(), key: None }
 }
 
 fn code<T>(result: Result<T, Error>) -> Option<Code> {
@@ -346,20 +353,20 @@ async fn of_what_is_said_together_each_stands_for_itself() {
     bench.redis.cmd(["DEL", &broken]);
     bench.redis.cmd(["SET", &broken, "no hash"]);
     let mut events = bench.events(&room);
-    let loud = || saying("loud", "loud-1", "loud", None);
-    let sayings = [
+    let loud = || draft("loud", "loud-1", "loud", None);
+    let drafts = [
         loud(),
-        saying("nobody", "nobody-1", "refused", None),
-        saying("calm", "calm-1", "once", Some("k")),
+        draft("nobody", "nobody-1", "refused", None),
+        draft("calm", "calm-1", "once", Some("k")),
         by_token("calm", token.clone()),
-        saying("broken", "broken-1", "refused", None),
+        draft("broken", "broken-1", "refused", None),
         loud(),
-        saying("calm", "calm-1", "twice", Some("k")),
+        draft("calm", "calm-1", "twice", Some("k")),
         loud(),
         by_token("owner", token),
         loud(),
     ];
-    let outcomes = bench.scripts.publish(&room, &sayings.each_ref()).await.unwrap();
+    let outcomes = bench.scripts.publish(&room, &drafts.each_ref()).await.unwrap();
     let [a, nobody, once, forged, broken, b, twice, c, owner, d] = outcomes.try_into().unwrap();
     assert_eq!(code(nobody), Some(Code::NotInRoom));
     assert_eq!(code(forged), Some(Code::InvalidToken));
@@ -472,13 +479,14 @@ async fn a_heartbeat_names_whom_redis_does_not_know() {
         let connection = connection(&format!("{name}-2"), Duration::ZERO, Status::Online);
         bench.heard(&room, name, vec![connection])
     };
-    let unknown = Beat { user: UserId::stored("unknown"), ..beat("known") };
+    let unknown = UserHeartbeat { user: UserId::stored("unknown"), ..beat("known") };
     let unknown = bench.beat(&room, &[beat("known"), unknown]).await;
     assert_eq!(unknown.unwrap(), [UserId::stored("unknown")]);
     assert_eq!(bench.members(&room), ["known", "owner"]);
 
     // Somebody who had the name before is not who has it now.
-    let before = Beat { joined_at_ms: bench.joined_at_ms(&room, "owner") - 1_000, ..beat("owner") };
+    let before =
+        UserHeartbeat { joined_at_ms: bench.joined_at_ms(&room, "owner") - 1_000, ..beat("owner") };
     let unknown = bench.beat(&room, &[before]).await;
     assert_eq!(unknown.unwrap(), [UserId::stored("owner")]);
     let session = format!("user:{room}:owner:session");

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use bytes::Bytes;
 use linkroom::{
     fanout::{
-        feed::{Answer, Answered, Feed, Sink},
+        feed::{Answered, Feed, JoinAnswer, Sink},
         frame::{Fence, Frame, Kind, Tag},
     },
     names::MessageId,
@@ -46,9 +46,9 @@ fn fence(tag: Tag, ms: u64, events: u64) -> Fence {
     Fence { tag, tip: MessageId { ms, seq: 0 }, events }
 }
 
-fn answer() -> Answer {
+fn answer() -> JoinAnswer {
     let tip = MessageId { ms: 1, seq: 0 };
-    Answer { joined: "joined".into(), tip, secret: String::new(), heartbeat: 0 }
+    JoinAnswer { joined: "joined".into(), tip, secret: String::new(), heartbeat: 0 }
 }
 
 #[test]
@@ -79,6 +79,6 @@ fn a_stream_that_is_never_read() {
     assert_eq!(feed.reading(reading), Some(MessageId { ms: 1, seq: 0 }));
     let _ = feed.caught_up(reading, Vec::new(), true);
     assert!(counter.frames.get() <= 1 + MOST);
-    let todo = feed.fence(fence(Tag::Heartbeat(2), 2, MANY));
-    assert!(todo.tell_members, "what was dropped shows in the count");
+    let actions = feed.fence(fence(Tag::Heartbeat(2), 2, MANY));
+    assert!(actions.tell_members, "what was dropped shows in the count");
 }

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use linkroom::{
-    fanout::feed::{Answer, Answered, Feed, Sink, Todo},
+    fanout::feed::{Actions, Answered, Feed, JoinAnswer, Sink},
     names::MessageId,
 };
 use parking_lot::Mutex;
@@ -312,7 +312,7 @@ impl World {
             Step::Lose => drop(self.redis.wire.flight.pop_front()),
             Step::Cut => self.redis.wire = Default::default(),
             Step::SubscribeNode => {
-                self.node.feed.doubt();
+                self.node.feed.members_stale();
                 self.redis.wire.node = true;
             }
             Step::SubscribeRoom => {
@@ -379,21 +379,21 @@ impl World {
         if !self.node.is_local {
             return;
         }
-        let todo = match payload {
+        let actions = match payload {
             Payload::Frame(frame) => self.node.feed.frame(frame).1,
             Payload::Fence(fence) => self.node.feed.fence(fence),
             Payload::Members(events, text) => {
                 self.node.feed.members(events, text);
-                Todo::default()
+                Actions::default()
             }
         };
-        self.act(todo);
+        self.act(actions);
     }
 
-    fn act(&mut self, todo: Todo) {
-        self.node.readings.extend(todo.catch_up.map(Reading::Wanted));
-        self.node.telling += u8::from(todo.tell_members);
-        self.node.listing += u8::from(todo.list_members);
+    fn act(&mut self, actions: Actions) {
+        self.node.readings.extend(actions.catch_up.map(Reading::Wanted));
+        self.node.telling += u8::from(actions.tell_members);
+        self.node.listing += u8::from(actions.list_members);
     }
 
     /// The last one is gone: the node forgets the room.
@@ -440,7 +440,7 @@ impl World {
         match std::mem::replace(&mut connection.join, Join::Outside) {
             Join::Answered(asked, Some(snapshot)) => {
                 (connection.join, connection.occupied) = (Join::Inside, true);
-                let answer = Answer {
+                let answer = JoinAnswer {
                     joined: Word::Joined(snapshot.joined).to_text(),
                     tip: snapshot.tip,
                     secret: SECRET.to_owned(),
@@ -542,8 +542,8 @@ impl World {
 
     fn take_answer(&mut self) {
         let Some((number, tip, events)) = self.node.answer.take() else { return };
-        let todo = self.node.feed.answered_heartbeat(number, tip, events);
-        self.act(todo);
+        let actions = self.node.feed.answered_heartbeat(number, tip, events);
+        self.act(actions);
     }
 
     fn restore(&mut self) {
@@ -578,15 +578,15 @@ impl World {
     fn take_page(&mut self, i: usize) {
         let Reading::Answered(number, page) = self.node.readings.remove(i) else { return };
         let last_page = page.messages.len() < PAGE;
-        let todo = if page.trimmed {
-            self.node.feed.hole(number)
+        let actions = if page.trimmed {
+            self.node.feed.history_trimmed(number)
         } else {
             let history = &self.redis.history;
             let message = |at: usize| (history[at].id, Word::Message(at).to_text());
             let page = page.messages.into_iter().map(message).collect();
             self.node.feed.caught_up(number, page, last_page)
         };
-        self.act(todo);
+        self.act(actions);
     }
 
     /// What the connections were told goes to the clients.

@@ -240,7 +240,7 @@ async fn talk(talker: &mut Client, room: &Room, flood: &Flood) {
 
 #[tokio::test]
 async fn whoever_is_in_a_room_does_not_notice_a_flood() {
-    linkroom::files::allow_many().unwrap();
+    linkroom::files::raise_limit().unwrap();
     let settings = [
         ("MESSAGES_PER_SECOND", "1000"),
         ("FRAMES_PER_SECOND", "200"),
@@ -303,7 +303,7 @@ async fn figures(stage: &Stage, when: &str) -> f64 {
 #[tokio::test]
 #[ignore = "takes a minute, for its figures: make flood"]
 async fn figures_of_a_flood() {
-    linkroom::files::allow_many().unwrap();
+    linkroom::files::raise_limit().unwrap();
     let (stage, other) = tokio::join!(Stage::new(1, &[]), Stage::new(1, &[]));
     let node = &stage.nodes[0];
     figures(&stage, "before").await;

@@ -11,6 +11,7 @@ mod autobahn;
 mod balancer;
 mod bench;
 mod flood;
+mod layers;
 mod log_lines;
 mod logs;
 mod metrics;

@@ -76,7 +76,7 @@ pub struct RoomFacts {
 
 /// A message on its way into its room.
 #[derive(Clone, Debug)]
-pub struct Saying {
+pub struct Draft {
     /// Who says it.
     pub user: UserId,
     /// What proves that.
@@ -112,7 +112,7 @@ pub enum Published {
 
 /// What a node says of one user's connections in one room.
 #[derive(Clone, Debug)]
-pub struct Beat {
+pub struct UserHeartbeat {
     /// The user.
     pub user: UserId,
     /// When it first joined, milliseconds on Redis's clock.
@@ -140,7 +140,7 @@ pub struct Heard {
 #[derive(Clone, Debug)]
 pub struct Restored {
     /// Its connections.
-    pub beat: Beat,
+    pub beat: UserHeartbeat,
     /// Its token.
     pub token: Token,
 }

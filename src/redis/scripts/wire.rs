@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 use fred::prelude::Value;
 use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
-use super::types::{Beat, Published, Saying, Sender};
+use super::types::{Draft, Published, Sender, UserHeartbeat};
 use crate::{
     error::{Code, Error},
     message::{Message, timestamp},
@@ -31,7 +31,10 @@ impl<'a, T: Into<Cow<'a, str>>> From<T> for Arg<'a> {
 /// What a script is told of a user: join time, what it read, whether it proved that it heard of its token,
 /// the number of its connections, and for each of these its id, how much of its presence is left (ms), and
 /// what it shows.
-pub(super) fn told_of(beat: &Beat, presence_ttl: Duration) -> impl Iterator<Item = Cow<'_, str>> {
+pub(super) fn heartbeat_args(
+    beat: &UserHeartbeat,
+    presence_ttl: Duration,
+) -> impl Iterator<Item = Cow<'_, str>> {
     let user = [
         beat.joined_at_ms.to_string().into(),
         optional(beat.read).into(),
@@ -67,19 +70,19 @@ pub(super) fn frame_head(room: &RoomId) -> String {
 
 /// What a script is told of a message: who says it, what proves that, the text, the key, and what
 /// stands in its frame between its id and its time, which the script adds, and behind these.
-pub(super) fn said_by(saying: &Saying) -> [Arg<'_>; 7] {
+pub(super) fn draft_args(draft: &Draft) -> [Arg<'_>; 7] {
     let json = |text: &str| serde_json::to_string(text).expect("a string can be written");
-    let (from, text) = (json(saying.user.as_str()), json(&saying.text));
-    let key = saying.key.as_deref();
-    let (field, hash) = match &saying.sender {
+    let (from, text) = (json(draft.user.as_str()), json(&draft.text));
+    let key = draft.key.as_deref();
+    let (field, hash) = match &draft.sender {
         Sender::Connection(id) => (["conn:", id].concat(), String::new()),
         Sender::Session(token) => ("token".to_owned(), token.hash()),
     };
     [
-        saying.user.as_str().into(),
+        draft.user.as_str().into(),
         field.into(),
         hash.into(),
-        saying.text.as_str().into(),
+        draft.text.as_str().into(),
         key.unwrap_or_default().into(),
         [r#"","from":"#, &from, r#","text":"#, &text, r#","timestamp":""#].concat().into(),
         key.map_or(r#""}"#.to_owned(), |key| [r#"","key":"#, &json(key), "}"].concat()).into(),
@@ -94,15 +97,15 @@ pub(super) fn second(at_ms: u64) -> [String; 2] {
 }
 
 /// A script's answer: a status word and what follows it.
-pub(super) struct Reply {
+pub(super) struct ScriptReply {
     pub status: String,
     rest: std::vec::IntoIter<Value>,
 }
 
-impl Reply {
+impl ScriptReply {
     pub fn new(values: Vec<Value>) -> Result<Self, Error> {
         let mut rest = values.into_iter();
-        let status = rest.next().and_then(Value::into_string).ok_or_else(odd)?;
+        let status = rest.next().and_then(Value::into_string).ok_or_else(malformed_reply)?;
         Ok(Self { status, rest })
     }
 
@@ -117,7 +120,7 @@ impl Reply {
             }
             "RATE_LIMITED" => Err(Error::rate_limited(Duration::from_millis(self.number()?))),
             "FAILED" => Err(Error::internal(self.text()?)),
-            code => Err(Code::from_wire(code).map_or_else(odd, Error::new)),
+            code => Err(Code::from_wire(code).map_or_else(malformed_reply, Error::new)),
         }
     }
 
@@ -126,7 +129,7 @@ impl Reply {
         if self.status == "OK" {
             return Ok(self);
         }
-        Err(Code::from_wire(&self.status).map_or_else(odd, Error::new))
+        Err(Code::from_wire(&self.status).map_or_else(malformed_reply, Error::new))
     }
 
     /// Whether everything was read.
@@ -138,7 +141,7 @@ impl Reply {
     pub fn text(&mut self) -> Result<String, Error> {
         match self.rest.next() {
             Some(Value::Bytes(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            other => other.and_then(Value::into_string).ok_or_else(odd),
+            other => other.and_then(Value::into_string).ok_or_else(malformed_reply),
         }
     }
 
@@ -148,7 +151,7 @@ impl Reply {
     }
 
     pub fn number(&mut self) -> Result<u64, Error> {
-        self.text()?.parse().map_err(|_| odd())
+        self.text()?.parse().map_err(|_| malformed_reply())
     }
 
     pub fn flag(&mut self) -> Result<bool, Error> {
@@ -156,21 +159,24 @@ impl Reply {
     }
 
     pub fn id(&mut self) -> Result<MessageId, Error> {
-        self.text()?.parse().map_err(|_| odd())
+        self.text()?.parse().map_err(|_| malformed_reply())
     }
 
     pub fn users(self) -> Result<Vec<UserId>, Error> {
-        let user = |value: Value| value.as_str().map(|name| UserId::stored(&name)).ok_or_else(odd);
+        let user = |value: Value| {
+            value.as_str().map(|name| UserId::stored(&name)).ok_or_else(malformed_reply)
+        };
         self.rest.map(user).collect()
     }
 
     /// Stream entries in MessagePack: Redis writes one string sooner than a list for each entry, and
     /// its client reads it much sooner.
     pub fn messages(&mut self, room: &RoomId) -> Result<Vec<Message>, Error> {
-        let packed = self.rest.next().ok_or_else(odd)?;
-        let packed = packed.as_bytes().ok_or_else(odd)?;
-        let entries: Vec<Entry<'_>> = rmp_serde::from_slice(packed).map_err(|_| odd())?;
-        entries.into_iter().map(|entry| message(room, entry).ok_or_else(odd)).collect()
+        let packed = self.rest.next().ok_or_else(malformed_reply)?;
+        let packed = packed.as_bytes().ok_or_else(malformed_reply)?;
+        let entries: Vec<Entry<'_>> =
+            rmp_serde::from_slice(packed).map_err(|_| malformed_reply())?;
+        entries.into_iter().map(|entry| message(room, entry).ok_or_else(malformed_reply)).collect()
     }
 }
 
@@ -219,6 +225,6 @@ fn message(room: &RoomId, (id, fields): Entry<'_>) -> Option<Message> {
     Some(Message::new(room, id, from, text, key))
 }
 
-fn odd() -> Error {
+fn malformed_reply() -> Error {
     Error::internal("a script's answer has another shape than its head says")
 }

@@ -1,29 +1,29 @@
 //! What anybody publishes on a node's channel: a script's word, or nothing.
 
 use linkroom::{
-    fanout::frame::{Fence, Frame, Kind, NodeWord, Tag, heartbeat_tag},
+    fanout::frame::{Fence, Frame, Kind, NodeSignal, Tag, heartbeat_tag},
     protocol::codec,
     redis::probe::PROBE_WORD,
 };
 
 pub fn check(data: &[u8]) {
     let Ok(payload) = std::str::from_utf8(data) else { return };
-    let again = match NodeWord::decode(payload) {
+    let again = match NodeSignal::decode(payload) {
         None => return,
-        Some(NodeWord::Probe(number)) => format!("{PROBE_WORD}{number}"),
-        Some(NodeWord::Fence(room, Fence { tag, tip, events })) => {
+        Some(NodeSignal::Probe(number)) => format!("{PROBE_WORD}{number}"),
+        Some(NodeSignal::Fence(room, Fence { tag, tip, events })) => {
             let tag = match tag {
                 Tag::Join(tag) => tag,
                 Tag::Heartbeat(number) => heartbeat_tag(number),
             };
             format!("{room} {tag} {tip} {events}")
         }
-        Some(NodeWord::Members(room, events, frame)) => {
+        Some(NodeSignal::Members(room, events, frame)) => {
             let text = payload.splitn(4, ' ').nth(3).unwrap();
             let kind = Frame::decode(text, usize::MAX).map(|frame| frame.kind);
             assert_eq!((kind, frame), (Some(Kind::Members), codec::text(text)), "{payload}");
             format!("{room} members {events} {text}")
         }
     };
-    assert_eq!(NodeWord::decode(&again), NodeWord::decode(payload), "{payload}");
+    assert_eq!(NodeSignal::decode(&again), NodeSignal::decode(payload), "{payload}");
 }

@@ -8,7 +8,7 @@ use linkroom::{
     names::{MessageId, RoomId, Status, Token, UserId},
     redis::{
         keys::KeyStyle,
-        scripts::{Beat, Departure, Join, Published},
+        scripts::{Departure, Join, Published, UserHeartbeat},
     },
 };
 use proptest::{
@@ -17,7 +17,7 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-use super::{Bench, Events, NO_FLOOD_LIMIT, connection, leaves, saying};
+use super::{Bench, Events, NO_FLOOD_LIMIT, connection, draft, leaves};
 
 const NAMES: [&str; 3] = ["owner", "밥", "c:d"];
 const CONNECTIONS: [&str; 3] = ["tab", "phone", "elsewhere"];
@@ -173,14 +173,14 @@ impl Pair<'_> {
     async fn say(&mut self, all: &[Words]) {
         let stored = self.model.stream.len();
         let texts: Vec<_> = (0..all.len()).map(|n| format!("text {stored} {n}")).collect();
-        let sayings = all.iter().zip(&texts).map(|(words, text)| {
+        let drafts = all.iter().zip(&texts).map(|(words, text)| {
             let id = connection_id(words.user, words.connection);
             let key = words.key.map(|key| format!("key {key}"));
-            saying(NAMES[words.user], &id, text, key.as_deref())
+            draft(NAMES[words.user], &id, text, key.as_deref())
         });
-        let sayings: Vec<_> = sayings.collect();
-        let sayings: Vec<_> = sayings.iter().collect();
-        let outcomes = self.bench.scripts.publish(&self.model.room, &sayings).await.unwrap();
+        let drafts: Vec<_> = drafts.collect();
+        let drafts: Vec<_> = drafts.iter().collect();
+        let outcomes = self.bench.scripts.publish(&self.model.room, &drafts).await.unwrap();
         for ((words, text), published) in all.iter().zip(&texts).zip(outcomes) {
             self.said(words, text, published);
         }
@@ -224,7 +224,8 @@ impl Pair<'_> {
             connection(&connection_id(index, *id), Duration::ZERO, status(*away))
         });
         let heard = heard.collect();
-        let beat = Beat { read, ..self.bench.heard(&self.model.room, NAMES[index], heard) };
+        let beat =
+            UserHeartbeat { read, ..self.bench.heard(&self.model.room, NAMES[index], heard) };
         self.model.settle(index);
         if read > self.model.users[index].read {
             self.model.users[index].read = read;

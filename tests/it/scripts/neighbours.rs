@@ -12,7 +12,7 @@ use linkroom::{
     },
 };
 
-use super::{Bench, NO_FLOOD_LIMIT, code, connection, leaves, saying, stored};
+use super::{Bench, NO_FLOOD_LIMIT, code, connection, draft, leaves, stored};
 
 const NAMES: [&str; 10] = [
     "alice",
@@ -109,7 +109,7 @@ async fn what_is_wrong_with_one_user_is_nobody_elses() {
         }
         bench.redis.cmd([command, &key, rest[0], rest[1]]);
 
-        let outcomes = [saying("bad", "bad-1", "a", None), saying("good", "good-1", "b", None)];
+        let outcomes = [draft("bad", "bad-1", "a", None), draft("good", "good-1", "b", None)];
         let outcomes = bench.scripts.publish(&room, &outcomes.each_ref()).await.unwrap();
         assert!(outcomes[1].is_ok(), "{planted:?}");
         bench.beat(&room, &beats).await.unwrap();
@@ -152,14 +152,14 @@ async fn an_idempotency_key_that_holds_no_message_of_its_user_fails_alone() {
     for [command, value] in planted {
         bench.redis.cmd(["DEL", &key]);
         bench.redis.cmd([command, &key, value]);
-        let sayings = [
-            saying("good", "good-1", "before", Some("k1")),
-            saying("bad", "bad-1", "refused", Some("k")),
-            saying("good", "good-1", "behind", None),
+        let drafts = [
+            draft("good", "good-1", "before", Some("k1")),
+            draft("bad", "bad-1", "refused", Some("k")),
+            draft("good", "good-1", "behind", None),
         ];
         let [before, bad, behind] = bench
             .scripts
-            .publish(&room, &sayings.each_ref())
+            .publish(&room, &drafts.each_ref())
             .await
             .unwrap()
             .try_into()

@@ -14,18 +14,18 @@ use tokio_util::task::TaskTracker;
 use super::LocalRoom;
 use crate::{
     error::{Code, Error},
-    redis::scripts::{Published, Saying, Scripts},
+    redis::scripts::{Draft, Published, Scripts},
     settings::Durability,
 };
 
 /// Messages that one script stores, at most. More would save Redis little, and keep everybody else
 /// waiting.
-pub const MESSAGES_TOGETHER: usize = 8;
+pub const BATCH_MAX: usize = 8;
 /// Bytes of text beyond which a script is given no more messages.
 const BYTES: usize = 32 * 1024;
 
 /// What a room's clients have said and Redis has not heard.
-pub(super) struct Unsaid {
+pub(super) struct PublishQueue {
     queue: Mutex<Queue>,
     scripts: Scripts,
     scripts_at_once: usize,
@@ -34,19 +34,19 @@ pub(super) struct Unsaid {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Pending>,
     /// Scripts under way.
     under_way: usize,
 }
 
 /// What a client says in a row, which no other script comes between, and who waits for what becomes
 /// of it.
-struct Waiting {
-    run: Arc<[Saying]>,
+struct Pending {
+    run: Arc<[Draft]>,
     answer: oneshot::Sender<Vec<Result<Published, Error>>>,
 }
 
-impl Unsaid {
+impl PublishQueue {
     /// What goes to Redis by `scripts`, so many of them at once, in tasks of its own.
     pub fn new(scripts: Scripts, scripts_at_once: usize, tasks: TaskTracker) -> Self {
         Self { queue: Mutex::default(), scripts, scripts_at_once, tasks }
@@ -55,7 +55,7 @@ impl Unsaid {
 
 impl Queue {
     /// Adds what somebody says. Returns whether the caller has to see to it that it is said.
-    fn push(&mut self, waiting: Waiting, scripts_at_once: usize) -> bool {
+    fn push(&mut self, waiting: Pending, scripts_at_once: usize) -> bool {
         self.waiting.push_back(waiting);
         let begins = self.under_way < scripts_at_once;
         self.under_way += usize::from(begins);
@@ -63,13 +63,13 @@ impl Queue {
     }
 
     /// What goes into the next script; `None` where nothing is left, and the caller is done.
-    fn next(&mut self) -> Option<Vec<Waiting>> {
+    fn next(&mut self) -> Option<Vec<Pending>> {
         let (mut messages, mut bytes) = (0, 0);
         let fits = self.waiting.iter().take_while(|waiting| {
             let is_first = messages == 0;
             messages += waiting.run.len();
-            bytes += waiting.run.iter().map(|saying| saying.text.len()).sum::<usize>();
-            is_first || messages <= MESSAGES_TOGETHER && bytes <= BYTES
+            bytes += waiting.run.iter().map(|draft| draft.text.len()).sum::<usize>();
+            is_first || messages <= BATCH_MAX && bytes <= BYTES
         });
         let count = fits.count();
         if count == 0 {
@@ -82,8 +82,8 @@ impl Queue {
 
     /// Answers everybody who waits with this error.
     fn refuse_all(&mut self, error: &Error) {
-        for Waiting { run, answer } in self.waiting.drain(..) {
-            let _ = answer.send(each_fails(run.len(), error));
+        for Pending { run, answer } in self.waiting.drain(..) {
+            let _ = answer.send(all_failed(run.len(), error));
         }
     }
 }
@@ -102,43 +102,43 @@ impl LocalRoom {
     ///
     /// # Errors
     /// Each may have `ROOM_NOT_FOUND`, `NOT_IN_ROOM` or `RATE_LIMITED`, or Redis is out of reach.
-    pub async fn say(self: &Arc<Self>, run: Arc<[Saying]>) -> Vec<Result<Published, Error>> {
+    pub async fn publish(self: &Arc<Self>, run: Arc<[Draft]>) -> Vec<Result<Published, Error>> {
         let (answer, answered) = oneshot::channel();
         let count = run.len();
-        let Unsaid { queue, tasks, scripts_at_once, .. } = &self.unsaid;
-        if queue.lock().push(Waiting { run, answer }, *scripts_at_once) {
+        let PublishQueue { queue, tasks, scripts_at_once, .. } = &self.publish_queue;
+        if queue.lock().push(Pending { run, answer }, *scripts_at_once) {
             let room = self.clone();
             tasks.spawn(async move {
                 // Who said what ended it is told to try again; what waits behind goes on.
-                while AssertUnwindSafe(room.say_all()).catch_unwind().await.is_err() {}
+                while AssertUnwindSafe(room.publish_queued()).catch_unwind().await.is_err() {}
             });
         }
-        answered.await.unwrap_or_else(|_| each_fails(count, &Error::unavailable("the node leaves")))
+        answered.await.unwrap_or_else(|_| all_failed(count, &Error::unavailable("the node leaves")))
     }
 
     /// Says what there is, until nothing is left.
-    async fn say_all(&self) {
+    async fn publish_queued(&self) {
         loop {
             // Behind everything that is ready to run: what that has to say comes along.
             tokio::task::yield_now().await;
-            self.inbox.is_short().await;
-            let Some(batch) = self.unsaid.queue.lock().next() else { return };
-            self.say_together(batch).await;
+            self.inbox.has_space().await;
+            let Some(batch) = self.publish_queue.queue.lock().next() else { return };
+            self.publish_batch(batch).await;
         }
     }
 
-    async fn say_together(&self, batch: Vec<Waiting>) {
-        let sayings: Vec<_> = batch.iter().flat_map(|waiting| waiting.run.iter()).collect();
-        let outcomes = self.unsaid.scripts.publish(&self.id, &sayings).await;
+    async fn publish_batch(&self, batch: Vec<Pending>) {
+        let drafts: Vec<_> = batch.iter().flat_map(|waiting| waiting.run.iter()).collect();
+        let outcomes = self.publish_queue.scripts.publish(&self.id, &drafts).await;
         if let Err(error) = &outcomes
             && error.code == Code::ServiceUnavailable
         {
             // Or they would wait for as long again, to be told the same.
-            self.unsaid.queue.lock().refuse_all(error);
+            self.publish_queue.queue.lock().refuse_all(error);
         }
         let mut outcomes =
-            outcomes.unwrap_or_else(|error| each_fails(sayings.len(), &error)).into_iter();
-        for Waiting { run, answer } in batch {
+            outcomes.unwrap_or_else(|error| all_failed(drafts.len(), &error)).into_iter();
+        for Pending { run, answer } in batch {
             // Whoever asked may be gone.
             let _ = answer.send(outcomes.by_ref().take(run.len()).collect());
         }
@@ -146,7 +146,7 @@ impl LocalRoom {
 }
 
 /// What became of so many messages that failed together.
-pub fn each_fails(count: usize, error: &Error) -> Vec<Result<Published, Error>> {
+pub fn all_failed(count: usize, error: &Error) -> Vec<Result<Published, Error>> {
     (0..count).map(|_| Err(error.clone())).collect()
 }
 
@@ -157,14 +157,14 @@ mod tests {
 
     const TEXT: &str = "hi";
 
-    fn waiting(texts: &[&str]) -> Waiting {
-        let saying = |text: &&str| Saying {
+    fn waiting(texts: &[&str]) -> Pending {
+        let draft = |text: &&str| Draft {
             user: UserId::stored("alice"),
             sender: Sender::Connection("c".into()),
             text: (*text).to_owned(),
             key: None,
         };
-        Waiting { run: texts.iter().map(saying).collect(), answer: oneshot::channel().0 }
+        Pending { run: texts.iter().map(draft).collect(), answer: oneshot::channel().0 }
     }
 
     /// How many messages each of the next scripts gets.
@@ -178,10 +178,10 @@ mod tests {
         let mut queue = Queue::default();
         assert!(queue.push(waiting(&[TEXT]), 1), "who comes first sees to it");
         assert_eq!(queue.next().unwrap().len(), 1);
-        for _ in 0..MESSAGES_TOGETHER + 3 {
+        for _ in 0..BATCH_MAX + 3 {
             assert!(!queue.push(waiting(&[TEXT]), 1), "somebody does already");
         }
-        assert_eq!(batches(&mut queue), [MESSAGES_TOGETHER, 3]);
+        assert_eq!(batches(&mut queue), [BATCH_MAX, 3]);
         assert!(queue.push(waiting(&[TEXT]), 1), "nobody does any more");
     }
 

@@ -5,20 +5,20 @@ use std::{collections::VecDeque, iter, sync::Arc};
 use super::{Client, Echo, Joined, Request};
 use crate::{
     error::{Code, Error},
-    fanout::{MESSAGES_TOGETHER, each_fails},
+    fanout::{BATCH_MAX, all_failed},
     limits::Limit,
     message::Message,
     protocol::{ClientFrame, Msg},
-    redis::scripts::{Published, Saying, Sender},
+    redis::scripts::{Draft, Published, Sender},
 };
 
 /// Takes what waits right behind `first` and is said in the same room: it can go with it.
-pub(super) fn more_to_say(first: &Msg, pending: &mut VecDeque<Request>) -> Vec<Msg> {
+pub(super) fn take_batch(first: &Msg, pending: &mut VecDeque<Request>) -> Vec<Msg> {
     let goes_with = |next: &Request| match next {
         Request::Frame(ClientFrame::Msg(next)) => next.room_id == first.room_id,
         _ => false,
     };
-    let fits = pending.iter().take(MESSAGES_TOGETHER - 1).take_while(|next| goes_with(next));
+    let fits = pending.iter().take(BATCH_MAX - 1).take_while(|next| goes_with(next));
     let more = pending.drain(..fits.count()).filter_map(|next| match next {
         Request::Frame(ClientFrame::Msg(msg)) => Some(msg),
         _ => None,
@@ -28,14 +28,14 @@ pub(super) fn more_to_say(first: &Msg, pending: &mut VecDeque<Request>) -> Vec<M
 
 impl Client {
     /// Says these things in one room, in their order. What fails is answered.
-    pub(super) async fn say(&self, first: Msg, more: Vec<Msg>) {
+    pub(super) async fn publish(&self, first: Msg, more: Vec<Msg>) {
         let joined = self.joined(first.room_id.as_deref());
         let (mut run, mut echoes) = (Vec::new(), Vec::new());
         for msg in iter::once(first).chain(more) {
             let echo = msg.echo();
-            match joined.as_ref().map_err(Error::clone).and_then(|room| self.saying(room, msg)) {
-                Ok(saying) => {
-                    run.push(saying);
+            match joined.as_ref().map_err(Error::clone).and_then(|room| self.draft(room, msg)) {
+                Ok(draft) => {
+                    run.push(draft);
                     echoes.push(echo);
                 }
                 Err(error) => self.answer_error(&error, &echo),
@@ -45,47 +45,47 @@ impl Client {
         if run.is_empty() {
             return;
         }
-        let run: Arc<[Saying]> = run.into();
+        let run: Arc<[Draft]> = run.into();
         let outcomes = self.store(&joined, &run).await;
-        for ((saying, echo), outcome) in run.iter().zip(&echoes).zip(outcomes) {
+        for ((draft, echo), outcome) in run.iter().zip(&echoes).zip(outcomes) {
             match outcome {
-                Ok(published) => self.said(&joined, saying, published),
-                Err(error) => self.not_said(&error, echo),
+                Ok(published) => self.said(&joined, draft, published),
+                Err(error) => self.publish_failed(&error, echo),
             }
         }
     }
 
-    fn saying(&self, joined: &Joined, msg: Msg) -> Result<Saying, Error> {
-        let (user, id) = (joined.who.user.clone(), self.handle.id().clone());
-        self.app.rooms.saying(user, Sender::Connection(id), msg.text, msg.key)
+    fn draft(&self, joined: &Joined, msg: Msg) -> Result<Draft, Error> {
+        let (user, id) = (joined.who.user.clone(), self.outbox.id().clone());
+        self.app.rooms.draft(user, Sender::Connection(id), msg.text, msg.key)
     }
 
     /// Stores what is said. Where Redis has forgotten the connection, it is reported first; then
     /// nothing of it was stored, since one script does it all.
-    async fn store(&self, joined: &Joined, run: &Arc<[Saying]>) -> Vec<Result<Published, Error>> {
-        let outcomes = joined.local.say(run.clone()).await;
+    async fn store(&self, joined: &Joined, run: &Arc<[Draft]>) -> Vec<Result<Published, Error>> {
+        let outcomes = joined.local.publish(run.clone()).await;
         if !outcomes.iter().all(is_forgotten) {
             return outcomes;
         }
         match self.app.heartbeat.report(&joined.local, &self.seat(joined), false).await {
-            Ok(()) => joined.local.say(run.clone()).await,
-            Err(error) => each_fails(run.len(), &error),
+            Ok(()) => joined.local.publish(run.clone()).await,
+            Err(error) => all_failed(run.len(), &error),
         }
     }
 
-    fn said(&self, joined: &Joined, saying: &Saying, published: Published) {
+    fn said(&self, joined: &Joined, draft: &Draft, published: Published) {
         self.app.metrics.messages.inc();
         let (Published::Stored(id) | Published::Repeat { id, .. }) = published;
         *joined.who.said.lock() = Some(id);
         self.app.fanout.stored(&joined.local, id);
         if let Published::Repeat { id, text } = published {
-            let (room, user) = (&joined.local.id, saying.user.to_string());
-            let message = Message::new(room, id, user, text, saying.key.clone());
-            joined.local.answer_repeat(&self.handle, &message);
+            let (room, user) = (&joined.local.id, draft.user.to_string());
+            let message = Message::new(room, id, user, text, draft.key.clone());
+            joined.local.answer_repeat(&self.outbox, &message);
         }
     }
 
-    fn not_said(&self, error: &Error, echo: &Echo) {
+    fn publish_failed(&self, error: &Error, echo: &Echo) {
         if error.code == Code::RateLimited {
             self.app.metrics.turned_away(Limit::Messages);
         }
@@ -112,16 +112,16 @@ mod tests {
         let frame = |room, text| Request::Frame(ClientFrame::Msg(msg(room, text)));
         let mut pending = VecDeque::from([frame("a", 1), frame("a", 2), frame("b", 3)]);
         pending.push_back(frame("a", 4));
-        assert_eq!(texts(more_to_say(&msg("a", 0), &mut pending)), ["1", "2"]);
-        assert_eq!(texts(more_to_say(&msg("a", 0), &mut pending)), [""; 0]);
+        assert_eq!(texts(take_batch(&msg("a", 0), &mut pending)), ["1", "2"]);
+        assert_eq!(texts(take_batch(&msg("a", 0), &mut pending)), [""; 0]);
         assert_eq!(pending.len(), 2);
 
         let leave = Request::Frame(ClientFrame::Leave { room_id: Some("a".to_owned()) });
         let mut pending = VecDeque::from([leave, frame("a", 1)]);
-        assert_eq!(texts(more_to_say(&msg("a", 0), &mut pending)), [""; 0]);
+        assert_eq!(texts(take_batch(&msg("a", 0), &mut pending)), [""; 0]);
 
         let mut pending: VecDeque<_> = (1..100).map(|text| frame("a", text)).collect();
-        assert_eq!(more_to_say(&msg("a", 0), &mut pending).len(), MESSAGES_TOGETHER - 1);
-        assert_eq!(pending.len(), 99 - (MESSAGES_TOGETHER - 1));
+        assert_eq!(take_batch(&msg("a", 0), &mut pending).len(), BATCH_MAX - 1);
+        assert_eq!(pending.len(), 99 - (BATCH_MAX - 1));
     }
 }

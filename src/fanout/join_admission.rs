@@ -9,9 +9,9 @@ const JOINS_AT_ONCE: usize = 32;
 const CROWD_WEIGHT: u32 = 8;
 
 /// The turns of those who join one room.
-pub(super) struct Turns(Semaphore);
+pub(super) struct JoinAdmission(Semaphore);
 
-impl Turns {
+impl JoinAdmission {
     /// All of them are free.
     pub fn new() -> Self {
         Self(Semaphore::new(JOINS_AT_ONCE))
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     fn expect_so_many_at_once(how_many: usize, is_crowded: bool) {
-        let (loud, quiet) = (Turns::new(), Turns::new());
+        let (loud, quiet) = (JoinAdmission::new(), JoinAdmission::new());
         let mut held: Vec<_> =
             (0..how_many).map(|_| loud.take(is_crowded).now_or_never().unwrap()).collect();
         assert!(held.iter().all(Option::is_some));

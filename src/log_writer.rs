@@ -1,4 +1,4 @@
-//! Lines to standard error and standard output, written by a thread of their own.
+//! LogWriter to standard error and standard output, written by a thread of their own.
 //!
 //! Whoever has something to say neither waits for it to be read nor fails where it is not: a full
 //! disk, a pipe without a reader and one that nobody reads cost lines, which are counted, and
@@ -22,7 +22,7 @@ const WAITING_MAX: usize = 256 << 10;
 
 /// Where lines can be said; cheap to clone. The thread behind it ends with the last clone.
 #[derive(Clone)]
-pub struct Lines {
+pub struct LogWriter {
     words: Sender<Word>,
     /// Bytes that wait to be written.
     waiting: Arc<AtomicUsize>,
@@ -35,8 +35,8 @@ enum Word {
     Flush(Sender<()>),
 }
 
-impl Lines {
-    /// Lines that go to `output`. Those that it does not take are counted in `lost`.
+impl LogWriter {
+    /// LogWriter that go to `output`. Those that it does not take are counted in `lost`.
     ///
     /// # Errors
     /// The system has no thread left.
@@ -69,7 +69,7 @@ impl Lines {
 }
 
 /// Each event is one line, and is written at once.
-impl Write for Lines {
+impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.say(line);
         Ok(line.len())
@@ -165,7 +165,7 @@ mod tests {
         // The first line does not fit, the second in part, the third does.
         let disk = Disk { answers: vec![interrupted, full, Ok(2), full], ..Default::default() };
         let (holds, lost) = (disk.holds.clone(), Counter::default());
-        let lines = Lines::to(disk, lost.clone()).unwrap();
+        let lines = LogWriter::to(disk, lost.clone()).unwrap();
         for line in ["first\n", "second\n", "third\n"] {
             lines.say(line.as_bytes());
         }
@@ -192,7 +192,7 @@ mod tests {
     fn nobody_waits_for_a_reader_that_does_not_read() {
         let (reader, unread): (SyncSender<()>, _) = mpsc::sync_channel(0);
         let lost = Counter::default();
-        let lines = Lines::to(Pipe(unread), lost.clone()).unwrap();
+        let lines = LogWriter::to(Pipe(unread), lost.clone()).unwrap();
         let line = [b'x'; 1024];
         let (before, many) = (Instant::now(), 3 * WAITING_MAX / line.len());
         (0..many).for_each(|_| lines.say(&line));

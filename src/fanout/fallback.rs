@@ -31,24 +31,24 @@ impl Fanout {
         };
         *room.unfenced.lock() = Some(position);
         if self.hearing() == Hearing::Deaf {
-            self.go_by_answer(room, Duration::ZERO);
+            self.fall_back(room, Duration::ZERO);
         }
     }
 
     /// Goes by the answer to the room's last heartbeat where its fence has not come since, for so long.
-    pub fn go_by_answer(&self, room: &Arc<LocalRoom>, patience: Duration) {
+    pub fn fall_back(&self, room: &Arc<LocalRoom>, patience: Duration) {
         let waited = |position: &mut Position| position.answered.elapsed() >= patience;
         let position = room.unfenced.lock().take_if(waited);
         let Some(Position { heartbeat, tip, events, .. }) = position else { return };
-        let todo = room.feed.lock().answered_heartbeat(heartbeat, tip, events);
-        self.act(room, todo);
+        let actions = room.feed.lock().answered_heartbeat(heartbeat, tip, events);
+        self.act(room, actions);
     }
 
     /// A message was stored from here. It comes like any other, unless the node is deaf.
     pub fn stored(&self, room: &Arc<LocalRoom>, id: MessageId) {
         if self.hearing() == Hearing::Deaf {
-            let todo = room.feed.lock().stored(id);
-            self.act(room, todo);
+            let actions = room.feed.lock().stored(id);
+            self.act(room, actions);
         }
     }
 

@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 
-use super::{Feed, Members, Seat, Sink, Todo};
+use super::{Actions, Feed, Members, Seat, Sink};
 use crate::{
     fanout::frame::{Fence, Frame, Kind, Tag},
     names::MessageId,
@@ -16,11 +16,11 @@ use crate::{
 impl<S: Sink> Feed<S> {
     /// How far the room had come when the heartbeat of this number ran, as its answer says. Nothing
     /// is done where its fence came as well.
-    pub fn answered_heartbeat(&mut self, number: u64, tip: MessageId, events: u64) -> Todo {
+    pub fn answered_heartbeat(&mut self, number: u64, tip: MessageId, events: u64) -> Actions {
         if self.fenced >= number || self.seats.is_empty() || self.catch_up.is_some() {
-            return Todo::default();
+            return Actions::default();
         }
-        let todo = self.stored(tip);
+        let actions = self.stored(tip);
         let knows = self.members != Members::Unknown && self.events == events;
         let mut lacks = !knows && self.seats.iter().any(Seat::hears_events);
         let fence = Fence { tag: Tag::Heartbeat(number), tip, events };
@@ -30,17 +30,17 @@ impl<S: Sink> Feed<S> {
         if lacks {
             self.members = Members::Unknown;
         }
-        Todo { list_members: lacks, ..todo }
+        Actions { list_members: lacks, ..actions }
     }
 
     /// A message was stored, and may not come on the channel.
-    pub fn stored(&mut self, id: MessageId) -> Todo {
+    pub fn stored(&mut self, id: MessageId) -> Actions {
         if self.last.is_none() {
             self.begin(id);
         }
         match self.catch_up {
             None if self.last < Some(id) => self.begin_catch_up(None),
-            _ => Todo::default(),
+            _ => Actions::default(),
         }
     }
 
