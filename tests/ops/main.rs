@@ -19,6 +19,7 @@ mod monitoring;
 mod names;
 mod openapi;
 mod topology;
+mod tour;
 
 #[path = "../it/support"]
 #[allow(dead_code, unused_imports, reason = "shared with the other tests, which use the rest")]
