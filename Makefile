@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test chaos bench bench-bare bench-inner measure flood audit setup build fmt lint web \
-	compose asyncapi readme settings-table screenshots
+.PHONY: help run watch test test-fast chaos bench bench-bare bench-inner measure flood audit setup \
+	build fmt lint web compose asyncapi readme settings-table screenshots
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -13,6 +13,22 @@ help: ## This list
 run: ## Start linkroom on http://127.0.0.1:8080
 	@scripts/setup.sh run
 	@cargo run --locked
+
+# Where a file is new, entr ends with status 2, and is given the files anew.
+watch: ## Build and start linkroom, and restart it on every change
+	@scripts/setup.sh watch
+	@while :; do \
+		find src lua static Cargo.* build.rs -type f | DRAIN_TIMEOUT=1s entr -dnr cargo run --locked; \
+		status=$$?; \
+		[ $$status -eq 2 ] || exit $$status; \
+	done
+
+# For the inner loop. Whatever needs several nodes, a browser or a broken Redis is left to `make test`.
+test-fast: ## Run the tests of parts, of the model and of one node, under a minute once compiled
+	@scripts/setup.sh run
+	cargo test --locked --lib --bins
+	cargo test --locked --test model
+	cargo test --locked --test it -- ws_protocol http_rooms http_messages
 
 # The test runner's own summary comes last.
 test: setup lint compose asyncapi web readme ## Run every check and test

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs what `make run` or `make test` needs and this machine lacks.
+# Installs what `make run`, `make watch` or `make test` needs and this machine lacks.
 #
 #   scripts/setup.sh run     a C compiler (Rust's linker) and redis-server
+#   scripts/setup.sh watch   also entr, which runs a command when files change
 #   scripts/setup.sh test    also Chromium, fonts, Node.js, nginx, Prometheus, Python, rustfmt and
 #                            clippy; and in target/python what tests/openapi wants
 #
@@ -118,12 +119,16 @@ install_python_tools() {
 have cargo || fail "please install Rust: https://rustup.rs"
 case "${1:-}" in
   run) want_for_running ;;
+  watch)
+    want_for_running
+    want entr entr
+    ;;
   test)
     want_for_testing
     add_rust_component fmt rustfmt
     add_rust_component clippy clippy
     ;;
-  *) fail "use: scripts/setup.sh run|test" ;;
+  *) fail "use: scripts/setup.sh run|watch|test" ;;
 esac
 [ -z "$missing" ] || install_packages
-[ "$1" = run ] || install_python_tools
+[ "$1" != test ] || install_python_tools
