@@ -29,6 +29,9 @@ const GEOMETRY: &str = r"
 /// Whether the last message stands at the end of the log.
 const AT_END: &str = "frames().then(() => gap() >= 0 && gap() < 40)";
 
+/// Whether nothing is left to read.
+const ALL_READ: &str = "one('new-messages').dataset.count === '0'";
+
 async fn number(page: &Page, expression: &str) -> f64 {
     page.eval(expression).await.as_f64().unwrap()
 }
@@ -102,6 +105,8 @@ async fn nothing_but_the_reader_moves_the_log() {
         ann.say(&room.id, &format!("news {number}")).await;
         page.until(&format!("all('message').at(-1).innerText.includes('news {number}')")).await;
         assert_eq!(page.eval(AT_END).await, true, "following on after {what}");
+        // What is not read yet is not scrolled past.
+        page.until(ALL_READ).await;
     }
     page.eval("one('log').scrollTop -= 900").await;
     page.eval("frames()").await;
