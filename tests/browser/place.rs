@@ -63,15 +63,15 @@ async fn change(page: &Page, number: usize) -> &'static str {
             "a draft"
         }
         1 => {
-            page.eval("document.documentElement.style.fontSize = '200%'").await;
+            page.eval("document.documentElement.style.fontSize = '150%'").await;
             "larger text"
         }
         2 => {
-            resize(page, 1000, 560).await;
+            resize(page, 1000, 680).await;
             "a keyboard"
         }
         3 => {
-            resize(page, 500, 700).await;
+            resize(page, 500, 860).await;
             "a narrow window"
         }
         4 => {
