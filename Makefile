@@ -78,11 +78,12 @@ fmt: ## Format the source
 	cargo fmt
 
 # Checking what libFuzzer runs builds no libFuzzer, which would need a C++ compiler.
-lint: ## Check the source: format, clippy, documentation, fuzz targets, scripts, mutations
+lint: ## Check the source: format, clippy, documentation, fuzz targets, benchmarks, scripts, mutations
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	CUSTOM_LIBFUZZER_PATH=./none cargo check --locked --manifest-path fuzz/Cargo.toml \
 		--target-dir $${CARGO_TARGET_DIR:-target}
+	cargo check --locked --manifest-path benches/Cargo.toml --all-targets --target-dir $${CARGO_TARGET_DIR:-target}
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	for script in scripts/*.sh .ci/run; do sh -n $$script || exit 1; done
 	for mutation in tests/chaos/mutations/*; do git apply --check $$mutation || exit 1; done
