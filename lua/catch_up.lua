@@ -7,7 +7,7 @@
 local room, messages, after, wanted = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 
 local found = redis.call('XRANGE', messages, '(' .. after, '+', 'COUNT', wanted)
-local trimmed = #found == 0 and newer(newest(messages), after)
+local trimmed = #found == 0 and is_newer(last_generated_id(messages), after)
 if #found > 0 then
   local kept = redis.call('XREVRANGE', messages, after, '-', 'COUNT', 1)
   local first = found[1][1]

@@ -22,7 +22,7 @@ local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages =
   roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
   spared = ARGV[11], longest = ARGV[13]}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
-local node, tag, users, said, provisional_ttl = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[12]
+local node, tag, users, reported, provisional_ttl = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[12]
 local now_ms = tonumber(clock())
 
 local facts = redis.call('HMGET', room.hash, 'createdAt', 'occupied', 'events', 'last')
@@ -43,8 +43,8 @@ local keeps = string.format('%d', math.max(session_ttl, presence_ttl))
 local due, anybody = {}, false
 local next_user = 1
 for i = 1, #users do
-  local user, joined, read, proven = users[i], said[next_user], said[next_user + 1], said[next_user + 2] == '1'
-  local first, count = next_user + 4, tonumber(said[next_user + 3])
+  local user, joined, read, proven = users[i], reported[next_user], reported[next_user + 1], reported[next_user + 2] == '1'
+  local first, count = next_user + 4, tonumber(reported[next_user + 3])
   next_user = first + 3 * count
   local session = user_key(room, user, 'session')
   -- Where something else has taken the place of the session, this user alone lapses.
@@ -53,10 +53,10 @@ for i = 1, #users do
     -- What these connections say together, and how long that holds.
     local deadline, left, status, lapses = 0, '0', 'away', nil
     for at_connection = first, next_user - 1, 3 do
-      local lasts, shown = said[at_connection + 1], said[at_connection + 2]
+      local lasts, shown = reported[at_connection + 1], reported[at_connection + 2]
       local ends = now_ms + lasts
       local lapses_at = string.format('%d', ends)
-      redis.call('HSET', session, 'conn:' .. said[at_connection], lapses_at .. ' ' .. shown)
+      redis.call('HSET', session, 'conn:' .. reported[at_connection], lapses_at .. ' ' .. shown)
       if ends > deadline then deadline, lapses, left = ends, lapses_at, lasts end
       if shown == 'online' then status = shown end
     end
@@ -71,12 +71,12 @@ for i = 1, #users do
     else
       anybody = settle(room, user, now_ms, is_here[i] == 1) or anybody
     end
-    if read ~= '' and newer(read, at) then read = at end
+    if read ~= '' and is_newer(read, at) then read = at end
     -- What was noted of messages that are not there counts no longer.
-    local noted = known[2] and not newer(known[2], at) and known[2] or '0-0'
-    if read ~= '' and newer(read, noted) then
+    local noted = known[2] and not is_newer(known[2], at) and known[2] or '0-0'
+    if read ~= '' and is_newer(read, noted) then
       redis.call('HSET', session, 'read', read)
-      announce(room, 'read', '"userId":' .. cjson.encode(user) .. ',"id":"' .. read .. '"')
+      publish_event(room, 'read', '"userId":' .. cjson.encode(user) .. ',"id":"' .. read .. '"')
     end
   elseif not known.err then
     reply[#reply + 1] = user
@@ -85,10 +85,10 @@ end
 if #due > 0 then
   redis.call('ZADD', room.deadlines, unpack(due))
   -- Two entries a user.
-  if #due > 32 then grow(room.deadlines) end
+  if #due > 32 then use_skiplist(room.deadlines) end
 end
 sweep(room, now_ms)
-if anybody then keep(room, room_ttl) end
-if room.returned then tell_all(room) end
+if anybody then touch_room(room, room_ttl) end
+if room.returned then publish_members(room) end
 reply[3] = fence(room, node, tag, at)
 return reply

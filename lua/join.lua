@@ -52,11 +52,11 @@ if mode == 'token' and known ~= token_hash then return {'INVALID_TOKEN'} end
 -- Whatever touches a user reads all of its connections. A session has a few fields besides them.
 if redis.call('HLEN', session) >= most_connections
   and redis.call('HEXISTS', session, 'conn:' .. connection) == 0
-  and connections(session, now_ms) >= most_connections then return {'RATE_LIMITED'} end
+  and count_connections(session, now_ms) >= most_connections then return {'RATE_LIMITED'} end
 local is_here = redis.call('SISMEMBER', room.members, user) == 1
 if is_here and not known then
   -- Somebody whose session ended, and whom nobody has cleared yet.
-  depart(room, user)
+  remove_member(room, user)
   is_here = false
 end
 if not is_here then
@@ -81,16 +81,16 @@ end
 redis.call('HSET', session, 'conn:' .. connection,
   string.format('%d %s', now_ms + presence_ttl, status))
 redis.call('PEXPIRE', session, provisional and provisional_ttl or lasts)
-if mode == 'token' then prove(session, lasts) end
+if mode == 'token' then confirm_session(session, lasts) end
 settle(room, user, now_ms, is_here)
 sweep(room, now_ms)
-keep(room, room_ttl)
-if room.returned then tell_all(room) end
+touch_room(room, room_ttl)
+if room.returned then publish_members(room) end
 
-local members, gone, count = roster(room)
+local members, away, count = roster(room)
 local secret = facts[4] or ''
 local at = tip(room.messages, facts[5])
-local messages, more = history(secret, room.messages, at, since, latest, most, tonumber(ARGV[22]))
+local messages, more = read_history(secret, room.messages, at, since, latest, most, tonumber(ARGV[22]))
 local events = fence(room, node, ARGV[17], at)
-return {'OK', members, gone, facts[1], facts[2], facts[3] and '1' or '0', secret, facts[8] or '', count,
+return {'OK', members, away, facts[1], facts[2], facts[3] and '1' or '0', secret, facts[8] or '', count,
   joined, at, events, more, cmsgpack.pack(messages)}

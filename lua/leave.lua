@@ -20,13 +20,13 @@ if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
 
 local outcome = 'stays'
 local was_here = redis.pcall('HDEL', session, 'conn:' .. connection) == 1
-if was_here and ARGV[9] == '1' then prove(session, session_ttl) end
+if was_here and ARGV[9] == '1' then confirm_session(session, session_ttl) end
 if was_here and not settle(room, user, now_ms) then
   local provisional = redis.call('HEXISTS', session, 'provisional') == 1
   redis.call('PEXPIRE', session, provisional and ARGV[10] or math.max(session_ttl, grace))
   if grace == 0 then
     outcome = 'left'
-    depart(room, user)
+    remove_member(room, user)
   else
     outcome = 'grace'
     redis.call('ZADD', room.deadlines, string.format('%d', now_ms + grace), user)

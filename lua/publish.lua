@@ -34,7 +34,7 @@ local answer, frames = {'OK', '0'}, {}
 
 -- What a message was that a key stands for; nil where that is none of this user's. One that was trimmed
 -- meanwhile had the text of its retry.
-local function said_before(stored, user, text)
+local function stored_text(stored, user, text)
   local found = string.find(stored, '^%d+%-%d+$') and redis.pcall('XRANGE', messages, stored, stored)
   if not found or found.err then return nil end
   local fields = found[1] and found[1][2] or {'from', user, 'text', text}
@@ -62,11 +62,11 @@ for first = 11, #ARGV, 7 do
   local sender = redis.pcall('HMGET', session, field, 'second', 'said')
   local stored = idempotency and redis.pcall('GET', idempotency)
   -- The second begins with its first message.
-  local left, said_so_far = (tonumber(sender[2]) or 0) + 1000 - now_ms, tonumber(sender[3])
-  local is_new_second = not (left > 0 and left <= 1000 and said_so_far)
+  local left, sent_this_second = (tonumber(sender[2]) or 0) + 1000 - now_ms, tonumber(sender[3])
+  local is_new_second = not (left > 0 and left <= 1000 and sent_this_second)
 
   -- What became of it, and the millisecond of what the room is told.
-  local outcome, value, said, ms
+  local outcome, value, repeated, ms
   if sender.err or type(stored) == 'table' then
     outcome, value = 'FAILED', sender.err or stored.err
   elseif token_hash ~= '' and sender[1] ~= token_hash then
@@ -74,17 +74,17 @@ for first = 11, #ARGV, 7 do
   elseif not sender[1] then
     outcome = 'NOT_IN_ROOM'
   elseif stored then
-    said = said_before(stored, user, text)
-    outcome, value = said and 'REPEAT' or 'FAILED', said and stored or 'a key that holds no message of its user'
-    if held and said then
+    repeated = stored_text(stored, user, text)
+    outcome, value = repeated and 'REPEAT' or 'FAILED', repeated and stored or 'a key that holds no message of its user'
+    if held and repeated then
       -- A write, so that waiting for this connection's writes waits for the message as well.
       redis.call('PEXPIRE', idempotency, idempotency_ttl)
-      if said ~= text then
-        middle = '","from":' .. cjson.encode(user) .. ',"text":' .. cjson.encode(said) .. ',"timestamp":"'
+      if repeated ~= text then
+        middle = '","from":' .. cjson.encode(user) .. ',"text":' .. cjson.encode(repeated) .. ',"timestamp":"'
       end
       ms = string.match(stored, '^%d+')
     end
-  elseif not is_new_second and said_so_far >= per_second then
+  elseif not is_new_second and sent_this_second >= per_second then
     outcome, value = 'RATE_LIMITED', left
   else
     local id, of, nth = next_id(secret, last or tip(messages, noted), now, now_ms, count)
@@ -114,10 +114,10 @@ for first = 11, #ARGV, 7 do
     local frame = head .. value .. middle .. stamp .. rest
     if held then frames[#frames + 1] = frame else redis.pcall('PUBLISH', chan, frame) end
   end
-  if token_hash ~= '' and sender[1] == token_hash then prove(session, session_ttl) end
+  if token_hash ~= '' and sender[1] == token_hash then confirm_session(session, session_ttl) end
   local n = #answer
   answer[n + 1], answer[n + 2] = outcome, value
-  if said then answer[n + 3] = said end
+  if repeated then answer[n + 3] = repeated end
 end
 
 if last then redis.call('HSET', room, 'last', last) end

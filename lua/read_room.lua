@@ -19,13 +19,13 @@ local too_far = #redis.call('ZRANGEBYSCORE', room.deadlines, far, '+inf', 'LIMIT
 local reply = {'OK', facts[3] or '', facts[1], facts[2] and '1' or '0', facts[4] or '',
   (next(lapsed) or too_far) and '1' or '0'}
 local members = redis.call('SMEMBERS', room.members)
-local gone = away(room, members)
+local away = away_members(room, members)
 for _, user in ipairs(members) do
   if not lapsed[user] then
     -- Where something else has taken the place of the session, there is nothing to tell of it.
     local kept = redis.pcall('HMGET', user_key(room, user, 'session'), 'joinedAt', 'read')
     local at = #reply
-    reply[at + 1], reply[at + 2] = user, gone[user] and 'away' or 'online'
+    reply[at + 1], reply[at + 2] = user, away[user] and 'away' or 'online'
     reply[at + 3], reply[at + 4] = kept[1] or facts[1], kept[2] or ''
   end
 end

@@ -27,10 +27,10 @@ if is_lost and ARGV[13] ~= '' then redis.call('HSET', room.hash, 'topic', ARGV[1
 
 local reply = {'OK'}
 local at = tip(room.messages, redis.call('HGET', room.hash, 'last'))
-local said, at_user = ARGV[14], 1
-while at_user <= #said do
-  local token_hash, user, joined, read = said[at_user], said[at_user + 1], said[at_user + 2], said[at_user + 3]
-  local proven, count = said[at_user + 4] == '1', tonumber(said[at_user + 5])
+local reported, at_user = ARGV[14], 1
+while at_user <= #reported do
+  local token_hash, user, joined, read = reported[at_user], reported[at_user + 1], reported[at_user + 2], reported[at_user + 3]
+  local proven, count = reported[at_user + 4] == '1', tonumber(reported[at_user + 5])
   local session = user_key(room, user, 'session')
   local known = redis.pcall('HGET', session, 'token')
   if type(known) == 'string' and known ~= token_hash then
@@ -39,15 +39,15 @@ while at_user <= #said do
     if not known then
       redis.call('HSET', session, 'token', token_hash, 'joinedAt', joined)
       -- History may begin anew: nobody has read what is not there.
-      if read ~= '' and newer(read, at) then read = at end
+      if read ~= '' and is_newer(read, at) then read = at end
       if read ~= '' and read ~= '0-0' then redis.call('HSET', session, 'read', read) end
       if not proven then redis.call('HSET', session, 'provisional', '1') end
     elseif proven then
       redis.call('HDEL', session, 'provisional')
     end
     for i = at_user + 6, at_user + 3 + 3 * count, 3 do
-      redis.call('HSET', session, 'conn:' .. said[i],
-        string.format('%d %s', now_ms + said[i + 1], said[i + 2]))
+      redis.call('HSET', session, 'conn:' .. reported[i],
+        string.format('%d %s', now_ms + reported[i + 1], reported[i + 2]))
     end
     local provisional = redis.call('HEXISTS', session, 'provisional') == 1
     redis.call('PEXPIRE', session, provisional and ARGV[15] or math.max(session_ttl, presence_ttl))
@@ -55,7 +55,7 @@ while at_user <= #said do
   end
   at_user = at_user + 6 + 3 * count
 end
-keep(room, room_ttl)
-tell_all(room)
+touch_room(room, room_ttl)
+publish_members(room)
 fence(room, ARGV[10], ARGV[11], at)
 return reply

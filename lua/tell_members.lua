@@ -13,8 +13,8 @@ local node = ARGV[3]
 if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
 
 room.events = redis.call('HGET', room.hash, 'events') or '0'
-local members, gone = roster(room)
-local frame = '{"t":"members","roomId":"' .. room.id .. '","members":' .. members .. ',"away":' .. gone .. '}'
+local members, away = roster(room)
+local frame = '{"t":"members","roomId":"' .. room.id .. '","members":' .. members .. ',"away":' .. away .. '}'
 if node == '' then return {'OK', room.events, frame} end
 redis.pcall('PUBLISH', node, room.id .. ' members ' .. room.events .. ' ' .. frame)
 return {'OK'}

@@ -1,6 +1,6 @@
--- away(room, members) -> a table of those of the members that are away, with true for each.
+-- away_members(room, members) -> a table of those of the members that are away, with true for each.
 -- O(members). Needs: user_key.
-local function away(room, members)
+local function away_members(room, members)
   local found = {}
   -- A call takes a limited number of arguments from Lua's stack, hence the steps.
   for first = 1, #members, 1000 do

@@ -1,5 +1,5 @@
--- connections(session, now_ms) -> how many connections of a user have not lapsed. O(connections).
-local function connections(session, now_ms)
+-- count_connections(session, now_ms) -> how many connections of a user have not lapsed. O(connections).
+local function count_connections(session, now_ms)
   local live, fields = 0, redis.call('HGETALL', session)
   for i = 1, #fields, 2 do
     if string.sub(fields[i], 1, 5) == 'conn:' then

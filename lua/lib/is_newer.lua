@@ -1,10 +1,10 @@
--- newer(a, b) -> whether message id a comes after b. What is no id comes before all of them. Compared
+-- is_newer(a, b) -> whether message id a comes after b. What is no id comes before all of them. Compared
 -- as text: the parts of an id may be larger than what Lua's numbers keep exactly.
 local function larger(one, other)
   if #one ~= #other then return #one > #other end
   return one > other
 end
-local function newer(a, b)
+local function is_newer(a, b)
   local a_ms, a_sequence = string.match(a, '^(%d+)-(%d+)$')
   local b_ms, b_sequence = string.match(b, '^(%d+)-(%d+)$')
   if not a_ms or not b_ms then return a_ms ~= nil end

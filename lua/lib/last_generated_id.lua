@@ -1,5 +1,5 @@
--- newest(stream) -> the last id that a stream ever had, kept or not; '0-0' where there is no stream.
-local function newest(stream)
+-- last_generated_id(stream) -> the last id that a stream ever had, kept or not; '0-0' where there is no stream.
+local function last_generated_id(stream)
   if redis.call('EXISTS', stream) == 0 then return '0-0' end
   local facts = redis.call('XINFO', 'STREAM', stream)
   for i = 1, #facts, 2 do

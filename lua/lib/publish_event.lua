@@ -1,7 +1,7 @@
--- announce(room, kind, rest) publishes an event of the room and counts it, so that a node which
+-- publish_event(room, kind, rest) publishes an event of the room and counts it, so that a node which
 -- counted less knows that it missed one. `rest` is the JSON that follows the room's id. room.events
 -- is how many there are.
-local function announce(room, kind, rest)
+local function publish_event(room, kind, rest)
   room.events = string.format('%d', redis.call('HINCRBY', room.hash, 'events', '1'))
   redis.pcall('PUBLISH', room.chan,
     '{"t":"' .. kind .. '","roomId":"' .. room.id .. '",' .. rest .. '}')

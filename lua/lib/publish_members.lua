@@ -1,8 +1,8 @@
--- tell_all(room) publishes the whole truth about the members. Needs: announce, roster.
-local function tell_all(room)
+-- publish_members(room) publishes the whole truth about the members. Needs: publish_event, roster.
+local function publish_members(room)
   -- Who came back to a room that is `returning` was not announced.
   redis.call('DEL', room.roster)
-  local members, gone = roster(room)
-  announce(room, 'members', '"members":' .. members .. ',"away":' .. gone)
+  local members, away = roster(room)
+  publish_event(room, 'members', '"members":' .. members .. ',"away":' .. away)
 end
 

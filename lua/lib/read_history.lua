@@ -1,18 +1,18 @@
--- history(secret, stream, at, since, latest, most, bytes) -> messages oldest first, and '1' where there are
+-- read_history(secret, stream, at, since, latest, most, bytes) -> messages oldest first, and '1' where there are
 -- more. `at` is the last message. Without `since` ('') the `latest`, and more are older ones. With it
 -- the newest `most` after it, and more are those between, be it that they did not fit or that they
 -- are no longer kept. Of all these the newest of at most so many `bytes`.
--- Needs: follows, newer, newest, newest_after.
-local history
-function history(secret, stream, at, since, latest, most, bytes)
+-- Needs: follows, is_newer, last_generated_id, read_newest.
+local read_history
+function read_history(secret, stream, at, since, latest, most, bytes)
   local function latest_of_all()
-    local messages = history(secret, stream, at, '', latest, most, bytes)
+    local messages = read_history(secret, stream, at, '', latest, most, bytes)
     return messages, #messages > 0 and '1' or '0'
   end
   -- Not an id of this stream: Redis lost that message, or somebody made it up.
-  if since ~= '' and newer(since, at) and newer(since, newest(stream)) then return latest_of_all() end
+  if since ~= '' and is_newer(since, at) and is_newer(since, last_generated_id(stream)) then return latest_of_all() end
   local wanted = since == '' and latest or most
-  local found, more = newest_after(stream, since, wanted, bytes)
+  local found, more = read_newest(stream, since, wanted, bytes)
   if since ~= '' and not more and #found > 0 and not follows(secret, since, found[#found][1]) then
     local before = redis.call('XREVRANGE', stream, since, '-', 'COUNT', '1')[1]
     -- Older ones are kept, but not this one: somebody made it up, or deleted it. Who has it may lack
@@ -22,7 +22,7 @@ function history(secret, stream, at, since, latest, most, bytes)
     more = not before and not follows(secret, '0-0', found[#found][1])
   end
   if since ~= '' and since ~= at and #found == 0 and not more then
-    more = newer(newest(stream), since)
+    more = is_newer(last_generated_id(stream), since)
   end
   local messages = {}
   for i = #found, 1, -1 do messages[#messages + 1] = found[i] end

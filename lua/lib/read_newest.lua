@@ -1,7 +1,7 @@
--- newest_after(stream, since, most, bytes) -> the newest entries after `since` (of all where that is ''),
+-- read_newest(stream, since, most, bytes) -> the newest entries after `since` (of all where that is ''),
 -- newest first: at most so many, and of at most so many bytes in all; and whether there are others
 -- before them. What is left out for its size is hardly read.
-local function newest_after(stream, since, most, bytes)
+local function read_newest(stream, since, most, bytes)
   local oldest, newest_left, found = since == '' and '-' or '(' .. since, '+', {}
   while true do
     local step = math.min(most + 1 - #found, 50)

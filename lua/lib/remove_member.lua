@@ -1,6 +1,6 @@
--- depart(room, user) makes a member one no more and says so. The session stays: the name is kept.
--- Needs: announce, user_key.
-local function depart(room, user)
+-- remove_member(room, user) makes a member one no more and says so. The session stays: the name is kept.
+-- Needs: publish_event, user_key.
+local function remove_member(room, user)
   local session = user_key(room, user, 'session')
   redis.call('ZREM', room.deadlines, user)
   redis.call('DEL', user_key(room, user, 'presence'))
@@ -9,7 +9,7 @@ local function depart(room, user)
     if field == 'away' or string.sub(field, 1, 5) == 'conn:' then redis.call('HDEL', session, field) end
   end
   if redis.call('SREM', room.members, user) == 1 then
-    announce(room, 'user_left', '"userId":' .. cjson.encode(user))
+    publish_event(room, 'user_left', '"userId":' .. cjson.encode(user))
     if redis.call('EXISTS', room.members) == 0 then
       room.occupied = '0'
       redis.call('HSET', room.hash, 'occupied', room.occupied)

@@ -4,7 +4,7 @@
 -- back to a room that is `returning` was never said to have left: it sets room.returned instead.
 -- `is_here` is true where the caller knows that the user is a member. No connection counts for longer than
 -- room.longest (ms), whatever its deadline says: Redis's clock may have been set back.
--- Needs: announce, user_key.
+-- Needs: publish_event, user_key.
 local function settle(room, user, now_ms, is_here)
   local session = user_key(room, user, 'session')
   local presence = user_key(room, user, 'presence')
@@ -45,13 +45,13 @@ local function settle(room, user, now_ms, is_here)
       room.returned, before = true, status
     else
       before = 'online'
-      announce(room, 'user_joined', '"userId":' .. cjson.encode(user))
+      publish_event(room, 'user_joined', '"userId":' .. cjson.encode(user))
     end
   end
   if status == 'away' and not was_away then redis.call('HSET', session, 'away', '1') end
   if status == 'online' and was_away then redis.call('HDEL', session, 'away') end
   if before ~= status then
-    announce(room, 'presence', '"userId":' .. cjson.encode(user) .. ',"status":"' .. status .. '"')
+    publish_event(room, 'presence', '"userId":' .. cjson.encode(user) .. ',"status":"' .. status .. '"')
   end
   return true
 end
