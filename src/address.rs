@@ -17,9 +17,9 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The address that limits count for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientAddress(pub IpAddr);
+pub struct ClientIp(pub IpAddr);
 
-impl ClientAddress {
+impl ClientIp {
     /// Whose request has these parts.
     pub fn of(app: &App, extensions: &Extensions, headers: &HeaderMap) -> Self {
         // Whoever comes without an address shares a single limit.
@@ -36,7 +36,7 @@ impl ClientAddress {
     }
 }
 
-impl FromRequestParts<App> for ClientAddress {
+impl FromRequestParts<App> for ClientIp {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {

@@ -16,13 +16,13 @@ pub struct Background {
     pub tasks: TaskTracker,
     /// Cancelled when the node is about to end: background work stops.
     pub stop: CancellationToken,
-    lost: watch::Sender<Option<Lost>>,
+    lost: watch::Sender<Option<EndedTask>>,
 }
 
 /// A task that the node cannot do without, and that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{task} {}, and the node cannot do without it", if *.panicked { "panicked" } else { "ended" })]
-pub struct Lost {
+pub struct EndedTask {
     /// What it did.
     pub task: &'static str,
     /// Whether it ended by a fault, which the log has.
@@ -43,13 +43,13 @@ impl Background {
             // Nobody looks at what it leaves behind: the node ends.
             let ended = AssertUnwindSafe(task).catch_unwind().await;
             if !stop.is_cancelled() {
-                lost.send_replace(Some(Lost { task: name, panicked: ended.is_err() }));
+                lost.send_replace(Some(EndedTask { task: name, panicked: ended.is_err() }));
             }
         });
     }
 
     /// Waits until a task has ended that the node cannot do without.
-    pub async fn lost(&self) -> Lost {
+    pub async fn lost(&self) -> EndedTask {
         let mut lost = self.lost.subscribe();
         // The sender lives as long as `self`.
         let lost = lost.wait_for(Option::is_some).await.ok().and_then(|lost| *lost);
@@ -75,12 +75,12 @@ mod tests {
         let background = Background::new();
         background.spawn_vital("the heartbeat", async {});
         let lost = background.lost().await;
-        assert_eq!(lost, Lost { task: "the heartbeat", panicked: false });
+        assert_eq!(lost, EndedTask { task: "the heartbeat", panicked: false });
         assert_eq!(lost.to_string(), "the heartbeat ended, and the node cannot do without it");
 
         let background = Background::new();
         background.spawn_vital("the probe", async { panic!("as wished") });
-        assert_eq!(background.lost().await, Lost { task: "the probe", panicked: true });
+        assert_eq!(background.lost().await, EndedTask { task: "the probe", panicked: true });
     }
 
     #[tokio::test]

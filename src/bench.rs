@@ -23,9 +23,9 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::files;
 use latency::Latencies;
-use report::Report;
+use report::BenchReport;
 use target::Target;
-use user::{Account, Room, User};
+use user::{Account, BenchRoom, User};
 
 /// The argument that asks for this instead of a node.
 pub const ARGUMENT: &str = "bench";
@@ -139,11 +139,11 @@ fn say(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-async fn run(options: Options) -> anyhow::Result<Report> {
+async fn run(options: Options) -> anyhow::Result<BenchReport> {
     let made = (0..options.rooms).map(|_| options.url.make_room());
-    let rooms: Vec<Arc<Room>> = stream::iter(made)
+    let rooms: Vec<Arc<BenchRoom>> = stream::iter(made)
         .buffered(AT_ONCE)
-        .map_ok(|id| Arc::new(Room::new(id)))
+        .map_ok(|id| Arc::new(BenchRoom::new(id)))
         .try_collect()
         .await?;
     let run = Arc::new(Run::new(options.url.clone()));
@@ -215,11 +215,11 @@ async fn show_progress(run: Arc<Run>) {
     }
 }
 
-fn verdict(run: &Run, options: &Options, accounts: &[Account]) -> Report {
+fn verdict(run: &Run, options: &Options, accounts: &[Account]) -> BenchReport {
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let (sent, acknowledged, refused) =
         (count(&run.counts.sent), count(&run.counts.acknowledged), count(&run.counts.refused));
-    Report {
+    BenchReport {
         url: options.url.to_string(),
         connections: options.connections,
         rooms: options.rooms,

@@ -134,7 +134,7 @@ pub struct Seat {
     /// The connection.
     pub outbox: Arc<Outbox>,
     /// Who it is in this room.
-    pub who: Arc<Membership>,
+    pub membership: Arc<Membership>,
     room: RoomId,
 }
 
@@ -151,14 +151,21 @@ pub struct Membership {
     /// The last message that it said it has read.
     pub read: Mutex<Option<MessageId>>,
     /// The last message that it sent.
-    pub said: Mutex<Option<MessageId>>,
+    pub last_sent: Mutex<Option<MessageId>>,
 }
 
 impl Membership {
     /// Somebody whose join has not been answered.
     pub fn new(user: UserId, token: Token, proven: bool) -> Self {
         let (joined_at_ms, proven) = (AtomicU64::new(0), AtomicBool::new(proven));
-        Self { user, token, joined_at_ms, proven, read: Mutex::default(), said: Mutex::default() }
+        Self {
+            user,
+            token,
+            joined_at_ms,
+            proven,
+            read: Mutex::default(),
+            last_sent: Mutex::default(),
+        }
     }
 
     /// Whether it has its token for certain.
@@ -179,8 +186,8 @@ impl Membership {
 
 impl Seat {
     /// A connection in a room.
-    pub fn new(outbox: Arc<Outbox>, who: Arc<Membership>, room: RoomId) -> Self {
-        Self { outbox, who, room }
+    pub fn new(outbox: Arc<Outbox>, membership: Arc<Membership>, room: RoomId) -> Self {
+        Self { outbox, membership, room }
     }
 }
 
@@ -282,10 +289,10 @@ impl Fanout {
         &self,
         room: &RoomId,
         outbox: Arc<Outbox>,
-        who: Arc<Membership>,
+        membership: Arc<Membership>,
     ) -> Result<(Arc<LocalRoom>, String), Error> {
         let tag = format!("{}.{}", outbox.id(), self.0.joins.fetch_add(1, Ordering::Relaxed));
-        let local = self.seat(Seat::new(outbox, who, room.clone()), tag.clone());
+        let local = self.seat(Seat::new(outbox, membership, room.clone()), tag.clone());
         self.0.redis.rooms_returned().await?;
         if !*local.subscribed.borrow() {
             let change = Change::Subscribe(local.clone());

@@ -24,7 +24,7 @@ use crate::{
     protocol::ServerFrame,
     redis::{
         Access, Condition, Redis,
-        scripts::{Heard, Restored, Scripts, UserHeartbeat},
+        scripts::{ConnectionReport, Restored, Scripts, UserHeartbeat},
     },
     settings::Settings,
     ticks,
@@ -70,7 +70,7 @@ impl Heartbeat {
     async fn run(self, redis: Redis, stop: CancellationToken) {
         let mut conditions = redis.conditions();
         let mut slot = 0;
-        let mut beaten = VecDeque::new();
+        let mut heartbeat_answered = VecDeque::new();
         loop {
             let all = tokio::select! {
                 () = stop.cancelled() => return,
@@ -78,7 +78,7 @@ impl Heartbeat {
                 () = self.fanout.resync_wanted() => true,
                 _ = conditions.changed() => true,
             };
-            self.look_for_fences(&mut beaten);
+            self.look_for_fences(&mut heartbeat_answered);
             let condition = conditions.borrow_and_update().clone();
             if !condition.allows(Access::Writes) || all && condition != Condition::Serves {
                 continue;
@@ -96,14 +96,14 @@ impl Heartbeat {
                 }
             });
             stream::iter(beats).buffer_unordered(CALLS_AT_ONCE).collect::<()>().await;
-            beaten.push_back((Instant::now(), rooms));
+            heartbeat_answered.push_back((Instant::now(), rooms));
         }
     }
 
     /// Where the fence of a room's heartbeat did not come, what its answer said counts.
-    fn look_for_fences(&self, beaten: &mut VecDeque<(Instant, Vec<Arc<LocalRoom>>)>) {
-        while beaten.front().is_some_and(|(at, _)| at.elapsed() >= FENCE_PATIENCE) {
-            for room in beaten.pop_front().into_iter().flat_map(|(_, rooms)| rooms) {
+    fn look_for_fences(&self, heartbeat_answered: &mut VecDeque<(Instant, Vec<Arc<LocalRoom>>)>) {
+        while heartbeat_answered.front().is_some_and(|(at, _)| at.elapsed() >= FENCE_PATIENCE) {
+            for room in heartbeat_answered.pop_front().into_iter().flat_map(|(_, rooms)| rooms) {
                 self.fanout.fall_back(&room, FENCE_PATIENCE);
             }
         }
@@ -141,7 +141,7 @@ impl Heartbeat {
     async fn try_send(&self, room: &Arc<LocalRoom>) -> Result<(), Error> {
         let _reporting = room.reporting().await;
         let (seats, since) = (self.live(room), room.last_heartbeat());
-        let is_news = |seat: &&Seat| since.is_none_or(|since| seat.outbox.was_heard_since(since));
+        let is_news = |seat: &&Seat| since.is_none_or(|since| seat.outbox.was_active_since(since));
         let news: Vec<Seat> = seats.iter().filter(is_news).cloned().collect();
         let beats: Vec<UserHeartbeat> = group(&news).into_iter().map(|(beat, _)| beat).collect();
         self.tell(room, &beats, &seats).await
@@ -163,8 +163,11 @@ impl Heartbeat {
             match self.call(room, chunk).await {
                 Ok(lost) if lost.is_empty() => {}
                 Ok(lost) => {
-                    let lost: Vec<Seat> =
-                        seats.iter().filter(|s| lost.contains(&s.who.user)).cloned().collect();
+                    let lost: Vec<Seat> = seats
+                        .iter()
+                        .filter(|s| lost.contains(&s.membership.user))
+                        .cloned()
+                        .collect();
                     self.restore(room, &lost).await?;
                 }
                 Err(error) if error.code == Code::RoomNotFound => {
@@ -183,9 +186,10 @@ impl Heartbeat {
         beats: &[UserHeartbeat],
     ) -> Result<Vec<UserId>, Error> {
         let number = room.next_heartbeat();
-        let beaten = self.scripts.heartbeat(&room.id, &heartbeat_tag(number), beats).await?;
-        self.fanout.beaten(room, number, &beaten);
-        Ok(beaten.lost)
+        let heartbeat_answered =
+            self.scripts.heartbeat(&room.id, &heartbeat_tag(number), beats).await?;
+        self.fanout.heartbeat_answered(room, number, &heartbeat_answered);
+        Ok(heartbeat_answered.lost)
     }
 
     /// Reports one connection before the next heartbeat, because it said something new: together with
@@ -230,8 +234,8 @@ impl Heartbeat {
         // Whoever left would be brought back.
         for Report { seat, read, .. } in reports.iter().filter(|report| report.is_wanted()) {
             if *read {
-                let known: &mut Option<MessageId> = reads.entry(&seat.who.user).or_default();
-                *known = (*known).max(*seat.who.read.lock());
+                let known: &mut Option<MessageId> = reads.entry(&seat.membership.user).or_default();
+                *known = (*known).max(*seat.membership.read.lock());
             }
             seats.push(seat.clone());
         }
@@ -251,10 +255,10 @@ impl Heartbeat {
         let Some(facts) = room.facts() else { return Ok(()) };
         let users: Vec<Restored> = group(seats)
             .into_iter()
-            .filter(|(_, who)| who.is_in())
-            .map(|(beat, who)| Restored {
-                beat: UserHeartbeat { read: *who.read.lock(), ..beat },
-                token: who.token.clone(),
+            .filter(|(_, membership)| membership.is_in())
+            .map(|(beat, membership)| Restored {
+                beat: UserHeartbeat { read: *membership.read.lock(), ..beat },
+                token: membership.token.clone(),
             })
             .collect();
         if users.is_empty() {
@@ -266,8 +270,8 @@ impl Heartbeat {
             taken.extend(self.scripts.restore(&room.id, &tag, &facts, users).await?);
         }
         info!(users = users.len(), "restored a room");
-        for seat in seats.iter().filter(|seat| taken.contains(&seat.who.user)) {
-            seat.who.evict();
+        for seat in seats.iter().filter(|seat| taken.contains(&seat.membership.user)) {
+            seat.membership.evict();
             self.fanout.leave(&room.id, seat.outbox.id());
             let error = Error::new(Code::InvalidToken);
             let room_id = Some(room.id.as_str());
@@ -281,7 +285,7 @@ impl Heartbeat {
     fn live(&self, room: &Arc<LocalRoom>) -> Vec<Seat> {
         let mut seats = room.seats();
         seats.retain(|seat| {
-            seat.who.is_in() && seat.outbox.silent_for() < self.settings.presence_ttl
+            seat.membership.is_in() && seat.outbox.silent_for() < self.settings.presence_ttl
         });
         seats
     }
@@ -296,30 +300,30 @@ fn slot_of(room: &RoomId) -> u32 {
 
 /// What one seat says by itself.
 fn single(seat: &Seat) -> (UserHeartbeat, Arc<Membership>) {
-    let heard = Heard {
+    let heard = ConnectionReport {
         connection: seat.outbox.id().clone(),
         age: seat.outbox.silent_for(),
         status: seat.outbox.status(),
     };
-    let joined_at_ms = seat.who.joined_at_ms.load(Ordering::Relaxed);
-    let user = seat.who.user.clone();
-    let proven = seat.who.is_proven();
+    let joined_at_ms = seat.membership.joined_at_ms.load(Ordering::Relaxed);
+    let user = seat.membership.user.clone();
+    let proven = seat.membership.is_proven();
     let beat = UserHeartbeat { user, joined_at_ms, read: None, proven, connections: vec![heard] };
-    (beat, seat.who.clone())
+    (beat, seat.membership.clone())
 }
 
 /// What the seats say together: one entry a user, however many connections it has.
 pub fn group(seats: &[Seat]) -> Vec<(UserHeartbeat, Arc<Membership>)> {
     let mut users: BTreeMap<&UserId, (UserHeartbeat, Arc<Membership>)> = BTreeMap::new();
     for seat in seats {
-        let (beat, who) = single(seat);
-        match users.get_mut(&seat.who.user) {
+        let (beat, membership) = single(seat);
+        match users.get_mut(&seat.membership.user) {
             Some((known, _)) => {
                 known.proven |= beat.proven;
                 known.connections.extend(beat.connections);
             }
             None => {
-                users.insert(&seat.who.user, (beat, who));
+                users.insert(&seat.membership.user, (beat, membership));
             }
         }
     }

@@ -143,7 +143,7 @@ impl Limits {
     ///
     /// # Errors
     /// [`Code::RateLimited`], with the wait.
-    pub fn check_guess(&self, ip: IpAddr) -> Result<(), Error> {
+    pub fn check_misses(&self, ip: IpAddr) -> Result<(), Error> {
         let mut blocked = self.blocked.lock();
         let Some(until) = blocked.get(&holder(ip)) else { return Ok(()) };
         let wait = until.saturating_duration_since(Instant::now());
@@ -346,13 +346,13 @@ mod tests {
         let limits = limits(&["--misses-per-minute=2"]);
         for _ in 0..2 {
             limits.note_miss(ip(1));
-            assert!(limits.check_guess(ip(1)).is_ok());
+            assert!(limits.check_misses(ip(1)).is_ok());
         }
         limits.note_miss(ip(1));
-        let refusal = limits.check_guess(ip(1)).unwrap_err();
+        let refusal = limits.check_misses(ip(1)).unwrap_err();
         assert_eq!(refusal.code, Code::RateLimited);
         assert!(refusal.retry_after.unwrap() <= Duration::from_secs(30));
-        assert!(limits.check_guess(ip(2)).is_ok());
+        assert!(limits.check_misses(ip(2)).is_ok());
     }
 
     #[test]

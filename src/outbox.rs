@@ -37,10 +37,10 @@ pub struct Outbox {
     id: Arc<str>,
     language: Language,
     limits: OutboxLimits,
-    queue: Mutex<Queue>,
+    queue: Mutex<FrameQueue>,
     wake: Notify,
     opened: Instant,
-    heard_ms: AtomicU64,
+    active_ms: AtomicU64,
     away: AtomicBool,
 }
 
@@ -53,7 +53,7 @@ pub struct OutboxLimits {
     pub bytes: usize,
 }
 
-struct Queue {
+struct FrameQueue {
     /// Gone when the connection has ended.
     socket: Option<Arc<TcpStream>>,
     frames: VecDeque<Bytes>,
@@ -89,10 +89,10 @@ impl Outbox {
             id,
             language,
             limits,
-            queue: Mutex::new(Queue::new(socket)),
+            queue: Mutex::new(FrameQueue::new(socket)),
             wake: Notify::new(),
             opened: Instant::now(),
-            heard_ms: AtomicU64::new(0),
+            active_ms: AtomicU64::new(0),
             away: AtomicBool::new(false),
         }
     }
@@ -272,19 +272,19 @@ impl Outbox {
     }
 
     /// Notes that the client was heard of just now.
-    pub fn heard(&self) {
+    pub fn note_activity(&self) {
         let since_opened = self.opened.elapsed().as_millis();
-        self.heard_ms.store(u64::try_from(since_opened).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.active_ms.store(u64::try_from(since_opened).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// How long ago the client was last heard of.
     pub fn silent_for(&self) -> Duration {
-        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
-        self.opened.elapsed().saturating_sub(heard)
+        let note_activity = Duration::from_millis(self.active_ms.load(Ordering::Relaxed));
+        self.opened.elapsed().saturating_sub(note_activity)
     }
 
     /// Whether the client was heard of at this moment or later.
-    pub fn was_heard_since(&self, moment: Instant) -> bool {
+    pub fn was_active_since(&self, moment: Instant) -> bool {
         // What was heard is noted in whole milliseconds.
         self.silent_for() <= moment.elapsed() + Duration::from_millis(1)
     }
@@ -301,7 +301,7 @@ impl Outbox {
     }
 }
 
-impl Queue {
+impl FrameQueue {
     fn new(socket: Arc<TcpStream>) -> Self {
         Self {
             socket: Some(socket),

@@ -43,7 +43,7 @@ pub use condition::{Access, Condition};
 use connect::connect;
 use durable::Durable;
 use keys::KeyStyle;
-use reason::Way;
+use reason::Reach;
 use script::Named;
 
 /// What other nodes need, where Redis is back, to notice it and to say who is in their rooms.
@@ -65,7 +65,7 @@ struct Inner {
     /// One for all: a second would make pipelines shorter, and Redis runs one command after the other.
     commands: Client,
     subscriber: Client,
-    keeper: Option<Keeper>,
+    keeper: Option<DurableStore>,
     condition: watch::Sender<Condition>,
     /// Why the last attempt to connect failed, in the words of whoever refused it.
     refused: Mutex<Option<String>>,
@@ -84,7 +84,7 @@ struct Inner {
 }
 
 /// What keeps messages before they are told; only where the operator wants it.
-struct Keeper {
+struct DurableStore {
     durability: Durability,
     clients: Vec<Client>,
     timeout: Duration,
@@ -112,7 +112,7 @@ impl Redis {
             |events, nodelay| connect(config.clone(), timeout, events, nodelay, background);
         let condition = watch::Sender::new(Condition::Away("no answer yet".to_owned()));
         let keeper = (settings.durability != Durability::Memory)
-            .then(|| Keeper::start(&config, settings, condition.subscribe(), background));
+            .then(|| DurableStore::start(&config, settings, condition.subscribe(), background));
         let redis = Self(Arc::new(Inner {
             commands: client(EVENT_BUFFER, false),
             subscriber: client(SUBSCRIPTION_BUFFER, true),
@@ -329,7 +329,7 @@ impl Redis {
         if self.0.commands.is_connected() {
             return self.suspect(error);
         }
-        let way = Way { tls: self.0.tls, is_known: self.0.version.borrow().is_some() };
+        let way = Reach { tls: self.0.tls, is_known: self.0.version.borrow().is_some() };
         let why = reason::explain(error.details(), way);
         *self.0.refused.lock() = Some(why.clone());
         self.set_condition(Condition::Away(why));
@@ -339,7 +339,7 @@ impl Redis {
     /// Why Redis is away, which whoever refused the connection knows better.
     fn why_away(&self, seen: &str) -> String {
         let refused = self.0.refused.lock().clone();
-        let way = Way { tls: false, is_known: true };
+        let way = Reach { tls: false, is_known: true };
         let seen = || reason::explain(seen, way);
         refused.filter(|_| !self.0.commands.is_connected()).unwrap_or_else(seen)
     }
@@ -397,7 +397,7 @@ fn refusal(condition: &Condition) -> RedisError {
     }
 }
 
-impl Keeper {
+impl DurableStore {
     fn start(
         config: &Config,
         settings: &Settings,

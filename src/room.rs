@@ -9,7 +9,7 @@ use crate::{
     message::Message,
     names::{self, MessageId, RoomId, Status, Token, UserId},
     problem::Problem,
-    redis::scripts::{Departure, Draft, Join, Leave, Published, Scripts, Sender, Snapshot},
+    redis::scripts::{Draft, Join, Leave, LeaveOutcome, Published, Scripts, Sender, Snapshot},
     settings::Settings,
 };
 
@@ -131,17 +131,18 @@ impl Rooms {
     /// `VALIDATION_FAILED` where the earlier one had another body, or Redis is out of reach.
     async fn promise(&self, once: Option<&Once>, fresh: Created) -> Result<Promise, Error> {
         let Some(once) = once else { return Ok(Promise { made: fresh, is_kept: false }) };
-        let odd = || Error::internal("a promise that cannot be read");
-        let sealed =
-            once.seal(&format!("{} {}", fresh.room, fresh.token.secret())).ok_or_else(odd)?;
+        let unreadable = || Error::internal("a promise that cannot be read");
+        let sealed = once
+            .seal(&format!("{} {}", fresh.room, fresh.token.secret()))
+            .ok_or_else(unreadable)?;
         let known = self.scripts.remember(once.name(), once.digest(), &sealed).await?;
         if known.digest != once.digest() {
             return Err(Error::invalid(names::REQUEST_KEY, Problem::RequestKeyReused));
         }
-        let promised = once.open(&known.sealed).ok_or_else(odd)?;
-        let (room, token) = promised.split_once(' ').ok_or_else(odd)?;
-        let room = RoomId::parse(room).ok_or_else(odd)?;
-        let (token, _) = Token::parse(token).ok_or_else(odd)?;
+        let promised = once.open(&known.sealed).ok_or_else(unreadable)?;
+        let (room, token) = promised.split_once(' ').ok_or_else(unreadable)?;
+        let room = RoomId::parse(room).ok_or_else(unreadable)?;
+        let (token, _) = Token::parse(token).ok_or_else(unreadable)?;
         Ok(Promise { made: Created { room, token }, is_kept: known.is_kept })
     }
 
@@ -182,13 +183,13 @@ impl Rooms {
     pub async fn join(
         &self,
         room: &RoomId,
-        who: &Identity,
+        identity: &Identity,
         connection: &str,
         status: Status,
         since: Option<MessageId>,
         tag: &str,
     ) -> Result<Snapshot, Error> {
-        let (user, token, guest) = (&who.user, &who.token, who.guest);
+        let (user, token, guest) = (&identity.user, &identity.token, identity.guest);
         self.scripts.join(room, Join { user, token, guest, connection, status, since, tag }).await
     }
 
@@ -239,7 +240,7 @@ impl Rooms {
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn leave(&self, room: &RoomId, leave: Leave<'_>) -> Result<Departure, Error> {
+    pub async fn leave(&self, room: &RoomId, leave: Leave<'_>) -> Result<LeaveOutcome, Error> {
         self.scripts.leave(room, leave).await
     }
 

@@ -67,8 +67,8 @@ pub async fn serve(
     let greet = |(slot, accepted)| match accepted {
         Ok((stream, addr)) => {
             // It may have waited for long.
-            let slot = slots.better(slot);
-            if slot.is_last {
+            let slot = slots.upgrade_slot(slot);
+            if slot.is_reserve {
                 warn!("no more files may be open: clients get an answer, and no connection");
             }
             let peer = Peer { addr, slot };
@@ -126,7 +126,7 @@ async fn talk(stream: TcpStream, peer: Peer, router: Router, app: App, stop: Can
     http.header_read_timeout(None)
         .half_close(true)
         .max_buf_size(settings.max_header_bytes)
-        .keep_alive(!peer.slot.is_last);
+        .keep_alive(!peer.slot.is_reserve);
     let manners = Manners::default();
     let answer = service_fn(|request| {
         patience.asked();
@@ -216,8 +216,8 @@ async fn hand_to(
     request.extensions_mut().insert(peer.slot.clone());
     let Ok(mut response) = router.clone().oneshot(request).await;
     manners.refused.store(response.status() == StatusCode::TOO_MANY_REQUESTS, Ordering::Relaxed);
-    let is_last = app.drain.is_cancelled() || !read.load(Ordering::Relaxed);
-    if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    let is_reserve = app.drain.is_cancelled() || !read.load(Ordering::Relaxed);
+    if is_reserve && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().append(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

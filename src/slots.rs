@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Sockets beyond those for clients. Each is closed after one answer.
-const LAST: usize = 8;
+const RESERVE: usize = 8;
 
 /// The sockets that may be open.
 pub struct Slots {
     clients: Arc<Semaphore>,
-    last: Arc<Semaphore>,
+    reserve: Arc<Semaphore>,
 }
 
 /// Room for one open socket, until the last clone is dropped.
@@ -19,34 +19,37 @@ pub struct Slots {
 pub struct Slot {
     _permit: Arc<OwnedSemaphorePermit>,
     /// Whether it is one of the last, and its socket must not stay.
-    pub is_last: bool,
+    pub is_reserve: bool,
 }
 
 impl Slots {
     /// Room for so many clients.
     pub fn new(clients: usize) -> Self {
         let clients = clients.min(Semaphore::MAX_PERMITS);
-        Self { clients: Arc::new(Semaphore::new(clients)), last: Arc::new(Semaphore::new(LAST)) }
+        Self {
+            clients: Arc::new(Semaphore::new(clients)),
+            reserve: Arc::new(Semaphore::new(RESERVE)),
+        }
     }
 
     /// Waits until there is room. A call that is dropped takes none.
     pub async fn take(&self) -> Slot {
-        let (permit, is_last) = tokio::select! {
+        let (permit, is_reserve) = tokio::select! {
             biased;
             permit = self.clients.clone().acquire_owned() => (permit, false),
-            permit = self.last.clone().acquire_owned() => (permit, true),
+            permit = self.reserve.clone().acquire_owned() => (permit, true),
         };
         match permit {
-            Ok(permit) => Slot { _permit: Arc::new(permit), is_last },
+            Ok(permit) => Slot { _permit: Arc::new(permit), is_reserve },
             // They are never closed.
             Err(_) => std::future::pending().await,
         }
     }
 
     /// Takes the room of a client for one of the last, if there is some again.
-    pub fn better(&self, slot: Slot) -> Slot {
+    pub fn upgrade_slot(&self, slot: Slot) -> Slot {
         match self.clients.clone().try_acquire_owned() {
-            Ok(permit) if slot.is_last => Slot { _permit: Arc::new(permit), is_last: false },
+            Ok(permit) if slot.is_reserve => Slot { _permit: Arc::new(permit), is_reserve: false },
             _ => slot,
         }
     }
@@ -63,16 +66,19 @@ mod tests {
         let slots = Slots::new(2);
         let take = || slots.take().now_or_never();
         let mut clients = vec![take().unwrap(), take().unwrap()];
-        let last: Vec<_> = (0..LAST).map(|_| take().unwrap()).collect();
-        assert!(clients.iter().all(|slot| !slot.is_last) && last.iter().all(|slot| slot.is_last));
+        let reserve: Vec<_> = (0..RESERVE).map(|_| take().unwrap()).collect();
+        assert!(
+            clients.iter().all(|slot| !slot.is_reserve)
+                && reserve.iter().all(|slot| slot.is_reserve)
+        );
         assert!(take().is_none());
         let (gone, kept) = (clients.pop(), clients[0].clone());
         drop(gone);
-        assert!(!take().unwrap().is_last);
+        assert!(!take().unwrap().is_reserve);
         drop(clients);
         assert_eq!(slots.clients.available_permits(), 1, "the other is still held");
-        assert!(!slots.better(last.into_iter().next().unwrap()).is_last);
-        assert_eq!(slots.last.available_permits(), LAST);
+        assert!(!slots.upgrade_slot(reserve.into_iter().next().unwrap()).is_reserve);
+        assert_eq!(slots.reserve.available_permits(), RESERVE);
         drop(kept);
         assert_eq!(slots.clients.available_permits(), 2);
     }

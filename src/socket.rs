@@ -57,7 +57,7 @@ impl AsyncRead for Socket {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
         if into.filled().len() > before {
-            self.patience.heard();
+            self.patience.received();
         }
         Poll::Ready(Ok(()))
     }
@@ -98,12 +98,12 @@ impl AsyncWrite for Socket {
         let mut space = [0; CHUNK];
         while !self.patience.is_over() {
             let mut chunk = ReadBuf::new(&mut space);
-            let heard = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk));
-            self.patience.heard();
+            let received = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk));
+            self.patience.received();
             let read = chunk.filled().len();
             self.lingering = self.lingering.and_then(|left| left.checked_sub(read));
             // However it ended: all was said.
-            if heard.is_err() || read == 0 || self.lingering.is_none() {
+            if received.is_err() || read == 0 || self.lingering.is_none() {
                 break;
             }
         }

@@ -10,7 +10,7 @@ use icu_properties::{
 
 /// What a character is to those who read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum CharKind {
     /// It stands for itself.
     Shown,
     /// It changes the character before it.
@@ -27,7 +27,7 @@ enum Kind {
 
 /// Whether there is anything to see in this text.
 pub fn shows_something(text: &str) -> bool {
-    text.chars().any(|c| kind(c) == Kind::Shown)
+    text.chars().any(|c| kind(c) == CharKind::Shown)
 }
 
 /// Whether people can see every character of this name, so that no two names look alike because of
@@ -40,34 +40,34 @@ pub fn hides_nothing(name: &str) -> bool {
         let (before, after) = (&chars[..at], &chars[at + 1..]);
         let kind = kind(c);
         match kind {
-            Kind::Shown | Kind::Blank => {
-                base = (kind == Kind::Shown).then_some(c);
+            CharKind::Shown | CharKind::Blank => {
+                base = (kind == CharKind::Shown).then_some(c);
                 true
             }
-            Kind::Mark => base.is_some(),
-            Kind::Control => false,
-            Kind::Joiner => joins(base, before.last(), after.first()),
-            Kind::Hidden => {
+            CharKind::Mark => base.is_some(),
+            CharKind::Control => false,
+            CharKind::Joiner => joins(base, before.last(), after.first()),
+            CharKind::Hidden => {
                 is_flag(before, c, after) || is_spelled(before.last(), c, after.first())
             }
         }
     })
 }
 
-fn kind(c: char) -> Kind {
+fn kind(c: char) -> CharKind {
     match c {
-        '!'..='~' => Kind::Shown,
-        '\u{200C}' | '\u{200D}' => Kind::Joiner,
+        '!'..='~' => CharKind::Shown,
+        '\u{200C}' | '\u{200D}' => CharKind::Joiner,
         // A blank in Braille, controls of annotations, controls of hieroglyphs.
-        '\u{2800}' | '\u{FFF9}'..='\u{FFFB}' | '\u{13430}'..='\u{1343F}' => Kind::Hidden,
-        _ if CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) => Kind::Hidden,
+        '\u{2800}' | '\u{FFF9}'..='\u{FFFB}' | '\u{13430}'..='\u{1343F}' => CharKind::Hidden,
+        _ if CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) => CharKind::Hidden,
         _ => match category(c) {
             GeneralCategory::Control
             | GeneralCategory::LineSeparator
-            | GeneralCategory::ParagraphSeparator => Kind::Control,
-            GeneralCategory::SpaceSeparator => Kind::Blank,
-            category if GeneralCategoryGroup::Mark.contains(category) => Kind::Mark,
-            _ => Kind::Shown,
+            | GeneralCategory::ParagraphSeparator => CharKind::Control,
+            GeneralCategory::SpaceSeparator => CharKind::Blank,
+            category if GeneralCategoryGroup::Mark.contains(category) => CharKind::Mark,
+            _ => CharKind::Shown,
         },
     }
 }
@@ -75,7 +75,8 @@ fn kind(c: char) -> Kind {
 /// Whether a joiner does something: between two characters, or at the end of a word whose script
 /// spells with joiners.
 fn joins(base: Option<char>, before: Option<&char>, after: Option<&char>) -> bool {
-    let stands = |c: &&char| !matches!(kind(**c), Kind::Blank | Kind::Control | Kind::Joiner);
+    let stands =
+        |c: &&char| !matches!(kind(**c), CharKind::Blank | CharKind::Control | CharKind::Joiner);
     before.is_some_and(|c| stands(&c))
         && (base.is_some_and(|c| is_letter_of(&JOINING, c)) || after.is_some_and(|c| stands(&c)))
 }
@@ -123,7 +124,7 @@ fn is_flag(before: &[char], c: char, after: &[char]) -> bool {
 /// Whether this is part of an emoji, or of how a script is spelled.
 fn is_spelled(before: Option<&char>, c: char, after: Option<&char>) -> bool {
     let letter = |c: Option<&char>, scripts: &[_]| c.is_some_and(|c| is_letter_of(scripts, *c));
-    let mark = |c: Option<&char>| c.is_some_and(|c| kind(*c) == Kind::Mark);
+    let mark = |c: Option<&char>| c.is_some_and(|c| kind(*c) == CharKind::Mark);
     match (before, c, after) {
         (Some(&c), '\u{FE0E}' | '\u{FE0F}', _) if is_pictograph(c) => true,
         (Some('0'..='9' | '#' | '*'), '\u{FE0E}' | '\u{FE0F}', Some('\u{20E3}')) => true,

@@ -15,7 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use tracing::Instrument;
 
 use crate::{
-    address::ClientAddress,
+    address::ClientIp,
     app::App,
     error::{Code, Error},
     i18n::Language,
@@ -42,7 +42,7 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
         return Err(Error::unavailable("the node leaves"));
     }
     let slot = parts.extensions.remove::<Slot>();
-    if slot.as_ref().is_some_and(|slot| slot.is_last) {
+    if slot.as_ref().is_some_and(|slot| slot.is_reserve) {
         app.metrics.turned_away(Limit::Files);
         return Err(Error::unavailable("no more files may be open"));
     }
@@ -52,7 +52,7 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
         let problems = [("origin".into(), Problem::ForeignOrigin)].into();
         return Err(Error { problems, ..Error::new(Code::NotFound) });
     }
-    let ClientAddress(ip) = ClientAddress::of(&app, &parts.extensions, &parts.headers);
+    let ClientIp(ip) = ClientIp::of(&app, &parts.extensions, &parts.headers);
     let full = |_: &Error| app.metrics.turned_away(Limit::Connections);
     let permit = app.limits.open_connection(ip).inspect_err(full)?;
     let language = accept_language(&parts.headers);

@@ -20,7 +20,7 @@ use linkroom::{
     fanout::{
         Membership, Seat,
         feed::{Feed, JoinAnswer},
-        frame::{Fence, Frame, Kind, NodeSignal, Tag},
+        frame::{Fence, Frame, FrameKind, NodeSignal, Tag},
     },
     heartbeat,
     i18n::Language,
@@ -105,7 +105,7 @@ fn fan_out(criterion: &mut Criterion) {
         let (mut last, text) = (MessageId::ZERO, codec::text(PUBLISHED));
         let mut take = move || {
             last = next(last);
-            let frame = Frame { kind: Kind::Message(last), text: text.clone() };
+            let frame = Frame { kind: FrameKind::Message(last), text: text.clone() };
             black_box(feed.frame(frame))
         };
         group.throughput(Throughput::Elements(members as u64));

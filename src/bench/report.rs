@@ -7,7 +7,7 @@ use serde::Serialize;
 /// What came of a run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub struct BenchReport {
     pub url: String,
     pub connections: usize,
     pub rooms: usize,
@@ -40,7 +40,7 @@ pub struct Latency {
     pub max: f64,
 }
 
-impl Report {
+impl BenchReport {
     /// Whether the deployment kept its promises.
     pub fn is_clean(&self) -> bool {
         let wrong = self.lost + self.doubled + self.disordered + self.refused + self.unanswered;
@@ -52,7 +52,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for BenchReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Latency { p50, p90, p99, p999, max } = self.latency_ms;
         writeln!(f, "{} connections in {} rooms at {}", self.connections, self.rooms, self.url)?;

@@ -44,17 +44,17 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(raw: &str) -> Result<Self, String> {
-        let odd = || "write it as https://rooms.example".to_owned();
-        let uri: Uri = raw.trim_end_matches('/').parse().map_err(|_| odd())?;
+        let bad_url = || "write it as https://rooms.example".to_owned();
+        let uri: Uri = raw.trim_end_matches('/').parse().map_err(|_| bad_url())?;
         let tls = match uri.scheme_str() {
             Some("http" | "ws") => None,
             Some("https" | "wss") => Some(connector().map_err(|error| format!("{error:#}"))?),
-            _ => return Err(odd()),
+            _ => return Err(bad_url()),
         };
         if uri.path() != "/" || uri.query().is_some() {
-            return Err(odd());
+            return Err(bad_url());
         }
-        let host = uri.host().ok_or_else(odd)?.to_owned();
+        let host = uri.host().ok_or_else(bad_url)?.to_owned();
         let port = uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
         Ok(Self { host, port, tls })
     }
@@ -143,8 +143,8 @@ mod tests {
         let shown = |raw: &str| raw.parse::<Target>().map(|target| target.to_string());
         assert_eq!(shown("http://127.0.0.1:8080/"), Ok("http://127.0.0.1:8080".to_owned()));
         assert_eq!(shown("ws://rooms.example"), Ok("http://rooms.example:80".to_owned()));
-        for odd in ["rooms.example", "ftp://rooms.example", "http://rooms.example/r/abc"] {
-            assert!(shown(odd).is_err(), "{odd}");
+        for bad_url in ["rooms.example", "ftp://rooms.example", "http://rooms.example/r/abc"] {
+            assert!(shown(bad_url).is_err(), "{bad_url}");
         }
     }
 }

@@ -32,7 +32,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const SILENT_HEARTBEATS: u32 = 3;
 
 /// A room of the run.
-pub struct Room {
+pub struct BenchRoom {
     id: String,
     /// Messages so far; each has a number in its text.
     numbers: AtomicUsize,
@@ -40,7 +40,7 @@ pub struct Room {
     acknowledged: Mutex<Bits>,
 }
 
-impl Room {
+impl BenchRoom {
     /// A room in which nothing was said.
     pub fn new(id: String) -> Self {
         Self { id, numbers: AtomicUsize::new(0), acknowledged: Mutex::default() }
@@ -57,11 +57,11 @@ pub struct User {
     last: MessageId,
     heartbeat: Duration,
     /// What it said and was not acknowledged, by key.
-    waiting: BTreeMap<String, Said>,
+    waiting: BTreeMap<String, Sent>,
     account: Account,
 }
 
-struct Said {
+struct Sent {
     number: usize,
     text: String,
     /// Refused for now.
@@ -70,7 +70,7 @@ struct Said {
 
 /// What a user got.
 pub struct Account {
-    room: Arc<Room>,
+    room: Arc<BenchRoom>,
     got: Bits,
     pub doubled: u64,
     pub disordered: u64,
@@ -111,10 +111,10 @@ impl Bits {
 #[serde(tag = "t", rename_all = "snake_case")]
 enum Frame {
     Joined {
-        messages: Vec<Heard>,
+        messages: Vec<Received>,
         heartbeat: f64,
     },
-    Msg(Heard),
+    Msg(Received),
     Error {
         code: String,
         key: Option<String>,
@@ -124,7 +124,7 @@ enum Frame {
 }
 
 #[derive(Deserialize)]
-struct Heard {
+struct Received {
     id: String,
     text: String,
     key: Option<String>,
@@ -132,7 +132,7 @@ struct Heard {
 
 impl User {
     /// A user of this room that says something every `pause`.
-    pub fn new(number: usize, room: Arc<Room>, pause: Duration) -> Self {
+    pub fn new(number: usize, room: Arc<BenchRoom>, pause: Duration) -> Self {
         Self {
             number,
             pause,
@@ -251,7 +251,7 @@ impl User {
         }
     }
 
-    fn hear(&mut self, run: &Run, message: Heard) {
+    fn hear(&mut self, run: &Run, message: Received) {
         let acknowledged = message.key.and_then(|key| self.waiting.remove(&key));
         if let Some(said) = &acknowledged {
             self.account.room.acknowledged.lock().add(said.number);
@@ -274,7 +274,7 @@ impl User {
         let number = self.account.room.numbers.fetch_add(1, Ordering::Relaxed);
         let (key, text) = (format!("{}-{number}", self.number), write(number, run.micros()));
         let frame = self.frame(&key, &text);
-        self.waiting.insert(key, Said { number, text, again: false });
+        self.waiting.insert(key, Sent { number, text, again: false });
         run.counts.sent.fetch_add(1, Ordering::Relaxed);
         Ok(socket.send(frame).await?)
     }
@@ -283,7 +283,7 @@ impl User {
     async fn say_again(
         &mut self,
         socket: &mut Socket,
-        which: impl Fn(&Said) -> bool,
+        which: impl Fn(&Sent) -> bool,
     ) -> anyhow::Result<()> {
         let again: Vec<_> = self.waiting.iter().filter(|(_, said)| which(said)).collect();
         let frames: Vec<_> = again.iter().map(|(key, said)| self.frame(key, &said.text)).collect();

@@ -9,7 +9,7 @@ use std::{
 use tracing::warn;
 
 use super::{Fanout, Hearing, LocalRoom};
-use crate::{names::MessageId, protocol::codec, redis::scripts::Beaten};
+use crate::{names::MessageId, protocol::codec, redis::scripts::HeartbeatReply};
 
 /// How far a room had come when the heartbeat of this number ran.
 pub(super) struct Position {
@@ -22,11 +22,16 @@ pub(super) struct Position {
 impl Fanout {
     /// A heartbeat was answered. Its fence says the same, and is waited for, unless the node is known
     /// to be deaf.
-    pub fn beaten(&self, room: &Arc<LocalRoom>, heartbeat: u64, beaten: &Beaten) {
+    pub fn heartbeat_answered(
+        &self,
+        room: &Arc<LocalRoom>,
+        heartbeat: u64,
+        heartbeat_answered: &HeartbeatReply,
+    ) {
         let position = Position {
             heartbeat,
-            tip: beaten.tip,
-            events: beaten.events,
+            tip: heartbeat_answered.tip,
+            events: heartbeat_answered.events,
             answered: Instant::now(),
         };
         *room.unfenced.lock() = Some(position);

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::frame::{Fence, Frame, Kind, Tag};
+use super::frame::{Fence, Frame, FrameKind, Tag};
 use crate::{chain, names::MessageId};
 
 /// Frames that wait while the stream is read. What comes beyond is dropped: a message leaves a gap
@@ -86,17 +86,17 @@ pub struct JoinAnswer {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Seat<S> {
+struct SeatState<S> {
     sink: S,
     /// What the fence of the join is tagged with that has not been answered; else empty.
     tag: String,
     /// The last message that the connection's snapshot accounts for.
     cutoff: MessageId,
-    stage: Stage,
+    stage: JoinStage,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Stage {
+enum JoinStage {
     /// The join has not been answered. Messages wait, those after `heard_from` where the room was
     /// not heard before; events too once the fence has passed.
     Joining { from: Origin, fenced: bool, heard_from: Option<MessageId>, early: Vec<Frame> },
@@ -150,7 +150,7 @@ pub enum Inbound {
 
 impl Inbound {
     fn is_message(&self) -> bool {
-        matches!(self, Inbound::Frame(Frame { kind: Kind::Message(_), .. }))
+        matches!(self, Inbound::Frame(Frame { kind: FrameKind::Message(_), .. }))
     }
 }
 
@@ -167,7 +167,7 @@ struct CatchUp {
 /// The order of one room on one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feed<S> {
-    seats: Vec<Seat<S>>,
+    seats: Vec<SeatState<S>>,
     /// What the ids of the room's messages are made with; empty until a first join is answered.
     secret: String,
     /// The last message that went out; unknown until a first fence. No answer says it: answers
@@ -221,8 +221,8 @@ impl<S: Sink> Feed<S> {
             // Whatever was under way was for those who are gone.
             *self = Self { readings: self.readings, ..Self::default() };
         }
-        let stage = Stage::joining(Origin::Outside);
-        self.seats.push(Seat { sink, tag, cutoff: MessageId::ZERO, stage });
+        let stage = JoinStage::joining(Origin::Outside);
+        self.seats.push(SeatState { sink, tag, cutoff: MessageId::ZERO, stage });
     }
 
     /// Takes a connection out. Returns its sink if it was seated.
@@ -243,21 +243,21 @@ impl<S: Sink> Feed<S> {
         seat.cutoff = answer.tip;
         seat.sink.push(answer.joined);
         let tag = std::mem::take(&mut seat.tag);
-        let answered = Stage::Answered { tag, heartbeat: answer.heartbeat };
-        if let Stage::Joining { fenced, heard_from, early, .. } =
+        let answered = JoinStage::Answered { tag, heartbeat: answer.heartbeat };
+        if let JoinStage::Joining { fenced, heard_from, early, .. } =
             std::mem::replace(&mut seat.stage, answered)
         {
             if heard_from > Some(answer.tip) {
                 // What came in between went by before anybody here was sure to hear it.
                 seat.sink.rejoin(answer.tip);
-                seat.stage = Stage::joining(Origin::Gap);
+                seat.stage = JoinStage::joining(Origin::Gap);
                 return Answered::Sent;
             }
             for frame in early.into_iter().filter(|frame| frame.is_after(answer.tip)) {
                 seat.sink.push(frame.text);
             }
             if fenced {
-                seat.stage = Stage::Live;
+                seat.stage = JoinStage::Live;
             }
         }
         Answered::Sent
@@ -270,22 +270,22 @@ impl<S: Sink> Feed<S> {
         let seat = &mut self.seats[at];
         // The script may run yet; nobody waits for its fence any more.
         seat.tag.clear();
-        match std::mem::replace(&mut seat.stage, Stage::Live) {
-            Stage::Joining { from: Origin::Outside, .. } => {
+        match std::mem::replace(&mut seat.stage, JoinStage::Live) {
+            JoinStage::Joining { from: Origin::Outside, .. } => {
                 self.seats.swap_remove(at);
                 false
             }
-            Stage::Joining { from: Origin::Inside(_), early, .. } => {
+            JoinStage::Joining { from: Origin::Inside(_), early, .. } => {
                 early.into_iter().for_each(|frame| seat.sink.push(frame.text));
                 true
             }
-            Stage::Joining { from: Origin::Gap, .. } => {
-                seat.stage = Stage::joining(Origin::Gap);
+            JoinStage::Joining { from: Origin::Gap, .. } => {
+                seat.stage = JoinStage::joining(Origin::Gap);
                 true
             }
-            Stage::Joining { from: Origin::InsideWithGap(since), .. } => {
+            JoinStage::Joining { from: Origin::InsideWithGap(since), .. } => {
                 seat.sink.rejoin(since);
-                seat.stage = Stage::joining(Origin::Gap);
+                seat.stage = JoinStage::joining(Origin::Gap);
                 true
             }
             stage => {
@@ -297,14 +297,15 @@ impl<S: Sink> Feed<S> {
 
     /// Whether a connection that was asked to join again still has to.
     pub fn is_behind(&self, connection: &str) -> bool {
-        let waits = |stage: &Stage| matches!(stage, Stage::Joining { from: Origin::Gap, .. });
+        let waits =
+            |stage: &JoinStage| matches!(stage, JoinStage::Joining { from: Origin::Gap, .. });
         self.seats.iter().any(|seat| seat.sink.connection() == connection && waits(&seat.stage))
     }
 
     /// Whether a connection was given this message before, be it with its snapshot, so that an
     /// answer to its retry has to be sent by itself.
     pub fn has_delivered(&self, connection: &str, id: MessageId) -> bool {
-        let own = |seat: &Seat<S>| seat.sink.connection() == connection && id <= seat.cutoff;
+        let own = |seat: &SeatState<S>| seat.sink.connection() == connection && id <= seat.cutoff;
         self.last >= Some(id) || self.seats.iter().any(own)
     }
 
@@ -364,7 +365,7 @@ impl<S: Sink> Feed<S> {
         }
         for (id, text) in page {
             if self.last.is_none_or(|last| id > last) {
-                self.deliver(&Frame { kind: Kind::Message(id), text });
+                self.deliver(&Frame { kind: FrameKind::Message(id), text });
                 self.last = Some(id);
             }
         }
@@ -390,7 +391,7 @@ impl<S: Sink> Feed<S> {
             } else {
                 Origin::InsideWithGap(since)
             };
-            seat.stage = Stage::joining(from);
+            seat.stage = JoinStage::joining(from);
         }
         if let Some(catch_up) = &mut self.catch_up {
             // Nothing was read, so nothing that waits is accounted for.
@@ -419,7 +420,7 @@ impl<S: Sink> Feed<S> {
     }
 
     fn take_frame(&mut self, frame: Frame, covered: bool) -> (Outcome, Actions) {
-        let Kind::Message(id) = frame.kind else {
+        let FrameKind::Message(id) = frame.kind else {
             return (self.take_event(&frame), Actions::default());
         };
         match self.last {
@@ -429,7 +430,7 @@ impl<S: Sink> Feed<S> {
             }
             Some(last) if id > last && covered => {
                 // The stream was read after the frame came in, and does not hold it.
-                self.deliver(&Frame { kind: Kind::Other, text: frame.text });
+                self.deliver(&Frame { kind: FrameKind::Other, text: frame.text });
                 (Outcome::Foreign, Actions::default())
             }
             Some(last) if id > last => {
@@ -441,20 +442,20 @@ impl<S: Sink> Feed<S> {
 
     fn take_event(&mut self, frame: &Frame) -> Outcome {
         match frame.kind {
-            Kind::Event | Kind::Members if self.members == Members::Listed => {
+            FrameKind::Event | FrameKind::Members if self.members == Members::Listed => {
                 return Outcome::Delivered(0);
             }
-            Kind::Event if self.members != Members::Known => {
+            FrameKind::Event if self.members != Members::Known => {
                 self.events += 1;
                 self.members = Members::Unknown;
                 return Outcome::Delivered(0);
             }
-            Kind::Event => self.events += 1,
-            Kind::Members => {
+            FrameKind::Event => self.events += 1,
+            FrameKind::Members => {
                 self.events += 1;
                 self.members = Members::Known;
             }
-            Kind::Message(_) | Kind::Other => {}
+            FrameKind::Message(_) | FrameKind::Other => {}
         }
         Outcome::Delivered(self.deliver(frame))
     }
@@ -469,7 +470,7 @@ impl<S: Sink> Feed<S> {
         // Ahead of us still: the entry was deleted since. Behind us: the stream was read while the
         // fence was under way, or Redis lost what went out, which the next message will show.
         self.last = self.last.max(Some(fence.tip));
-        let heard = self.seats.iter().any(Seat::hears_events);
+        let heard = self.seats.iter().any(SeatState::hears_events);
         if heard && fence.events != self.events {
             self.members = Members::Unknown;
         }
@@ -492,7 +493,7 @@ impl<S: Sink> Feed<S> {
         let last = answered.min().map_or(tip, |cutoff| cutoff.min(tip));
         self.last = Some(last);
         for seat in &mut self.seats {
-            if let Stage::Joining { heard_from, .. } = &mut seat.stage {
+            if let JoinStage::Joining { heard_from, .. } = &mut seat.stage {
                 *heard_from = Some(last);
             }
         }
@@ -501,7 +502,7 @@ impl<S: Sink> Feed<S> {
     fn take_members(&mut self, events: u64, text: Bytes) {
         self.events = events;
         self.members = Members::Known;
-        self.deliver(&Frame { kind: Kind::Members, text });
+        self.deliver(&Frame { kind: FrameKind::Members, text });
     }
 
     fn begin_catch_up(&mut self, first: Option<Inbound>) -> Actions {
@@ -545,30 +546,30 @@ impl<S: Sink> Feed<S> {
     }
 }
 
-impl Stage {
+impl JoinStage {
     fn joining(from: Origin) -> Self {
-        Stage::Joining { from, fenced: false, heard_from: None, early: Vec::new() }
+        JoinStage::Joining { from, fenced: false, heard_from: None, early: Vec::new() }
     }
 }
 
-impl<S: Sink> Seat<S> {
+impl<S: Sink> SeatState<S> {
     fn is_joining(&self) -> bool {
-        matches!(self.stage, Stage::Joining { .. })
+        matches!(self.stage, JoinStage::Joining { .. })
     }
 
     /// Whether it is given events, or will be.
     fn hears_events(&self) -> bool {
-        matches!(self.stage, Stage::Live | Stage::Joining { fenced: true, .. })
+        matches!(self.stage, JoinStage::Live | JoinStage::Joining { fenced: true, .. })
     }
 
     fn offer(&mut self, frame: &Frame) -> bool {
-        let is_message = matches!(frame.kind, Kind::Message(_));
+        let is_message = matches!(frame.kind, FrameKind::Message(_));
         match &mut self.stage {
-            Stage::Live if frame.is_after(self.cutoff) => self.sink.push(frame.text.clone()),
-            Stage::Answered { .. } if is_message && frame.is_after(self.cutoff) => {
+            JoinStage::Live if frame.is_after(self.cutoff) => self.sink.push(frame.text.clone()),
+            JoinStage::Answered { .. } if is_message && frame.is_after(self.cutoff) => {
                 self.sink.push(frame.text.clone());
             }
-            Stage::Joining { fenced, early, .. } if *fenced || is_message => {
+            JoinStage::Joining { fenced, early, .. } if *fenced || is_message => {
                 if early.len() < EARLY_MAX {
                     early.push(frame.clone());
                 } else {
@@ -585,10 +586,10 @@ impl<S: Sink> Seat<S> {
     /// last that went out.
     fn given(&self, last: Option<MessageId>) -> Option<MessageId> {
         match self.stage {
-            Stage::Joining { from: Origin::Inside(given), .. } => given,
-            Stage::Joining { from: Origin::InsideWithGap(given), .. } => Some(given),
-            Stage::Joining { .. } => None,
-            Stage::Answered { .. } | Stage::Live => last,
+            JoinStage::Joining { from: Origin::Inside(given), .. } => given,
+            JoinStage::Joining { from: Origin::InsideWithGap(given), .. } => Some(given),
+            JoinStage::Joining { .. } => None,
+            JoinStage::Answered { .. } | JoinStage::Live => last,
         }
     }
 
@@ -596,14 +597,16 @@ impl<S: Sink> Seat<S> {
     /// have missed events.
     fn pass(&mut self, fence: &Fence, last: Option<MessageId>) -> bool {
         match (&mut self.stage, &fence.tag) {
-            (Stage::Joining { fenced, .. }, Tag::Join(tag)) if *tag == self.tag => *fenced = true,
-            (Stage::Answered { tag: own, .. }, Tag::Join(tag)) if tag == own => {
-                self.stage = Stage::Live;
+            (JoinStage::Joining { fenced, .. }, Tag::Join(tag)) if *tag == self.tag => {
+                *fenced = true
+            }
+            (JoinStage::Answered { tag: own, .. }, Tag::Join(tag)) if tag == own => {
+                self.stage = JoinStage::Live;
             }
             // It joins again: what comes from here on is for after the answer.
             (stage, Tag::Join(tag)) if *tag == self.tag => {
-                let may_have_missed = matches!(stage, Stage::Answered { .. });
-                self.stage = Stage::Joining {
+                let may_have_missed = matches!(stage, JoinStage::Answered { .. });
+                self.stage = JoinStage::Joining {
                     from: Origin::Inside(last),
                     fenced: true,
                     heard_from: None,
@@ -612,8 +615,10 @@ impl<S: Sink> Seat<S> {
                 return may_have_missed;
             }
             // Its own fence was lost: this heartbeat was sent after the answer came.
-            (Stage::Answered { heartbeat, .. }, Tag::Heartbeat(number)) if number > heartbeat => {
-                self.stage = Stage::Live;
+            (JoinStage::Answered { heartbeat, .. }, Tag::Heartbeat(number))
+                if number > heartbeat =>
+            {
+                self.stage = JoinStage::Live;
                 return true;
             }
             _ => {}
@@ -626,6 +631,6 @@ impl Frame {
     /// Whether the frame is news to whoever has everything up to `cutoff`. Only messages can be
     /// old.
     fn is_after(&self, cutoff: MessageId) -> bool {
-        !matches!(self.kind, Kind::Message(id) if id <= cutoff)
+        !matches!(self.kind, FrameKind::Message(id) if id <= cutoff)
     }
 }

@@ -18,14 +18,14 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// What it is.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// The JSON in its WebSocket frame, encoded once for all.
     pub text: Bytes,
 }
 
 /// What a frame is, as far as delivery cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FrameKind {
     /// A message that says where in the stream it stands.
     Message(MessageId),
     /// One of the room's own events, which scripts count.
@@ -41,7 +41,7 @@ impl Frame {
     /// object with a `t`, over `max` bytes, or a message whose id is none.
     pub fn decode(payload: &str, max: usize) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Head<'a> {
+        struct FrameFields<'a> {
             #[serde(borrow)]
             t: Cow<'a, str>,
             #[serde(borrow)]
@@ -51,18 +51,18 @@ impl Frame {
         if !payload.trim_start().starts_with('{') {
             return None;
         }
-        let head: Head<'_> = serde_json::from_str(payload).ok()?;
+        let head: FrameFields<'_> = serde_json::from_str(payload).ok()?;
         let kind = match (&*head.t, head.id) {
             ("msg", Some(id)) => {
                 let id: Cow<'_, str> = serde_json::from_str(id.get()).ok()?;
-                Kind::Message(id.parse().ok()?)
+                FrameKind::Message(id.parse().ok()?)
             }
-            ("user_joined" | "user_left" | "presence" | "read", _) => Kind::Event,
-            ("members", _) => Kind::Members,
-            _ => Kind::Other,
+            ("user_joined" | "user_left" | "presence" | "read", _) => FrameKind::Event,
+            ("members", _) => FrameKind::Members,
+            _ => FrameKind::Other,
         };
         // Only the list of all members may be larger than a frame that somebody sends.
-        let fits = payload.len() <= max || kind == Kind::Members;
+        let fits = payload.len() <= max || kind == FrameKind::Members;
         fits.then(|| Self { kind, text: codec::text(payload) })
     }
 }
@@ -113,7 +113,8 @@ impl NodeSignal {
         let room = RoomId::parse(words.next()?)?;
         let (tag, third, fourth) = (words.next()?, words.next()?, words.next()?);
         if tag == "members" {
-            let frame = Frame::decode(fourth, 0).filter(|frame| frame.kind == Kind::Members)?;
+            let frame =
+                Frame::decode(fourth, 0).filter(|frame| frame.kind == FrameKind::Members)?;
             return Some(NodeSignal::Members(room, third.parse().ok()?, frame.text));
         }
         let tag = match tag.strip_prefix('@') {
@@ -129,17 +130,17 @@ impl NodeSignal {
 mod tests {
     use super::*;
 
-    fn kind(payload: &str) -> Option<Kind> {
+    fn kind(payload: &str) -> Option<FrameKind> {
         Frame::decode(payload, 100).map(|frame| frame.kind)
     }
 
     #[test]
     fn frames() {
         let id = MessageId { ms: 1, seq: 2 };
-        assert_eq!(kind(r#"{"t":"msg","id":"1-2","x":[{}]}"#), Some(Kind::Message(id)));
-        assert_eq!(kind(r#"{"t":"msg","text":"hi"}"#), Some(Kind::Other));
-        assert_eq!(kind(r#"{"t":"read","id":7}"#), Some(Kind::Event));
-        assert_eq!(kind(r#"{"t":"news"}"#), Some(Kind::Other));
+        assert_eq!(kind(r#"{"t":"msg","id":"1-2","x":[{}]}"#), Some(FrameKind::Message(id)));
+        assert_eq!(kind(r#"{"t":"msg","text":"hi"}"#), Some(FrameKind::Other));
+        assert_eq!(kind(r#"{"t":"read","id":7}"#), Some(FrameKind::Event));
+        assert_eq!(kind(r#"{"t":"news"}"#), Some(FrameKind::Other));
     }
 
     #[test]

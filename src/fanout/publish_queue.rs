@@ -26,14 +26,14 @@ const BYTES: usize = 32 * 1024;
 
 /// What a room's clients have said and Redis has not heard.
 pub(super) struct PublishQueue {
-    queue: Mutex<Queue>,
+    queue: Mutex<DraftQueue>,
     scripts: Scripts,
     scripts_at_once: usize,
     tasks: TaskTracker,
 }
 
 #[derive(Default)]
-struct Queue {
+struct DraftQueue {
     waiting: VecDeque<Pending>,
     /// Scripts under way.
     under_way: usize,
@@ -53,7 +53,7 @@ impl PublishQueue {
     }
 }
 
-impl Queue {
+impl DraftQueue {
     /// Adds what somebody says. Returns whether the caller has to see to it that it is said.
     fn push(&mut self, waiting: Pending, scripts_at_once: usize) -> bool {
         self.waiting.push_back(waiting);
@@ -168,14 +168,14 @@ mod tests {
     }
 
     /// How many messages each of the next scripts gets.
-    fn batches(queue: &mut Queue) -> Vec<usize> {
+    fn batches(queue: &mut DraftQueue) -> Vec<usize> {
         let next = || Some(queue.next()?.iter().map(|waiting| waiting.run.len()).sum());
         std::iter::from_fn(next).collect()
     }
 
     #[test]
     fn what_comes_while_a_script_is_under_way_goes_together() {
-        let mut queue = Queue::default();
+        let mut queue = DraftQueue::default();
         assert!(queue.push(waiting(&[TEXT]), 1), "who comes first sees to it");
         assert_eq!(queue.next().unwrap().len(), 1);
         for _ in 0..BATCH_MAX + 3 {
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn where_scripts_take_long_each_message_has_its_own() {
-        let mut queue = Queue::default();
+        let mut queue = DraftQueue::default();
         for _ in 0..3 {
             assert!(queue.push(waiting(&[TEXT]), 3));
         }
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_script_gets_so_much_and_what_is_said_in_a_row_is_not_taken_apart() {
-        let mut queue = Queue::default();
+        let mut queue = DraftQueue::default();
         let long = "x".repeat(BYTES);
         for texts in [&[TEXT; 6][..], &[TEXT; 3], &[TEXT], &[&long, &long], &[TEXT], &[&long]] {
             queue.push(waiting(texts), 1);

@@ -10,10 +10,10 @@ use crate::error::Error;
 
 /// What the connections of one room have to report.
 #[derive(Default)]
-pub struct Reports(Mutex<Queue>);
+pub struct Reports(Mutex<ReportQueue>);
 
 #[derive(Default)]
-struct Queue {
+struct ReportQueue {
     waiting: Vec<Report>,
     /// Whether somebody takes what waits.
     is_served: bool,

@@ -14,7 +14,7 @@ use std::{
 use super::{
     Fanout, LocalRoom,
     feed::{Actions, Inbound, Outcome},
-    frame::{Frame, Kind},
+    frame::{Frame, FrameKind},
 };
 use crate::{names::RoomId, outbox::Outbox};
 
@@ -25,9 +25,9 @@ const WRITTEN_A_TURN: usize = 32;
 /// What a crowded room puts in order before it writes.
 const ORDERED_A_ROUND: usize = 128;
 /// A crowded room that has so much to write at once makes way for others.
-const MUCH: usize = 4;
+const YIELD_FRAMES_MIN: usize = 4;
 /// There are others for so long after one of them was served.
-const OTHERS: Duration = Duration::from_secs(1);
+const OTHERS_ACTIVE_FOR: Duration = Duration::from_secs(1);
 /// How long a crowded room that makes way sleeps between its turns. The timer makes it a
 /// millisecond, more or less.
 const PAUSE: Duration = Duration::from_micros(500);
@@ -81,10 +81,10 @@ impl Fanout {
                 ordered += 1;
                 tokio::task::yield_now().await;
             }
-            let makes_way = makes_way(ordered, self.0.others_served.lock().elapsed());
+            let yields_to_others = yields_to_others(ordered, self.0.others_served.lock().elapsed());
             for outboxes in room.unwritten().chunks(WRITTEN_A_TURN) {
                 outboxes.iter().for_each(|outbox| outbox.flush());
-                if makes_way {
+                if yields_to_others {
                     tokio::time::sleep(PAUSE).await;
                 } else {
                     tokio::task::yield_now().await;
@@ -113,7 +113,7 @@ impl Fanout {
     fn order_frame(&self, room: &LocalRoom, mut frame: Frame) -> Actions {
         let metrics = &self.0.metrics;
         let mut followed = None;
-        if let Kind::Message(id) = frame.kind {
+        if let FrameKind::Message(id) = frame.kind {
             let (text, way) = metrics.deliveries.follow(frame.text, id.ms);
             (frame.text, followed) = (text, Some(way));
         }
@@ -155,8 +155,8 @@ impl LocalRoom {
 
 /// Whether a crowded room with so much to write makes way, where the last of the others was served
 /// so long ago.
-fn makes_way(to_write: usize, others_served: Duration) -> bool {
-    to_write >= MUCH && others_served < OTHERS
+fn yields_to_others(to_write: usize, others_served: Duration) -> bool {
+    to_write >= YIELD_FRAMES_MIN && others_served < OTHERS_ACTIVE_FOR
 }
 
 #[cfg(test)]
@@ -166,8 +166,11 @@ mod tests {
     #[test]
     fn only_a_crowd_with_much_to_say_makes_way_and_only_for_others() {
         let ms = Duration::from_millis;
-        assert!(makes_way(MUCH, ms(999)));
-        assert!(!makes_way(MUCH - 1, ms(0)), "what comes now and then goes out at once");
-        assert!(!makes_way(128, ms(1_000)), "alone it may have all there is");
+        assert!(yields_to_others(YIELD_FRAMES_MIN, ms(999)));
+        assert!(
+            !yields_to_others(YIELD_FRAMES_MIN - 1, ms(0)),
+            "what comes now and then goes out at once"
+        );
+        assert!(!yields_to_others(128, ms(1_000)), "alone it may have all there is");
     }
 }

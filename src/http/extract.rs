@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use validator::{ValidateArgs, ValidationError, ValidationErrors};
 
 use crate::{
-    address::ClientAddress,
+    address::ClientIp,
     app::App,
     error::{Code, Error},
     idempotency::Once,
@@ -29,9 +29,9 @@ const PROBLEM: &str = "problem";
 const FIELD: &str = "field";
 
 /// The room that the path names.
-pub struct Room(pub RoomId);
+pub struct RoomPath(pub RoomId);
 
-impl FromRequestParts<App> for Room {
+impl FromRequestParts<App> for RoomPath {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
@@ -82,7 +82,7 @@ where
     type Rejection = Error;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
-        let ClientAddress(ip) = ClientAddress::of(app, request.extensions(), request.headers());
+        let ClientIp(ip) = ClientIp::of(app, request.extensions(), request.headers());
         let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
         let body = json_body(request, &app.settings).await?;
         let value = checked(&body, &app.settings)?;

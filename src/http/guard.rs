@@ -11,7 +11,7 @@ use axum::{
 
 use super::{envelope::Failure, headers};
 use crate::{
-    address::ClientAddress,
+    address::ClientIp,
     app::App,
     error::{Code, Error},
     limits::Limit,
@@ -21,7 +21,7 @@ use crate::{
 /// Middleware that turns away an address which asks too often.
 pub async fn limit(
     State(app): State<App>,
-    ClientAddress(ip): ClientAddress,
+    ClientIp(ip): ClientIp,
     request: Request,
     next: Next,
 ) -> Response {
@@ -37,7 +37,7 @@ pub async fn limit(
 /// Middleware that turns away an address which makes too many rooms.
 pub async fn limit_rooms(
     State(app): State<App>,
-    ClientAddress(ip): ClientAddress,
+    ClientIp(ip): ClientIp,
     request: Request,
     next: Next,
 ) -> Response {
@@ -54,11 +54,11 @@ pub async fn limit_rooms(
 /// that are wrong.
 pub async fn limit_guesses(
     State(app): State<App>,
-    ClientAddress(ip): ClientAddress,
+    ClientIp(ip): ClientIp,
     request: Request,
     next: Next,
 ) -> Response {
-    if let Err(error) = app.limits.check_guess(ip) {
+    if let Err(error) = app.limits.check_misses(ip) {
         app.metrics.turned_away(Limit::Misses);
         return error.into_response();
     }

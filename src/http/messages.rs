@@ -9,7 +9,7 @@ use validator::Validate;
 
 use super::{
     envelope::{Envelope, Success},
-    extract::{Bearer, Checked, Room, check_key, check_text},
+    extract::{Bearer, Checked, RoomPath, check_key, check_text},
     openapi::{Always, BadBody, BadQuery, NoSuchRoom, Unproven},
 };
 use crate::{
@@ -128,7 +128,7 @@ pub struct NewMessage {
 )]
 pub async fn page(
     State(app): State<App>,
-    Room(room): Room,
+    RoomPath(room): RoomPath,
     Query(query): Query<Parameters>,
 ) -> Result<Success<History>, Error> {
     let (page, limit) = PageQuery::from(query).read(&app.settings)?;
@@ -158,12 +158,12 @@ pub async fn page(
 )]
 pub async fn post(
     State(app): State<App>,
-    Room(room): Room,
+    RoomPath(room): RoomPath,
     Bearer(token): Bearer,
-    Checked(wish): Checked<NewMessage>,
+    Checked(body): Checked<NewMessage>,
 ) -> Result<Success<Message>, Error> {
-    let text = wish.text.unwrap_or_default();
-    let message = app.rooms.post_as(&room, &token, text, wish.key).await?;
+    let text = body.text.unwrap_or_default();
+    let message = app.rooms.post_as(&room, &token, text, body.key).await?;
     app.metrics.messages.inc();
     if let Some(local) = app.fanout.find(&room) {
         app.fanout.stored(&local, message.id);

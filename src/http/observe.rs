@@ -35,7 +35,7 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
     if let Some(failure) = &failure {
         app.metrics.error(failure.error.code);
     }
-    let line = Line { method, route, begun, status: response.status().as_u16() };
+    let line = AccessLine { method, route, begun, status: response.status().as_u16() };
     span.in_scope(|| line.write(failure.as_deref()));
     headers::secure(response.headers_mut());
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -44,16 +44,16 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
     response
 }
 
-struct Line<'a> {
+struct AccessLine<'a> {
     method: &'static str,
     route: &'a str,
     begun: Instant,
     status: u16,
 }
 
-impl Line<'_> {
+impl AccessLine<'_> {
     fn write(&self, failure: Option<&Failure>) {
-        let Line { method, route, status, .. } = *self;
+        let AccessLine { method, route, status, .. } = *self;
         let took_ms = self.begun.elapsed().as_millis() as u64;
         match failure.map(|failure| &failure.error) {
             Some(error) if error.code == Code::Internal => {

@@ -30,14 +30,14 @@ use crate::{
                        (NOT_FOUND) and wrong methods (METHOD_NOT_ALLOWED) too.",
     ),
     components(schemas(Envelope<Nothing>)),
-    modifiers(&Token, &Socket, &Itself)
+    modifiers(&BearerScheme, &WebSocketPath, &Itself)
 )]
 pub struct Description;
 
 /// How one says who one is.
-struct Token;
+struct BearerScheme;
 
-impl Modify for Token {
+impl Modify for BearerScheme {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let description = "The secret that room creation, a session or a join hands out";
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
@@ -47,9 +47,9 @@ impl Modify for Token {
 }
 
 /// The WebSocket: OpenAPI can say where it is, not what it speaks.
-struct Socket;
+struct WebSocketPath;
 
-impl Modify for Socket {
+impl Modify for WebSocketPath {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let upgraded = ResponseBuilder::new().description("The connection is a WebSocket now");
         let responses = ResponsesBuilder::new()

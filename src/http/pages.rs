@@ -11,7 +11,7 @@ use axum::{
 
 use super::{assets, base_url::base_url, envelope};
 use crate::{
-    address::ClientAddress,
+    address::ClientIp,
     app::App,
     error::{Code, Error},
     i18n::{self, Invitation},
@@ -52,7 +52,7 @@ pub async fn start(
 )]
 pub async fn room(
     State(app): State<App>,
-    ClientAddress(ip): ClientAddress,
+    ClientIp(ip): ClientIp,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
@@ -68,7 +68,7 @@ pub async fn room(
 /// The topic of a room that is there. `None` also where that cannot be known now, or is not to be known
 /// by an address that guesses ids: the page is the same then, and whoever opened it learns why.
 async fn invited(app: &App, ip: IpAddr, room: &RoomId) -> Option<Option<String>> {
-    if app.limits.check_guess(ip).is_err() {
+    if app.limits.check_misses(ip).is_err() {
         app.metrics.turned_away(Limit::Misses);
         return None;
     }

@@ -11,7 +11,7 @@ use validator::{Validate, ValidationError};
 use super::{
     base_url::base_url,
     envelope::{Envelope, Success},
-    extract::{Repeatable, Room, carry_for, check_name, or_default},
+    extract::{Repeatable, RoomPath, carry_for, check_name, or_default},
     openapi::{Always, BadBody, NameTaken, NoSuchRoom},
 };
 use crate::{
@@ -61,8 +61,8 @@ pub struct NewRoom {
 }
 
 /// Validator function for a topic, which is another in an encrypted room.
-fn check_topic(wish: &NewRoom, settings: &Settings) -> Result<(), ValidationError> {
-    let checked = wish.topic.as_deref().map(|raw| Rooms::topic(settings, raw, wish.e2e));
+fn check_topic(body: &NewRoom, settings: &Settings) -> Result<(), ValidationError> {
+    let checked = body.topic.as_deref().map(|raw| Rooms::topic(settings, raw, body.e2e));
     checked.transpose().map(drop).map_err(|problem| carry_for("topic", problem))
 }
 
@@ -207,10 +207,10 @@ pub async fn create(
     State(app): State<App>,
     uri: Uri,
     headers: HeaderMap,
-    Repeatable(wish, once): Repeatable<NewRoom>,
+    Repeatable(body, once): Repeatable<NewRoom>,
 ) -> Result<Success<CreatedRoom>, Error> {
-    let creator = app.rooms.name("creatorName", &wish.creator_name.unwrap_or_default())?;
-    let made = app.rooms.create(creator, wish.e2e, wish.topic.as_deref(), once.as_ref()).await?;
+    let creator = app.rooms.name("creatorName", &body.creator_name.unwrap_or_default())?;
+    let made = app.rooms.create(creator, body.e2e, body.topic.as_deref(), once.as_ref()).await?;
     Ok(Success::Created(CreatedRoom {
         link: format!("{}/r/{}", base_url(&app.settings, &uri, &headers), made.room),
         token: made.token.secret().to_owned(),
@@ -227,7 +227,10 @@ pub async fn create(
     params(("id" = String, Path, description = "The room")),
     responses((status = 200, description = "The room", body = Envelope<RoomData>), NoSuchRoom, Always)
 )]
-pub async fn look(State(app): State<App>, Room(room): Room) -> Result<Success<RoomData>, Error> {
+pub async fn look(
+    State(app): State<App>,
+    RoomPath(room): RoomPath,
+) -> Result<Success<RoomData>, Error> {
     let state = app.rooms.look(&room).await?;
     Ok(Success::Found(RoomData::new(&app.settings, room, state)))
 }
@@ -247,7 +250,7 @@ pub async fn look(State(app): State<App>, Room(room): Room) -> Result<Success<Ro
 )]
 pub async fn members(
     State(app): State<App>,
-    Room(room): Room,
+    RoomPath(room): RoomPath,
 ) -> Result<Success<Vec<MemberData>>, Error> {
     let room = app.rooms.look(&room).await?;
     Ok(Success::Found(room.members.into_iter().map(MemberData::from).collect()))
@@ -273,10 +276,10 @@ pub async fn members(
 )]
 pub async fn add_session(
     State(app): State<App>,
-    Room(room): Room,
-    Repeatable(wish, once): Repeatable<NewSession>,
+    RoomPath(room): RoomPath,
+    Repeatable(body, once): Repeatable<NewSession>,
 ) -> Result<Success<CreatedSession>, Error> {
-    let name = app.rooms.name("name", &wish.name.unwrap_or_default())?;
+    let name = app.rooms.name("name", &body.name.unwrap_or_default())?;
     let guest = app.rooms.add_session(&room, name, once.as_ref()).await?;
     Ok(Success::Created(CreatedSession {
         user_id: guest.user.as_str().to_owned(),

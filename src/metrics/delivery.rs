@@ -40,7 +40,8 @@ impl Deliveries {
 
     /// A frame to deliver in place of `text`, and what follows it on its way.
     pub fn follow(self: &Arc<Self>, text: Bytes, accepted_ms: u64) -> (Bytes, Followed) {
-        let way = Way { deliveries: self.clone(), accepted_ms, counts: AtomicBool::new(false) };
+        let way =
+            Delivery { deliveries: self.clone(), accepted_ms, counts: AtomicBool::new(false) };
         let followed = Followed(Arc::new(Underway { text, way }));
         (Bytes::from_owner(followed.clone()), followed)
     }
@@ -53,7 +54,7 @@ pub struct Followed(Arc<Underway>);
 impl Followed {
     /// It was queued to so many connections; with none, it is followed no further.
     pub fn queued(self, connections: usize) {
-        let Way { deliveries, accepted_ms, counts } = &self.0.way;
+        let Delivery { deliveries, accepted_ms, counts } = &self.0.way;
         if connections > 0
             && let Some(age) = deliveries.clock.since(*accepted_ms)
         {
@@ -71,16 +72,16 @@ impl AsRef<[u8]> for Followed {
 
 struct Underway {
     text: Bytes,
-    way: Way,
+    way: Delivery,
 }
 
-struct Way {
+struct Delivery {
     deliveries: Arc<Deliveries>,
     accepted_ms: u64,
     counts: AtomicBool,
 }
 
-impl Drop for Way {
+impl Drop for Delivery {
     fn drop(&mut self) {
         if self.counts.load(Ordering::Relaxed)
             && let Some(age) = self.deliveries.clock.since(self.accepted_ms)

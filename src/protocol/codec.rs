@@ -88,19 +88,19 @@ pub struct Decoder {
     /// What there is of a frame that is not complete.
     partial: Vec<u8>,
     /// A message of which more frames follow.
-    message: Option<Message>,
+    message: Option<PartialMessage>,
     /// Whether whoever takes the frames had enough before all of them were looked at.
     stopped: bool,
     closed: bool,
 }
 
-struct Message {
+struct PartialMessage {
     is_text: bool,
     payload: Vec<u8>,
 }
 
 /// The head of a frame that is complete.
-struct Head {
+struct FrameHeader {
     is_final: bool,
     opcode: u8,
     mask: [u8; 4],
@@ -167,7 +167,7 @@ impl Decoder {
 
     /// Reads the head of the first frame; `None` while part of the frame is missing. What is wrong
     /// with a frame is found before the rest of it is waited for.
-    fn head(&self, bytes: &[u8]) -> Result<Option<Head>, CloseReason> {
+    fn head(&self, bytes: &[u8]) -> Result<Option<FrameHeader>, CloseReason> {
         let &[first, second, ..] = bytes else { return Ok(None) };
         let (is_final, opcode) = (first & FIN != 0, first & 0x0f);
         let is_control = opcode & 0x8 != 0;
@@ -191,7 +191,7 @@ impl Decoder {
         let (start, end) = (at + 4, at + 4 + length);
         let mask = bytes.get(at..start).and_then(|mask| mask.try_into().ok());
         let Some(mask) = mask.filter(|_| bytes.len() >= end) else { return Ok(None) };
-        Ok(Some(Head { is_final, opcode, mask, start, end }))
+        Ok(Some(FrameHeader { is_final, opcode, mask, start, end }))
     }
 
     fn begun(&self) -> usize {
@@ -200,7 +200,7 @@ impl Decoder {
 
     fn take_frame(
         &mut self,
-        head: &Head,
+        head: &FrameHeader,
         payload: &[u8],
         hand_on: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, CloseReason> {
@@ -215,7 +215,7 @@ impl Decoder {
             CONTINUATION => self.take_part(head.is_final, payload, hand_on)?,
             opcode if head.is_final => hand_on(whole(opcode == TEXT, payload)?),
             opcode => {
-                let message = Message { is_text: opcode == TEXT, payload: payload.to_vec() };
+                let message = PartialMessage { is_text: opcode == TEXT, payload: payload.to_vec() };
                 self.message = Some(message);
                 hand_on(Incoming::Part)
             }

@@ -2,7 +2,7 @@
 
 /// How Redis is reached, as far as it says what to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Way {
+pub(super) struct Reach {
     /// Over TLS.
     pub tls: bool,
     /// Whether Redis answered before: then its address is right.
@@ -20,7 +20,7 @@ const HINTS: [(&str, Option<bool>, &str); 6] = [
 ];
 
 /// One line for the operator.
-pub(super) fn explain(details: &str, way: Way) -> String {
+pub(super) fn explain(details: &str, way: Reach) -> String {
     let words = plain(details);
     let fits = |(word, tls, _): &&(&str, Option<bool>, &str)| {
         words.contains(word) && tls.is_none_or(|tls| tls == way.tls)
@@ -48,8 +48,8 @@ fn plain(details: &str) -> String {
 mod tests {
     use super::*;
 
-    const PLAIN: Way = Way { tls: false, is_known: false };
-    const TLS: Way = Way { tls: true, is_known: false };
+    const PLAIN: Reach = Reach { tls: false, is_known: false };
+    const TLS: Reach = Reach { tls: true, is_known: false };
 
     #[test]
     fn each_reason_is_one_plain_line() {
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn who_was_reached_before_is_given_no_hint() {
-        let known = Way { is_known: true, ..PLAIN };
+        let known = Reach { is_known: true, ..PLAIN };
         let details =
             r#"Os { code: 104, kind: ConnectionReset, message: "Connection reset by peer" }"#;
         assert_eq!(explain(details, known), "Connection reset by peer");

@@ -20,8 +20,9 @@ use crate::{
     settings::{Durability, Settings},
 };
 pub use types::{
-    Beaten, Departure, Draft, Heard, Join, Leave, Member, MessagePage, Missed, Page, Published,
-    Remembered, Restored, RoomFacts, RoomState, Sender, Snapshot, UserHeartbeat,
+    ConnectionReport, Draft, HeartbeatReply, Join, Leave, LeaveOutcome, Member, MessagePage,
+    Missed, Page, Published, Remembered, Restored, RoomFacts, RoomState, Sender, Snapshot,
+    UserHeartbeat,
 };
 use wire::{
     Arg, ScriptReply, draft_args, flag, frame_head, heartbeat_args, ms, number, optional, second,
@@ -374,7 +375,7 @@ impl Scripts {
         room: &RoomId,
         tag: &str,
         beats: &[UserHeartbeat],
-    ) -> Result<Beaten, Error> {
+    ) -> Result<HeartbeatReply, Error> {
         let keys = self.keys(room);
         let mut args = self.stem(room, &keys);
         args.extend(self.ttls());
@@ -395,14 +396,14 @@ impl Scripts {
             keys.roster(),
         ];
         let mut reply = self.run(&self.0.heartbeat, names, &args).await?.ok()?;
-        Ok(Beaten { tip: reply.id()?, events: reply.number()?, lost: reply.users()? })
+        Ok(HeartbeatReply { tip: reply.id()?, events: reply.number()?, lost: reply.users()? })
     }
 
     /// Takes a connection out of a room, with or without a grace.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn leave(&self, room: &RoomId, leave: Leave<'_>) -> Result<Departure, Error> {
+    pub async fn leave(&self, room: &RoomId, leave: Leave<'_>) -> Result<LeaveOutcome, Error> {
         let (keys, settings) = (self.keys(room), &self.0.settings);
         let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.session(leave.user)];
         let mut args = self.stem(room, &keys);
@@ -418,9 +419,9 @@ impl Scripts {
         ]);
         let mut reply = self.run(&self.0.leave, names, &args).await?.ok()?;
         Ok(match reply.text()?.as_str() {
-            "left" => Departure::Left,
-            "grace" => Departure::Grace,
-            _ => Departure::Stays,
+            "left" => LeaveOutcome::Left,
+            "grace" => LeaveOutcome::Grace,
+            _ => LeaveOutcome::Stays,
         })
     }
 

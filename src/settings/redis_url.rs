@@ -15,7 +15,7 @@ const SENTINEL: [&str; 3] = ["sentinelServiceName", "sentinelUsername", "sentine
 pub struct RedisUrl(Url);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum UrlKind {
     One,
     Sentinel,
     Cluster,
@@ -56,12 +56,12 @@ impl FromStr for RedisUrl {
     }
 }
 
-fn kind(scheme: &str) -> Result<Kind, String> {
+fn kind(scheme: &str) -> Result<UrlKind, String> {
     let (base, kind) = match scheme.split_once('-') {
-        None => (scheme, Kind::One),
-        Some((base, "sentinel")) => (base, Kind::Sentinel),
-        Some((base, "cluster")) => (base, Kind::Cluster),
-        Some(_) => ("", Kind::One),
+        None => (scheme, UrlKind::One),
+        Some((base, "sentinel")) => (base, UrlKind::Sentinel),
+        Some((base, "cluster")) => (base, UrlKind::Cluster),
+        Some(_) => ("", UrlKind::One),
     };
     match SCHEMES.contains(&base) {
         true => Ok(kind),
@@ -71,29 +71,29 @@ fn kind(scheme: &str) -> Result<Kind, String> {
     }
 }
 
-fn check_database(path: &str, kind: Kind) -> Result<(), String> {
+fn check_database(path: &str, kind: UrlKind) -> Result<(), String> {
     match path {
         "" => Ok(()),
-        "0" if kind == Kind::Cluster => Ok(()),
-        _ if kind == Kind::Cluster => Err(wrong("a cluster has database 0 alone")),
+        "0" if kind == UrlKind::Cluster => Ok(()),
+        _ if kind == UrlKind::Cluster => Err(wrong("a cluster has database 0 alone")),
         number if number.parse::<u8>().is_ok() => Ok(()),
         _ => Err(wrong("behind the slash is the number of a database, 0 to 255")),
     }
 }
 
-fn check_parameters(url: &Url, kind: Kind) -> Result<(), String> {
+fn check_parameters(url: &Url, kind: UrlKind) -> Result<(), String> {
     let mut has_service = false;
     for (name, value) in url.query_pairs() {
         let is_known = match kind {
-            Kind::One => false,
-            Kind::Cluster => name == NODE,
-            Kind::Sentinel => name == NODE || SENTINEL.contains(&name.as_ref()),
+            UrlKind::One => false,
+            UrlKind::Cluster => name == NODE,
+            UrlKind::Sentinel => name == NODE || SENTINEL.contains(&name.as_ref()),
         };
         if !is_known {
             return Err(wrong(match kind {
-                Kind::One => "there is nothing behind a question mark",
-                Kind::Cluster => "behind the question mark are more nodes alone: node=host:port",
-                Kind::Sentinel => {
+                UrlKind::One => "there is nothing behind a question mark",
+                UrlKind::Cluster => "behind the question mark are more nodes alone: node=host:port",
+                UrlKind::Sentinel => {
                     "behind the question mark may be node, sentinelServiceName, \
                                    sentinelUsername and sentinelPassword"
                 }
@@ -104,7 +104,7 @@ fn check_parameters(url: &Url, kind: Kind) -> Result<(), String> {
         }
         has_service |= name == SENTINEL[0] && !value.is_empty();
     }
-    match kind == Kind::Sentinel && !has_service {
+    match kind == UrlKind::Sentinel && !has_service {
         true => Err(wrong("for Sentinel, name the service: ?sentinelServiceName=mymaster")),
         false => Ok(()),
     }

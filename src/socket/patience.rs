@@ -16,7 +16,7 @@ const LINGER: Duration = Duration::from_secs(10);
 
 /// Where a connection stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum RequestStage {
     /// Nothing of a request has come.
     Quiet,
     /// A request's head comes.
@@ -28,7 +28,7 @@ enum Stage {
 }
 
 struct State {
-    stage: Stage,
+    stage: RequestStage,
     /// When the stage has lasted too long; `Answering` may last.
     until: Instant,
     /// When `Closing` ends, whatever comes.
@@ -51,36 +51,37 @@ impl Patience {
     /// request's head, from its first byte on. `quiet`: between two requests.
     pub fn new(head: Duration, quiet: Duration) -> Self {
         let until = Instant::now() + head;
-        let state = State { stage: Stage::Quiet, until, end: None, asked: false, leave: None };
+        let state =
+            State { stage: RequestStage::Quiet, until, end: None, asked: false, leave: None };
         Self { head, quiet, state: Mutex::new(state) }
     }
 
     /// Bytes have come.
-    pub fn heard(&self) {
+    pub fn received(&self) {
         let mut state = self.state.lock();
         match state.stage {
-            Stage::Quiet => {
-                state.stage = Stage::Asking;
+            RequestStage::Quiet => {
+                state.stage = RequestStage::Asking;
                 if state.asked {
                     state.until = Instant::now() + self.head;
                 }
             }
-            Stage::Closing => state.until = Instant::now() + LINGER_QUIET,
-            Stage::Asking | Stage::Answering => {}
+            RequestStage::Closing => state.until = Instant::now() + LINGER_QUIET,
+            RequestStage::Asking | RequestStage::Answering => {}
         }
     }
 
     /// A request's head has come.
     pub fn asked(&self) {
         let mut state = self.state.lock();
-        (state.stage, state.asked) = (Stage::Answering, true);
+        (state.stage, state.asked) = (RequestStage::Answering, true);
     }
 
     /// An answer was handed over to be written.
     pub fn answered(&self) {
         let mut state = self.state.lock();
-        if state.stage == Stage::Answering {
-            (state.stage, state.until) = (Stage::Quiet, Instant::now() + self.quiet);
+        if state.stage == RequestStage::Answering {
+            (state.stage, state.until) = (RequestStage::Quiet, Instant::now() + self.quiet);
         }
     }
 
@@ -88,7 +89,7 @@ impl Patience {
     pub fn closing(&self) {
         let mut state = self.state.lock();
         let now = Instant::now();
-        (state.stage, state.until) = (Stage::Closing, now + LINGER_QUIET);
+        (state.stage, state.until) = (RequestStage::Closing, now + LINGER_QUIET);
         state.end = Some(now + LINGER);
     }
 
@@ -100,15 +101,15 @@ impl Patience {
     /// Whether the time ran out in which a request should have come.
     pub fn is_slow(&self) -> bool {
         let state = self.state.lock();
-        !state.asked || state.stage == Stage::Asking
+        !state.asked || state.stage == RequestStage::Asking
     }
 
     fn deadline(&self) -> Option<Instant> {
         let state = self.state.lock();
         match state.stage {
-            Stage::Answering => None,
-            Stage::Asking => Some(state.until),
-            Stage::Quiet | Stage::Closing => {
+            RequestStage::Answering => None,
+            RequestStage::Asking => Some(state.until),
+            RequestStage::Quiet | RequestStage::Closing => {
                 [Some(state.until), state.leave, state.end].into_iter().flatten().min()
             }
         }
@@ -155,23 +156,23 @@ mod tests {
     fn each_stage_has_its_time() {
         let patience = Patience::new(HEAD, QUIET);
         let first = patience.deadline();
-        patience.heard();
+        patience.received();
         assert_eq!(patience.deadline(), first, "of a new connection the first moment counts");
         assert!(left(&patience) == Some(10) && patience.is_slow());
 
         patience.asked();
-        patience.heard();
+        patience.received();
         assert_eq!(left(&patience), None, "an answer may last");
         patience.answered();
         assert!(left(&patience) == Some(75) && !patience.is_slow());
 
-        patience.heard();
+        patience.received();
         assert!(left(&patience) == Some(10) && patience.is_slow(), "then the first byte counts");
         patience.asked();
         patience.answered();
         patience.leave(Duration::from_secs(1));
         assert_eq!(left(&patience), Some(1));
-        patience.heard();
+        patience.received();
         assert_eq!(left(&patience), Some(10), "what was begun may be ended");
         patience.asked();
         patience.closing();
@@ -180,7 +181,7 @@ mod tests {
 
         let patience = Patience::new(HEAD, QUIET);
         patience.closing();
-        patience.heard();
+        patience.received();
         assert!(left(&patience) == Some(2) && !patience.is_over(), "the end is waited for");
     }
 
@@ -194,7 +195,7 @@ mod tests {
         let late = poll_fn(|cx| {
             let late = patience.poll_late(timer.as_mut(), cx);
             if turns == 0 {
-                patience.heard();
+                patience.received();
                 cx.waker().wake_by_ref();
             }
             turns += 1;

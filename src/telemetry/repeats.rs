@@ -31,25 +31,25 @@ const KINDS_MAX: usize = 256;
 
 /// Counts what repeats; cheap to clone.
 #[derive(Clone, Default)]
-pub struct Repeats(Arc<Mutex<HashMap<Kind, Said>>>);
+pub struct Repeats(Arc<Mutex<HashMap<LineKind, Occurrences>>>);
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Kind {
+struct LineKind {
     place: Identifier,
     text: u64,
 }
 
 /// What was said of a kind since its window began.
-struct Said {
+struct Occurrences {
     since: Instant,
     written: u64,
     counted: u64,
-    line: Line,
+    line: RepeatedLine,
 }
 
 /// A line, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Line {
+struct RepeatedLine {
     level: Level,
     message: String,
     /// What the fields `error`, `why` and `missing` say; the last two are of a state.
@@ -61,7 +61,7 @@ impl Repeats {
     /// Tells how often lines were said that were not written.
     pub fn tell(&self) {
         for (line, times) in self.due(Instant::now()) {
-            let Line { level, message, cause, .. } = line;
+            let RepeatedLine { level, message, cause, .. } = line;
             match level {
                 Level::INFO => info!(line = message, cause, times, "repeated"),
                 _ => warn!(line = message, cause, times, "repeated"),
@@ -70,23 +70,24 @@ impl Repeats {
     }
 
     /// Whether to write a line.
-    fn is_news(&self, place: Identifier, line: Line, now: Instant) -> bool {
+    fn is_news(&self, place: Identifier, line: RepeatedLine, now: Instant) -> bool {
         let mut kinds = self.0.lock();
         let text =
             BuildHasherDefault::<DefaultHasher>::default().hash_one((&line.message, &line.cause));
-        let mut kind = Kind { place, text };
+        let mut kind = LineKind { place, text };
         if kinds.len() >= KINDS_MAX && !kinds.contains_key(&kind) {
             kind.text = 0;
         }
         let most = if line.level == Level::INFO || line.is_state { NEWS } else { 1 };
-        let said = kinds.entry(kind).or_insert(Said { since: now, written: 0, counted: 0, line });
+        let said =
+            kinds.entry(kind).or_insert(Occurrences { since: now, written: 0, counted: 0, line });
         let is_news = said.written < most;
         *(if is_news { &mut said.written } else { &mut said.counted }) += 1;
         is_news
     }
 
     /// What was counted in windows that are over. A kind that goes on is told by its number alone.
-    fn due(&self, now: Instant) -> Vec<(Line, u64)> {
+    fn due(&self, now: Instant) -> Vec<(RepeatedLine, u64)> {
         let mut due = Vec::new();
         self.0.lock().retain(|_, said| {
             if now.duration_since(said.since) < WINDOW {
@@ -109,7 +110,7 @@ impl<S: Subscriber> Layer<S> for Repeats {
         if *metadata.level() > Level::INFO || metadata.target() == module_path!() {
             return true;
         }
-        let mut line = Line {
+        let mut line = RepeatedLine {
             level: *metadata.level(),
             message: String::new(),
             cause: String::new(),
@@ -120,7 +121,7 @@ impl<S: Subscriber> Layer<S> for Repeats {
     }
 }
 
-impl Visit for Line {
+impl Visit for RepeatedLine {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let text = match field.name() {
             "message" => &mut self.message,
@@ -149,7 +150,7 @@ mod tests {
     impl<S: Subscriber> Layer<S> for Written {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
             let (message, cause) = (String::new(), String::new());
-            let mut line = Line { level: Level::INFO, message, cause, is_state: false };
+            let mut line = RepeatedLine { level: Level::INFO, message, cause, is_state: false };
             event.record(&mut line);
             self.0.lock().push(format!("{} {}", line.message, line.cause));
         }
@@ -209,7 +210,7 @@ mod tests {
         let begun = Instant::now();
         let say = |cause: &str, at: Duration| {
             let (message, cause) = ("failed".to_owned(), cause.to_owned());
-            let line = Line { level: Level::WARN, message, cause, is_state: false };
+            let line = RepeatedLine { level: Level::WARN, message, cause, is_state: false };
             repeats.is_news(place(), line, begun + at)
         };
         let due = |at: Duration| {

@@ -32,7 +32,7 @@ use crate::{
     outbox::Outbox,
     problem::Problem,
     protocol::{ClientFrame, Msg, ServerFrame},
-    redis::scripts::{Departure, Leave, Snapshot},
+    redis::scripts::{Leave, LeaveOutcome, Snapshot},
     room::Identity,
 };
 
@@ -72,7 +72,7 @@ pub struct Client {
 #[derive(Clone)]
 struct Joined {
     local: Arc<LocalRoom>,
-    who: Arc<Membership>,
+    membership: Arc<Membership>,
 }
 
 /// What waits for its turn.
@@ -103,13 +103,13 @@ impl Client {
 
     /// The client sent something. What it was answered before, it has: the sessions of a guest are its
     /// own from now on.
-    pub fn spoke(&self) {
+    pub fn confirm_sessions(&self) {
         let end = self.unproven.load(Ordering::Relaxed);
         if end == 0 || self.outbox.written() < end {
             return;
         }
         for joined in &*self.rooms.lock() {
-            joined.who.proven.store(true, Ordering::Relaxed);
+            joined.membership.proven.store(true, Ordering::Relaxed);
         }
         self.unproven.store(0, Ordering::Relaxed);
     }
@@ -136,14 +136,14 @@ impl Client {
     }
 
     async fn obey(self: &Arc<Self>, request: Request, more: Vec<Msg>) -> Result<(), Error> {
-        self.rooms.lock().retain(|joined| joined.who.is_in());
+        self.rooms.lock().retain(|joined| joined.membership.is_in());
         let frame = match request {
             Request::Frame(frame) => frame,
             Request::Rejoin(room, since) => return self.rejoin(&room, since).await,
         };
         match frame {
             ClientFrame::Join { room_id, token, since, secret } => {
-                self.guess(self.join(&room_id, &token, since, secret.as_deref())).await
+                self.limit_misses(self.join(&room_id, &token, since, secret.as_deref())).await
             }
             ClientFrame::Msg(first) => {
                 self.publish(first, more).await;
@@ -164,9 +164,12 @@ impl Client {
     }
 
     /// A join that may be a guess at a room or a token: whoever is often wrong has to wait.
-    async fn guess(&self, join: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    async fn limit_misses(
+        &self,
+        join: impl Future<Output = Result<(), Error>>,
+    ) -> Result<(), Error> {
         let (limits, metrics) = (&self.app.limits, &self.app.metrics);
-        limits.check_guess(self.ip).inspect_err(|_| metrics.turned_away(Limit::Misses))?;
+        limits.check_misses(self.ip).inspect_err(|_| metrics.turned_away(Limit::Misses))?;
         let done = join.await;
         let code = done.as_ref().err().map(|error| error.code);
         if let Some(Code::RoomNotFound | Code::InvalidToken) = code {
@@ -220,8 +223,8 @@ impl Client {
         let rooms = self.rooms.lock();
         let max = self.app.settings.rooms_per_connection;
         match rooms.iter().find(|joined| joined.local.id == *room) {
-            Some(joined) if joined.who.token == identity.token => Ok(()),
-            Some(joined) if identity.guest && joined.who.user == identity.user => {
+            Some(joined) if joined.membership.token == identity.token => Ok(()),
+            Some(joined) if identity.guest && joined.membership.user == identity.user => {
                 Err(Error::new(Code::NameTaken))
             }
             Some(_) => Err(Error::invalid("roomId", Problem::AlreadyJoined)),
@@ -240,15 +243,15 @@ impl Client {
         identity: &Identity,
         since: Option<MessageId>,
     ) -> Result<(), Error> {
-        let who = match self.joined(Some(room.as_str())) {
-            Ok(joined) => joined.who,
+        let membership = match self.joined(Some(room.as_str())) {
+            Ok(joined) => joined.membership,
             Err(_) => {
                 let (user, token) = (identity.user.clone(), identity.token.clone());
                 Arc::new(Membership::new(user, token, !identity.guest))
             }
         };
         let mut seat = SeatGuard::new(&self.app.fanout, room, self.outbox.id());
-        let entered = self.app.fanout.enter(room, self.outbox.clone(), who.clone()).await;
+        let entered = self.app.fanout.enter(room, self.outbox.clone(), membership.clone()).await;
         let answer = match entered {
             Ok((local, tag)) => {
                 let permit = local.admit_join().await;
@@ -261,7 +264,7 @@ impl Client {
         };
         seat.is_answered = true;
         match answer {
-            Ok((local, snapshot)) => match self.entered(local, who, snapshot)? {
+            Ok((local, snapshot)) => match self.entered(local, membership, snapshot)? {
                 Answered::Overtaken => Box::pin(self.enter(room, identity, since)).await,
                 Answered::Sent | Answered::Gone => Ok(()),
             },
@@ -275,20 +278,20 @@ impl Client {
     fn entered(
         &self,
         local: Arc<LocalRoom>,
-        who: Arc<Membership>,
+        membership: Arc<Membership>,
         snapshot: Snapshot,
     ) -> Result<Answered, Error> {
-        who.joined_at_ms.store(snapshot.joined_at_ms, Ordering::Relaxed);
+        membership.joined_at_ms.store(snapshot.joined_at_ms, Ordering::Relaxed);
         // What costs Redis much is asked for less often.
         self.frames.spend(snapshot.messages.len() / MESSAGES_A_FRAME);
-        let joined = self.joined_frame(&local.id, &who, &snapshot)?;
+        let joined = self.joined_frame(&local.id, &membership, &snapshot)?;
         *self.unanswered.lock() = None;
         let mut rooms = self.rooms.lock();
         rooms.retain(|joined| joined.local.id != local.id);
-        rooms.push(Joined { local: local.clone(), who: who.clone() });
+        rooms.push(Joined { local: local.clone(), membership: membership.clone() });
         drop(rooms);
         self.app.metrics.joins.inc();
-        let is_proven = who.is_proven();
+        let is_proven = membership.is_proven();
         let answered = local.answered(&self.outbox, joined, snapshot);
         if !is_proven {
             self.unproven.store(self.outbox.queued(), Ordering::Relaxed);
@@ -311,19 +314,19 @@ impl Client {
     fn joined_frame(
         &self,
         room_id: &RoomId,
-        who: &Membership,
+        membership: &Membership,
         snapshot: &Snapshot,
     ) -> Result<Bytes, Error> {
         let list = |json: &str| {
-            let odd = |_| Error::internal("a script's list of members is not JSON");
-            RawValue::from_string(json.to_owned()).map_err(odd)
+            let not_json = |_| Error::internal("a script's list of members is not JSON");
+            RawValue::from_string(json.to_owned()).map_err(not_json)
         };
         let (members, away) = (list(&snapshot.members)?, list(&snapshot.away)?);
         let frame = |messages, more| {
             let frame = ServerFrame::Joined {
                 room_id,
-                me: who.user.as_str(),
-                token: who.token.secret(),
+                me: membership.user.as_str(),
+                token: membership.token.secret(),
                 members: &members,
                 away: &away,
                 member_count: snapshot.member_count,
@@ -363,7 +366,7 @@ impl Client {
     }
 
     async fn try_rejoin(self: &Arc<Self>, joined: &Joined, since: MessageId) -> Result<(), Error> {
-        let (user, token) = (joined.who.user.clone(), joined.who.token.clone());
+        let (user, token) = (joined.membership.user.clone(), joined.membership.token.clone());
         let identity = Identity { user, token, guest: false };
         let room = &joined.local.id;
         let mut done = self.enter(room, &identity, Some(since)).await;
@@ -405,7 +408,7 @@ impl Client {
         };
         if let (Some(about), Some(read)) = (&about, read) {
             // As it was said last: the script knows how far anybody can have read, and never goes back.
-            *about.who.read.lock() = Some(read);
+            *about.membership.read.lock() = Some(read);
         }
         let rooms = self.rooms.lock().clone();
         for joined in rooms {
@@ -423,10 +426,10 @@ impl Client {
         self.rooms.lock().retain(|other| other.local.id != *room);
         self.app.fanout.leave(room, self.outbox.id());
         joined.local.reported().await;
-        let (user, connection) = (&joined.who.user, &**self.outbox.id());
-        let leave = Leave { user, connection, grace, proven: joined.who.is_proven() };
+        let (user, connection) = (&joined.membership.user, &**self.outbox.id());
+        let leave = Leave { user, connection, grace, proven: joined.membership.is_proven() };
         let left = self.app.rooms.leave(room, leave).await;
-        if let Ok(Departure::Grace) = left {
+        if let Ok(LeaveOutcome::Grace) = left {
             self.sweep_after(room.clone(), grace + AFTER_GRACE);
         }
     }
@@ -473,7 +476,7 @@ impl Client {
     }
 
     fn seat(&self, joined: &Joined) -> Seat {
-        Seat::new(self.outbox.clone(), joined.who.clone(), joined.local.id.clone())
+        Seat::new(self.outbox.clone(), joined.membership.clone(), joined.local.id.clone())
     }
 
     /// Whether a client that was silent for so long has to be reported at once.
@@ -505,8 +508,8 @@ impl Client {
 impl Joined {
     /// Waits until what the connection said in this room has come back to it.
     async fn own_messages_delivered(&self, connection: &str) {
-        let said = *self.who.said.lock();
-        while said.is_some_and(|id| !self.local.has_delivered(connection, id)) {
+        let last_sent = *self.membership.last_sent.lock();
+        while last_sent.is_some_and(|id| !self.local.has_delivered(connection, id)) {
             tokio::time::sleep(DELIVERY_LOOK).await;
         }
     }

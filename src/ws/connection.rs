@@ -28,7 +28,7 @@ use tracing::{debug, info};
 
 use super::{
     client::{Client, Echo, Operation, Request},
-    pace::{Over, Pace},
+    pace::{OverBudget, Pace},
 };
 use crate::{
     app::App,
@@ -64,13 +64,13 @@ const LAST_READINGS: usize = 64;
 pub struct Connection {
     socket: Arc<TcpStream>,
     decoder: Decoder,
-    reader: Reader,
+    reader: FrameReader,
     /// Until when nothing is read, where the connection has spent its frames. Boxed, as few have.
     held: Option<Pin<Box<Sleep>>>,
 }
 
 /// What becomes of the client's frames.
-struct Reader {
+struct FrameReader {
     client: Arc<Client>,
     pending: VecDeque<Request>,
     bad_frames: usize,
@@ -99,7 +99,7 @@ impl Connection {
         let limits = OutboxLimits { frames: settings.outbox_frames, bytes: settings.outbox_bytes };
         let socket = Arc::new(socket);
         let outbox = Outbox::new(app.registry.next_id(), language, limits, socket.clone());
-        let reader = Reader {
+        let reader = FrameReader {
             client: Client::new(app, Arc::new(outbox), ip),
             pending: VecDeque::new(),
             bad_frames: 0,
@@ -229,7 +229,7 @@ impl Connection {
 
     /// Tells a connection that has spent its frames and sent more, or ends it.
     fn hold_back(&mut self) -> Result<(), End> {
-        let Reader { client, pace, is_spent, .. } = &mut self.reader;
+        let FrameReader { client, pace, is_spent, .. } = &mut self.reader;
         if !*is_spent {
             return Ok(());
         }
@@ -238,10 +238,10 @@ impl Connection {
             true => (REST_PATIENCE.min(flood_timeout), End::Gone),
             false => (flood_timeout, End::Close(CloseReason::Flooding)),
         };
-        match pace.over(Instant::now(), patience) {
-            Over::Tell => client.tell_too_fast(),
-            Over::Wait => {}
-            Over::CutOff => return Err(end),
+        match pace.over_budget(Instant::now(), patience) {
+            OverBudget::Tell => client.tell_too_fast(),
+            OverBudget::Wait => {}
+            OverBudget::CutOff => return Err(end),
         }
         Ok(())
     }
@@ -363,7 +363,7 @@ impl Connection {
     }
 }
 
-impl Reader {
+impl FrameReader {
     fn begin_next(&mut self) -> Option<Operation> {
         self.client.begin_next(&mut self.pending)
     }
@@ -375,10 +375,10 @@ impl Reader {
             Incoming::Binary(_) => self.refuse(BadFrame::unreadable(Problem::Binary)),
             Incoming::Part => {}
             Incoming::Ping(payload) => {
-                self.client.outbox.heard();
+                self.client.outbox.note_activity();
                 self.client.outbox.push(codec::pong(payload));
             }
-            Incoming::Pong => self.client.outbox.heard(),
+            Incoming::Pong => self.client.outbox.note_activity(),
             Incoming::Close(code) => self.end = Some(End::Closes(code)),
         }
         self.is_spent = self.client.frames.spend(1);
@@ -390,8 +390,8 @@ impl Reader {
 
     fn take_text(&mut self, text: &str) {
         let silent_for = self.client.outbox.silent_for();
-        self.client.outbox.heard();
-        self.client.spoke();
+        self.client.outbox.note_activity();
+        self.client.confirm_sessions();
         let frame = match ClientFrame::parse(text) {
             Ok(frame) => frame,
             Err(bad) => return self.refuse(bad),

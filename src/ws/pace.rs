@@ -10,12 +10,12 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct Pace {
     over_since: Option<Instant>,
-    last_heartbeat: Option<Instant>,
+    last_told: Option<Instant>,
 }
 
 /// What to do with a connection that is over its budget.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Over {
+pub enum OverBudget {
     /// Tell it.
     Tell,
     /// It knows.
@@ -26,16 +26,16 @@ pub enum Over {
 
 impl Pace {
     /// The budget is spent, and the connection has sent more.
-    pub fn over(&mut self, now: Instant, patience: Duration) -> Over {
+    pub fn over_budget(&mut self, now: Instant, patience: Duration) -> OverBudget {
         let since = *self.over_since.get_or_insert(now);
         if now - since >= patience {
-            return Over::CutOff;
+            return OverBudget::CutOff;
         }
-        if self.last_heartbeat.is_some_and(|told| now - told < TELL_EVERY) {
-            return Over::Wait;
+        if self.last_told.is_some_and(|told| now - told < TELL_EVERY) {
+            return OverBudget::Wait;
         }
-        self.last_heartbeat = Some(now);
-        Over::Tell
+        self.last_told = Some(now);
+        OverBudget::Tell
     }
 
     /// Everything that the connection has sent was taken.
@@ -51,10 +51,12 @@ mod tests {
     #[test]
     fn one_that_is_over_is_told_once_a_second_and_cut_off_after_a_minute() {
         let (mut pace, began) = (Pace::default(), Instant::now());
-        let mut over = |ms| pace.over(began + Duration::from_millis(ms), Duration::from_secs(60));
-        let told = (0..60_000).step_by(100).filter(|ms| over(*ms) == Over::Tell).count();
+        let mut over_budget =
+            |ms| pace.over_budget(began + Duration::from_millis(ms), Duration::from_secs(60));
+        let told =
+            (0..60_000).step_by(100).filter(|ms| over_budget(*ms) == OverBudget::Tell).count();
         assert_eq!(told, 60);
-        assert_eq!(over(60_000), Over::CutOff);
+        assert_eq!(over_budget(60_000), OverBudget::CutOff);
     }
 
     #[test]
@@ -62,7 +64,7 @@ mod tests {
         let (mut pace, began) = (Pace::default(), Instant::now());
         for second in 0..600 {
             let now = began + Duration::from_secs(second);
-            assert_ne!(pace.over(now, Duration::from_secs(60)), Over::CutOff);
+            assert_ne!(pace.over_budget(now, Duration::from_secs(60)), OverBudget::CutOff);
             if second % 59 == 0 {
                 pace.caught_up();
             }

@@ -16,8 +16,8 @@ use linkroom::{
         Condition, Redis,
         keys::KeyStyle,
         scripts::{
-            Departure, Draft, Heard, Join, Leave, Page, Published, Scripts, Sender, Snapshot,
-            UserHeartbeat,
+            ConnectionReport, Draft, Join, Leave, LeaveOutcome, Page, Published, Scripts, Sender,
+            Snapshot, UserHeartbeat,
         },
     },
     settings::Settings,
@@ -105,7 +105,12 @@ impl Bench {
     }
 
     /// What a node says of a user, whose connections it heard.
-    fn heard(&self, room: &RoomId, name: &str, connections: Vec<Heard>) -> UserHeartbeat {
+    fn heard(
+        &self,
+        room: &RoomId,
+        name: &str,
+        connections: Vec<ConnectionReport>,
+    ) -> UserHeartbeat {
         let joined_at_ms = self.joined_at_ms(room, name);
         UserHeartbeat {
             user: UserId::stored(name),
@@ -186,8 +191,8 @@ fn draft(name: &str, connection: &str, text: &str, key: Option<&str>) -> Draft {
     Draft { user, sender, text: text.to_owned(), key: key.map(str::to_owned) }
 }
 
-fn connection(id: &str, age: Duration, status: Status) -> Heard {
-    Heard { connection: id.into(), age, status }
+fn connection(id: &str, age: Duration, status: Status) -> ConnectionReport {
+    ConnectionReport { connection: id.into(), age, status }
 }
 
 fn by_token(name: &str, token: Token) -> Draft {
@@ -254,7 +259,7 @@ async fn what_is_not_there_is_refused() {
     let forged = bench.publish(&room, &by_token("owner", token)).await;
     assert_eq!(code(forged), Some(Code::InvalidToken));
     let left = scripts.leave(&room, leaves(&user, "never joined", Duration::ZERO)).await;
-    assert_eq!(left.unwrap(), Departure::Stays);
+    assert_eq!(left.unwrap(), LeaveOutcome::Stays);
     assert_eq!(bench.members(&room), ["owner"]);
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use linkroom::{
     fanout::{
         feed::{Answered, Feed, JoinAnswer, Sink},
-        frame::{Fence, Frame, Kind, Tag},
+        frame::{Fence, Frame, FrameKind, Tag},
     },
     names::MessageId,
 };
@@ -39,7 +39,7 @@ impl Sink for &Counter {
 }
 
 fn event() -> Frame {
-    Frame { kind: Kind::Event, text: "{}".into() }
+    Frame { kind: FrameKind::Event, text: "{}".into() }
 }
 
 fn fence(tag: Tag, ms: u64, events: u64) -> Fence {

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use linkroom::{
     chain,
-    fanout::frame::{Fence, Frame, Kind, Tag},
+    fanout::frame::{Fence, Frame, FrameKind, Tag},
     names::MessageId,
 };
 use sha1::{Digest, Sha1};
@@ -108,13 +108,13 @@ impl Redis {
         let id = next_id(previous, self.now_ms);
         self.history.push(Stored { id, lost: false });
         let text = Word::Message(self.history.len() - 1).to_text();
-        self.tell_room(Frame { kind: Kind::Message(id), text });
+        self.tell_room(Frame { kind: FrameKind::Message(id), text });
     }
 
     /// Somebody publishes a message by hand, under an id of the far future.
     pub fn publish_foreign(&mut self) {
         let id = MessageId { ms: 1_000_000, seq: 7 };
-        self.tell_room(Frame { kind: Kind::Message(id), text: Word::Foreign.to_text() });
+        self.tell_room(Frame { kind: FrameKind::Message(id), text: Word::Foreign.to_text() });
     }
 
     /// join.lua; `None` where the room is not there.
@@ -179,7 +179,7 @@ impl Redis {
         }
         self.events.number += 1;
         let text = Word::Members(self.events, self.members).to_text();
-        self.tell_room(Frame { kind: Kind::Members, text });
+        self.tell_room(Frame { kind: FrameKind::Members, text });
         self.fence(Tag::Heartbeat(number));
     }
 
@@ -270,7 +270,7 @@ impl Redis {
     fn announce(&mut self, change: Change) {
         self.events.number += 1;
         let text = Word::Event(self.events, change).to_text();
-        self.tell_room(Frame { kind: Kind::Event, text });
+        self.tell_room(Frame { kind: FrameKind::Event, text });
     }
 
     fn fence(&mut self, tag: Tag) {

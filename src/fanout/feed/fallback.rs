@@ -7,9 +7,9 @@
 
 use bytes::Bytes;
 
-use super::{Actions, Feed, Members, Seat, Sink};
+use super::{Actions, Feed, Members, SeatState, Sink};
 use crate::{
-    fanout::frame::{Fence, Frame, Kind, Tag},
+    fanout::frame::{Fence, Frame, FrameKind, Tag},
     names::MessageId,
 };
 
@@ -22,7 +22,7 @@ impl<S: Sink> Feed<S> {
         }
         let actions = self.stored(tip);
         let knows = self.members != Members::Unknown && self.events == events;
-        let mut lacks = !knows && self.seats.iter().any(Seat::hears_events);
+        let mut lacks = !knows && self.seats.iter().any(SeatState::hears_events);
         let fence = Fence { tag: Tag::Heartbeat(number), tip, events };
         for seat in &mut self.seats {
             lacks |= seat.pass(&fence, self.last);
@@ -49,7 +49,7 @@ impl<S: Sink> Feed<S> {
         // Else a list came in order meanwhile.
         if self.members == Members::Unknown {
             (self.events, self.members) = (events, Members::Listed);
-            self.deliver(&Frame { kind: Kind::Members, text: frame });
+            self.deliver(&Frame { kind: FrameKind::Members, text: frame });
         }
     }
 }

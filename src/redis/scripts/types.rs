@@ -50,7 +50,7 @@ pub struct Snapshot {
 
 /// What a heartbeat is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Beaten {
+pub struct HeartbeatReply {
     /// The last message of the stream.
     pub tip: MessageId,
     /// How many events the room had seen.
@@ -122,12 +122,12 @@ pub struct UserHeartbeat {
     /// Whether one of its connections proved that it heard the answer to its join.
     pub proven: bool,
     /// Its connections.
-    pub connections: Vec<Heard>,
+    pub connections: Vec<ConnectionReport>,
 }
 
 /// One connection's sign of life.
 #[derive(Clone, Debug)]
-pub struct Heard {
+pub struct ConnectionReport {
     /// The connection.
     pub connection: Arc<str>,
     /// How long ago it was last heard.
@@ -169,7 +169,7 @@ pub struct Remembered {
 
 /// What leaving came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
+pub enum LeaveOutcome {
     /// Other connections of the user are left, or the connection was not in the room.
     Stays,
     /// It was the last one: the grace runs.

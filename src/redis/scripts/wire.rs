@@ -188,8 +188,8 @@ struct Text<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
+        struct ReplyVisitor;
+        impl<'de> Visitor<'de> for ReplyVisitor {
             type Value = Text<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -204,7 +204,7 @@ impl<'de> Deserialize<'de> for Text<'de> {
                 Ok(Text(String::from_utf8_lossy(bytes)))
             }
         }
-        from.deserialize_str(Reader)
+        from.deserialize_str(ReplyVisitor)
     }
 }
 

@@ -49,14 +49,14 @@ impl Client {
         let outcomes = self.store(&joined, &run).await;
         for ((draft, echo), outcome) in run.iter().zip(&echoes).zip(outcomes) {
             match outcome {
-                Ok(published) => self.said(&joined, draft, published),
+                Ok(published) => self.last_sent(&joined, draft, published),
                 Err(error) => self.publish_failed(&error, echo),
             }
         }
     }
 
     fn draft(&self, joined: &Joined, msg: Msg) -> Result<Draft, Error> {
-        let (user, id) = (joined.who.user.clone(), self.outbox.id().clone());
+        let (user, id) = (joined.membership.user.clone(), self.outbox.id().clone());
         self.app.rooms.draft(user, Sender::Connection(id), msg.text, msg.key)
     }
 
@@ -73,10 +73,10 @@ impl Client {
         }
     }
 
-    fn said(&self, joined: &Joined, draft: &Draft, published: Published) {
+    fn last_sent(&self, joined: &Joined, draft: &Draft, published: Published) {
         self.app.metrics.messages.inc();
         let (Published::Stored(id) | Published::Repeat { id, .. }) = published;
-        *joined.who.said.lock() = Some(id);
+        *joined.membership.last_sent.lock() = Some(id);
         self.app.fanout.stored(&joined.local, id);
         if let Published::Repeat { id, text } = published {
             let (room, user) = (&joined.local.id, draft.user.to_string());

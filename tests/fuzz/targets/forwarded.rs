@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use axum::http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
-use linkroom::address::ClientAddress;
+use linkroom::address::ClientIp;
 
 const TRUSTED: [&str; 3] = ["10.0.0.0/8", "fd00::/8", "::1/128"];
 const PROXY: &str = "10.0.0.1";
@@ -14,7 +14,7 @@ const STRANGER: &str = "192.0.2.1";
 fn client(trusted: &[IpNet], peer: &str, header: &[u8]) -> Option<IpAddr> {
     let value = HeaderValue::from_bytes(header).ok()?;
     let headers = HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), value)]);
-    Some(ClientAddress::named(trusted, peer.parse().unwrap(), &headers).0)
+    Some(ClientIp::named(trusted, peer.parse().unwrap(), &headers).0)
 }
 
 pub fn check(data: &[u8]) {

@@ -1,7 +1,7 @@
 //! What anybody publishes on a node's channel: a script's word, or nothing.
 
 use linkroom::{
-    fanout::frame::{Fence, Frame, Kind, NodeSignal, Tag, heartbeat_tag},
+    fanout::frame::{Fence, Frame, FrameKind, NodeSignal, Tag, heartbeat_tag},
     protocol::codec,
     redis::probe::PROBE_WORD,
 };
@@ -21,7 +21,7 @@ pub fn check(data: &[u8]) {
         Some(NodeSignal::Members(room, events, frame)) => {
             let text = payload.splitn(4, ' ').nth(3).unwrap();
             let kind = Frame::decode(text, usize::MAX).map(|frame| frame.kind);
-            assert_eq!((kind, frame), (Some(Kind::Members), codec::text(text)), "{payload}");
+            assert_eq!((kind, frame), (Some(FrameKind::Members), codec::text(text)), "{payload}");
             format!("{room} members {events} {text}")
         }
     };

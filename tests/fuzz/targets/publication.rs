@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use linkroom::{
-    fanout::frame::{Frame, Kind},
+    fanout::frame::{Frame, FrameKind},
     names::MessageId,
     protocol::codec,
 };
@@ -25,13 +25,13 @@ pub fn check(data: &[u8]) {
         return;
     };
     assert_eq!(frame.text, codec::text(payload));
-    assert!(payload.len() <= MAX || frame.kind == Kind::Members, "too long: {payload}");
+    assert!(payload.len() <= MAX || frame.kind == FrameKind::Members, "too long: {payload}");
     let kind = match t.as_deref() {
         None => panic!("passed on, and is no frame: {payload}"),
-        Some("msg") if !names_no_id => id.map(Kind::Message),
-        Some("user_joined" | "user_left" | "presence" | "read") => Some(Kind::Event),
-        Some("members") => Some(Kind::Members),
-        Some(_) => Some(Kind::Other),
+        Some("msg") if !names_no_id => id.map(FrameKind::Message),
+        Some("user_joined" | "user_left" | "presence" | "read") => Some(FrameKind::Event),
+        Some("members") => Some(FrameKind::Members),
+        Some(_) => Some(FrameKind::Other),
     };
     assert_eq!(Some(frame.kind), kind, "{payload}");
 }

@@ -8,7 +8,7 @@ use linkroom::{
     names::{MessageId, RoomId, Status, Token, UserId},
     redis::{
         keys::KeyStyle,
-        scripts::{Departure, Join, Published, UserHeartbeat},
+        scripts::{Join, LeaveOutcome, Published, UserHeartbeat},
     },
 };
 use proptest::{
@@ -246,15 +246,15 @@ impl Pair<'_> {
         user.open.remove(&connection);
         let was_here = user.live.remove(&connection).is_some();
         let expected = match (was_here, user.live.is_empty(), grace) {
-            (false, ..) => Departure::Stays,
+            (false, ..) => LeaveOutcome::Stays,
             (true, false, _) => {
                 self.model.settle(index);
-                Departure::Stays
+                LeaveOutcome::Stays
             }
-            (true, true, true) => Departure::Grace,
+            (true, true, true) => LeaveOutcome::Grace,
             (true, true, false) => {
                 self.model.depart(index);
-                Departure::Left
+                LeaveOutcome::Left
             }
         };
         let (name, id) = (UserId::stored(NAMES[index]), connection_id(index, connection));

@@ -69,7 +69,7 @@ async fn no_name_and_no_key_reaches_what_another_user_has() {
     assert!(!NAMES.iter().any(|name| presence(name)) && presence("owner"));
 }
 
-fn away(name: &str) -> linkroom::redis::scripts::Heard {
+fn away(name: &str) -> linkroom::redis::scripts::ConnectionReport {
     connection(&format!("{name}-1"), Duration::ZERO, Status::Away)
 }
 
