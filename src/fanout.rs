@@ -2,13 +2,16 @@
 //!
 //! Everything here can be thrown away at any moment: it holds connection handles and positions.
 
+mod catch_up;
 mod fallback;
 pub mod feed;
 pub mod frame;
 mod inbox;
 mod join_admission;
+mod local_room;
 mod publish_queue;
 pub mod reports;
+mod seat;
 mod serve;
 mod subscriber;
 
@@ -16,47 +19,34 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use governor::Jitter;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
     background::Background,
     error::Error,
-    message::Message,
     metrics::Metrics,
-    names::{MessageId, RoomId, Token, UserId},
+    names::RoomId,
     outbox::Outbox,
-    protocol::ServerFrame,
-    redis::{
-        Redis,
-        scripts::{RoomFacts, Scripts, Snapshot},
-    },
+    redis::{Redis, scripts::Scripts},
     settings::Settings,
 };
-use fallback::Position;
-use feed::{Actions, Answered, Feed, JoinAnswer, Sink};
-use inbox::Inbox;
-use join_admission::JoinAdmission;
+pub use local_room::LocalRoom;
+use publish_queue::scripts_at_once;
 pub use publish_queue::{BATCH_MAX, all_failed};
-use publish_queue::{PublishQueue, scripts_at_once};
-use reports::Reports;
+pub use seat::{Membership, Seat};
 use subscriber::Change;
 
-/// Messages that one reading of the stream takes.
-const CATCH_UP_PAGE: usize = 500;
 /// Rooms whose streams are read at once, so that a return of Redis makes no herd.
 const CATCH_UPS_AT_ONCE: usize = 32;
-/// Between two attempts to read the stream, at most.
-const CATCH_UP_RETRY: Duration = Duration::from_millis(400);
 /// Changes of the subscription that may wait to be sent together.
 const CHANGES: usize = 1024;
 
@@ -95,119 +85,6 @@ pub enum Hearing {
     Hears,
     /// The latest probe was published, and did not come back.
     Deaf,
-}
-
-/// A room that somebody on this node hears.
-pub struct LocalRoom {
-    /// The room's id.
-    pub id: RoomId,
-    feed: Mutex<Feed<Seat>>,
-    /// Held while a script is under way that reports connections; who leaves waits for it, or it
-    /// would bring back a connection that has left.
-    reporting: tokio::sync::RwLock<()>,
-    /// What its connections have to say before the next heartbeat.
-    pub reports: Reports,
-    /// When the last heartbeat began that Redis took as a whole.
-    last_heartbeat: Mutex<Option<Instant>>,
-    /// What is needed to restore the room, once a join told it.
-    facts: Mutex<Option<RoomFacts>>,
-    /// Whether Redis has confirmed the subscription.
-    subscribed: watch::Sender<bool>,
-    /// The number of the latest heartbeat sent.
-    heartbeat: AtomicU64,
-    /// The node's count of heartbeats.
-    heartbeats: Arc<AtomicU64>,
-    inbox: Inbox,
-    /// Whether something was queued that was not written.
-    is_unwritten: AtomicBool,
-    /// Whether the list of members was asked for and has not been sent.
-    asks_members: AtomicBool,
-    /// What the last heartbeat was answered with, until its fence is seen to have come.
-    unfenced: Mutex<Option<Position>>,
-    join_admission: JoinAdmission,
-    publish_queue: PublishQueue,
-}
-
-/// One connection in one room.
-#[derive(Clone)]
-pub struct Seat {
-    /// The connection.
-    pub outbox: Arc<Outbox>,
-    /// Who it is in this room.
-    pub membership: Arc<Membership>,
-    room: RoomId,
-}
-
-/// Who a connection is in a room: what it takes to be there again after Redis lost everything.
-pub struct Membership {
-    /// The user.
-    pub user: UserId,
-    /// Its token.
-    pub token: Token,
-    /// When it first joined, milliseconds on Redis's clock; 0 until the join was answered.
-    pub joined_at_ms: AtomicU64,
-    /// Whether it has its token: it joined with it, or was heard after the answer to its join was written.
-    pub proven: AtomicBool,
-    /// The last message that it said it has read.
-    pub read: Mutex<Option<MessageId>>,
-    /// The last message that it sent.
-    pub last_sent: Mutex<Option<MessageId>>,
-}
-
-impl Membership {
-    /// Somebody whose join has not been answered.
-    pub fn new(user: UserId, token: Token, proven: bool) -> Self {
-        let (joined_at_ms, proven) = (AtomicU64::new(0), AtomicBool::new(proven));
-        Self {
-            user,
-            token,
-            joined_at_ms,
-            proven,
-            read: Mutex::default(),
-            last_sent: Mutex::default(),
-        }
-    }
-
-    /// Whether it has its token for certain.
-    pub fn is_proven(&self) -> bool {
-        self.proven.load(Ordering::Relaxed)
-    }
-
-    /// Whether its join was answered, and its name is still its own.
-    pub fn is_in(&self) -> bool {
-        self.joined_at_ms.load(Ordering::Relaxed) > 0
-    }
-
-    /// Somebody else has its name: it is in the room no more.
-    pub fn evict(&self) {
-        self.joined_at_ms.store(0, Ordering::Relaxed);
-    }
-}
-
-impl Seat {
-    /// A connection in a room.
-    pub fn new(outbox: Arc<Outbox>, membership: Arc<Membership>, room: RoomId) -> Self {
-        Self { outbox, membership, room }
-    }
-}
-
-impl Sink for Seat {
-    fn connection(&self) -> &str {
-        self.outbox.id()
-    }
-
-    /// Written by the flush of its room: what comes in together goes out in one call.
-    fn push(&self, frame: Bytes) {
-        self.outbox.queue(frame);
-    }
-
-    fn overflow(&self) {
-        self.outbox.overflow();
-    }
-
-    fn rejoin(&self, since: MessageId) {
-        self.outbox.rejoin(self.room.clone(), since);
-    }
 }
 
 impl Fanout {
@@ -363,79 +240,6 @@ impl Fanout {
         self.find(&room.id).is_some_and(|current| Arc::ptr_eq(&current, room))
     }
 
-    /// Does what the room's feed asks for.
-    fn act(&self, room: &Arc<LocalRoom>, actions: Actions) {
-        if let Some(number) = actions.catch_up {
-            let (fanout, room) = (self.clone(), room.clone());
-            self.0.tasks.spawn(async move { fanout.catch_up(room, number).await });
-        }
-        // One at a time: each fence, or answer, asks again until the list is here.
-        if (actions.tell_members || actions.list_members)
-            && !room.asks_members.swap(true, Ordering::SeqCst)
-        {
-            let (fanout, room) = (self.clone(), room.clone());
-            self.0.tasks.spawn(async move {
-                match actions.list_members {
-                    true => fanout.list_members(&room).await,
-                    false => fanout.tell_members(&room).await,
-                }
-                room.asks_members.store(false, Ordering::SeqCst);
-            });
-        }
-    }
-
-    async fn tell_members(&self, room: &LocalRoom) {
-        // Where it fails, the next heartbeat's fence shows the difference again.
-        if let Err(error) = self.0.scripts.tell_members(&room.id).await {
-            warn!(%error, "members not sent");
-        }
-    }
-
-    /// Reads the stream from where the room's feed stands until there is nothing behind it.
-    async fn catch_up(&self, room: Arc<LocalRoom>, mut number: u64) {
-        self.0.metrics.catchups.inc();
-        loop {
-            let Some(after) = room.feed.lock().reading(number) else { return };
-            let permit = self.0.catch_ups.acquire().await;
-            let missed = self.0.scripts.catch_up(&room.id, after, CATCH_UP_PAGE).await;
-            drop(permit);
-            let missed = match missed {
-                Ok(missed) => missed,
-                Err(_) if room.feed.lock().is_empty() || self.0.stop.is_cancelled() => return,
-                Err(_) => {
-                    tokio::time::sleep(jittered(CATCH_UP_RETRY)).await;
-                    continue;
-                }
-            };
-            let last_page = missed.messages.len() < CATCH_UP_PAGE;
-            self.0.metrics.recovered.inc_by(missed.messages.len() as u64);
-            let mut feed = room.feed.lock();
-            let actions = if missed.trimmed {
-                feed.history_trimmed(number)
-            } else {
-                let follow = |m: &Message| {
-                    let deliveries = &self.0.metrics.deliveries;
-                    let (frame, way) = deliveries.follow(message_frame(m), m.id.ms);
-                    ((m.id, frame), way)
-                };
-                let (page, ways): (_, Vec<_>) = missed.messages.iter().map(follow).unzip();
-                let listeners = feed.sinks().count();
-                let actions = feed.caught_up(number, page, last_page);
-                for way in ways {
-                    self.0.metrics.delivered(listeners);
-                    way.queued(listeners);
-                }
-                actions
-            };
-            drop(feed);
-            room.has_unwritten();
-            self.serve(&room);
-            self.act(&room, Actions { catch_up: None, ..actions });
-            let Some(goes_on) = actions.catch_up else { return };
-            number = goes_on;
-        }
-    }
-
     /// Finds or makes the room, and seats the connection while the map is locked: an empty room is
     /// removed under the same lock, so that nobody sits in a room that is gone.
     fn seat(&self, seat: Seat, tag: String) -> Arc<LocalRoom> {
@@ -450,121 +254,7 @@ impl Fanout {
     }
 }
 
-impl LocalRoom {
-    fn new(id: &RoomId, fanout: &Inner) -> Arc<Self> {
-        let heartbeats = fanout.heartbeats.clone();
-        Arc::new(Self {
-            id: id.clone(),
-            feed: Mutex::default(),
-            reporting: tokio::sync::RwLock::default(),
-            reports: Reports::default(),
-            last_heartbeat: Mutex::default(),
-            facts: Mutex::default(),
-            subscribed: watch::Sender::new(false),
-            heartbeat: AtomicU64::new(heartbeats.load(Ordering::Relaxed)),
-            heartbeats,
-            inbox: Inbox::default(),
-            is_unwritten: AtomicBool::new(false),
-            asks_members: AtomicBool::new(false),
-            unfenced: Mutex::default(),
-            join_admission: JoinAdmission::new(),
-            publish_queue: PublishQueue::new(
-                fanout.scripts.clone(),
-                fanout.scripts_at_once,
-                fanout.tasks.clone(),
-            ),
-        })
-    }
-
-    /// Sends the answer to a connection's join, then what came in since.
-    pub fn answered(&self, outbox: &Outbox, joined: Bytes, snapshot: Snapshot) -> Answered {
-        let secret = snapshot.facts.secret.clone();
-        *self.facts.lock() = Some(snapshot.facts);
-        let heartbeat = self.heartbeat.load(Ordering::Relaxed);
-        let answer = JoinAnswer { joined, tip: snapshot.tip, secret, heartbeat };
-        let answered = self.feed.lock().answered(outbox.id(), answer);
-        outbox.flush();
-        answered
-    }
-
-    /// Sends a connection the message that its retry repeats, unless it is about to get it anyway.
-    pub fn answer_repeat(&self, outbox: &Outbox, message: &Message) {
-        let feed = self.feed.lock();
-        if feed.has_delivered(outbox.id(), message.id) {
-            outbox.push(message_frame(message));
-        }
-    }
-
-    /// Whether a connection that was asked to join again still has to.
-    pub fn is_behind(&self, connection: &str) -> bool {
-        self.feed.lock().is_behind(connection)
-    }
-
-    /// Whether a connection was given this message.
-    pub fn has_delivered(&self, connection: &str, id: MessageId) -> bool {
-        self.feed.lock().has_delivered(connection, id)
-    }
-
-    /// To be held while a join is under way.
-    pub async fn admit_join(&self) -> Option<SemaphorePermit<'_>> {
-        let permit = self.join_admission.take(self.is_crowded()).await;
-        self.inbox.has_space().await;
-        permit
-    }
-
-    /// To be held while connections are reported, from before they are gathered.
-    pub async fn reporting(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
-        self.reporting.read().await
-    }
-
-    /// Waits until no report is under way that began before.
-    pub async fn reported(&self) {
-        drop(self.reporting.write().await);
-    }
-
-    /// When the last heartbeat began that Redis took as a whole.
-    pub fn last_heartbeat(&self) -> Option<Instant> {
-        *self.last_heartbeat.lock()
-    }
-
-    /// Redis may have forgotten what it was told.
-    pub fn forget_heartbeat(&self) {
-        *self.last_heartbeat.lock() = None;
-    }
-
-    /// Redis took a heartbeat that began at this moment.
-    pub fn heartbeat_taken(&self, began: Instant) {
-        *self.last_heartbeat.lock() = Some(began);
-    }
-
-    /// Who is in the room through this node.
-    pub fn seats(&self) -> Vec<Seat> {
-        self.feed.lock().sinks().cloned().collect()
-    }
-
-    /// Whether nobody hears the room here.
-    pub fn is_empty(&self) -> bool {
-        self.feed.lock().is_empty()
-    }
-
-    /// What is needed to restore the room.
-    pub fn facts(&self) -> Option<RoomFacts> {
-        self.facts.lock().clone()
-    }
-
-    /// The number of the next heartbeat.
-    pub fn next_heartbeat(&self) -> u64 {
-        let number = self.heartbeats.fetch_add(1, Ordering::Relaxed) + 1;
-        self.heartbeat.fetch_max(number, Ordering::Relaxed);
-        number
-    }
-}
-
 /// Any time up to this, so that those who wait for the same do not come back together.
 pub fn jittered(longest: Duration) -> Duration {
     Jitter::up_to(longest) + Duration::ZERO
-}
-
-fn message_frame(message: &Message) -> Bytes {
-    ServerFrame::Msg(message).encode()
 }

@@ -11,10 +11,15 @@
 //!   snapshot; messages are told apart by their ids.
 
 mod fallback;
+mod seat;
+mod types;
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+
+use seat::{JoinStage, Origin, SeatState};
+pub use types::{Actions, Answered, Inbound, JoinAnswer, Outcome, Sink};
 
 use super::frame::{Fence, Frame, FrameKind, Tag};
 use crate::{chain, names::MessageId};
@@ -22,105 +27,6 @@ use crate::{chain, names::MessageId};
 /// Frames that wait while the stream is read. What comes beyond is dropped: a message leaves a gap
 /// and an event a wrong count, and both are found by the next message or fence.
 const BACKLOG_MAX: usize = 1024;
-/// Frames that wait for the answer to one join. Beyond it the connection is cut off.
-const EARLY_MAX: usize = 8192;
-
-/// Where a room's frames go: one connection's outbox.
-pub trait Sink {
-    /// The id of the connection.
-    fn connection(&self) -> &str;
-    /// Queues a frame.
-    fn push(&self, frame: Bytes);
-    /// Cuts the connection off: more waits for it than may.
-    fn overflow(&self);
-    /// Asks the connection to join again, from the last message that it was given.
-    fn rejoin(&self, since: MessageId);
-}
-
-/// What the machine wants done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Actions {
-    /// Read the stream, beginning with [`Feed::reading`] of this number.
-    pub catch_up: Option<u64>,
-    /// Have the list of members sent to this node.
-    pub tell_members: bool,
-    /// Ask for it, as nothing that is sent comes: [`Feed::listed`].
-    pub list_members: bool,
-}
-
-/// How a frame fared, for the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It went to so many connections, or waits behind others that will.
-    Delivered(usize),
-    /// It was not newer than what went out before.
-    Stale,
-    /// It is no message of the stream and was passed on.
-    Foreign,
-}
-
-/// What became of the answer to a join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Answered {
-    /// It was sent.
-    Sent,
-    /// The connection is no longer seated.
-    Gone,
-    /// It was not: the connection was in the room already, and was given messages that the answer does
-    /// not account for. The join has to be made anew.
-    Overtaken,
-}
-
-/// What a join was answered with.
-pub struct JoinAnswer {
-    /// The `joined` frame.
-    pub joined: Bytes,
-    /// The last message that it accounts for.
-    pub tip: MessageId,
-    /// What the ids of the room's messages are made with.
-    pub secret: String,
-    /// The number of the room's latest heartbeat when it came.
-    pub heartbeat: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct SeatState<S> {
-    sink: S,
-    /// What the fence of the join is tagged with that has not been answered; else empty.
-    tag: String,
-    /// The last message that the connection's snapshot accounts for.
-    cutoff: MessageId,
-    stage: JoinStage,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum JoinStage {
-    /// The join has not been answered. Messages wait, those after `heard_from` where the room was
-    /// not heard before; events too once the fence has passed.
-    Joining { from: Origin, fenced: bool, heard_from: Option<MessageId>, early: Vec<Frame> },
-    /// The join was answered when this was the number of the latest heartbeat; its fence has not
-    /// passed, so events may still be old.
-    Answered { tag: String, heartbeat: u64 },
-    /// Everything goes out.
-    Live,
-}
-
-/// Where a connection was that joins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
-    /// Not in the room.
-    Outside,
-    /// In it, and nothing was missing. It had been given the messages up to this one when the fence
-    /// passed: more than there were at the fence, where the stream was read meanwhile.
-    Inside(Option<MessageId>),
-    /// In it, before a gap that only a join can close.
-    Gap,
-    /// In it, joining anew, and a gap was found meanwhile behind this message. The answer may
-    /// account for it.
-    InsideWithGap(MessageId),
-}
 
 /// What the connections know of the room's members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,23 +41,6 @@ enum Members {
     /// Something happened that they were not told. Events would not fit what they know, so these
     /// wait for the whole truth.
     Unknown,
-}
-
-/// What came in about a room and waits for its turn.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Inbound {
-    /// A frame of the room's channel.
-    Frame(Frame),
-    /// A fence on this node's channel.
-    Fence(Fence),
-    /// The list of members on this node's channel, and the number of events that it accounts for.
-    Members(u64, Bytes),
-}
-
-impl Inbound {
-    fn is_message(&self) -> bool {
-        matches!(self, Inbound::Frame(Frame { kind: FrameKind::Message(_), .. }))
-    }
 }
 
 /// What waits while the stream is read.
@@ -543,94 +432,5 @@ impl<S: Sink> Feed<S> {
     /// Gives a frame to everybody who may have it. Returns how many got it at once.
     fn deliver(&mut self, frame: &Frame) -> usize {
         self.seats.iter_mut().map(|seat| usize::from(seat.offer(frame))).sum()
-    }
-}
-
-impl JoinStage {
-    fn joining(from: Origin) -> Self {
-        JoinStage::Joining { from, fenced: false, heard_from: None, early: Vec::new() }
-    }
-}
-
-impl<S: Sink> SeatState<S> {
-    fn is_joining(&self) -> bool {
-        matches!(self.stage, JoinStage::Joining { .. })
-    }
-
-    /// Whether it is given events, or will be.
-    fn hears_events(&self) -> bool {
-        matches!(self.stage, JoinStage::Live | JoinStage::Joining { fenced: true, .. })
-    }
-
-    fn offer(&mut self, frame: &Frame) -> bool {
-        let is_message = matches!(frame.kind, FrameKind::Message(_));
-        match &mut self.stage {
-            JoinStage::Live if frame.is_after(self.cutoff) => self.sink.push(frame.text.clone()),
-            JoinStage::Answered { .. } if is_message && frame.is_after(self.cutoff) => {
-                self.sink.push(frame.text.clone());
-            }
-            JoinStage::Joining { fenced, early, .. } if *fenced || is_message => {
-                if early.len() < EARLY_MAX {
-                    early.push(frame.clone());
-                } else {
-                    self.sink.overflow();
-                }
-                return false;
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    /// The last message that it was given, where it was in the room while it joined. `last` is the
-    /// last that went out.
-    fn given(&self, last: Option<MessageId>) -> Option<MessageId> {
-        match self.stage {
-            JoinStage::Joining { from: Origin::Inside(given), .. } => given,
-            JoinStage::Joining { from: Origin::InsideWithGap(given), .. } => Some(given),
-            JoinStage::Joining { .. } => None,
-            JoinStage::Answered { .. } | JoinStage::Live => last,
-        }
-    }
-
-    /// A fence passes; `last` is the last message that went out. Returns whether the connection may
-    /// have missed events.
-    fn pass(&mut self, fence: &Fence, last: Option<MessageId>) -> bool {
-        match (&mut self.stage, &fence.tag) {
-            (JoinStage::Joining { fenced, .. }, Tag::Join(tag)) if *tag == self.tag => {
-                *fenced = true
-            }
-            (JoinStage::Answered { tag: own, .. }, Tag::Join(tag)) if tag == own => {
-                self.stage = JoinStage::Live;
-            }
-            // It joins again: what comes from here on is for after the answer.
-            (stage, Tag::Join(tag)) if *tag == self.tag => {
-                let may_have_missed = matches!(stage, JoinStage::Answered { .. });
-                self.stage = JoinStage::Joining {
-                    from: Origin::Inside(last),
-                    fenced: true,
-                    heard_from: None,
-                    early: Vec::new(),
-                };
-                return may_have_missed;
-            }
-            // Its own fence was lost: this heartbeat was sent after the answer came.
-            (JoinStage::Answered { heartbeat, .. }, Tag::Heartbeat(number))
-                if number > heartbeat =>
-            {
-                self.stage = JoinStage::Live;
-                return true;
-            }
-            _ => {}
-        }
-        false
-    }
-}
-
-impl Frame {
-    /// Whether the frame is news to whoever has everything up to `cutoff`. Only messages can be
-    /// old.
-    fn is_after(&self, cutoff: MessageId) -> bool {
-        !matches!(self.kind, FrameKind::Message(id) if id <= cutoff)
     }
 }

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
+    message::Message,
     names::{MessageId, RoomId},
-    protocol::codec,
+    protocol::{ServerFrame, codec},
     redis::probe::PROBE_WORD,
 };
 
@@ -124,6 +125,11 @@ impl NodeSignal {
         let (tip, events) = (third.parse().ok()?, fourth.parse().ok()?);
         Some(NodeSignal::Fence(room, Fence { tag, tip, events }))
     }
+}
+
+/// A message as it is sent to clients.
+pub(super) fn message_frame(message: &Message) -> Bytes {
+    ServerFrame::Msg(message).encode()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What a connection's client asks for: each frame becomes work for the room service. Knows no
 //! socket: answers go into the connection's outbox.
 
+mod join;
+mod leave;
 mod publish;
 
 use std::{
@@ -15,9 +17,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use serde_json::value::RawValue;
 
 use publish::take_batch;
 
@@ -25,27 +25,14 @@ use crate::{
     app::App,
     boxed,
     error::{Code, Error},
-    fanout::{Fanout, LocalRoom, Membership, Seat, feed::Answered, jittered},
+    fanout::{LocalRoom, Membership, Seat},
     limits::{FrameBudget, Limit},
-    message::newest_within,
     names::{MessageId, RoomId},
     outbox::Outbox,
     problem::Problem,
     protocol::{ClientFrame, Msg, ServerFrame},
-    redis::scripts::{Leave, LeaveOutcome, Snapshot},
     room::Identity,
 };
-
-/// How long what is under way may take when the connection has ended.
-const END_PATIENCE: Duration = Duration::from_secs(3);
-/// So many messages in the answer to a join count as a frame more.
-const MESSAGES_A_FRAME: usize = 100;
-/// Between two attempts to join again while Redis is away, at most.
-const REJOIN_RETRY: Duration = Duration::from_millis(400);
-/// Between two looks whether what was said has come back.
-const DELIVERY_LOOK: Duration = Duration::from_millis(2);
-/// How much longer than the grace the room is looked at again: clocks do not run alike.
-const AFTER_GRACE: Duration = Duration::from_millis(20);
 
 /// Work for Redis on behalf of a connection.
 pub type Operation = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -163,243 +150,6 @@ impl Client {
         }
     }
 
-    /// A join that may be a guess at a room or a token: whoever is often wrong has to wait.
-    async fn limit_misses(
-        &self,
-        join: impl Future<Output = Result<(), Error>>,
-    ) -> Result<(), Error> {
-        let (limits, metrics) = (&self.app.limits, &self.app.metrics);
-        limits.check_misses(self.ip).inspect_err(|_| metrics.turned_away(Limit::Misses))?;
-        let done = join.await;
-        let code = done.as_ref().err().map(|error| error.code);
-        if let Some(Code::RoomNotFound | Code::InvalidToken) = code {
-            limits.note_miss(self.ip);
-        }
-        done
-    }
-
-    async fn join(
-        self: &Arc<Self>,
-        room_id: &str,
-        token: &str,
-        since: Option<MessageId>,
-        secret: Option<&str>,
-    ) -> Result<(), Error> {
-        let room = RoomId::parse(room_id).ok_or(Code::RoomNotFound)?;
-        let identity = self.identity(&room, token, secret).await?;
-        self.check_rooms(&room, &identity)?;
-        let mut entered = self.enter(&room, &identity, since).await;
-        if let Err(Error { code: Code::RoomNotFound, .. }) = entered
-            && let Some(local) = self.app.fanout.find(&room)
-        {
-            // Redis came back empty, and nobody has put back yet what this node knows of the room.
-            self.app.heartbeat.beat(&local).await;
-            entered = self.enter(&room, &identity, since).await;
-        }
-        entered?;
-        if since.is_some() {
-            self.app.metrics.resumes.inc();
-        }
-        Ok(())
-    }
-
-    /// Who a join wants to be. A nickname whose first try was not answered gets the same token
-    /// again, where it did not choose one itself: Redis may know it by now.
-    async fn identity(
-        &self,
-        room: &RoomId,
-        token: &str,
-        secret: Option<&str>,
-    ) -> Result<Identity, Error> {
-        let identity = self.app.rooms.identity(room, token, secret).await?;
-        let unanswered = self.unanswered.lock();
-        let same = unanswered.as_ref().filter(|(tried, earlier)| {
-            identity.guest && secret.is_none() && tried == room && earlier.user == identity.user
-        });
-        Ok(same.map_or(identity, |(_, earlier)| earlier.clone()))
-    }
-
-    fn check_rooms(&self, room: &RoomId, identity: &Identity) -> Result<(), Error> {
-        let rooms = self.rooms.lock();
-        let max = self.app.settings.rooms_per_connection;
-        match rooms.iter().find(|joined| joined.local.id == *room) {
-            Some(joined) if joined.membership.token == identity.token => Ok(()),
-            Some(joined) if identity.guest && joined.membership.user == identity.user => {
-                Err(Error::new(Code::NameTaken))
-            }
-            Some(_) => Err(Error::invalid("roomId", Problem::AlreadyJoined)),
-            None if rooms.len() >= max => {
-                self.app.metrics.turned_away(Limit::RoomsPerConnection);
-                Err(Error::invalid("roomId", Problem::TooManyRooms { max }))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Sits down first, then has the script run, so that nothing falls in between.
-    async fn enter(
-        self: &Arc<Self>,
-        room: &RoomId,
-        identity: &Identity,
-        since: Option<MessageId>,
-    ) -> Result<(), Error> {
-        let membership = match self.joined(Some(room.as_str())) {
-            Ok(joined) => joined.membership,
-            Err(_) => {
-                let (user, token) = (identity.user.clone(), identity.token.clone());
-                Arc::new(Membership::new(user, token, !identity.guest))
-            }
-        };
-        let mut seat = SeatGuard::new(&self.app.fanout, room, self.outbox.id());
-        let entered = self.app.fanout.enter(room, self.outbox.clone(), membership.clone()).await;
-        let answer = match entered {
-            Ok((local, tag)) => {
-                let permit = local.admit_join().await;
-                let (id, status) = (self.outbox.id(), self.outbox.status());
-                let snapshot = self.app.rooms.join(room, identity, id, status, since, &tag).await;
-                drop(permit);
-                snapshot.map(|snapshot| (local, snapshot))
-            }
-            Err(error) => Err(error),
-        };
-        seat.is_answered = true;
-        match answer {
-            Ok((local, snapshot)) => match self.entered(local, membership, snapshot)? {
-                Answered::Overtaken => Box::pin(self.enter(room, identity, since)).await,
-                Answered::Sent | Answered::Gone => Ok(()),
-            },
-            Err(error) => {
-                self.not_entered(room, identity, &error);
-                Err(error)
-            }
-        }
-    }
-
-    fn entered(
-        &self,
-        local: Arc<LocalRoom>,
-        membership: Arc<Membership>,
-        snapshot: Snapshot,
-    ) -> Result<Answered, Error> {
-        membership.joined_at_ms.store(snapshot.joined_at_ms, Ordering::Relaxed);
-        // What costs Redis much is asked for less often.
-        self.frames.spend(snapshot.messages.len() / MESSAGES_A_FRAME);
-        let joined = self.joined_frame(&local.id, &membership, &snapshot)?;
-        *self.unanswered.lock() = None;
-        let mut rooms = self.rooms.lock();
-        rooms.retain(|joined| joined.local.id != local.id);
-        rooms.push(Joined { local: local.clone(), membership: membership.clone() });
-        drop(rooms);
-        self.app.metrics.joins.inc();
-        let is_proven = membership.is_proven();
-        let answered = local.answered(&self.outbox, joined, snapshot);
-        if !is_proven {
-            self.unproven.store(self.outbox.queued(), Ordering::Relaxed);
-        }
-        Ok(answered)
-    }
-
-    fn not_entered(&self, room: &RoomId, identity: &Identity, error: &Error) {
-        if !self.app.fanout.refused(room, self.outbox.id()) {
-            self.rooms.lock().retain(|joined| joined.local.id != *room);
-        }
-        if error.code == Code::RateLimited {
-            self.app.metrics.turned_away(Limit::ConnectionsPerUser);
-        }
-        let may_have_happened = identity.guest && error.code == Code::ServiceUnavailable;
-        *self.unanswered.lock() = may_have_happened.then(|| (room.clone(), identity.clone()));
-    }
-
-    /// The answer, with as many messages as fit into it.
-    fn joined_frame(
-        &self,
-        room_id: &RoomId,
-        membership: &Membership,
-        snapshot: &Snapshot,
-    ) -> Result<Bytes, Error> {
-        let list = |json: &str| {
-            let not_json = |_| Error::internal("a script's list of members is not JSON");
-            RawValue::from_string(json.to_owned()).map_err(not_json)
-        };
-        let (members, away) = (list(&snapshot.members)?, list(&snapshot.away)?);
-        let frame = |messages, more| {
-            let frame = ServerFrame::Joined {
-                room_id,
-                me: membership.user.as_str(),
-                token: membership.token.secret(),
-                members: &members,
-                away: &away,
-                member_count: snapshot.member_count,
-                creator: &snapshot.facts.creator,
-                locked: false,
-                topic: snapshot.facts.topic.as_deref(),
-                messages,
-                more,
-                heartbeat: ServerFrame::seconds(self.app.settings.heartbeat()),
-                e2e: snapshot.facts.e2e,
-            };
-            frame.encode()
-        };
-        let whole = frame(&snapshot.messages, snapshot.more);
-        let most = self.app.settings.joined_bytes;
-        if whole.len() <= most {
-            return Ok(whole);
-        }
-        let left = most.saturating_sub(frame(&[], true).len());
-        Ok(frame(newest_within(&snapshot.messages, left), true))
-    }
-
-    /// Joins again because messages were lost that the stream no longer holds, unless the client
-    /// has done so itself by now.
-    async fn rejoin(self: &Arc<Self>, room: &RoomId, since: MessageId) -> Result<(), Error> {
-        let Ok(joined) = self.joined(Some(room.as_str())) else { return Ok(()) };
-        if !joined.local.is_behind(self.outbox.id()) {
-            return Ok(());
-        }
-        let done = self.try_rejoin(&joined, since).await;
-        if done.is_err() {
-            // It is told so, and not left in a room of which it hears nothing.
-            self.app.fanout.leave(room, self.outbox.id());
-            self.rooms.lock().retain(|joined| joined.local.id != *room);
-        }
-        done
-    }
-
-    async fn try_rejoin(self: &Arc<Self>, joined: &Joined, since: MessageId) -> Result<(), Error> {
-        let (user, token) = (joined.membership.user.clone(), joined.membership.token.clone());
-        let identity = Identity { user, token, guest: false };
-        let room = &joined.local.id;
-        let mut done = self.enter(room, &identity, Some(since)).await;
-        if let Err(Error { code: Code::RoomNotFound | Code::InvalidToken, .. }) = done {
-            self.app.heartbeat.beat(&joined.local).await;
-            done = self.enter(room, &identity, Some(since)).await;
-        }
-        match done {
-            Err(Error { code: Code::ServiceUnavailable, .. }) => {
-                self.rejoin_later(room.clone(), since);
-                Ok(())
-            }
-            done => done,
-        }
-    }
-
-    /// Asks for another attempt. Until then the connection's other frames are answered.
-    fn rejoin_later(&self, room: RoomId, since: MessageId) {
-        let outbox = self.outbox.clone();
-        self.app.tasks.spawn(async move {
-            tokio::time::sleep(jittered(REJOIN_RETRY)).await;
-            outbox.rejoin(room, since);
-        });
-    }
-
-    /// Waits until what the connection said has come back to it.
-    pub async fn own_messages_delivered(&self) {
-        let rooms = self.rooms.lock().clone();
-        for joined in rooms {
-            joined.own_messages_delivered(self.outbox.id()).await;
-        }
-    }
-
     /// Reports what a ping said: its `read` about one room, its status in all of them.
     async fn report(&self, room_id: Option<&str>, read: Option<MessageId>) -> Result<(), Error> {
         let about = match (room_id, read) {
@@ -417,49 +167,6 @@ impl Client {
             self.app.heartbeat.report(&joined.local, &seat, is_about && read.is_some()).await?;
         }
         Ok(())
-    }
-
-    /// Takes the connection out of a room. Here it is out at once; where Redis cannot be told, the
-    /// user's presence lapses.
-    async fn leave(&self, joined: &Joined, grace: Duration) {
-        let room = &joined.local.id;
-        self.rooms.lock().retain(|other| other.local.id != *room);
-        self.app.fanout.leave(room, self.outbox.id());
-        joined.local.reported().await;
-        let (user, connection) = (&joined.membership.user, &**self.outbox.id());
-        let leave = Leave { user, connection, grace, proven: joined.membership.is_proven() };
-        let left = self.app.rooms.leave(room, leave).await;
-        if let Ok(LeaveOutcome::Grace) = left {
-            self.sweep_after(room.clone(), grace + AFTER_GRACE);
-        }
-    }
-
-    /// Has the room looked at again when the grace is over. If this node is gone by then, another
-    /// node's heartbeat does it.
-    fn sweep_after(&self, room: RoomId, pause: Duration) {
-        let (rooms, stop) = (self.app.rooms.clone(), self.app.stop.clone());
-        self.app.tasks.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(pause) => {
-                    // Where it fails, the next heartbeat of the room does it.
-                    let _ = rooms.sweep(&room).await;
-                }
-            }
-        });
-    }
-
-    /// Takes the connection out of every room, with the grace. A join under way is finished
-    /// first, or nobody would know that it ended.
-    pub async fn end(&self, operation: Option<Operation>) {
-        if let Some(operation) = operation {
-            let _ = tokio::time::timeout(END_PATIENCE, operation).await;
-        }
-        let rooms = self.rooms.lock().clone();
-        let grace = self.app.settings.leave_grace;
-        for joined in rooms {
-            self.leave(&joined, grace).await;
-        }
     }
 
     /// The room that a frame means.
@@ -505,16 +212,6 @@ impl Client {
     }
 }
 
-impl Joined {
-    /// Waits until what the connection said in this room has come back to it.
-    async fn own_messages_delivered(&self, connection: &str) {
-        let last_sent = *self.membership.last_sent.lock();
-        while last_sent.is_some_and(|id| !self.local.has_delivered(connection, id)) {
-            tokio::time::sleep(DELIVERY_LOOK).await;
-        }
-    }
-}
-
 impl Request {
     fn brings_much(&self) -> bool {
         matches!(self, Self::Frame(ClientFrame::Join { .. }) | Self::Rejoin(..))
@@ -544,27 +241,5 @@ impl ClientFrame {
 impl Msg {
     fn echo(&self) -> Echo {
         Echo { room_id: self.room_id.clone(), key: self.key.clone() }
-    }
-}
-
-/// Gives a seat back where the join is given up before it was answered.
-struct SeatGuard<'a> {
-    fanout: &'a Fanout,
-    room: &'a RoomId,
-    connection: &'a str,
-    is_answered: bool,
-}
-
-impl<'a> SeatGuard<'a> {
-    fn new(fanout: &'a Fanout, room: &'a RoomId, connection: &'a str) -> Self {
-        Self { fanout, room, connection, is_answered: false }
-    }
-}
-
-impl Drop for SeatGuard<'_> {
-    fn drop(&mut self) {
-        if !self.is_answered {
-            self.fanout.refused(self.room, self.connection);
-        }
     }
 }

@@ -1,0 +1,92 @@
+//! What a room's feed asks for: to read the stream where messages are missing, and the list of members
+//! where events are.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tracing::warn;
+
+use super::{Fanout, LocalRoom, feed::Actions, frame::message_frame, jittered};
+use crate::message::Message;
+
+/// Messages that one reading of the stream takes.
+const CATCH_UP_PAGE: usize = 500;
+/// Between two attempts to read the stream, at most.
+const CATCH_UP_RETRY: Duration = Duration::from_millis(400);
+
+impl Fanout {
+    /// Does what the room's feed asks for.
+    pub(super) fn act(&self, room: &Arc<LocalRoom>, actions: Actions) {
+        if let Some(number) = actions.catch_up {
+            let (fanout, room) = (self.clone(), room.clone());
+            self.0.tasks.spawn(async move { fanout.catch_up(room, number).await });
+        }
+        // One at a time: each fence, or answer, asks again until the list is here.
+        if (actions.tell_members || actions.list_members)
+            && !room.asks_members.swap(true, Ordering::SeqCst)
+        {
+            let (fanout, room) = (self.clone(), room.clone());
+            self.0.tasks.spawn(async move {
+                match actions.list_members {
+                    true => fanout.list_members(&room).await,
+                    false => fanout.tell_members(&room).await,
+                }
+                room.asks_members.store(false, Ordering::SeqCst);
+            });
+        }
+    }
+
+    pub(super) async fn tell_members(&self, room: &LocalRoom) {
+        // Where it fails, the next heartbeat's fence shows the difference again.
+        if let Err(error) = self.0.scripts.tell_members(&room.id).await {
+            warn!(%error, "members not sent");
+        }
+    }
+
+    /// Reads the stream from where the room's feed stands until there is nothing behind it.
+    pub(super) async fn catch_up(&self, room: Arc<LocalRoom>, mut number: u64) {
+        self.0.metrics.catchups.inc();
+        loop {
+            let Some(after) = room.feed.lock().reading(number) else { return };
+            let permit = self.0.catch_ups.acquire().await;
+            let missed = self.0.scripts.catch_up(&room.id, after, CATCH_UP_PAGE).await;
+            drop(permit);
+            let missed = match missed {
+                Ok(missed) => missed,
+                Err(_) if room.feed.lock().is_empty() || self.0.stop.is_cancelled() => return,
+                Err(_) => {
+                    tokio::time::sleep(jittered(CATCH_UP_RETRY)).await;
+                    continue;
+                }
+            };
+            let last_page = missed.messages.len() < CATCH_UP_PAGE;
+            self.0.metrics.recovered.inc_by(missed.messages.len() as u64);
+            let mut feed = room.feed.lock();
+            let actions = if missed.trimmed {
+                feed.history_trimmed(number)
+            } else {
+                let follow = |m: &Message| {
+                    let deliveries = &self.0.metrics.deliveries;
+                    let (frame, way) = deliveries.follow(message_frame(m), m.id.ms);
+                    ((m.id, frame), way)
+                };
+                let (page, ways): (_, Vec<_>) = missed.messages.iter().map(follow).unzip();
+                let listeners = feed.sinks().count();
+                let actions = feed.caught_up(number, page, last_page);
+                for way in ways {
+                    self.0.metrics.delivered(listeners);
+                    way.queued(listeners);
+                }
+                actions
+            };
+            drop(feed);
+            room.has_unwritten();
+            self.serve(&room);
+            self.act(&room, Actions { catch_up: None, ..actions });
+            let Some(goes_on) = actions.catch_up else { return };
+            number = goes_on;
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A room that somebody on this node hears: its feed, and what else the node keeps of it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{SemaphorePermit, watch};
+
+use super::{
+    Inner,
+    fallback::Position,
+    feed::{Answered, Feed, JoinAnswer},
+    frame::message_frame,
+    inbox::Inbox,
+    join_admission::JoinAdmission,
+    publish_queue::PublishQueue,
+    reports::Reports,
+    seat::Seat,
+};
+use crate::{
+    message::Message,
+    names::{MessageId, RoomId},
+    outbox::Outbox,
+    redis::scripts::{RoomFacts, Snapshot},
+};
+
+/// A room that somebody on this node hears.
+pub struct LocalRoom {
+    /// The room's id.
+    pub id: RoomId,
+    pub(super) feed: Mutex<Feed<Seat>>,
+    /// Held while a script is under way that reports connections; who leaves waits for it, or it
+    /// would bring back a connection that has left.
+    pub(super) reporting: tokio::sync::RwLock<()>,
+    /// What its connections have to say before the next heartbeat.
+    pub reports: Reports,
+    /// When the last heartbeat began that Redis took as a whole.
+    pub(super) last_heartbeat: Mutex<Option<Instant>>,
+    /// What is needed to restore the room, once a join told it.
+    pub(super) facts: Mutex<Option<RoomFacts>>,
+    /// Whether Redis has confirmed the subscription.
+    pub(super) subscribed: watch::Sender<bool>,
+    /// The number of the latest heartbeat sent.
+    pub(super) heartbeat: AtomicU64,
+    /// The node's count of heartbeats.
+    pub(super) heartbeats: Arc<AtomicU64>,
+    pub(super) inbox: Inbox,
+    /// Whether something was queued that was not written.
+    pub(super) is_unwritten: AtomicBool,
+    /// Whether the list of members was asked for and has not been sent.
+    pub(super) asks_members: AtomicBool,
+    /// What the last heartbeat was answered with, until its fence is seen to have come.
+    pub(super) unfenced: Mutex<Option<Position>>,
+    pub(super) join_admission: JoinAdmission,
+    pub(super) publish_queue: PublishQueue,
+}
+
+impl LocalRoom {
+    pub(super) fn new(id: &RoomId, fanout: &Inner) -> Arc<Self> {
+        let heartbeats = fanout.heartbeats.clone();
+        Arc::new(Self {
+            id: id.clone(),
+            feed: Mutex::default(),
+            reporting: tokio::sync::RwLock::default(),
+            reports: Reports::default(),
+            last_heartbeat: Mutex::default(),
+            facts: Mutex::default(),
+            subscribed: watch::Sender::new(false),
+            heartbeat: AtomicU64::new(heartbeats.load(Ordering::Relaxed)),
+            heartbeats,
+            inbox: Inbox::default(),
+            is_unwritten: AtomicBool::new(false),
+            asks_members: AtomicBool::new(false),
+            unfenced: Mutex::default(),
+            join_admission: JoinAdmission::new(),
+            publish_queue: PublishQueue::new(
+                fanout.scripts.clone(),
+                fanout.scripts_at_once,
+                fanout.tasks.clone(),
+            ),
+        })
+    }
+
+    /// Sends the answer to a connection's join, then what came in since.
+    pub fn answered(&self, outbox: &Outbox, joined: Bytes, snapshot: Snapshot) -> Answered {
+        let secret = snapshot.facts.secret.clone();
+        *self.facts.lock() = Some(snapshot.facts);
+        let heartbeat = self.heartbeat.load(Ordering::Relaxed);
+        let answer = JoinAnswer { joined, tip: snapshot.tip, secret, heartbeat };
+        let answered = self.feed.lock().answered(outbox.id(), answer);
+        outbox.flush();
+        answered
+    }
+
+    /// Sends a connection the message that its retry repeats, unless it is about to get it anyway.
+    pub fn answer_repeat(&self, outbox: &Outbox, message: &Message) {
+        let feed = self.feed.lock();
+        if feed.has_delivered(outbox.id(), message.id) {
+            outbox.push(message_frame(message));
+        }
+    }
+
+    /// Whether a connection that was asked to join again still has to.
+    pub fn is_behind(&self, connection: &str) -> bool {
+        self.feed.lock().is_behind(connection)
+    }
+
+    /// Whether a connection was given this message.
+    pub fn has_delivered(&self, connection: &str, id: MessageId) -> bool {
+        self.feed.lock().has_delivered(connection, id)
+    }
+
+    /// To be held while a join is under way.
+    pub async fn admit_join(&self) -> Option<SemaphorePermit<'_>> {
+        let permit = self.join_admission.take(self.is_crowded()).await;
+        self.inbox.has_space().await;
+        permit
+    }
+
+    /// To be held while connections are reported, from before they are gathered.
+    pub async fn reporting(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
+        self.reporting.read().await
+    }
+
+    /// Waits until no report is under way that began before.
+    pub async fn reported(&self) {
+        drop(self.reporting.write().await);
+    }
+
+    /// When the last heartbeat began that Redis took as a whole.
+    pub fn last_heartbeat(&self) -> Option<Instant> {
+        *self.last_heartbeat.lock()
+    }
+
+    /// Redis may have forgotten what it was told.
+    pub fn forget_heartbeat(&self) {
+        *self.last_heartbeat.lock() = None;
+    }
+
+    /// Redis took a heartbeat that began at this moment.
+    pub fn heartbeat_taken(&self, began: Instant) {
+        *self.last_heartbeat.lock() = Some(began);
+    }
+
+    /// Who is in the room through this node.
+    pub fn seats(&self) -> Vec<Seat> {
+        self.feed.lock().sinks().cloned().collect()
+    }
+
+    /// Whether nobody hears the room here.
+    pub fn is_empty(&self) -> bool {
+        self.feed.lock().is_empty()
+    }
+
+    /// What is needed to restore the room.
+    pub fn facts(&self) -> Option<RoomFacts> {
+        self.facts.lock().clone()
+    }
+
+    /// The number of the next heartbeat.
+    pub fn next_heartbeat(&self) -> u64 {
+        let number = self.heartbeats.fetch_add(1, Ordering::Relaxed) + 1;
+        self.heartbeat.fetch_max(number, Ordering::Relaxed);
+        number
+    }
+}

@@ -1,0 +1,219 @@
+//! The scripts that change who is in a room.
+
+use super::{
+    HeartbeatReply, Join, Leave, LeaveOutcome, Restored, RoomFacts, Scripts, Snapshot,
+    UserHeartbeat,
+    wire::{Arg, ScriptReply, flag, heartbeat_args, ms, number, optional},
+};
+use crate::{
+    error::{Code, Error},
+    names::{RoomId, UserId},
+    problem::Problem,
+};
+
+impl Scripts {
+    /// Lets a connection into a room. A fence with the connection's id reaches this node on its
+    /// subscription, in order with the room's events.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, `RATE_LIMITED` where the user has
+    /// as many connections as it may, or Redis is out of reach.
+    pub async fn join(&self, room: &RoomId, join: Join<'_>) -> Result<Snapshot, Error> {
+        let keys = self.keys(room);
+        let settings = &self.0.settings;
+        let names = vec![
+            keys.room(),
+            keys.members(),
+            keys.deadlines(),
+            keys.messages(),
+            keys.session(join.user),
+            keys.roster(),
+            keys.returning(),
+        ];
+        let mut args = self.stem(room, &keys);
+        args.extend([
+            join.user.as_str().into(),
+            if join.guest { "guest" } else { "token" }.into(),
+            join.token.hash().into(),
+            join.connection.into(),
+            join.status.as_str().into(),
+            ms(settings.presence_ttl),
+            ms(settings.session_ttl),
+            ms(settings.room_ttl),
+            number(settings.room_max_members),
+            optional(join.since).into(),
+            number(settings.join_history),
+            number(settings.resume_max),
+            self.0.redis.node_channel().into(),
+            join.tag.into(),
+            flag(self.0.redis.is_returning()),
+            ms(self.0.redis.spared()),
+            self.provisional_ttl(),
+            number(settings.connections_per_user),
+            number(settings.joined_bytes),
+            self.longest(),
+        ]);
+        let reply = self.run(&self.0.join, names, &args).await?.ok();
+        let mut reply = reply.map_err(|error| match error.code {
+            Code::RateLimited => {
+                let max = settings.connections_per_user;
+                let problems = [("token".into(), Problem::TooManyConnections { max })].into();
+                Error { problems, ..error }
+            }
+            _ => error,
+        })?;
+        Ok(Snapshot {
+            members: reply.text()?,
+            away: reply.text()?,
+            facts: RoomFacts {
+                creator: reply.text()?,
+                created_at_ms: reply.number()?,
+                e2e: reply.flag()?,
+                secret: reply.text()?,
+                topic: reply.maybe()?,
+            },
+            member_count: reply.number()?,
+            joined_at_ms: reply.number()?,
+            tip: reply.id()?,
+            events: reply.number()?,
+            more: reply.flag()?,
+            messages: reply.messages(room)?,
+        })
+    }
+
+    /// Keeps a room's members alive, clears those that lapsed, and has a fence with `tag` sent to
+    /// this node.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn heartbeat(
+        &self,
+        room: &RoomId,
+        tag: &str,
+        beats: &[UserHeartbeat],
+    ) -> Result<HeartbeatReply, Error> {
+        let keys = self.keys(room);
+        let mut args = self.stem(room, &keys);
+        args.extend(self.ttls());
+        args.extend([self.0.redis.node_channel().into(), tag.into()]);
+        let presence_ttl = self.0.settings.presence_ttl;
+        args.push(Arg::List(beats.iter().map(|beat| beat.user.as_str().into()).collect()));
+        args.push(Arg::List(
+            beats.iter().flat_map(|beat| heartbeat_args(beat, presence_ttl)).collect(),
+        ));
+        args.push(ms(self.0.redis.spared()));
+        args.extend([self.provisional_ttl(), self.longest()]);
+        let names = vec![
+            keys.room(),
+            keys.members(),
+            keys.deadlines(),
+            keys.messages(),
+            keys.returning(),
+            keys.roster(),
+        ];
+        let mut reply = self.run(&self.0.heartbeat, names, &args).await?.ok()?;
+        Ok(HeartbeatReply { tip: reply.id()?, events: reply.number()?, lost: reply.users()? })
+    }
+
+    /// Takes a connection out of a room, with or without a grace.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn leave(&self, room: &RoomId, leave: Leave<'_>) -> Result<LeaveOutcome, Error> {
+        let (keys, settings) = (self.keys(room), &self.0.settings);
+        let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.session(leave.user)];
+        let mut args = self.stem(room, &keys);
+        args.extend([
+            leave.user.as_str().into(),
+            leave.connection.into(),
+            ms(leave.grace),
+            ms(settings.session_ttl),
+            ms(self.0.redis.spared()),
+            flag(leave.proven),
+            ms(settings.leave_grace),
+            self.longest(),
+        ]);
+        let mut reply = self.run(&self.0.leave, names, &args).await?.ok()?;
+        Ok(match reply.text()?.as_str() {
+            "left" => LeaveOutcome::Left,
+            "grace" => LeaveOutcome::Grace,
+            _ => LeaveOutcome::Stays,
+        })
+    }
+
+    /// Clears members that lapsed.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn sweep_room(&self, room: &RoomId) -> Result<(), Error> {
+        let keys = self.keys(room);
+        let names = vec![keys.room(), keys.members(), keys.deadlines()];
+        let mut args = self.stem(room, &keys);
+        args.extend([ms(self.0.redis.spared()), self.longest()]);
+        self.run(&self.0.sweep_room, names, &args).await?.ok()?;
+        Ok(())
+    }
+
+    /// Has the whole truth about a room's members sent to this node, in order with its events.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn tell_members(&self, room: &RoomId) -> Result<(), Error> {
+        self.members(room, self.0.redis.node_channel()).await?;
+        Ok(())
+    }
+
+    /// The whole truth about a room's members as a frame's text, where nothing that is sent comes, and
+    /// the number of events that it accounts for.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn list_members(&self, room: &RoomId) -> Result<(u64, String), Error> {
+        let mut reply = self.members(room, "").await?;
+        Ok((reply.number()?, reply.text()?))
+    }
+
+    async fn members(&self, room: &RoomId, node_channel: &str) -> Result<ScriptReply, Error> {
+        let keys = self.keys(room);
+        let names = vec![keys.room(), keys.members(), keys.roster()];
+        let args = [room.as_str().into(), keys.users().into(), node_channel.into()];
+        self.run(&self.0.tell_members, names, &args).await?.ok()
+    }
+
+    /// Puts back a room that Redis lost, and has a fence with `tag` sent to this node. Returns the
+    /// users whose name somebody else took.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn restore(
+        &self,
+        room: &RoomId,
+        tag: &str,
+        facts: &RoomFacts,
+        users: &[Restored],
+    ) -> Result<Vec<UserId>, Error> {
+        let keys = self.keys(room);
+        let mut args = self.stem(room, &keys);
+        args.extend(self.ttls());
+        args.extend([
+            facts.creator.as_str().into(),
+            facts.created_at_ms.to_string().into(),
+            flag(facts.e2e),
+            self.0.redis.node_channel().into(),
+            tag.into(),
+            facts.secret.as_str().into(),
+            facts.topic.as_deref().unwrap_or_default().into(),
+        ]);
+        let presence_ttl = self.0.settings.presence_ttl;
+        let users = users.iter().flat_map(|Restored { beat, token }| {
+            [token.hash().into(), beat.user.as_str().into()]
+                .into_iter()
+                .chain(heartbeat_args(beat, presence_ttl))
+        });
+        args.push(Arg::List(users.collect()));
+        args.extend([self.provisional_ttl(), self.longest()]);
+        let names =
+            vec![keys.room(), keys.members(), keys.deadlines(), keys.messages(), keys.roster()];
+        self.run(&self.0.restore, names, &args).await?.ok()?.users()
+    }
+}

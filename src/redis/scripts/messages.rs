@@ -1,0 +1,91 @@
+//! The scripts that store and read messages.
+
+use super::{
+    Draft, MessagePage, Missed, Page, Published, Scripts,
+    wire::{draft_args, flag, frame_head, ms, number, second},
+};
+use crate::{
+    error::Error,
+    names::{MessageId, RoomId},
+    settings::Durability,
+};
+
+impl Scripts {
+    /// Stores messages in their order and tells the room. Returns what became of each.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach; in the last case they may have been stored.
+    /// For one message `INVALID_TOKEN`, `NOT_IN_ROOM`, `RATE_LIMITED`, or Redis failed.
+    pub async fn publish(
+        &self,
+        room: &RoomId,
+        drafts: &[&Draft],
+    ) -> Result<Vec<Result<Published, Error>>, Error> {
+        let keys = self.keys(room);
+        let settings = &self.0.settings;
+        let channel = keys.channel();
+        let [second, begins] = second(self.0.redis.now_ms());
+        let mut names = vec![keys.room(), keys.messages()];
+        let mut args = vec![
+            channel.as_str().into(),
+            number(settings.messages_per_second),
+            number(settings.history_max),
+            ms(settings.room_ttl),
+            ms(settings.session_ttl),
+            ms(settings.idempotency_ttl),
+            flag(settings.durability != Durability::Memory),
+            frame_head(room).into(),
+            second.into(),
+            begins.into(),
+        ];
+        for draft in drafts {
+            let key = draft.key.as_deref();
+            names.push(keys.session(&draft.user));
+            names.extend(key.map(|key| keys.idempotency(&draft.user, key)));
+            args.extend(draft_args(draft));
+        }
+        let reply = self.run_durable(&self.0.publish, names, &args, Some(&channel)).await?;
+        let mut reply = reply.ok()?;
+        let _frames = reply.number()?;
+        Ok(drafts.iter().map(|_| reply.published()).collect())
+    }
+
+    /// Reads one page of a room's messages.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn read_messages(
+        &self,
+        room: &RoomId,
+        page: Page,
+        limit: usize,
+    ) -> Result<MessagePage, Error> {
+        let keys = self.keys(room);
+        let (way, from) = match page {
+            Page::Before(None) => ("before", "+".to_owned()),
+            Page::Before(Some(id)) => ("before", id.to_string()),
+            Page::After(id) => ("after", id.to_string()),
+        };
+        let names = vec![keys.room(), keys.messages()];
+        let args = [way.into(), from.into(), number(limit)];
+        let mut reply = self.run(&self.0.read_messages, names, &args).await?.ok()?;
+        Ok(MessagePage { has_more: reply.flag()?, messages: reply.messages(room)? })
+    }
+
+    /// Reads what came after the last message that this node delivered, and waits until it is kept.
+    ///
+    /// # Errors
+    /// Redis is out of reach, or did not confirm in time.
+    pub async fn catch_up(
+        &self,
+        room: &RoomId,
+        after: MessageId,
+        limit: usize,
+    ) -> Result<Missed, Error> {
+        let keys = self.keys(room);
+        let names = vec![keys.room(), keys.messages()];
+        let args = [after.to_string().into(), number(limit)];
+        let mut reply = self.run_durable(&self.0.catch_up, names, &args, None).await?.ok()?;
+        Ok(Missed { trimmed: reply.flag()?, messages: reply.messages(room)? })
+    }
+}

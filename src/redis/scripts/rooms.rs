@@ -1,0 +1,136 @@
+//! The scripts that make and read a room, and that give names without a socket.
+
+use super::{
+    Member, Remembered, RoomState, Scripts,
+    wire::{flag, ms},
+};
+use crate::{
+    error::Error,
+    names::{RoomId, Status, Token, UserId},
+    redis::keys,
+};
+
+/// Characters of a room's secret, 6 random bits each. What is hashed for an id fits into one block of SHA-1.
+const SECRET_LENGTH: usize = 12;
+
+impl Scripts {
+    /// Makes a room. `false` where the id is in use.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn create_room(
+        &self,
+        room: &RoomId,
+        creator: &UserId,
+        token: &Token,
+        e2e: bool,
+        topic: Option<&str>,
+    ) -> Result<bool, Error> {
+        let keys = self.keys(room);
+        let settings = &self.0.settings;
+        let reply = self
+            .run(
+                &self.0.create_room,
+                vec![
+                    keys.room(),
+                    keys.members(),
+                    keys.deadlines(),
+                    keys.session(creator),
+                    keys.presence(creator),
+                ],
+                &[
+                    creator.as_str().into(),
+                    token.hash().into(),
+                    ms(settings.presence_ttl),
+                    ms(settings.session_ttl.max(settings.presence_ttl)),
+                    ms(settings.room_ttl),
+                    flag(e2e),
+                    nanoid::nanoid!(SECRET_LENGTH).into(),
+                    topic.unwrap_or_default().into(),
+                ],
+            )
+            .await?;
+        Ok(reply.status == "OK")
+    }
+
+    /// Gives a guest without a socket a name in the room.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `NAME_TAKEN`, or Redis is out of reach.
+    pub async fn add_session(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        token: &Token,
+    ) -> Result<(), Error> {
+        let keys = self.keys(room);
+        let names = vec![keys.room(), keys.session(user)];
+        let settings = &self.0.settings;
+        let args = [token.hash().into(), ms(settings.session_ttl.max(settings.presence_ttl))];
+        self.run(&self.0.add_session, names, &args).await?.ok()?;
+        Ok(())
+    }
+
+    /// Remembers what the request of this name is promised, unless it was promised something before.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn remember(
+        &self,
+        name: &str,
+        digest: &str,
+        sealed: &str,
+    ) -> Result<Remembered, Error> {
+        let args = [digest.into(), sealed.into(), ms(self.0.settings.idempotency_ttl)];
+        let names = vec![keys::promise(name)];
+        let mut reply = self.run(&self.0.remember, names, &args).await?.ok()?;
+        Ok(Remembered { digest: reply.text()?, sealed: reply.text()?, is_kept: reply.flag()? })
+    }
+
+    /// Notes that what the request of this name was promised is done.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn keep_promise(&self, name: &str) -> Result<(), Error> {
+        self.run(&self.0.keep_promise, vec![keys::promise(name)], &[]).await?.ok()?;
+        Ok(())
+    }
+
+    /// Reads a room and who is in it, and clears members that lapsed where Redis lets us write.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn read_room(&self, room: &RoomId) -> Result<RoomState, Error> {
+        let keys = self.keys(room);
+        let names = vec![keys.room(), keys.members(), keys.deadlines()];
+        let args = [keys.users().into(), self.longest()];
+        let mut reply = self.run(&self.0.read_room, names, &args).await?.ok()?;
+        let (creator, created_at_ms) = (reply.text()?, reply.number()?);
+        let (e2e, topic) = (reply.flag()?, reply.maybe()?);
+        if reply.flag()? {
+            // Where it fails, whoever touches the room next does it.
+            let _ = self.sweep_room(room).await;
+        }
+        let mut members = Vec::new();
+        while !reply.is_empty() {
+            members.push(Member {
+                user: reply.text()?,
+                status: if reply.text()? == "away" { Status::Away } else { Status::Online },
+                // Where somebody wrote something else there, it is as old as the room.
+                joined_at_ms: reply.text()?.parse().unwrap_or(created_at_ms),
+                read: reply.text()?.parse().ok(),
+            });
+        }
+        members.sort_by(|a, b| a.user.cmp(&b.user));
+        Ok(RoomState { creator, created_at_ms, e2e, topic, members })
+    }
+
+    /// Reads a room's topic, as far as whoever has the link may see it.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn read_topic(&self, room: &RoomId) -> Result<Option<String>, Error> {
+        let names = vec![self.keys(room).room()];
+        self.run(&self.0.read_topic, names, &[]).await?.ok()?.maybe()
+    }
+}

@@ -1,0 +1,79 @@
+//! Leaving a room: at once when the client says so, with a grace when its connection ends.
+
+use std::time::Duration;
+
+use super::{Client, Joined, Operation};
+use crate::{
+    names::RoomId,
+    redis::scripts::{Leave, LeaveOutcome},
+};
+
+/// How long what is under way may take when the connection has ended.
+const END_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two looks whether what was said has come back.
+const DELIVERY_LOOK: Duration = Duration::from_millis(2);
+/// How much longer than the grace the room is looked at again: clocks do not run alike.
+const AFTER_GRACE: Duration = Duration::from_millis(20);
+
+impl Client {
+    /// Waits until what the connection said has come back to it.
+    pub async fn own_messages_delivered(&self) {
+        let rooms = self.rooms.lock().clone();
+        for joined in rooms {
+            joined.own_messages_delivered(self.outbox.id()).await;
+        }
+    }
+
+    /// Takes the connection out of a room. Here it is out at once; where Redis cannot be told, the
+    /// user's presence lapses.
+    pub(super) async fn leave(&self, joined: &Joined, grace: Duration) {
+        let room = &joined.local.id;
+        self.rooms.lock().retain(|other| other.local.id != *room);
+        self.app.fanout.leave(room, self.outbox.id());
+        joined.local.reported().await;
+        let (user, connection) = (&joined.membership.user, &**self.outbox.id());
+        let leave = Leave { user, connection, grace, proven: joined.membership.is_proven() };
+        let left = self.app.rooms.leave(room, leave).await;
+        if let Ok(LeaveOutcome::Grace) = left {
+            self.sweep_after(room.clone(), grace + AFTER_GRACE);
+        }
+    }
+
+    /// Has the room looked at again when the grace is over. If this node is gone by then, another
+    /// node's heartbeat does it.
+    pub(super) fn sweep_after(&self, room: RoomId, pause: Duration) {
+        let (rooms, stop) = (self.app.rooms.clone(), self.app.stop.clone());
+        self.app.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => {
+                    // Where it fails, the next heartbeat of the room does it.
+                    let _ = rooms.sweep(&room).await;
+                }
+            }
+        });
+    }
+
+    /// Takes the connection out of every room, with the grace. A join under way is finished
+    /// first, or nobody would know that it ended.
+    pub async fn end(&self, operation: Option<Operation>) {
+        if let Some(operation) = operation {
+            let _ = tokio::time::timeout(END_PATIENCE, operation).await;
+        }
+        let rooms = self.rooms.lock().clone();
+        let grace = self.app.settings.leave_grace;
+        for joined in rooms {
+            self.leave(&joined, grace).await;
+        }
+    }
+}
+
+impl Joined {
+    /// Waits until what the connection said in this room has come back to it.
+    pub(super) async fn own_messages_delivered(&self, connection: &str) {
+        let last_sent = *self.membership.last_sent.lock();
+        while last_sent.is_some_and(|id| !self.local.has_delivered(connection, id)) {
+            tokio::time::sleep(DELIVERY_LOOK).await;
+        }
+    }
+}
