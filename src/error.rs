@@ -151,22 +151,35 @@ impl From<Code> for Error {
 }
 
 impl From<fred::error::Error> for Error {
-    /// A fault in how we speak to Redis is ours; anything else means that Redis is out of reach
-    /// or not ready to serve (loading, read-only, out of memory), which passes.
+    /// A fault in how we speak to Redis, or in what is stored there, stays until somebody mends it;
+    /// anything else means that Redis is out of reach or not ready to serve (loading, read-only, out
+    /// of memory), which passes.
     fn from(error: fred::error::Error) -> Self {
         use fred::error::ErrorKind;
         match error.kind() {
             ErrorKind::InvalidArgument | ErrorKind::InvalidCommand | ErrorKind::Parse => {
                 Self::internal(error.to_string())
             }
+            _ if is_of_a_script(error.details()) => Self::internal(error.to_string()),
             _ => Self::unavailable(error.to_string()),
         }
     }
 }
 
+/// What a script may be refused that will be allowed to it: rights, and keys on their way to another shard.
+const PASSING: [&str; 3] = ["The user executing the script", "ACL failure", "non local key"];
+
+/// Whether a script failed for what it found, such as a value that is no number: Redis names the line then.
+fn is_of_a_script(words: &str) -> bool {
+    let passes = || PASSING.iter().any(|passing| words.contains(passing));
+    words.starts_with("ERR ") && words.contains("user_script:") && !passes()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Code;
+    use fred::error::{Error as RedisError, ErrorKind};
+
+    use super::{Code, Error};
 
     #[test]
     fn every_code_is_found_by_its_name() {
@@ -174,5 +187,29 @@ mod tests {
             assert_eq!(Code::from_wire(code.as_str()), Some(code));
         }
         assert_eq!(Code::from_wire("OK"), None);
+    }
+
+    #[test]
+    fn what_would_fail_again_is_no_outage() {
+        let line = "script: 8d2c, on @user_script:36.";
+        let code = |words: String| Error::from(RedisError::new(ErrorKind::Unknown, words)).code;
+        for words in [
+            "ERR hash value is not an integer",
+            "ERR increment or decrement would overflow",
+            "ERR user_script:36: attempt to compare nil with number",
+        ] {
+            assert_eq!(code(format!("{words} {line}")), Code::Internal, "{words}");
+        }
+        for words in [
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "NOREPLICAS Not enough good replicas to write.",
+            "NOPERM ACL failure in script: User app has no permissions to run the 'get' command",
+            "ERR ACL failure in script: User app has no permissions to run the 'get' command",
+            "ERR The user executing the script can't run this command or subcommand",
+            "ERR Script attempted to access a non local key in a cluster node",
+        ] {
+            assert_eq!(code(format!("{words} {line}")), Code::ServiceUnavailable, "{words}");
+        }
+        assert_eq!(code("ERR max number of clients reached".into()), Code::ServiceUnavailable);
     }
 }

@@ -181,6 +181,12 @@ async fn heartbeats_tell_of_no_connection_twice_what_it_said_once() {
     let stage = Stage::new(1, &[("HEARTBEAT_INTERVAL", "200ms")]).await;
     let room = stage.room("owner").await;
     let mut silent = stage.member(0, &room, "silent").await;
+    silent.until_pong().await;
+    let session = format!("user:{}:silent:session", room.id);
+    eventually(DEADLINE, "a proof", async || {
+        (stage.redis.cmd(["HEXISTS", &session, "provisional"]).int() == 0).then_some(())
+    })
+    .await;
     let heartbeats = async |count: u64| {
         let before = stage.redis.scripts_run();
         let seen = async || (stage.redis.scripts_run() >= before + count).then_some(());
@@ -196,4 +202,44 @@ async fn heartbeats_tell_of_no_connection_twice_what_it_said_once() {
     heartbeats(2).await;
     // Twice where it came in the very millisecond in which a heartbeat began.
     assert!((told + 1..=told + 2).contains(&stage.redis.calls("hset")));
+}
+
+#[tokio::test]
+async fn a_room_that_holds_what_is_none_of_ours_fails_alone() {
+    let settings = [("PRESENCE_TTL", "1s"), ("HEARTBEAT_INTERVAL", "200ms")];
+    let stage = Stage::new(1, &settings).await;
+    let other = stage.room("alice").await;
+    let mut alice = stage.member(0, &other, &other.token).await;
+    alice.keep_alive(std::time::Duration::from_millis(200));
+    let number = "9223372036854775807";
+    for (key, wrong) in [
+        (":members", &["SET", "x"][..]),
+        (":deadlines", &["SET", "x"]),
+        (":messages", &["SET", "x"]),
+        (":roster", &["SET", "x"]),
+        ("", &["HSET", "events", "x"]),
+        ("", &["HSET", "events", "1e3"]),
+        ("", &["HSET", "events", number]),
+        ("", &["HSET", "createdAt", "x"]),
+    ] {
+        let room = stage.room("bob").await;
+        let mut bob = stage.member(0, &room, &room.token).await;
+        let key = format!("room:{}{key}", room.id);
+        if wrong[0] == "SET" {
+            stage.redis.cmd(["DEL", &key]);
+        }
+        stage.redis.run(&[&[wrong[0], &key], &wrong[1..]].concat());
+        let mut eve = stage.client().await;
+        let join = json!({ "t": "join", "roomId": room.id, "token": "eve" });
+        assert_eq!(eve.try_join(join).await["code"], "INTERNAL", "{key} {wrong:?}");
+        bob.until_pong().await;
+        alice.say(&other.id, "all is well").await;
+        assert_eq!(stage.http().get("/readyz").await.status, 200);
+    }
+    let began = std::time::Instant::now();
+    eventually(DEADLINE, "longer than a presence", async || {
+        assert_eq!(stage.members_in_redis(&other), ["alice"]);
+        (began.elapsed() > std::time::Duration::from_millis(1500)).then_some(())
+    })
+    .await;
 }
