@@ -15,7 +15,7 @@ local needs = {
   {'UNSUBSCRIBE', chan},
   -- What scripts ask for.
   {'TIME'}, {'PUBLISH', chan, ''}, {'PUBLISH', node, ''},
-  {'EXISTS', room}, {'PEXPIRE', room, '1'}, {'DEL', user},
+  {'EXISTS', room}, {'PEXPIRE', room, '1'}, {'PTTL', room}, {'DEL', user},
   {'HGET', room, ''}, {'HEXISTS', user, ''}, {'HGETALL', user}, {'HKEYS', user}, {'HLEN', user},
   {'HMGET', room, ''}, {'HDEL', user, ''},
   {'HINCRBY', room, '', '1'}, {'HSET', room, '', ''}, {'HSETNX', room, '', ''},
@@ -35,11 +35,13 @@ local function may(need)
 end
 
 local subcommands = {SCRIPT = 'SCRIPT|LOAD', XINFO = 'XINFO|STREAM', OBJECT = 'OBJECT|ENCODING'}
+-- Of these the first word behind the command is no key.
+local worded = {SCRIPT = true, XINFO = true, OBJECT = true, XREAD = true}
 local reply = {'OK', redis.REDIS_VERSION}
 for _, need in ipairs(needs) do
   if not may(need) then
     local about = need[2] or ''
-    if subcommands[need[1]] then about = need[3] end
+    if worded[need[1]] then about = need[3] end
     local is_told = need[1] == 'SUBSCRIBE' and not may({'PUBLISH', about, ''})
     if not is_told then
       -- It is not run: Redis says why.
@@ -50,6 +52,11 @@ for _, need in ipairs(needs) do
       reply[at + 3] = refusal.err or ''
     end
   end
+end
+-- One call names keys of the room and of its users, which one rule has to allow.
+if reply[1] == 'OK' and not may({'EVALSHA', '', '2', room, user}) then
+  local words = 'No permissions to access a key by the same rule as another'
+  reply = {'DENIED', redis.REDIS_VERSION, 'EVALSHA', room, words, 'EVALSHA', user, words}
 end
 if reply[1] == 'OK' then redis.call('PUBLISH', node, word) end
 return reply

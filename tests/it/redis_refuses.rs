@@ -74,12 +74,18 @@ async fn what_is_missing_is_named_and_nothing_is_begun_without_it() {
     let room = stage.room("alice").await;
     let mut alice = stage.member(0, &room, &room.token).await;
     let http = stage.http();
-    let missing: [(&[&str], &[&str]); 6] = [
+    let missing: [(&[&str], &[&str]); 8] = [
         (&["resetchannels"], &["&chan:*", "&node:*"]),
         (&["resetchannels", "&chan:*"], &["&node:*"]),
         (&["resetkeys", "~room:*"], &["~user:*"]),
         (&["-zadd", "-script|load", "-unsubscribe"], &["+zadd", "+script|load", "+unsubscribe"]),
         (&["-publish"], &["+publish"]),
+        // One call is about a room and its users: rules that allow them one by one are not enough.
+        (
+            &["resetkeys", "(~room:* +@all &chan:*)", "(~user:* +@all &node:*)"],
+            &["~room:* ~user:*"],
+        ),
+        (&["resetkeys", "%W~room:*", "~user:*"], &["ACL SETUSER: ~room:*"]),
         (&["-evalsha"], &["evalsha"]),
     ];
     for (taken, named) in missing {
