@@ -1,4 +1,4 @@
-//! Whose request it is: the peer's address, or behind a proxy that is trusted the one it names.
+//! The client address of a request: the peer's, or the one that a trusted proxy names.
 
 use std::{
     convert::Infallible,

@@ -1,7 +1,7 @@
-//! What runs beside requests and connections, and what becomes of the node where a part of it ends.
+//! Background tasks of a node, and what happens when one of them ends.
 //!
-//! A task that ends without being asked to leaves a node that looks alive and does not work. So
-//! those that a node cannot do without are watched, and the node leaves with the first of them.
+//! A background task that ends unexpectedly leaves a node that looks alive and does not work. So
+//! the vital tasks are supervised, and the node shuts down when the first of them ends.
 
 use std::panic::AssertUnwindSafe;
 

@@ -1,6 +1,7 @@
-//! Who on this node hears which room, and the way of a frame from the subscription to them.
+//! Fan-out: which connections of this node are in which room, and the delivery of frames from the
+//! subscription to them.
 //!
-//! Everything here can be thrown away at any moment: it holds connection handles and positions.
+//! All state here is soft: it holds connection handles and positions, and Redis has the facts.
 
 mod catch_up;
 mod fallback;
@@ -50,7 +51,7 @@ const CATCH_UPS_AT_ONCE: usize = 32;
 /// Changes of the subscription that may wait to be sent together.
 const CHANGES: usize = 1024;
 
-/// Who on this node hears which room; cheap to clone.
+/// The rooms of this node and their seats; cheap to clone.
 #[derive(Clone)]
 pub struct Fanout(Arc<Inner>);
 
@@ -76,7 +77,7 @@ struct Inner {
     stop: CancellationToken,
 }
 
-/// Whether what is published reaches this node.
+/// Whether publications reach this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hearing {
     /// No probe has come back yet.
@@ -119,12 +120,12 @@ impl Fanout {
         fanout
     }
 
-    /// The rooms that somebody on this node hears.
+    /// The rooms that have a connection on this node.
     pub fn rooms(&self) -> Vec<Arc<LocalRoom>> {
         self.0.rooms.read().values().cloned().collect()
     }
 
-    /// Whether what is published reaches this node.
+    /// Whether publications reach this node.
     pub fn hearing(&self) -> Hearing {
         *self.0.hearing.borrow()
     }
@@ -174,7 +175,7 @@ impl Fanout {
         if !*local.subscribed.borrow() {
             let change = Change::Subscribe(local.clone());
             let asked = self.0.changes.try_send(change).is_ok();
-            // Who is deaf waits for nothing that comes that way.
+            // A deaf node gets no confirmation, and uses answers instead.
             if self.hearing() != Hearing::Deaf && !(asked && self.is_confirmed(&local).await) {
                 return Err(Error::unavailable("the subscription was not confirmed"));
             }
@@ -213,13 +214,13 @@ impl Fanout {
         }
     }
 
-    /// Ends the subscription of a room that nobody hears any more. Where the queue is full, the
-    /// next heartbeat asks again.
+    /// Ends the subscription of a room without connections. If the queue is full, the next heartbeat
+    /// retries.
     pub fn release(&self, room: &RoomId) {
         let _ = self.0.changes.try_send(Change::Release(room.clone()));
     }
 
-    /// Forgets a room that nobody hears. Returns whether it was one.
+    /// Removes a room without connections. Returns whether it did.
     fn remove_if_empty(&self, room: &RoomId) -> bool {
         let mut rooms = self.0.rooms.write();
         let is_empty = rooms.get(room).is_some_and(|local| local.is_empty());
@@ -230,18 +231,18 @@ impl Fanout {
         is_empty
     }
 
-    /// A room that somebody on this node hears.
+    /// A room that has a connection on this node.
     pub fn find(&self, room: &RoomId) -> Option<Arc<LocalRoom>> {
         self.0.rooms.read().get(room).cloned()
     }
 
-    /// Whether this is the room that is heard here, and not one of before.
+    /// Whether this is the current entry of the room, and not an earlier one.
     fn serves(&self, room: &Arc<LocalRoom>) -> bool {
         self.find(&room.id).is_some_and(|current| Arc::ptr_eq(&current, room))
     }
 
     /// Finds or makes the room, and seats the connection while the map is locked: an empty room is
-    /// removed under the same lock, so that nobody sits in a room that is gone.
+    /// removed under the same lock, so that no connection gets a seat in a removed room.
     fn seat(&self, seat: Seat, tag: String) -> Arc<LocalRoom> {
         let mut rooms = self.0.rooms.write();
         let local = rooms
@@ -254,7 +255,7 @@ impl Fanout {
     }
 }
 
-/// Any time up to this, so that those who wait for the same do not come back together.
+/// A random time up to this (jitter), so that tasks do not retry at the same moment.
 pub fn jittered(longest: Duration) -> Duration {
     Jitter::up_to(longest) + Duration::ZERO
 }

@@ -1,9 +1,10 @@
-//! The handle on one connection: its outbox, and what the rest of the node may ask of it.
+//! The outbox of one connection: its bounded queue, and the handle that the rest of the node has on
+//! it.
 //!
-//! What is pushed goes to the socket at once, from whichever task pushes it; only what the socket
-//! does not take waits, for the connection's own task. The queue is bounded by frames and by bytes.
-//! A connection that does not keep up is cut off and its queue is given back at once: a slow reader
-//! hurts only itself.
+//! A pushed frame is written to the socket at once, by the task that pushes it. Only what the
+//! socket does not accept stays in the queue, for the connection's own task. The queue is bounded
+//! by frames and by bytes. A connection that reads too slowly is closed and its queue is freed at
+//! once, so a slow reader affects only itself.
 
 use std::{
     collections::VecDeque,

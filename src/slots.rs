@@ -1,5 +1,5 @@
-//! Which socket may be open: so many for clients, and a few more to tell the others that there are
-//! no more, and whoever asks after the node's health that it lives.
+//! Limits how many sockets are open: a number of them for clients, and a few more that answer
+//! health checks and refuse clients.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
--- away_members(room, members) -> a table of those of the members that are away, with true for each.
--- O(members). Needs: user_key.
+-- away_members(room, members) -> a table that has true for each of the members who is away. O(members).
+-- Needs: user_key.
 local function away_members(room, members)
   local found = {}
   -- A call takes a limited number of arguments from Lua's stack, hence the steps.

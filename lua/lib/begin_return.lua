@@ -1,6 +1,5 @@
--- begin_return(room, returning, presence_ttl) notes that the members of a room return, where they expired
--- with nobody told that they left: they come with their nodes' heartbeats, until about the next one.
--- `returning` is the key of that note.
+-- begin_return(room, returning, presence_ttl): if all members expired and no user_left was published, sets
+-- the key `returning`. Until about the next heartbeat, users who come back get no user_joined.
 local function begin_return(room, returning, presence_ttl)
   if room.occupied == '1' and redis.call('EXISTS', room.members) == 0 then
     redis.call('SET', returning, '1', 'PX', math.ceil(presence_ttl / 2))

@@ -1,5 +1,5 @@
--- confirm_session(session, session_ttl) notes that somebody holds the token of a session: one that was provisional
--- stays from now on.
+-- confirm_session(session, session_ttl): the client has shown that it has the token, so the session is no
+-- longer provisional.
 local function confirm_session(session, session_ttl)
   if redis.call('HDEL', session, 'provisional') == 1 then
     redis.call('PEXPIRE', session, session_ttl, 'GT')

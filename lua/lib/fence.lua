@@ -1,7 +1,6 @@
--- fence(room, channel, tag, at) tells one node, in order with the room's events on its one
--- subscription, how far the room had come: the last message id and the number of events.
--- `tag` says what the fence is for: one join of one connection, or '@' and the number of a
--- heartbeat. room.events has to be known.
+-- fence(room, channel, tag, at) publishes a fence to one node, in order with the room's events on its
+-- subscription: the last message id and the number of events. `tag` is that of a join, or '@' and the
+-- number of a heartbeat. Needs room.events to be set.
 local function fence(room, channel, tag, at)
   local events = room.events or '0'
   redis.pcall('PUBLISH', channel, room.id .. ' ' .. tag .. ' ' .. at .. ' ' .. events)

@@ -1,4 +1,5 @@
--- last_generated_id(stream) -> the last id that a stream ever had, kept or not; '0-0' where there is no stream.
+-- last_generated_id(stream) -> the last id that the stream ever had, stored or not; '0-0' if there is no
+-- stream.
 local function last_generated_id(stream)
   if redis.call('EXISTS', stream) == 0 then return '0-0' end
   local facts = redis.call('XINFO', 'STREAM', stream)

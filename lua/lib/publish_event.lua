@@ -1,6 +1,6 @@
--- publish_event(room, kind, rest) publishes an event of the room and counts it, so that a node which
--- counted less knows that it missed one. `rest` is the JSON that follows the room's id. room.events
--- is how many there are.
+-- publish_event(room, kind, rest) publishes an event of the room and counts it, so that a node with a
+-- lower count knows that it missed one. `rest` is the JSON after the room's id. Sets room.events, the
+-- count.
 local function publish_event(room, kind, rest)
   room.events = string.format('%d', redis.call('HINCRBY', room.hash, 'events', '1'))
   redis.pcall('PUBLISH', room.chan,

@@ -1,4 +1,4 @@
--- publish_members(room) publishes the whole truth about the members. Needs: publish_event, roster.
+-- publish_members(room) publishes the list of members. Needs: publish_event, roster.
 local function publish_members(room)
   -- Who came back to a room that is `returning` was not announced.
   redis.call('DEL', room.roster)

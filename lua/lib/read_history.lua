@@ -1,8 +1,7 @@
--- read_history(secret, stream, at, since, latest, most, bytes) -> messages oldest first, and '1' where there are
--- more. `at` is the last message. Without `since` ('') the `latest`, and more are older ones. With it
--- the newest `most` after it, and more are those between, be it that they did not fit or that they
--- are no longer kept. Of all these the newest of at most so many `bytes`.
--- Needs: follows, is_newer, last_generated_id, read_newest.
+-- read_history(secret, stream, at, since, latest, most, bytes) -> messages, oldest first, and '1' if there
+-- are more. `at` is the last message. Without `since` ('') the `latest` newest; more are older ones. With
+-- it the newest `most` after it; more are those in between, which did not fit or are no longer stored. In
+-- both cases the newest that fit into `bytes`. Needs: follows, is_newer, last_generated_id, read_newest.
 local read_history
 function read_history(secret, stream, at, since, latest, most, bytes)
   local function latest_of_all()

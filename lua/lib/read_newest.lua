@@ -1,6 +1,6 @@
--- read_newest(stream, since, most, bytes) -> the newest entries after `since` (of all where that is ''),
--- newest first: at most so many, and of at most so many bytes in all; and whether there are others
--- before them. What is left out for its size is hardly read.
+-- read_newest(stream, since, most, bytes) -> the newest entries after `since` (of all if that is ''),
+-- newest first, limited by number and bytes; and whether older ones after `since` were left out. Reads
+-- hardly more than it returns.
 local function read_newest(stream, since, most, bytes)
   local oldest, newest_left, found = since == '' and '-' or '(' .. since, '+', {}
   while true do

@@ -1,5 +1,5 @@
--- remove_member(room, user) makes a member one no more and says so. The session stays: the name is kept.
--- Needs: publish_event, user_key.
+-- remove_member(room, user) removes a member and publishes user_left. The session stays, so the name is
+-- kept. Needs: publish_event, user_key.
 local function remove_member(room, user)
   local session = user_key(room, user, 'session')
   redis.call('ZREM', room.deadlines, user)

@@ -1,8 +1,6 @@
--- roster(room) -> the members and those of them that are away, both as JSON arrays, in no order, and
--- the number of members.
--- O(members), unless nothing happened in the room since somebody asked: whatever changes the answer
--- is announced, so it is kept together with room.events and the number of members, and is right as
--- long as these are. Needs: away_members, json_list.
+-- roster(room) -> the members and the away ones, both as JSON arrays in no order, and the number of
+-- members. O(members), or O(1) from the cache: every change publishes an event, so a cached answer is
+-- valid as long as room.events and the number of members are the same. Needs: away_members, json_list.
 local function roster(room)
   local events, count = room.events or '0', string.format('%d', redis.call('SCARD', room.members))
   local kept = redis.call('HMGET', room.roster, 'events', 'count', 'members', 'away')

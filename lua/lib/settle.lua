@@ -1,10 +1,9 @@
--- settle(room, user, now_ms, is_here) -> whether the user has a live connection. If so, brings
--- what the room shows of the user in line with its connections: a member, online unless all of them
--- are away, until the last of their deadlines. Says what changed, and only that. A user who comes
--- back to a room that is `returning` was never said to have left: it sets room.returned instead.
--- `is_here` is true where the caller knows that the user is a member. No connection counts for longer than
--- room.longest (ms), whatever its deadline says: Redis's clock may have been set back.
--- Needs: publish_event, user_key.
+-- settle(room, user, now_ms, is_here) -> whether the user has a live connection. If so, makes what the
+-- room shows of the user agree with its connections: a member until the last of their deadlines, away only
+-- if all of them are. Publishes only changes. For a user who comes back to a room that is `returning`, no
+-- user_left was published: then it sets room.returned and publishes no user_joined. `is_here` is true if
+-- the caller knows that the user is a member. No connection counts for longer than room.longest (ms),
+-- whatever its deadline: Redis's clock may have been set back. Needs: publish_event, user_key.
 local function settle(room, user, now_ms, is_here)
   local session = user_key(room, user, 'session')
   local presence = user_key(room, user, 'presence')

@@ -1,7 +1,7 @@
--- sweep(room, now_ms) clears the members whose deadline has passed. Whoever touches a room calls
--- it, so that nobody has to poll. room.spared, where it is given, is how much later (ms) a deadline counts,
--- since nobody could be kept alive for so long. room.longest is how far ahead (ms) a deadline can be: where
--- Redis's clock was set back, or somebody wrote another, it counts no longer than that. O(members cleared).
+-- sweep(room, now_ms) removes the members whose deadline has passed. Every script that changes members
+-- calls it, so nobody has to poll. room.spared (optional, ms) extends the deadlines after an outage in
+-- which no heartbeat could move them. room.longest (ms) is the furthest that a deadline may be ahead:
+-- after Redis's clock was set back, or another write, it counts no longer than that. O(members removed).
 -- Needs: remove_member.
 local function sweep(room, now_ms)
   local lapsed = redis.call('ZRANGEBYSCORE', room.deadlines, '-inf', string.format('%d', now_ms - (room.spared or 0)))

@@ -1,5 +1,5 @@
--- touch_room(room, room_ttl) slides the TTLs of a room in which somebody is, and notes that somebody is,
--- unless room.occupied says so already: where the members expire, it was not because they left.
+-- touch_room(room, room_ttl) renews the TTLs of a room that has members, and sets `occupied`, unless
+-- room.occupied has it already: if the members expire while it is set, they did not leave.
 local function touch_room(room, room_ttl)
   if room.occupied ~= '1' then redis.call('HSET', room.hash, 'occupied', '1') end
   redis.call('PEXPIRE', room.members, room.presence_ttl)

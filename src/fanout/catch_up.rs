@@ -1,5 +1,5 @@
-//! What a room's feed asks for: to read the stream where messages are missing, and the list of members
-//! where events are.
+//! Executes the actions of a feed: a catch-up from the stream after a gap, and the list of members
+//! after lost events.
 
 use std::{
     sync::{Arc, atomic::Ordering},

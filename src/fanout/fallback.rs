@@ -1,5 +1,5 @@
-//! What a node does where nothing that is published reaches it: it goes by the answers of its scripts,
-//! and keeps serving whoever is connected, for as long as it takes.
+//! Fallback while publications do not reach the node: it uses the answers of its scripts instead,
+//! and keeps serving its connections for as long as that lasts.
 
 use std::{
     sync::Arc,

@@ -1,14 +1,14 @@
-//! The order of one room on one node: who hears it, how far it was delivered, and what to do about
-//! a gap. A state machine without I/O, so that every interleaving can be tried.
+//! The order of one room on one node: its seats, the last message delivered, and what to do about a
+//! gap. A state machine without I/O, so that a model checker can try every interleaving.
 //!
-//! What it keeps is soft: lose it, and the next join starts from what Redis says.
+//! Its state is soft: if it is lost, the next join starts from the state in Redis.
 //!
-//! - A message goes out if it follows the last one that went out (see `chain`). If it does not,
-//!   the stream is read first; what the stream does not hold is foreign and moves no position.
-//! - A fence says how far the room had come when a script ran. It arrives in order with the room's
-//!   events, so a position or a count that differs from it means a loss, never a race.
-//! - A connection that joins is seated before the script runs. Events before its fence are in its
-//!   snapshot; messages are told apart by their ids.
+//! - A message is delivered if it follows the last one delivered (see `chain`). If not, the feed
+//!   first reads the stream. A message that is not in the stream is foreign, and moves no position.
+//! - A fence is the position of the room when a script ran. It arrives in order with the room's
+//!   events, so a different position or count means that something was lost.
+//! - A connection has its seat before its join script runs. Events before its fence are in its
+//!   snapshot; messages in the snapshot are recognised by their ids.
 
 mod fallback;
 mod seat;
@@ -89,12 +89,12 @@ impl<S> Default for Feed<S> {
 }
 
 impl<S: Sink> Feed<S> {
-    /// Whether nobody hears the room here.
+    /// Whether no connection has a seat.
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
     }
 
-    /// The connections that hear the room, or are about to.
+    /// The connections that have a seat, or are joining.
     pub fn sinks(&self) -> impl Iterator<Item = &S> {
         self.seats.iter().map(|seat| &seat.sink)
     }
@@ -107,7 +107,7 @@ impl<S: Sink> Feed<S> {
             return;
         }
         if self.seats.is_empty() {
-            // Whatever was under way was for those who are gone.
+            // Catch-ups in progress were for connections that have left.
             *self = Self { readings: self.readings, ..Self::default() };
         }
         let stage = JoinStage::joining(Origin::Outside);
@@ -120,7 +120,7 @@ impl<S: Sink> Feed<S> {
         Some(self.seats.swap_remove(at).sink)
     }
 
-    /// Sends the answer to a connection's join, then what came in since.
+    /// Sends the answer to a connection's join, then the frames that were buffered since.
     pub fn answered(&mut self, connection: &str, answer: JoinAnswer) -> Answered {
         let Some(at) = self.position(connection) else { return Answered::Gone };
         self.secret = answer.secret;
@@ -137,7 +137,8 @@ impl<S: Sink> Feed<S> {
             std::mem::replace(&mut seat.stage, answered)
         {
             if heard_from > Some(answer.tip) {
-                // What came in between went by before anybody here was sure to hear it.
+                // Messages between the answer and the first fence were published before this node's
+                // subscription was confirmed, so the connection may lack them.
                 seat.sink.rejoin(answer.tip);
                 seat.stage = JoinStage::joining(Origin::Gap);
                 return Answered::Sent;
@@ -152,8 +153,8 @@ impl<S: Sink> Feed<S> {
         Answered::Sent
     }
 
-    /// A join was refused. Returns whether the connection is still in the room, as one that was
-    /// in it before is; it gets what waited for the answer.
+    /// A join was refused. Returns whether the connection is still in the room, because it was in it
+    /// before; then it gets the frames that were buffered.
     pub fn refused(&mut self, connection: &str) -> bool {
         let Some(at) = self.position(connection) else { return false };
         let seat = &mut self.seats[at];
@@ -184,7 +185,7 @@ impl<S: Sink> Feed<S> {
         }
     }
 
-    /// Whether a connection that was asked to join again still has to.
+    /// Whether a connection still has to join again.
     pub fn is_behind(&self, connection: &str) -> bool {
         let waits =
             |stage: &JoinStage| matches!(stage, JoinStage::Joining { from: Origin::Gap, .. });
@@ -234,8 +235,8 @@ impl<S: Sink> Feed<S> {
         self.hold(Inbound::Members(events, frame));
     }
 
-    /// A reading of the stream begins, or goes on behind its last page. Returns after which
-    /// message, or `None` where it is no longer wanted.
+    /// A catch-up begins, or continues after its last page. Returns the message to read after, or
+    /// `None` if the catch-up is obsolete.
     pub fn reading(&mut self, number: u64) -> Option<MessageId> {
         let catch_up = self.catch_up.as_mut().filter(|catch_up| catch_up.number == number)?;
         catch_up.covered = catch_up.backlog.len();
@@ -265,8 +266,8 @@ impl<S: Sink> Feed<S> {
         }
     }
 
-    /// The stream no longer holds what came right after the last message that went out: every
-    /// connection has to join again, and is told so by the answer. Who is about to, does.
+    /// The stream no longer holds the message after the last one delivered: every connection has to
+    /// join again. Those that are joining already do.
     pub fn history_trimmed(&mut self, number: u64) -> Actions {
         if !self.is_reading(number) {
             return Actions::default();
@@ -402,8 +403,8 @@ impl<S: Sink> Feed<S> {
         Actions { catch_up: Some(number), ..Actions::default() }
     }
 
-    /// Lets out what waited. What the reading does not account for may show the next gap; what is
-    /// left then waits on.
+    /// Processes the backlog. A frame that the catch-up does not account for may show another gap; then
+    /// the rest stays in the backlog.
     fn release_backlog(&mut self) -> Actions {
         let Some(CatchUp { mut backlog, mut covered, .. }) = self.catch_up.take() else {
             return Actions::default();
@@ -429,7 +430,7 @@ impl<S: Sink> Feed<S> {
         all
     }
 
-    /// Gives a frame to everybody who may have it. Returns how many got it at once.
+    /// Gives a frame to every seat that may have it. Returns how many got it at once.
     fn deliver(&mut self, frame: &Frame) -> usize {
         self.seats.iter_mut().map(|seat| usize::from(seat.offer(frame))).sum()
     }

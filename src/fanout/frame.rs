@@ -1,6 +1,6 @@
-//! What comes in over the subscription, decoded as far as order and gap detection need.
+//! Publications from the subscription, decoded as far as ordering and gap detection need.
 //!
-//! Anyone with access to Redis may publish anything, so nothing here is trusted.
+//! Everybody with access to Redis may publish anything, so nothing here is trusted.
 
 use std::borrow::Cow;
 

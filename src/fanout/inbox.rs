@@ -1,4 +1,5 @@
-//! What came in about one room and waits to be put in order, and who does that: one at a time.
+//! The inbox of one room: received frames that are not ordered yet, and the flag that lets only one
+//! task at a time process them.
 
 use std::{
     collections::VecDeque,

@@ -1,4 +1,4 @@
-//! A room that somebody on this node hears: its feed, and what else the node keeps of it.
+//! A room that a connection of this node is in: its feed and the rest of its state on the node.
 
 use std::{
     sync::{
@@ -30,15 +30,15 @@ use crate::{
     redis::scripts::{RoomFacts, Snapshot},
 };
 
-/// A room that somebody on this node hears.
+/// A room that has a connection on this node.
 pub struct LocalRoom {
     /// The room's id.
     pub id: RoomId,
     pub(super) feed: Mutex<Feed<Seat>>,
-    /// Held while a script is under way that reports connections; who leaves waits for it, or it
-    /// would bring back a connection that has left.
+    /// Held while a script reports connections. Leaving waits for it, because the report would add the
+    /// connection again.
     pub(super) reporting: tokio::sync::RwLock<()>,
-    /// What its connections have to say before the next heartbeat.
+    /// Reports of its connections that do not wait for the next heartbeat.
     pub reports: Reports,
     /// When the last heartbeat began that Redis took as a whole.
     pub(super) last_heartbeat: Mutex<Option<Instant>>,
@@ -87,7 +87,7 @@ impl LocalRoom {
         })
     }
 
-    /// Sends the answer to a connection's join, then what came in since.
+    /// Sends the answer to a connection's join, then the frames that were buffered since.
     pub fn answered(&self, outbox: &Outbox, joined: Bytes, snapshot: Snapshot) -> Answered {
         let secret = snapshot.facts.secret.clone();
         *self.facts.lock() = Some(snapshot.facts);
@@ -148,12 +148,12 @@ impl LocalRoom {
         *self.last_heartbeat.lock() = Some(began);
     }
 
-    /// Who is in the room through this node.
+    /// The seats of this node's connections.
     pub fn seats(&self) -> Vec<Seat> {
         self.feed.lock().sinks().cloned().collect()
     }
 
-    /// Whether nobody hears the room here.
+    /// Whether no connection has a seat.
     pub fn is_empty(&self) -> bool {
         self.feed.lock().is_empty()
     }

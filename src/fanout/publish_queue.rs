@@ -1,7 +1,7 @@
-//! Group commit: what a room's clients say while a script stores what was said before goes to Redis
-//! together, in the next one. A message that comes alone goes at once.
+//! Group commit: messages of a room that arrive while a publish script runs go to Redis together,
+//! in the next call. A single message goes at once.
 //!
-//! The name and the idea are those of databases: DeWitt et al., "Implementation Techniques for Main
+//! The name and the idea are from databases: DeWitt et al., "Implementation Techniques for Main
 //! Memory Database Systems", 1984.
 
 use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
@@ -18,13 +18,12 @@ use crate::{
     settings::Durability,
 };
 
-/// Messages that one script stores, at most. More would save Redis little, and keep everybody else
-/// waiting.
+/// Messages that one script call stores, at most. More would save Redis little, and block other calls.
 pub const BATCH_MAX: usize = 8;
-/// Bytes of text beyond which a script is given no more messages.
+/// Bytes of text that one script call stores, about.
 const BYTES: usize = 32 * 1024;
 
-/// What a room's clients have said and Redis has not heard.
+/// The drafts of a room that are not in Redis yet.
 pub(super) struct PublishQueue {
     queue: Mutex<DraftQueue>,
     scripts: Scripts,
@@ -35,26 +34,25 @@ pub(super) struct PublishQueue {
 #[derive(Default)]
 struct DraftQueue {
     waiting: VecDeque<Pending>,
-    /// Scripts under way.
+    /// Script calls in progress.
     under_way: usize,
 }
 
-/// What a client says in a row, which no other script comes between, and who waits for what becomes
-/// of it.
+/// Consecutive drafts of one client, which go into the same call, and the channel for their outcomes.
 struct Pending {
     run: Arc<[Draft]>,
     answer: oneshot::Sender<Vec<Result<Published, Error>>>,
 }
 
 impl PublishQueue {
-    /// What goes to Redis by `scripts`, so many of them at once, in tasks of its own.
+    /// An empty queue that sends through `scripts`, at most `scripts_at_once` calls at a time, in `tasks`.
     pub fn new(scripts: Scripts, scripts_at_once: usize, tasks: TaskTracker) -> Self {
         Self { queue: Mutex::default(), scripts, scripts_at_once, tasks }
     }
 }
 
 impl DraftQueue {
-    /// Adds what somebody says. Returns whether the caller has to see to it that it is said.
+    /// Adds drafts. Returns whether the caller has to start a task that sends them.
     fn push(&mut self, waiting: Pending, scripts_at_once: usize) -> bool {
         self.waiting.push_back(waiting);
         let begins = self.under_way < scripts_at_once;
@@ -62,7 +60,7 @@ impl DraftQueue {
         begins
     }
 
-    /// What goes into the next script; `None` where nothing is left, and the caller is done.
+    /// The drafts of the next call; `None` if nothing is left, and the calling task ends.
     fn next(&mut self) -> Option<Vec<Pending>> {
         let (mut messages, mut bytes) = (0, 0);
         let fits = self.waiting.iter().take_while(|waiting| {
@@ -80,7 +78,7 @@ impl DraftQueue {
         Some(self.waiting.drain(..count).collect())
     }
 
-    /// Answers everybody who waits with this error.
+    /// Fails all waiting drafts with this error.
     fn refuse_all(&mut self, error: &Error) {
         for Pending { run, answer } in self.waiting.drain(..) {
             let _ = answer.send(all_failed(run.len(), error));
@@ -92,13 +90,13 @@ impl DraftQueue {
 pub fn scripts_at_once(durability: Durability) -> usize {
     match durability {
         Durability::Memory => 1,
-        // A script is under way until its messages are kept, which nobody should wait behind.
+        // A call lasts until its messages are durable, so others must not wait for it.
         Durability::Local | Durability::Replicated => 1024,
     }
 }
 
 impl LocalRoom {
-    /// Stores what a client says in a row, and tells the room. Returns what became of each message.
+    /// Stores consecutive drafts of a client, and publishes them. Returns the outcome of each.
     ///
     /// # Errors
     /// Each may have `ROOM_NOT_FOUND`, `NOT_IN_ROOM` or `RATE_LIMITED`, or Redis is out of reach.
@@ -109,17 +107,17 @@ impl LocalRoom {
         if queue.lock().push(Pending { run, answer }, *scripts_at_once) {
             let room = self.clone();
             tasks.spawn(async move {
-                // Who said what ended it is told to try again; what waits behind goes on.
+                // After a panic, the senders of the batch get an error; the rest of the queue goes on.
                 while AssertUnwindSafe(room.publish_queued()).catch_unwind().await.is_err() {}
             });
         }
         answered.await.unwrap_or_else(|_| all_failed(count, &Error::unavailable("the node leaves")))
     }
 
-    /// Says what there is, until nothing is left.
+    /// Sends batches until the queue is empty.
     async fn publish_queued(&self) {
         loop {
-            // Behind everything that is ready to run: what that has to say comes along.
+            // Let other tasks that are ready run first, so that their messages join this batch.
             tokio::task::yield_now().await;
             self.inbox.has_space().await;
             let Some(batch) = self.publish_queue.queue.lock().next() else { return };
@@ -133,19 +131,19 @@ impl LocalRoom {
         if let Err(error) = &outcomes
             && error.code == Code::ServiceUnavailable
         {
-            // Or they would wait for as long again, to be told the same.
+            // The others would only wait for the same timeout.
             self.publish_queue.queue.lock().refuse_all(error);
         }
         let mut outcomes =
             outcomes.unwrap_or_else(|error| all_failed(drafts.len(), &error)).into_iter();
         for Pending { run, answer } in batch {
-            // Whoever asked may be gone.
+            // The client may be gone.
             let _ = answer.send(outcomes.by_ref().take(run.len()).collect());
         }
     }
 }
 
-/// What became of so many messages that failed together.
+/// The outcomes of messages that failed together.
 pub fn all_failed(count: usize, error: &Error) -> Vec<Result<Published, Error>> {
     (0..count).map(|_| Err(error.clone())).collect()
 }

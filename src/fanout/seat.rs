@@ -1,4 +1,4 @@
-//! One connection in one room, and who it is there.
+//! One connection in one room, and its membership there.
 
 use std::sync::{
     Arc,

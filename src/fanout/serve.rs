@@ -1,10 +1,10 @@
-//! Puts in order what came in about a room, and writes what goes out: for a small room at once, for
-//! a crowded one in a task of its own, so that no other room waits for it.
+//! Processes a room's inbox and flushes the outboxes: for a small room at once, for a crowded one
+//! in a task of its own, so that other rooms do not wait.
 //!
-//! A crowd can keep a thread busy for good, so it takes turns with everybody else on the node. On a
-//! small machine Redis and the others wait for a core as well: where there are others and the crowd
-//! has much to say, it also sleeps between its turns. What comes in meanwhile goes out together, so
-//! it loses little by that.
+//! A crowded room can keep a thread busy all the time, so it yields after each step. On a small
+//! machine Redis and other rooms need the core as well, so while other rooms are active and the
+//! crowded room has much to write, it also sleeps between its steps. Frames that arrive meanwhile
+//! are written together, so this costs little throughput.
 
 use std::{
     sync::{Arc, atomic::Ordering},

@@ -1,8 +1,9 @@
-//! The one subscription of this node: what is subscribed, what comes in, and whether it lives.
+//! The one subscription of this node: SUBSCRIBE and UNSUBSCRIBE, receiving, and the check that it
+//! works.
 //!
-//! Order matters here: a room counts as subscribed only once Redis has answered something sent
-//! after the SUBSCRIBE, and after every reconnect all channels are subscribed again by hand and
-//! every room is asked how far it has come.
+//! Order matters here: a room counts as subscribed only after Redis has answered a command that was
+//! sent after the SUBSCRIBE. After every reconnect, all channels are subscribed again and every
+//! room is asked for its tip.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! What state Redis is in for us, as it said itself when it was last asked.
+//! The condition of Redis, as it was when it was last asked.
 
 /// What Redis said when it was last asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

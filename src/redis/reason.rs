@@ -1,4 +1,4 @@
-//! Why Redis is out of reach, in the words of whoever refused, and what to look at.
+//! Why Redis is out of reach: the error of the library or of Redis, and a hint what to check.
 
 /// How Redis is reached, as far as it says what to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! One typed function for each Lua script, and the only place that knows their arguments, replies
-//! and status words. What a script does and promises stands at the head of its file.
+//! One typed function for each Lua script. Only this module knows their arguments, replies and
+//! status words. The head of each Lua file has its contract.
 
 mod members;
 mod messages;

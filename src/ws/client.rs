@@ -1,5 +1,5 @@
-//! What a connection's client asks for: each frame becomes work for the room service. Knows no
-//! socket: answers go into the connection's outbox.
+//! The requests of one connection: each frame becomes an operation on the room service. Knows no
+//! socket: answers go into the outbox.
 
 mod join;
 mod leave;

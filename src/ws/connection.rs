@@ -1,10 +1,10 @@
-//! One connection: reads frames, has the client's wishes done, writes what the socket did not take
-//! at once.
+//! One connection: reads frames, runs the requests of the client, and writes what the socket did
+//! not accept at once.
 //!
-//! One task does all three. What a frame asks of Redis is done one after the other, in the order
-//! of the frames, beside reading and writing, so that a ping is answered whatever Redis does. What is
-//! read at once is bounded, and then all others have their turn; how much that may be in a second is
-//! bounded as well, and what is over it stays in the socket.
+//! One task does all three. Requests that need Redis run one after the other, in the order of the
+//! frames, concurrently with reading and writing, so a ping is answered even when Redis is slow.
+//! One read takes a bounded number of bytes, and then other connections have their turn. The number
+//! of frames per second is limited too; frames over the limit stay in the socket.
 
 use std::{
     collections::VecDeque,

@@ -1,5 +1,6 @@
-//! Whether a connection keeps to the frames that it may send. One that does not is not read until its
-//! budget is back, so that TCP holds it back; it is told so, and cut off where that goes on.
+//! Enforces the frame budget of a connection. A connection over its budget is not read until the
+//! budget is refilled, so that TCP applies backpressure; it gets an error, and is closed if that
+//! continues.
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,9 @@
-//! What a feed does where nothing that is published reaches the node: positions and the list of
-//! members come with the answers of scripts.
+//! A feed while publications do not reach the node: positions and the list of members come with the
+//! answers of scripts.
 //!
-//! An answer overtakes what may be on the channel after all. For messages that is no matter: the
-//! stream has their order. Events are told again only once a fence has shown, in order with them,
-//! that the list accounts for all that came before.
+//! An answer may overtake publications. For messages that does not matter, since the stream has
+//! their order. Events are delivered again only after a fence has shown, in order with them, that
+//! the list accounts for all earlier events.
 
 use bytes::Bytes;
 

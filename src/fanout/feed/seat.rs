@@ -1,4 +1,4 @@
-//! One connection in a room's feed: how far its join has come, and which frames it may have.
+//! One connection in the feed of a room: the stage of its join, and which frames it gets.
 
 use super::Sink;
 use crate::{

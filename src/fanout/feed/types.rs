@@ -1,4 +1,4 @@
-//! What goes into a feed and what comes out of it.
+//! Inputs and outputs of a feed.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! The scripts that change who is in a room.
+//! Scripts that change or read the members of a room.
 
 use super::{
     HeartbeatReply, Join, Leave, LeaveOutcome, Restored, RoomFacts, Scripts, Snapshot,

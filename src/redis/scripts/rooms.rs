@@ -1,4 +1,4 @@
-//! The scripts that make and read a room, and that give names without a socket.
+//! Scripts that make and read a room, and that make sessions without a connection.
 
 use super::{
     Member, Remembered, RoomState, Scripts,

@@ -1,5 +1,5 @@
-//! Entering a room: the seat first, then the join script, then the answer; and joining again where the
-//! stream no longer holds what a connection missed.
+//! Joining a room: first the seat, then the join script, then the answer. And joining again when
+//! the stream no longer holds the messages that a connection missed.
 
 use std::{
     sync::{Arc, atomic::Ordering},

@@ -1,4 +1,4 @@
-//! Leaving a room: at once when the client says so, with a grace when its connection ends.
+//! Leaving a room: at once when the client asks for it, with a grace when its connection ends.
 
 use std::time::Duration;
 

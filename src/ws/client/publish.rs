@@ -1,4 +1,4 @@
-//! What a connection says.
+//! Sending messages: from frames to drafts, and the answers.
 
 use std::{collections::VecDeque, iter, sync::Arc};
 
