@@ -23,11 +23,11 @@ pub trait Sink {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Actions {
-    /// Read the stream, beginning with [`Feed::reading`] of this number.
+    /// Read the stream, beginning with [`Feed::reading`](super::Feed::reading) of this number.
     pub catch_up: Option<u64>,
     /// Have the list of members sent to this node.
     pub tell_members: bool,
-    /// Ask for it, as nothing that is sent comes: [`Feed::listed`].
+    /// Ask for it, as nothing that is sent comes: [`Feed::listed`](super::Feed::listed).
     pub list_members: bool,
 }
 
