@@ -38,7 +38,6 @@ const ROOM = [
   '/static/js/crypto.js',
   '/static/js/heartbeat.js',
   '/static/js/linkify.js',
-  '/static/js/opening.js',
   '/static/js/markup.js',
   '/static/js/outbox.js',
   '/static/js/protocol.js',
@@ -48,6 +47,7 @@ const ROOM = [
   '/static/js/room/badge.js',
   '/static/js/room/comings.js',
   '/static/js/room/composer.js',
+  '/static/js/room/extras.js',
   '/static/js/room/gestures.js',
   '/static/js/room/header.js',
   '/static/js/room/invite.js',
@@ -64,6 +64,7 @@ const ROOM = [
   '/static/js/room/qr.js',
   '/static/js/room/room_menu.js',
   '/static/js/room/settings.js',
+  '/static/js/room/share.js',
   '/static/js/room/shorten.js',
   '/static/js/room/sound.js',
   '/static/js/room/status.js',
@@ -281,10 +282,11 @@ async function install() {
   await renew(version);
 }
 
-/** Somebody is in a room, whose page has just fetched nearly all of it. @param {string} id of its client */
+/** Somebody is in a room, whose page has just fetched nearly all of it: that need not travel again. @param {string} id of its client */
 async function keepRoom(id) {
   const version = (await versionOfPage(id)) ?? (await latest());
-  if (version && !(await has(version, FILES))) await keep(version, FILES, 'no-cache');
+  if (!version || (await has(version, FILES))) return;
+  await keep(version, FILES, 'force-cache').catch(() => keep(version, FILES, 'no-cache'));
 }
 
 worker.addEventListener('install', (event) => {

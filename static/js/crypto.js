@@ -1,12 +1,10 @@
 // @ts-check
 // End-to-end encryption of message texts. docs/encryption.md describes the format; the test vector
-// there is checked against this file.
+// there is checked against this file. A room without a key does without it.
 
-const PREFIX = 'e2e1.';
-const IV_BYTES = 12;
-const TAG_BYTES = 16;
+import { isSealed, IV_BYTES, SEALED, TAG_BYTES } from './protocol.js';
+
 const TOPIC = 'linkroom-e2e-topic-1'; // a topic is sealed before its room has an id
-const ENVELOPE = /^e2e1\.[A-Za-z0-9_-]+$/;
 
 /** A fresh room key, as it stands in the link. */
 export const newRoomKey = () => toBase64Url(crypto.getRandomValues(new Uint8Array(32)));
@@ -48,7 +46,7 @@ export class Cipher {
     const envelope = new Uint8Array(IV_BYTES + sealed.byteLength);
     envelope.set(iv);
     envelope.set(new Uint8Array(sealed), IV_BYTES);
-    return PREFIX + toBase64Url(envelope);
+    return SEALED + toBase64Url(envelope);
   }
 
   /**
@@ -67,10 +65,31 @@ export class Cipher {
     return this.#open(sealed, TOPIC);
   }
 
+  /** @param {import('./protocol.js').ServerFrame} frame @returns {Promise<import('./protocol.js').ServerFrame>} */
+  async openFrame(frame) {
+    if (frame.t === 'msg') return { ...frame, ...(await this.open(frame.text, frame.from)) };
+    if (frame.t === 'room') return { ...frame, topic: await this.#topicOf(frame) };
+    if (frame.t === 'joined') {
+      const [messages, topic] = await Promise.all([this.openAll(frame.messages), this.#topicOf(frame)]);
+      return { ...frame, messages, topic };
+    }
+    return frame;
+  }
+
+  /** @param {readonly import('./protocol.js').WireMessage[]} messages @returns {Promise<import('./store.js').Message[]>} */
+  openAll(messages) {
+    return Promise.all(messages.map(async (message) => ({ ...message, ...(await this.open(message.text, message.from)) })));
+  }
+
+  /** @param {{topic?: string | null}} frame */
+  async #topicOf({ topic }) {
+    return topic ? this.openTopic(topic) : null;
+  }
+
   /** @param {string} text @param {string} about @returns {Promise<string | null>} */
   async #open(text, about) {
     try {
-      const envelope = fromBase64Url(text.slice(PREFIX.length));
+      const envelope = fromBase64Url(text.slice(SEALED.length));
       const algorithm = bound(envelope.subarray(0, IV_BYTES), about);
       const opened = await crypto.subtle.decrypt(algorithm, this.#key, envelope.subarray(IV_BYTES));
       return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(opened);
@@ -88,15 +107,6 @@ export class Cipher {
 /** @param {Uint8Array<ArrayBuffer>} iv @param {string} about the associated data */
 function bound(iv, about) {
   return { name: 'AES-GCM', iv, additionalData: new TextEncoder().encode(about), tagLength: TAG_BYTES * 8 };
-}
-
-/** Whether a text is an envelope, as far as one can see without the key. @param {string} text */
-export const isSealed = (text) => ENVELOPE.test(text);
-
-/** Length of the envelope of a text, in characters. @param {string} text */
-export function sealedLength(text) {
-  const bytes = IV_BYTES + new TextEncoder().encode(text).length + TAG_BYTES;
-  return PREFIX.length + Math.ceil((bytes * 4) / 3);
 }
 
 /** @param {Uint8Array} bytes */

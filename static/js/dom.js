@@ -78,3 +78,10 @@ export function keepFocus(refuge, work) {
   const isLost = focused !== document.activeElement || focused?.closest('[hidden]');
   if (isLost && focused !== document.body) refuge.focus({ preventScroll: true });
 }
+
+/** Gives it the focus, in sight. @param {HTMLElement} element */
+export function focusOn(element) {
+  element.tabIndex = -1;
+  element.focus({ preventScroll: true });
+  element.scrollIntoView({ block: 'nearest' });
+}

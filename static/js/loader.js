@@ -2,10 +2,9 @@
 // Fetches the parts of the client, each when it is needed. Knows their names and not what is in them:
 // whoever asks for a part says how to import it.
 
-/** @typedef {'landing' | 'entry' | 'room'} Part */
+/** @typedef {'landing' | 'entry' | 'room' | 'extras'} Part */
 
-const RELOADED = 'linkroom:reloaded'; // in sessionStorage: when this page was last begun anew for a part
-const PATIENCE = 60_000; // ms until that may be done again
+const RELOADED = 'linkroom:reloaded:'; // and a part, in sessionStorage: this page was begun anew for it, and it has not come since
 const ANSWER = 5_000; // ms for the server to answer
 
 /** Fetches all files of a part side by side, once. index.html names them. @param {Part} part */
@@ -14,6 +13,9 @@ export function preload(part) {
   document.head.append(modules.content);
 }
 
+/** A part does not come, though the server is there. */
+export class BrokenPart extends Error {}
+
 /**
  * A part of the client. A page remembers that a file did not come, and after a deploy new files may not
  * fit those that it has: where the server answers, only a fresh page helps.
@@ -21,14 +23,19 @@ export function preload(part) {
  * @param {Part} part
  * @param {() => Promise<Module>} bring imports it
  * @returns {Promise<Module>}
+ * @throws {BrokenPart} where a fresh page did not help
  */
 export async function load(part, bring) {
   preload(part);
   try {
-    return await bring();
+    const module = await bring();
+    noteWhole(part);
+    return module;
   } catch (error) {
-    if ((await serverAnswers()) && mayReload()) location.reload();
-    throw error;
+    if (!(await serverAnswers())) throw error;
+    if (!mayReload(part)) throw new BrokenPart(part);
+    location.reload();
+    return new Promise(() => {}); // this page has nothing more to say
   }
 }
 
@@ -49,11 +56,20 @@ export function serviceWorkers() {
   }
 }
 
-/** Notes that it was allowed, so that no page begins anew for ever. */
-function mayReload() {
+/** @param {Part} part that came: should it fail again, then for another reason */
+function noteWhole(part) {
   try {
-    if (Date.now() - Number(sessionStorage.getItem(RELOADED)) <= PATIENCE) return false;
-    sessionStorage.setItem(RELOADED, String(Date.now()));
+    sessionStorage.removeItem(RELOADED + part);
+  } catch {
+    // Nothing was noted either.
+  }
+}
+
+/** Notes that it was allowed, so that no page begins anew for ever. @param {Part} part */
+function mayReload(part) {
+  try {
+    if (sessionStorage.getItem(RELOADED + part) !== null) return false;
+    sessionStorage.setItem(RELOADED + part, '');
     return true;
   } catch {
     const [loaded] = performance.getEntriesByType('navigation');

@@ -3,8 +3,8 @@
 // a reload and go out once. One item a message, so that tabs never overwrite each other. In an
 // encrypted room they lie here sealed as well, and wait for a page that has the key.
 
-import { isSealed } from './crypto.js';
 import { storage } from './identity.js';
+import { isSealed } from './protocol.js';
 
 const PREFIX = 'linkroom:out:';
 const STALE = 7 * 24 * 60 * 60_000; // ms after which a message does not go out by itself any more

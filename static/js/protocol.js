@@ -152,3 +152,20 @@ export function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
+
+// The envelope of a sealed text, as far as it can be told without the key
+
+/** What an envelope begins with. */
+export const SEALED = 'e2e1.';
+export const IV_BYTES = 12;
+export const TAG_BYTES = 16;
+const ENVELOPE = /^e2e1\.[A-Za-z0-9_-]+$/;
+
+/** @param {string} text */
+export const isSealed = (text) => ENVELOPE.test(text);
+
+/** Length of the envelope of a text, in characters. @param {string} text */
+export function sealedLength(text) {
+  const bytes = IV_BYTES + new TextEncoder().encode(text).length + TAG_BYTES;
+  return SEALED.length + Math.ceil((bytes * 4) / 3);
+}

@@ -3,7 +3,6 @@
 
 import { getMembers, getMessages } from './api.js';
 import { storage } from './identity.js';
-import { openAll } from './opening.js';
 import { BEGINNING, compareIds, isId, messagesIn, timeOf } from './protocol.js';
 import { beginReading, isUnreadAbove, readTo, receivePage, receiveReads, setHoleBusy, setOlder, setUnreadAfter } from './store.js';
 
@@ -108,7 +107,8 @@ export class Reader {
   async page(before, limit) {
     try {
       const page = await getMessages(this.#roomId, before, limit);
-      return { ...page, messages: await openAll(this.#cipher, messagesIn(page.messages)) };
+      const messages = messagesIn(page.messages);
+      return { ...page, messages: this.#cipher ? await this.#cipher.openAll(messages) : messages };
     } catch {
       return null;
     }

@@ -3,7 +3,6 @@
 // `sender`, what is read through `reader`; all three work on one store. Draws nothing.
 
 import { loadIdentity, saveIdentity, secretOf, withIdentityLock } from './identity.js';
-import { openFrame } from './opening.js';
 import * as frames from './protocol.js';
 import { BEGINNING, compareIds, newKey, timeOf } from './protocol.js';
 import { Reader } from './reader.js';
@@ -19,8 +18,8 @@ const AHEAD = 5 * 60_000; // ms by which no message is ahead of its time, where 
 /** @typedef {{code: string, message?: string}} Refusal `message` in the reader's language, where the server sent one */
 
 export class Session {
-  /** Somebody else said something just now. @type {(message: store.Message) => void} */
-  onMessage = () => {};
+  /** Others said something, just now or while this page was not connected. @type {(messages: readonly store.Message[]) => void} */
+  onMessages = () => {};
   /** Somebody said something that is not kept. @type {(message: {from: string, text: string, problem?: store.Problem}) => void} */
   onPassing = () => {};
   /** Somebody came in or left. @type {(userId: string, came: boolean) => void} */
@@ -257,7 +256,7 @@ export class Session {
     }
     const era = this.#era;
     this.#work = this.#work.then(async () => {
-      const opened = await openFrame(cipher, frame);
+      const opened = await cipher.openFrame(frame);
       if (era === this.#era) this.#handle(opened);
     }).catch(reportError);
   }
@@ -328,18 +327,17 @@ export class Session {
     this.reader.loadReads();
   }
 
-  /** One word about what came while this page was not connected. @param {string} last @param {frames.Joined} frame */
+  /** What came while this page was not connected. @param {string} last @param {frames.Joined} frame */
   #tellMissed(last, { me, messages }) {
     const missed = messages.filter(({ id, from }) => from !== me && compareIds(id, last) > 0);
-    const latest = missed.at(-1);
-    if (latest) this.onMessage(latest);
+    if (missed.length > 0) this.onMessages(missed);
   }
 
   /** @param {frames.Msg} frame */
   #onMessage(frame) {
     const known = this.#store.state.messages;
     this.sender.take(store.receive(this.#store.state, frame));
-    if (this.#store.state.messages !== known && frame.from !== this.#store.state.me) this.onMessage(frame);
+    if (this.#store.state.messages !== known && frame.from !== this.#store.state.me) this.onMessages([frame]);
   }
 
   /** @param {frames.Came | frames.Presence | frames.Read | frames.Members | frames.Room | frames.Pong} frame */

@@ -327,7 +327,7 @@ async fn after_ten_minutes_in_the_background_the_room_is_as_if_one_had_never_lef
     let talk: Vec<_> = talk.iter().map(|(from, text)| (*from, text.as_str())).collect();
     page.see_messages(&talk).await;
     page.see_attribute("connection", "data-state", "online").await;
-    page.see_attribute("room", "data-me", "Eve").await;
+    page.see_inside("Eve").await;
     page.see_members(&["Ann", "Eve"]).await;
     // Reading goes on where it ended.
     let behind = "one('unread-line')?.nextElementSibling";

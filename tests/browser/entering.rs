@@ -21,7 +21,7 @@ async fn a_taken_name_offers_a_free_one() {
     let offered = offered.as_str().unwrap();
     assert_ne!(offered, "Alice");
     page.click("suggest-name").await;
-    page.see_attribute("room", "data-me", offered).await;
+    page.see_inside(offered).await;
     choose(&page, "menu-people").await;
     page.see_members(&["Alice", offered]).await;
 }
@@ -73,7 +73,7 @@ async fn a_name_is_asked_for_once() {
     page.goto(stage.http().base()).await;
     page.until_is("one('name').value", &json!("Alice")).await;
     page.click("create").await;
-    page.see_attribute("room", "data-me", "Alice").await;
+    page.see_inside("Alice").await;
     let other = stage.room("Bob").await;
     page.goto(&link_to(&stage, &other)).await;
     page.until_is("one('nickname').value", &json!("Alice")).await;
@@ -139,7 +139,7 @@ async fn the_shared_link_of_an_encrypted_room_has_its_key() {
     page.fill("name", "Alice").await;
     page.click("e2e").await;
     page.click("create").await;
-    page.see_attribute("room", "data-me", "Alice").await;
+    page.see_inside("Alice").await;
     let link = page.url().await;
     assert!(link.contains("#k="), "{link}");
     page.grant("clipboardReadWrite", stage.http().base()).await;

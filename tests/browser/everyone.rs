@@ -174,7 +174,7 @@ async fn new_messages_are_announced_and_keys_are_enough() {
     tab_to(&page, "nickname").await;
     page.type_text("Eve").await;
     page.press("Enter").await;
-    page.see_attribute("room", "data-me", "Eve").await;
+    page.see_inside("Eve").await;
     tab_to(&page, "composer").await;
     page.type_text("no mouse").await;
     page.press("Enter").await;
@@ -215,7 +215,7 @@ async fn dialogs_and_sheets_give_the_focus_back_and_pages_take_it() {
     page.see("left").await;
     page.until_is(heading, &json!("H1")).await;
     press_control(&page, "rejoin").await;
-    page.see_attribute("room", "data-me", "Eve").await;
+    page.see_inside("Eve").await;
     page.goto(&format!("{}/r/zzzzzzzzzzzz", stage.http().base())).await;
     page.see("room-gone").await;
     page.until_is(heading, &json!("H1")).await;

@@ -18,7 +18,7 @@ async fn a_room_with_a_name_is_called_by_it() {
             ann.click("e2e").await;
         }
         ann.click("create").await;
-        ann.see_attribute("room", "data-me", "Ann").await;
+        ann.see_inside("Ann").await;
         let link = ann.url().await;
 
         let bob = Page::open(&stage.env, DESKTOP).await;

@@ -287,6 +287,12 @@ impl Page {
         self.until_is(&format!("one('{id}')?.getAttribute('{name}')"), &json!(value)).await;
     }
 
+    /// Waits until the room can be used under this name, with all that comes after its first sight.
+    pub async fn see_inside(&self, name: &str) {
+        self.see_attribute("room", "data-me", name).await;
+        self.see_attribute("room", "data-complete", "true").await;
+    }
+
     /// Waits until the log shows exactly these messages, all sent: who and what.
     pub async fn see_messages(&self, wanted: &[(&str, &str)]) {
         let expression = "all('message').map((li) => [li.dataset.state, li.dataset.from, \

@@ -66,7 +66,7 @@ async fn who_leaves_is_gone_and_can_come_back() {
     page.see("left").await;
     // For a moment nobody is told, and it can be undone.
     page.click("rejoin").await;
-    page.see_attribute("room", "data-me", "Eve").await;
+    page.see_inside("Eve").await;
     watcher.see_status("Eve", "online").await;
     page.click("leave").await;
     page.see("left").await;
@@ -75,7 +75,7 @@ async fn who_leaves_is_gone_and_can_come_back() {
     watcher.until("/Eve.? left/.test(one('notice').innerText)").await;
     watcher.until("all('comings').at(-1).innerText.includes('left')").await;
     page.click("rejoin").await;
-    page.see_attribute("room", "data-me", "Eve").await;
+    page.see_inside("Eve").await;
     assert_eq!(ann.wait_for_kind("user_joined").await["userId"], json!("Eve"));
     // Who came back has not been away; what happened stays where it happened; and it can be turned off.
     watcher.until("!isSeen(all('comings').at(-1)) || !one('log').innerText.includes('left')").await;

@@ -109,7 +109,7 @@ async fn room_of_several(
     let key = format!("linkroom:room:{}", room.id);
     page.eval(&format!("localStorage.setItem({}, JSON.stringify({identity}))", json!(key))).await;
     page.reload().await;
-    page.see_attribute("room", "data-me", me).await;
+    page.see_inside(me).await;
     page.until(&format!("all('message').length === {}", talk.len())).await;
     page.until("one('read-by')").await;
     (room, page, clients)

@@ -102,6 +102,11 @@ async fn who_wants_to_hear_of_mentions_only_is_told_of_nothing_else() {
     page.until("notified.length === 2 && notes >= 2").await;
     let told = page.eval("notified.map(([, body]) => body)").await;
     assert_eq!(told, json!(["@Eve, please", "yes"]));
+    page.eval("dispatchEvent(new Event('offline')); 0").await;
+    ann.say(&room.id, "@Eve, while there was no connection").await;
+    ann.say(&room.id, "for nobody").await;
+    page.eval("dispatchEvent(new Event('online')); 0").await;
+    page.until_is("notified.at(-1)?.[1]", &json!("@Eve, while there was no connection")).await;
     look_back(&page).await;
     page.until_is(icon, &json!("/static/icon.svg")).await;
 }
@@ -116,7 +121,7 @@ async fn all_tabs_of_a_room_decide_as_one() {
     let tab = page.new_tab().await;
     prepare(&tab).await;
     tab.goto(&link_to(&stage, &room)).await;
-    tab.see_attribute("connection", "data-state", "online").await;
+    tab.see_inside("Eve").await;
     tab.eval(NOTE_NOTIFICATIONS).await;
     hide(&page).await;
     ann.say(&room.id, "seen in the other tab").await;

@@ -13,7 +13,7 @@ pub async fn make_room(page: &Page, base: &str, name: &str) -> String {
     page.goto(base).await;
     page.fill("name", name).await;
     page.click("create").await;
-    page.see_attribute("room", "data-me", name).await;
+    page.see_inside(name).await;
     page.url().await
 }
 
@@ -23,7 +23,7 @@ pub async fn make_encrypted(page: &Page, base: &str) -> String {
     page.fill("name", "Alice").await;
     page.click("e2e").await;
     page.click("create").await;
-    page.see_attribute("room", "data-me", "Alice").await;
+    page.see_inside("Alice").await;
     page.url().await
 }
 
@@ -32,7 +32,7 @@ pub async fn enter(page: &Page, link: &str, name: &str) {
     page.goto(link).await;
     page.fill("nickname", name).await;
     page.click("enter").await;
-    page.see_attribute("room", "data-me", name).await;
+    page.see_inside(name).await;
 }
 
 /// Chooses from the menu of the room, which on a phone has what its head has no room for.

@@ -30,12 +30,12 @@ async fn two_browsers_talk_and_a_reload_and_a_second_tab_change_nothing() {
     let mut watcher = stage.nodes[1].client().await;
     watcher.join(room_of(&link), "watcher").await;
     alice.reload().await;
-    alice.see_attribute("room", "data-me", "Alice").await;
+    alice.see_inside("Alice").await;
     alice.see_messages(&talk).await;
 
     let tab = alice.new_tab().await;
     tab.goto(&link).await;
-    tab.see_attribute("room", "data-me", "Alice").await;
+    tab.see_inside("Alice").await;
     tab.see_messages(&talk).await;
     tab.say("from the second tab").await;
     let talk = [talk[0], talk[1], ("Alice", "from the second tab")];

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { createDecipheriv } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
-import { Cipher, newRoomKey, sealedLength } from '../../static/js/crypto.js';
+import { Cipher, newRoomKey } from '../../static/js/crypto.js';
+import { sealedLength } from '../../static/js/protocol.js';
 import { linksIn } from '../../static/js/names.js';
 
 const vectors = JSON.parse(readFileSync(new URL('vectors.json', import.meta.url), 'utf8'));

@@ -37,7 +37,9 @@ test('the page names every module beforehand, so that none waits for another', (
   const room = [...first, ...parts.entry, ...parts.room];
   assert.deepEqual([...imported('js/pages/landing.js', imported('js/main.js'))].sort(), [...first, ...parts.landing].sort());
   assert.deepEqual([...imported('js/pages/room.js', imported('js/main.js'))].sort(), [...first, ...parts.entry].sort());
-  assert.deepEqual([...imported('js/room/view.js', imported('js/pages/room.js', imported('js/main.js')))].sort(), room.sort());
+  const inRoom = () => imported('js/room/view.js', imported('js/pages/room.js', imported('js/main.js')));
+  assert.deepEqual([...inRoom()].sort(), room.sort());
+  assert.deepEqual([...imported('js/room/extras.js', inRoom())].sort(), [...room, ...parts.extras].sort());
 });
 
 test('what builds elements and what fetches modules import nothing, so that anything may use them', () => {
@@ -71,6 +73,22 @@ test('the oldest browsers that are meant to work can read everything', () => {
   const styles = read('app.css');
   for (const [, name] of styles.matchAll(/([\w-]+): [^;]*\ddvh/g)) assert.match(styles, new RegExp(`${name}: [^;]*(vh|rem)[^;]*;\\s*${name}: [^;]*dvh`));
   assert.doesNotMatch(styles, /overflow: *\w+ \w+/, 'Safari 15 knows one word');
+});
+
+test('a line that looks like a comment is one, for what the server leaves out looks at lines only', () => {
+  for (const script of scripts) {
+    const text = read(script);
+    const comments = [];
+    parse(text, { ecmaVersion: 2022, sourceType: 'module', onComment: (_block, _text, start, end) => comments.push([start, end]) });
+    for (const { index, 0: line } of text.matchAll(/^[ \t]*(\/\/.*|\/\*(?:.*\*\/[ \t]*|(?:(?!\*\/).)*))$/gm)) {
+      const [from, to] = [index + line.search(/\S/), index + line.trimEnd().length];
+      assert.ok(comments.some(([start, end]) => start <= from && to <= end), `${script}: ${line}`);
+    }
+    for (const [start, end] of comments.filter(([start]) => /^\s*$/.test(text.slice(text.lastIndexOf('\n', start - 1) + 1, start)))) {
+      const isMany = text.slice(start, end).includes('\n');
+      if (isMany) assert.match(text.slice(end), /^[ \t]*(\n|$)/, `${script}: code behind ${text.slice(start, end)}`);
+    }
+  }
 });
 
 test('nothing comes from another host', () => {

@@ -6,10 +6,10 @@ import { getRoom } from '../api.js';
 import { h, show } from '../dom.js';
 import { t } from '../i18n.js';
 import { loadIdentity, onIdentity, saveIdentity } from '../identity.js';
-import { load } from '../loader.js';
+import { BrokenPart, load } from '../loader.js';
 import { addressOf, keyAlone, linkAt, linksIn } from '../names.js';
 import { entryPage } from './entry.js';
-import { canEncrypt, focusGently, noticePage } from '../parts.js';
+import { brokenPage, canEncrypt, focusGently, noticePage } from '../parts.js';
 
 /** @typedef {import('../session.js').Refusal} Refusal */
 /** @typedef {import('../api.js').Room} Room */
@@ -126,11 +126,17 @@ class RoomPage {
   async #topic({ topic, e2e }) {
     if (!topic || !this.#key) return e2e ? null : topic;
     try {
-      const { Cipher } = await import('../crypto.js');
-      return await (await Cipher.forRoom(this.#key, this.#roomId)).openTopic(topic);
+      return (await (await this.#cipher())?.openTopic(topic)) ?? null;
     } catch {
       return null;
     }
+  }
+
+  /** What the key of the address opens; none where the room is not encrypted. */
+  async #cipher() {
+    if (!this.#key) return null;
+    const { Cipher } = await import('../crypto.js');
+    return Cipher.forRoom(this.#key, this.#roomId);
   }
 
   /** @param {string} name @returns {Promise<Refusal | null>} */
@@ -165,10 +171,15 @@ class RoomPage {
    * @param {(refusal: Refusal) => void} onRefused
    */
   async #room(name, onRefused) {
-    const { openRoom } = await load('room', () => import('../room/view.js')).catch(() => ({ openRoom: null }));
-    if (!openRoom) return null;
+    const parts = await load('room', () => Promise.all([import('../room/view.js'), this.#cipher()])).catch((error) => {
+      if (!(error instanceof BrokenPart)) return null;
+      this.#show(brokenPage());
+      return /** @type {Promise<never>} */ (new Promise(() => {})); // nothing but a fresh page helps
+    });
+    if (!parts) return null;
+    const [{ openRoom }, cipher] = parts;
     const onLeave = () => this.#leave(room);
-    const room = await openRoom({ roomId: this.#roomId, name, key: this.#key, onRefused, onLeave });
+    const room = openRoom({ roomId: this.#roomId, name, cipher, onRefused, onLeave });
     if (this.#ended.signal.aborted) room.session.stop();
     this.#session?.stop();
     this.#session = room.session;

@@ -1,11 +1,12 @@
 // @ts-check
 // What can be done with a message: its menu, an answer, the way to what it quotes, its link, its code.
 
+import { focusOn } from '../dom.js';
 import { t } from '../i18n.js';
 import { answerTo, quoted, splitQuote } from '../markup.js';
 import { linkAt } from '../names.js';
 import { lowerBound } from '../protocol.js';
-import { focusOn, watchMessages } from './gestures.js';
+import { watchMessages } from './gestures.js';
 import { copyText } from './invite.js';
 
 const PAGES = 40; // of history that are loaded to find a message

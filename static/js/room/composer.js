@@ -2,11 +2,11 @@
 // Where a message is written. Enter sends, Shift+Enter makes a line; on touch screens Enter makes a
 // line and the button sends, as Ctrl or Cmd with Enter does everywhere.
 
-import { sealedLength } from '../crypto.js';
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
 import { tabStorage } from '../identity.js';
 import { codePoints, languageOf, showsSomething, TEXT_MAX } from '../names.js';
+import { sealedLength } from '../protocol.js';
 
 const DRAFT_MAX = 2 * TEXT_MAX; // UTF-16 units; browsers take seconds for each letter in half a million
 const TALL = 1_500; // UTF-16 units that fill the input on any screen, so that none need be measured

@@ -2,7 +2,7 @@
 // How a message is taken hold of: a button where the mouse is, the right button, a long press, a swipe, the
 // arrow keys and Enter. Knows nothing of what then happens.
 
-import { h, icon } from '../dom.js';
+import { focusOn, h, icon } from '../dom.js';
 import { t } from '../i18n.js';
 
 const LONG = 500; // ms
@@ -78,13 +78,6 @@ function onKey(event, log, on) {
     event.preventDefault();
     if (messages[to]) focusOn(messages[to]);
   }
-}
-
-/** @param {HTMLElement} message */
-export function focusOn(message) {
-  message.tabIndex = -1;
-  message.focus({ preventScroll: true });
-  message.scrollIntoView({ block: 'nearest' });
 }
 
 /**

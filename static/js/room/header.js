@@ -5,8 +5,8 @@ import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
 import { roomName } from './attention.js';
 import { copyButton } from './invite.js';
-import { notifyButton } from './notify.js';
 import { overlay } from './overlay.js';
+import { notifies, notifyMode, onNotifyMode, setNotifyMode } from './settings.js';
 
 const NARROW = '(max-width: 47.5em)'; // as in app.css
 
@@ -76,4 +76,17 @@ export function header({ roomId, isEncrypted, leave, share, say, people: fill })
     if (count.textContent !== size) count.textContent = size;
   }
   return { element, people, render };
+}
+
+/** The switch for notifications; absent where there are none. @param {(text: string) => void} notice */
+function notifyButton(notice) {
+  if (notifyMode() === null) return null;
+  const button = h('button', {
+    class: 'icon-button', testid: 'notify', 'aria-label': t('notifyOn'), title: t('notifyOn'),
+    onclick: () => setNotifyMode(notifies() ? 'off' : 'all', notice),
+  }, icon('bell'), icon('bellOff'));
+  const show = () => button.setAttribute('aria-pressed', String(notifies()));
+  onNotifyMode(show);
+  show();
+  return button;
 }

@@ -4,13 +4,12 @@
 // Messages stand in chunks that the browser skips while they are out of sight, so that thousands of
 // them cost no more than a screenful.
 
-import { h, icon, keepFocus } from '../dom.js';
+import { focusOn, h, icon, keepFocus } from '../dom.js';
 import { dayText, t } from '../i18n.js';
 import { lowerBound } from '../protocol.js';
 import { countUnread, firstUnread, unreadBoundary } from '../store.js';
 import { liesBetween, localDate, onNewDay, placeOf } from '../timeline.js';
 import { Comings, comingsLine } from './comings.js';
-import { focusOn } from './gestures.js';
 import { markPending, markReaders, markStored, messageElement, pendingElement } from './message.js';
 import { Place } from './place.js';
 
@@ -76,6 +75,12 @@ export class Log {
       onScrolled: () => this.#onScrolled(),
     }, session.signal);
     onNewDay(() => this.#nameDays(), session.signal);
+    this.#scroller.addEventListener('click', (event) => this.#onClick(event));
+  }
+
+  /** Whoever unfolds a text begins to read it where it begins. @param {MouseEvent} event */
+  #onClick({ target }) {
+    if (target instanceof Element && target.closest('.fold[aria-expanded="true"]')) this.#place.stay();
   }
 
   /** Where to go on with the keyboard. */

@@ -2,13 +2,12 @@
 // Notifications of a room, and the sound of a message. All tabs of this browser in it decide as one: nothing is shown while somebody
 // looks at one of them, a message is shown once, and what is read, wherever that was, is taken away.
 
-import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
 import { storage } from '../identity.js';
 import { serviceWorkers } from '../loader.js';
 import { splitQuote } from '../markup.js';
 import { BEGINNING, compareIds } from '../protocol.js';
-import { notifyMode, onNotifyMode, setNotifyMode, sound } from './settings.js';
+import { notifies, sound } from './settings.js';
 import { shorten } from './shorten.js';
 
 const TEXT_SHOWN = 120; // UTF-16 units
@@ -52,13 +51,13 @@ export class Notifier {
   /** Somebody else has said something. @param {import('../store.js').Message} message */
   async tell(message) {
     if (this.#looks) storage.write(this.#told, message.id);
-    if (this.#looks || !(isOn() || sound.get())) return;
+    if (this.#looks || !(notifies() || sound.get())) return;
     if (await this.#isLookedAt()) return;
     await this.#inTurn(async () => {
       if (compareIds(storage.read(this.#told) ?? BEGINNING, message.id) >= 0) return;
       storage.write(this.#told, message.id);
       if (sound.get()) import('./sound.js').then(({ play }) => play()).catch(() => {});
-      if (isOn()) await this.#show(message);
+      if (notifies()) await this.#show(message);
     });
   }
 
@@ -109,18 +108,3 @@ export class Notifier {
     this.#shown.onclick = () => focus();
   }
 }
-
-/** The switch for notifications; absent where there are none. @param {(text: string) => void} notice */
-export function notifyButton(notice) {
-  if (notifyMode() === null) return null;
-  const button = h('button', {
-    class: 'icon-button', testid: 'notify', 'aria-label': t('notifyOn'), title: t('notifyOn'),
-    onclick: () => setNotifyMode(isOn() ? 'off' : 'all', notice),
-  }, icon('bell'), icon('bellOff'));
-  const show = () => button.setAttribute('aria-pressed', String(isOn()));
-  onNotifyMode(show);
-  show();
-  return button;
-}
-
-const isOn = () => (notifyMode() ?? 'off') !== 'off';

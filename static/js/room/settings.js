@@ -35,6 +35,9 @@ export function notifyMode() {
   return kept === 'mentions' ? 'mentions' : 'all';
 }
 
+/** Whether there are notifications, of whatever. */
+export const notifies = () => (notifyMode() ?? 'off') !== 'off';
+
 /** @param {typeof NOTIFY[number]} mode @param {(text: string) => void} say */
 export async function setNotifyMode(mode, say) {
   if (mode === 'off') storage.remove(NOTIFICATIONS);

@@ -1,31 +1,26 @@
 // @ts-check
 // The room: header, messages, composer, people. Puts the parts together and redraws them.
 
-import { Cipher } from '../crypto.js';
 import { h, keepFocus } from '../dom.js';
 import { t } from '../i18n.js';
-import { serviceWorkers } from '../loader.js';
-import { isFor } from '../markup.js';
+import { load, serviceWorkers } from '../loader.js';
 import { focusGently } from '../parts.js';
 import { Session } from '../session.js';
 import { countUnread, unreadBoundary } from '../store.js';
-import { messageActions } from './actions.js';
 import { titleOf, watchActivity } from './attention.js';
-import { showBadge } from './badge.js';
 import { composer } from './composer.js';
 import { header } from './header.js';
-import { emptyRoom, shareDialog } from './invite.js';
+import { emptyRoom } from './invite.js';
 import { Log } from './log.js';
 import { MemberList } from './members.js';
-import { mentionList } from './mention.js';
 import { failureText } from './message.js';
-import { Notifier } from './notify.js';
-import { watchPrinting } from './paper.js';
-import { comings, notifyMode } from './settings.js';
+import { comings } from './settings.js';
 import { ConnectionBar, notices } from './status.js';
-import { watchTyping } from './typing.js';
 
-/** @typedef {import('../store.js').Pending} Pending */
+/**
+ * @typedef {import('../store.js').Pending} Pending
+ * @typedef {ReturnType<typeof import('./extras.js').extras>} Extras
+ */
 
 const PASSING = 12_000; // ms for which something said by hand is shown
 const KEYBOARD = 100; // px, less than the lowest one
@@ -35,14 +30,13 @@ const HIDDEN = 250; // ms after which a page is drawn that gets no animation fra
  * @param {object} options
  * @param {string} options.roomId
  * @param {string} options.name
- * @param {string | null} options.key the room key of an encrypted room, in base64url
+ * @param {import('../crypto.js').Cipher | null} options.cipher of an encrypted room
  * @param {(refusal: import('../session.js').Refusal) => void} options.onRefused
  * @param {() => void} options.onLeave
- * @returns {Promise<{session: Session, view: HTMLElement, shown(): void}>} a session that has yet to be started, what
+ * @returns {{session: Session, view: HTMLElement, shown(): void}} a session that has yet to be started, what
  *   shows it, and what to call once that is on the page
  */
-export async function openRoom({ roomId, name, key, onRefused, onLeave }) {
-  const cipher = key ? await Cipher.forRoom(key, roomId) : null;
+export function openRoom({ roomId, name, cipher, onRefused, onLeave }) {
   const session = new Session({ roomId, name, cipher }, onRefused);
   return { session, ...roomView(session, onLeave) };
 }
@@ -54,21 +48,26 @@ const appName = document.querySelector('meta[name="apple-mobile-web-app-title"]'
 function roomView(session, leave) {
   const { signal, isEncrypted } = session;
   const notice = notices();
-  const share = shareDialog(isEncrypted, notice.say);
   const members = new MemberList(signal);
   const connection = new ConnectionBar(session, notice.say);
   const empty = emptyRoom(notice.say);
   const log = new Log(session, empty.element, onRead);
-  const head = header({ roomId: session.state.roomId, isEncrypted, leave, say: notice.say, share: share.open, people: (close) => members.panel(close) });
+  const head = header({ roomId: session.state.roomId, isEncrypted, leave, say: notice.say, share: openShare, people: (close) => members.panel(close) });
   const writing = composer({ roomId: session.state.roomId, encrypted: isEncrypted, send });
-  writing.element.prepend(mentionList(writing.input, () => [...session.state.members.keys()].filter((name) => name !== session.state.me)));
-  const actions = messageActions({ session, log, input: writing.input, say: notice.say });
   /** @type {HTMLElement} */
   const view = h('main', { class: comings.get() ? 'room' : 'room no-comings', testid: 'room', data: { room: session.state.roomId } },
     head.element,
     h('div', { class: 'talk' }, connection.element, log.element, notice.element, writing.element),
-    head.people,
-    share.element);
+    head.people);
+  /** @type {ReturnType<typeof import('./share.js').shareDialog> | undefined} */
+  let share;
+
+  async function openShare() {
+    const { shareDialog } = await import('./share.js');
+    share ??= shareDialog(isEncrypted, notice.say);
+    view.append(share.element);
+    share.open();
+  }
 
   /** @param {string} text */
   function send(text) {
@@ -76,22 +75,46 @@ function roomView(session, leave) {
     log.toBottom();
   }
 
-  const notifier = new Notifier(session);
+  /** What comes once the room can be used. @type {Extras | undefined} */
+  let extras;
+  /** The state of the connection in which it was last asked for. @type {import('../socket.js').Connection | undefined} */
+  let asked;
   let looks = false;
   let unread = 0;
   /** What the log shows. */
   let drawn = session.state;
 
+  /** Fetches the rest. Where the network fails in between, it comes with another connection. */
+  async function complete() {
+    const { connection } = session.state;
+    if (extras || connection === asked || connection.phase === 'connecting') return;
+    asked = connection;
+    const module = await load('extras', () => import('./extras.js')).catch(() => null);
+    if (module && !extras && !signal.aborted) begin(module.extras({ session, log, writing, say: notice.say }));
+  }
+
+  /** @param {Extras} rest */
+  function begin(rest) {
+    extras = rest;
+    rest.look(looks);
+    rest.count(unread);
+    if (drawn.older !== 'unknown') rest.toLinked();
+    view.dataset.complete = 'true';
+    // From now on the room opens without a network too, to write in.
+    serviceWorkers()?.ready.then(({ active }) => active?.postMessage('in a room'));
+  }
+
   function draw() {
     if (!view.isConnected) return;
     const { state } = session;
     if (state.connection.phase === 'online') view.dataset.me = state.me;
+    if (!extras) setTimeout(complete);
     connection.render(state);
     members.render(state);
     head.render(state);
     empty.render(state);
     log.render(state, looks && state.knowsReads);
-    if (drawn.older === 'unknown' && state.older !== 'unknown') actions.toLinked();
+    if (drawn.older === 'unknown' && state.older !== 'unknown') extras?.toLinked();
     sayFailures(drawn.pending, state.pending);
     const isLineNew = !drawn.knowsReads || session.state.unreadAfter !== drawn.unreadAfter;
     drawn = state;
@@ -111,13 +134,6 @@ function roomView(session, leave) {
     if (news) notice.say(t('failure', { problem: failureText(news.failed ?? ''), text: news.text }), PASSING);
   }
 
-  /** @param {import('../store.js').Message} message */
-  function onMessage(message) {
-    const { me, members: all } = session.state;
-    if (notifyMode() === 'mentions' && !isFor(message.text, me, all.keys())) return;
-    notifier.tell(message);
-  }
-
   /** Scrolling has read on. What came in since the last drawing is not unread, only not drawn yet. */
   function onRead() {
     if (session.state.messages === drawn.messages) drawUnread(false);
@@ -129,17 +145,16 @@ function roomView(session, leave) {
     const before = unread;
     unread = countUnread(state);
     if (mayMoveLine && unread > 0 && before === 0) session.reader.setUnreadAfter(unreadBoundary(state));
-    if (state.knowsReads) notifier.count(unread);
+    extras?.count(unread);
     const title = titleOf(state, unread);
     if (document.title !== title) document.title = title;
-    showBadge(unread);
     const called = state.topic ?? t('appTitle');
     if (appName && appName.content !== called) appName.content = called;
   }
 
   const redraw = scheduler(() => keepFocus(log.focusable, draw), signal);
   session.subscribe(redraw);
-  session.onMessage = onMessage;
+  session.onMessages = (messages) => extras?.tell(messages);
   session.onPassing = ({ from, text, problem }) =>
     notice.say(problem ? t(problem) : t('saysInPassing', { name: from, text }), PASSING);
   session.onCame = (userId, came) => {
@@ -148,7 +163,7 @@ function roomView(session, leave) {
   };
   watchActivity((activity) => {
     looks = activity.looks;
-    notifier.look(looks);
+    extras?.look(looks);
     session.setStatus(activity.status);
     if (activity.status === 'online') session.wake();
     if (!looks && unread === 0) session.reader.setUnreadAfter(null);
@@ -159,16 +174,11 @@ function roomView(session, leave) {
   addEventListener('beforeunload', (event) => {
     if (session.state.pending.some(({ unkept }) => unkept)) event.preventDefault();
   }, { signal });
-  watchTyping(writing.input, notice.say, signal);
-  watchPrinting(session, notice.say, signal);
 
   function shown() {
     draw();
     focusGently(writing.input);
-    // From now on the room opens without a network too, to write in.
-    serviceWorkers()?.ready.then(({ active }) => active?.postMessage('in a room'));
   }
-  signal.addEventListener('abort', () => showBadge(0));
   return { view, shown };
 }
 

@@ -1,0 +1,48 @@
+// @ts-check
+// What a room does besides showing and sending messages: what can be done with one, completing names,
+// notifications and the icon, printing, typing from anywhere. Nobody needs it to be inside, so it comes right after.
+
+import { isFor } from '../markup.js';
+import { messageActions } from './actions.js';
+import { showBadge } from './badge.js';
+import { mentionList } from './mention.js';
+import { Notifier } from './notify.js';
+import { watchPrinting } from './paper.js';
+import { notifyMode } from './settings.js';
+import { watchTyping } from './typing.js';
+
+/**
+ * @param {object} room
+ * @param {import('../session.js').Session} room.session
+ * @param {import('./log.js').Log} room.log
+ * @param {{element: HTMLElement, input: HTMLTextAreaElement}} room.writing
+ * @param {(text: string) => void} room.say
+ */
+export function extras({ session, log, writing, say }) {
+  const { signal } = session;
+  const { input } = writing;
+  const { toLinked } = messageActions({ session, log, input, say });
+  const notifier = new Notifier(session);
+  writing.element.prepend(mentionList(input, () => [...session.state.members.keys()].filter((name) => name !== session.state.me)));
+  watchTyping(input, say, signal);
+  watchPrinting(session, say, signal);
+  signal.addEventListener('abort', () => showBadge(0));
+
+  /** Somebody else has said something, at once or while there was no connection. @param {readonly import('../store.js').Message[]} messages */
+  function tell(messages) {
+    const { me, members } = session.state;
+    const isWanted = (/** @type {import('../store.js').Message} */ { text }) => notifyMode() !== 'mentions' || isFor(text, me, members.keys());
+    const latest = messages.filter(isWanted).at(-1);
+    if (latest) notifier.tell(latest);
+  }
+
+  /** @param {number} unread */
+  function count(unread) {
+    if (session.state.knowsReads) notifier.count(unread);
+    showBadge(unread);
+  }
+
+  /** @param {boolean} looks whether the person looks at this tab */
+  const look = (looks) => notifier.look(looks);
+  return { toLinked, tell, count, look };
+}
