@@ -5,7 +5,7 @@
 const PREFIX = 'linkroom:room:';
 const NAME = 'linkroom:name';
 const PROBE = 'linkroom:probe';
-const KEEP = 7 * 24 * 60 * 60_000; // ms after which an unused identity is forgotten
+const KEPT = 200; // rooms; whom one was in those used before them is forgotten, whatever the clock says
 
 /** @typedef {{name: string, token: string | null, secret?: string, at: number}} Identity */
 
@@ -146,10 +146,9 @@ function parse(text) {
 }
 
 function forgetOld() {
-  for (const key of storage.keys(PREFIX)) {
-    const identity = parse(storage.read(key));
-    if (!identity || Date.now() - identity.at > KEEP) storage.remove(key);
-  }
+  const usedAt = (/** @type {string} */ key) => Number(parse(storage.read(key))?.at ?? -Infinity);
+  const used = storage.keys(PREFIX).map((key) => ({ key, at: usedAt(key) })).sort((a, b) => b.at - a.at);
+  for (const { key } of used.filter(({ at }, index) => index >= KEPT || at === -Infinity)) storage.remove(key);
 }
 
 /** @template T @param {() => T} task @param {T} otherwise @returns {T} */

@@ -54,7 +54,9 @@ export class Sender {
     const { signal } = this.#store;
     const waiting = await this.#outbox.load();
     if (signal.aborted) return;
-    this.#store.set({ ...setPending(this.#store.state, waiting), cursor: earliestAttempt(waiting) });
+    // Meanwhile somebody may have written on.
+    const found = waiting.filter(({ key }) => !this.#isPending(key));
+    this.#store.set({ ...adopt(this.#store.state, found), cursor: earliestAttempt(waiting) });
     this.#outbox.watch({ onPut: () => this.adoptSoon(), onRemoved: (key) => this.#onRemoved(key) }, signal);
     signal.addEventListener('abort', () => {
       clearTimeout(this.#sendTimer);

@@ -56,6 +56,15 @@ async fn the_way_back_closes_what_lies_over_the_room_before_it_leaves_it() {
         assert_eq!(page.eval("history.length").await, length);
     }
     assert_eq!(page.eval("one('room').isTheSame").await, true, "the room was never left");
+
+    page.click("room-menu").await;
+    page.click("menu-people").await;
+    page.see("members-close").await;
+    page.until("history.state?.over").await;
+    page.reload().await;
+    page.see_inside("Eve").await;
+    page.until("!history.state?.over").await;
+    page.see_none("members-close").await;
 }
 
 #[tokio::test]
@@ -78,6 +87,11 @@ async fn what_is_typed_or_pasted_without_a_focus_is_written_and_ctrl_enter_sends
         )
     };
     page.eval(&paste("clipboardData.setData('text/plain', ' c')")).await;
+    page.until_is("one('composer').value", &json!("a\nb c")).await;
+    let book =
+        "document.activeElement.blur(); clipboardData.setData('text/plain', '가 '.repeat(250_000))";
+    page.eval(&paste(book)).await;
+    page.until("one('too-long').textContent.includes('500000')").await;
     page.until_is("one('composer').value", &json!("a\nb c")).await;
     let picture = "clipboardData.items.add(new File(['x'], 'a.png', { type: 'image/png' }))";
     page.eval(&paste(picture)).await;
@@ -128,7 +142,7 @@ async fn nothing_lies_under_a_notch() {
     page.until(clear).await;
     page.fill("nickname", "Eve").await;
     page.click("enter").await;
-    page.see_attribute("room", "data-me", "Eve").await;
+    page.see_inside("Eve").await;
     page.fill("composer", "hello").await;
     page.click("send").await;
     page.until(clear).await;

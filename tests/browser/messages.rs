@@ -127,4 +127,9 @@ async fn code_can_be_copied_and_long_texts_are_folded() {
     page.click("fold").await;
     page.see_attribute("fold", "aria-expanded", "true").await;
     assert!(page.eval(height).await.as_u64().unwrap() > 1200);
+    let begins = "all('message-text')[1].getBoundingClientRect().top >= one('log').getBoundingClientRect().top";
+    let settled = format!(
+        "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done({begins}))))"
+    );
+    assert_eq!(page.eval(&settled).await, true, "it is read from its beginning");
 }

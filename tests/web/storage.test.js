@@ -75,6 +75,23 @@ test('what was written while storage was full gives way to what is written later
   assert.equal(storage.read('key'), null);
 });
 
+test('who one was in a room is forgotten when many rooms came after it, and by no clock', (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 });
+  saveIdentity('first', 'Me', 'lr_1');
+  for (const now of [90 * 24 * 60 * 60_000, 1_000_000, 2_000_000]) {
+    t.mock.timers.setTime(Math.max(now, Date.now()));
+    saveIdentity('second', 'Me', 'lr_2');
+    assert.equal(loadIdentity('first')?.token, 'lr_1');
+  }
+  for (let room = 0; room < 300; room++) {
+    t.mock.timers.tick(1);
+    saveIdentity(`room ${room}`, 'Me', 'lr_x');
+  }
+  assert.equal(loadIdentity('first'), null);
+  assert.equal(loadIdentity('room 299').token, 'lr_x');
+  assert.equal(storage.keys('linkroom:room:').length, 200);
+});
+
 describe('the outbox', () => {
   const entry = { key: 'a', text: 'between us', from: 'Me', at: Date.now() };
   const texts = async (outbox) => (await outbox.load()).map(({ text }) => text);

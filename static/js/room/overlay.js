@@ -2,6 +2,9 @@
 // What lies over the room, on a phone above all: the way back closes it, and only then leaves the room. One
 // entry of the history stands for all of it, as one thing often opens another and closes itself.
 
+/** Marks the entry: a page that is loaded anew finds it, with nothing open. */
+const MARK = 'over';
+
 /** How to close what is open, the topmost last. @type {(() => void)[]} */
 const open = [];
 let hasEntry = false;
@@ -13,7 +16,7 @@ function settle() {
   if (isGoing || open.length > 0 === hasEntry) return;
   hasEntry = !hasEntry;
   isGoing = !hasEntry;
-  if (hasEntry) history.pushState(history.state, '');
+  if (hasEntry) history.pushState({ ...history.state, [MARK]: true }, '');
   else history.back();
 }
 
@@ -24,11 +27,20 @@ addEventListener('popstate', () => {
     settle();
     return;
   }
-  if (!hasEntry) return;
+  if (!hasEntry) return passEmpty();
   hasEntry = false;
   open.pop()?.();
   setTimeout(settle);
 });
+
+/** An entry over which nothing lies, as after a reload or on the way forward, is stepped back from. */
+function passEmpty() {
+  if (hasEntry || !history.state?.[MARK]) return;
+  isGoing = true;
+  history.back();
+}
+
+passEmpty();
 
 /**
  * @param {() => void} close closes it, when somebody went back

@@ -31,7 +31,9 @@ export function watchTyping(input, say, signal) {
     if (text === '' || !isFree()) return;
     event.preventDefault();
     input.focus();
-    document.execCommand('insertText', false, text);
+    // A text that is inserted in this way is asked about nowhere else.
+    const mayCome = input.dispatchEvent(new InputEvent('beforeinput', { data: text, inputType: 'insertFromPaste', cancelable: true }));
+    if (mayCome) document.execCommand('insertText', false, text);
   }, { signal });
 
   // A file that is dropped beside the composer would take the place of the page.
