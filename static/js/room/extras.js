@@ -2,13 +2,11 @@
 // What a room does besides showing and sending messages: what can be done with one, completing names,
 // notifications and the icon, printing, typing from anywhere. Nobody needs it to be inside, so it comes right after.
 
-import { isFor } from '../markup.js';
 import { messageActions } from './actions.js';
 import { showBadge } from './badge.js';
 import { mentionList } from './mention.js';
 import { Notifier } from './notify.js';
 import { watchPrinting } from './paper.js';
-import { notifyMode } from './settings.js';
 import { watchTyping } from './typing.js';
 
 /**
@@ -28,21 +26,11 @@ export function extras({ session, log, writing, say }) {
   watchPrinting(session, say, signal);
   signal.addEventListener('abort', () => showBadge(0));
 
-  /** Somebody else has said something, at once or while there was no connection. @param {readonly import('../store.js').Message[]} messages */
-  function tell(messages) {
-    const { me, members } = session.state;
-    const isWanted = (/** @type {import('../store.js').Message} */ { text }) => notifyMode() !== 'mentions' || isFor(text, me, members.keys());
-    const latest = messages.filter(isWanted).at(-1);
-    if (latest) notifier.tell(latest);
-  }
-
   /** @param {number} unread */
   function count(unread) {
     if (session.state.knowsReads) notifier.count(unread);
     showBadge(unread);
   }
 
-  /** @param {boolean} looks whether the person looks at this tab */
-  const look = (looks) => notifier.look(looks);
-  return { toLinked, tell, count, look };
+  return { toLinked, notifier, count };
 }

@@ -5,9 +5,9 @@
 import { t } from '../i18n.js';
 import { storage } from '../identity.js';
 import { serviceWorkers } from '../loader.js';
-import { splitQuote } from '../markup.js';
+import { isFor, splitQuote } from '../markup.js';
 import { BEGINNING, compareIds } from '../protocol.js';
-import { notifies, sound } from './settings.js';
+import { notifyMode, sound } from './settings.js';
 import { shorten } from './shorten.js';
 
 const TEXT_SHOWN = 120; // UTF-16 units
@@ -48,16 +48,23 @@ export class Notifier {
     navigator.locks.request(this.#tag, { mode: 'shared' }, () => away).catch(() => {});
   }
 
-  /** Somebody else has said something. @param {import('../store.js').Message} message */
-  async tell(message) {
-    if (this.#looks) storage.write(this.#told, message.id);
-    if (this.#looks || !(notifies() || sound.get())) return;
+  /**
+   * Somebody else has said something, at once or while there was no connection. Whoever looks has seen it: nothing more is
+   * asked then, as browsers take a millisecond to say what is allowed.
+   * @param {readonly import('../store.js').Message[]} messages
+   */
+  async tell(messages) {
+    if (this.#looks) return void storage.write(this.#told, messages.at(-1)?.id ?? BEGINNING);
+    const { me, members } = this.#session.state;
+    const mode = notifyMode() ?? 'off';
+    const message = messages.filter(({ text }) => mode !== 'mentions' || isFor(text, me, members.keys())).at(-1);
+    if (!message || (mode === 'off' && !sound.get())) return;
     if (await this.#isLookedAt()) return;
     await this.#inTurn(async () => {
       if (compareIds(storage.read(this.#told) ?? BEGINNING, message.id) >= 0) return;
       storage.write(this.#told, message.id);
       if (sound.get()) import('./sound.js').then(({ play }) => play()).catch(() => {});
-      if (notifies()) await this.#show(message);
+      if (mode !== 'off') await this.#show(message);
     });
   }
 

@@ -96,7 +96,7 @@ function roomView(session, leave) {
   /** @param {Extras} rest */
   function begin(rest) {
     extras = rest;
-    rest.look(looks);
+    rest.notifier.look(looks);
     rest.count(unread);
     if (drawn.older !== 'unknown') rest.toLinked();
     view.dataset.complete = 'true';
@@ -154,7 +154,7 @@ function roomView(session, leave) {
 
   const redraw = scheduler(() => keepFocus(log.focusable, draw), signal);
   session.subscribe(redraw);
-  session.onMessages = (messages) => extras?.tell(messages);
+  session.onMessages = (messages) => extras?.notifier.tell(messages);
   session.onPassing = ({ from, text, problem }) =>
     notice.say(problem ? t(problem) : t('saysInPassing', { name: from, text }), PASSING);
   session.onCame = (userId, came) => {
@@ -163,7 +163,7 @@ function roomView(session, leave) {
   };
   watchActivity((activity) => {
     looks = activity.looks;
-    extras?.look(looks);
+    extras?.notifier.look(looks);
     session.setStatus(activity.status);
     if (activity.status === 'online') session.wake();
     if (!looks && unread === 0) session.reader.setUnreadAfter(null);
