@@ -77,6 +77,8 @@ pub struct Metrics {
     pub tasks: Gauge,
     /// 1 while the node leaves, else 0.
     pub draining: Gauge,
+    /// 1 while the node should get traffic, else 0.
+    pub ready: Gauge,
     /// LogWriter that standard error or standard output did not take.
     pub log_lines_lost: Counter,
     delivered: Counter,
@@ -162,6 +164,7 @@ impl Metrics {
             worker_threads: level(registry, "worker_threads", "Threads that run tasks"),
             tasks: level(registry, "tasks", "Tasks alive"),
             draining: level(registry, "draining", "1 while the node leaves"),
+            ready: level(registry, "ready", "1 while the node should get traffic"),
             log_lines_lost: count(registry, "log_lines_lost", "LogWriter that were not written"),
             errors: errors(registry),
             closes: closes(registry),

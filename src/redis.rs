@@ -69,6 +69,8 @@ struct Inner {
     condition: watch::Sender<Condition>,
     /// Why the last attempt to connect failed, in the words of whoever refused it.
     refused: Mutex<Option<String>>,
+    /// When the probe that is under way began.
+    asked: Mutex<Option<Instant>>,
     /// The number of the latest probe that Redis took.
     probes: watch::Sender<u64>,
     /// Redis's version, once it said so.
@@ -119,6 +121,7 @@ impl Redis {
             keeper,
             condition,
             refused: Mutex::default(),
+            asked: Mutex::default(),
             probes: watch::Sender::new(0),
             version: watch::Sender::new(None),
             absence: Mutex::new(Absence::new(settings.presence_ttl)),
@@ -177,6 +180,13 @@ impl Redis {
     /// What state Redis was in when it was last asked. What it does not allow fails at once.
     pub fn condition(&self) -> Condition {
         self.0.condition.borrow().clone()
+    }
+
+    /// How long the probe under way has been waiting, where that is so long that Redis may not serve any
+    /// more: half of what a command may take.
+    pub fn unanswered_for(&self) -> Option<Duration> {
+        let waits = self.0.asked.lock().map(|asked| asked.elapsed())?;
+        (waits >= self.0.timeout / 2).then_some(waits)
     }
 
     /// Changes of [`Redis::condition`].

@@ -51,18 +51,24 @@ pub async fn live() -> Success<NodeState> {
     responses((status = 200, description = "It should", body = Envelope<NodeState>), NotReady)
 )]
 pub async fn ready(State(app): State<App>) -> Result<Success<NodeState>, Failure> {
-    let outages: Vec<_> = [app.drain.is_cancelled().then_some(Outage::Node), outage_of_redis(&app)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let outages = outages(&app);
     match outages.is_empty() {
         true => Ok(Success::Found(NodeState { status: "ready" })),
         false => Err(Failure { error: Code::ServiceUnavailable.into(), outages }),
     }
 }
 
+/// What keeps the node from serving.
+fn outages(app: &App) -> Vec<Outage> {
+    let leaves = app.drain.is_cancelled().then_some(Outage::Node);
+    leaves.into_iter().chain(outage_of_redis(app)).collect()
+}
+
 /// What keeps the node from serving, as far as it is Redis or the way there.
 fn outage_of_redis(app: &App) -> Option<Outage> {
+    if let (Condition::Serves, Some(waits)) = (app.redis.condition(), app.redis.unanswered_for()) {
+        return Some(Outage::Away(format!("no answer for {} ms", waits.as_millis())));
+    }
     match app.redis.condition() {
         Condition::Away(why) => Some(Outage::Away(why)),
         Condition::Refuses(why) => Some(Outage::Refuses(why)),
@@ -101,6 +107,7 @@ fn measure(app: &App) {
     metrics.tasks.set(level(runtime.num_alive_tasks()));
     metrics.worker_threads.set(level(runtime.num_workers()));
     metrics.draining.set(app.drain.is_cancelled().into());
+    metrics.ready.set(outages(app).is_empty().into());
 }
 
 /// The text is OpenMetrics, and is called so for those who know it. Others read it as the older

@@ -59,9 +59,11 @@ pub(super) async fn run(redis: Redis, stop: CancellationToken) {
     let mut number = 0;
     loop {
         number += 1;
+        *redis.0.asked.lock() = Some(Instant::now());
         // At once: asked after an answer, a Redis that is busy now and then would always be quick.
         // The clock first, since what is behind it may wait for its answer.
         let (clock, report) = tokio::join!(redis.read_clock(), redis.try_write(&probe, number));
+        *redis.0.asked.lock() = None;
         let found = judge(clock.is_ok(), report, redis.0.timeout);
         let condition = found.condition.clone();
         redis.found(found, number).await;
