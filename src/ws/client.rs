@@ -34,6 +34,9 @@ use crate::{
     room::Identity,
 };
 
+/// How long the connection's next frame waits until Redis knows that the client has its tokens.
+const PROOF_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Work for Redis on behalf of a connection.
 pub type Operation = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -68,6 +71,8 @@ pub enum Request {
     Frame(ClientFrame),
     /// To join a room again, from the message given.
     Rejoin(RoomId, MessageId),
+    /// To tell Redis that the client has its tokens of these rooms.
+    Prove(Vec<RoomId>),
 }
 
 /// What a frame is answered with if it fails: its own room and key, as they stood there.
@@ -89,16 +94,17 @@ impl Client {
     }
 
     /// The client sent something. What it was answered before, it has: the sessions of a guest are its
-    /// own from now on.
-    pub fn confirm_sessions(&self) {
+    /// own from now on, and Redis is told soon, since this node may die. Returns the request that does.
+    pub fn confirm_sessions(&self) -> Option<Request> {
         let end = self.unproven.load(Ordering::Relaxed);
         if end == 0 || self.outbox.written() < end {
-            return;
-        }
-        for joined in &*self.rooms.lock() {
-            joined.membership.proven.store(true, Ordering::Relaxed);
+            return None;
         }
         self.unproven.store(0, Ordering::Relaxed);
+        let rooms = self.rooms.lock();
+        let proven =
+            rooms.iter().filter(|joined| !joined.membership.proven.swap(true, Ordering::Relaxed));
+        Some(Request::Prove(proven.map(|joined| joined.local.id.clone()).collect()))
     }
 
     /// Begins what the next request asks for, together with what goes with it; what fails is answered.
@@ -127,6 +133,10 @@ impl Client {
         let frame = match request {
             Request::Frame(frame) => frame,
             Request::Rejoin(room, since) => return self.rejoin(&room, since).await,
+            Request::Prove(rooms) => {
+                self.prove(&rooms).await;
+                return Ok(());
+            }
         };
         match frame {
             ClientFrame::Join { room_id, token, since, secret } => {
@@ -167,6 +177,16 @@ impl Client {
             self.app.heartbeat.report(&joined.local, &seat, is_about && read.is_some()).await?;
         }
         Ok(())
+    }
+
+    /// Tells Redis that the client has its tokens. What fails or takes long is told by the next heartbeat.
+    async fn prove(&self, rooms: &[RoomId]) {
+        for room in rooms {
+            let Ok(joined) = self.joined(Some(room.as_str())) else { continue };
+            let seat = self.seat(&joined);
+            let told = self.app.heartbeat.report(&joined.local, &seat, false);
+            let _ = tokio::time::timeout(PROOF_PATIENCE, told).await;
+        }
     }
 
     /// The room that a frame means.
@@ -221,6 +241,7 @@ impl Request {
         match self {
             Self::Frame(frame) => frame.echo(),
             Self::Rejoin(room, _) => Echo { room_id: Some(room.to_string()), key: None },
+            Self::Prove(_) => Echo::default(),
         }
     }
 }

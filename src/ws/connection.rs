@@ -391,7 +391,13 @@ impl FrameReader {
     fn take_text(&mut self, text: &str) {
         let silent_for = self.client.outbox.silent_for();
         self.client.outbox.note_activity();
-        self.client.confirm_sessions();
+        let proof = self.client.confirm_sessions();
+        self.take_frame(text, silent_for);
+        // Behind the frame, which does not wait for it.
+        self.pending.extend(proof);
+    }
+
+    fn take_frame(&mut self, text: &str, silent_for: Duration) {
         let frame = match ClientFrame::parse(text) {
             Ok(frame) => frame,
             Err(bad) => return self.refuse(bad),

@@ -95,6 +95,36 @@ async fn whoever_was_heard_after_its_answer_keeps_the_name() {
     stage.member(0, &room, token.as_str().unwrap()).await;
 }
 
+/// Long before the heartbeat tells of it: the node may die in between.
+#[tokio::test]
+async fn redis_soon_knows_whose_owner_was_heard() {
+    let stage = Stage::new(1, &[("PRESENCE_TTL", "10m"), ("SESSION_TTL", "30m")]).await;
+    let rooms = [stage.room("owner").await, stage.room("owner").await];
+    let frames = [
+        json!({ "t": "ping" }).to_string(),
+        json!({ "t": "ping", "status": "away" }).to_string(),
+        json!({ "t": "msg", "roomId": rooms[0].id, "text": "hi" }).to_string(),
+        "no frame".to_owned(),
+    ];
+    for (turn, frame) in frames.into_iter().enumerate() {
+        let mut guest = stage.client().await;
+        for room in &rooms {
+            guest.join(&room.id, &format!("guest {turn}")).await;
+        }
+        guest.send_raw(Message::text(frame)).await.unwrap();
+        for room in &rooms {
+            let session = format!("user:{}:guest {turn}:session", room.id);
+            eventually(DEADLINE, "a proof", async || {
+                let provisional = stage.redis.cmd(["HEXISTS", &session, "provisional"]).int();
+                (provisional == 0).then_some(())
+            })
+            .await;
+            assert!(stage.redis.cmd(["PTTL", &session]).int() > 29 * 60_000);
+        }
+        guest.close().await;
+    }
+}
+
 #[tokio::test]
 async fn a_join_is_repeated_with_its_secret_from_any_connection() {
     let stage = Stage::new(2, &SETTINGS).await;
