@@ -37,7 +37,7 @@ if #users > 0 then
   for i = 1, #users do missing = missing + 1 - is_here[i] end
 end
 if missing == #users then begin_return(room, KEYS[5], presence_ttl) end
-room.returning = missing > 0 and redis.call('EXISTS', KEYS[5]) == 1
+room.returning = missing > 0 and is_returning(KEYS[5], presence_ttl)
 
 local keeps = string.format('%d', math.max(session_ttl, presence_ttl))
 local due, anybody = {}, false

@@ -67,7 +67,7 @@ end
 if not is_here and ARGV[18] == '1' then
   begin_return(room, KEYS[7], presence_ttl)
   -- Whoever leaves has no connection left; whose connections just lapsed was never said to have left.
-  room.returning = redis.call('EXISTS', KEYS[7]) == 1 and has_connections(session)
+  room.returning = is_returning(KEYS[7], presence_ttl) and has_connections(session)
 end
 -- Where something else stands in place of the time, the user joins now.
 if not known or not string.find(joined or '', '^%d+$') or #joined > 15 then

@@ -79,6 +79,7 @@ impl Scripts {
                 "roster",
                 "publish_members",
                 "begin_return",
+                "is_returning",
                 "has_connections",
                 "count_connections"
             ),
@@ -108,6 +109,7 @@ impl Scripts {
                 "roster",
                 "publish_members",
                 "begin_return",
+                "is_returning",
                 "use_skiplist"
             ),
             leave: script!(

@@ -95,6 +95,27 @@ async fn no_deadline_counts_for_longer_than_it_was_set_for() {
     .await;
 }
 
+/// Who comes back to a room that returns is not announced: as if Redis's clock had been set back by an hour
+/// meanwhile, or somebody else had written the note.
+#[tokio::test]
+async fn no_room_returns_for_longer_than_its_members_need() {
+    let stage = Stage::new(1, &[("HEARTBEAT_INTERVAL", "200ms")]).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let mut bob = stage.member(0, &room, "bob").await;
+    alice.wait_for_kind("user_joined").await;
+    let (members, deadlines) =
+        (format!("room:{}:members", room.id), format!("room:{}:deadlines", room.id));
+    let note = format!("room:{}:returning", room.id);
+    for words in [&["SET", &note, "1", "PX", "3600000"][..], &["SET", &note, "1"]] {
+        stage.redis.run(words);
+        stage.redis.cmd(["ZREM", &deadlines, "bob"]);
+        stage.redis.cmd(["SREM", &members, "bob"]);
+        bob.until_pong().await;
+        alice.wait_for_kind("user_joined").await;
+    }
+}
+
 /// Nobody is in the room any more who would clear it.
 #[tokio::test]
 async fn whoever_looks_at_a_room_sees_nobody_for_an_hour_too_long() {
