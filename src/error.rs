@@ -158,10 +158,10 @@ impl From<fred::error::Error> for Error {
         use fred::error::ErrorKind;
         match error.kind() {
             ErrorKind::InvalidArgument | ErrorKind::InvalidCommand | ErrorKind::Parse => {
-                Self::internal(error.to_string())
+                Self::internal(said(&error))
             }
-            _ if is_of_a_script(error.details()) => Self::internal(error.to_string()),
-            _ => Self::unavailable(error.to_string()),
+            _ if is_of_a_script(error.details()) => Self::internal(said(&error)),
+            _ => Self::unavailable(said(&error)),
         }
     }
 }
@@ -175,11 +175,38 @@ fn is_of_a_script(words: &str) -> bool {
     words.starts_with("ERR ") && words.contains("user_script:") && !passes()
 }
 
+/// What Redis says of an error. It quotes what it was sent where it does not know the command, be that a
+/// password or what somebody wrote: nobody is to read that.
+pub fn said(error: &fred::error::Error) -> &str {
+    const QUOTE: &str = ", with args beginning with";
+    let words = error.details();
+    words.split_once(QUOTE).map_or(words, |(said, _)| said)
+}
+
 #[cfg(test)]
 mod tests {
     use fred::error::{Error as RedisError, ErrorKind};
 
-    use super::{Code, Error};
+    use super::{Code, Error, said};
+
+    #[test]
+    fn what_redis_was_sent_is_not_quoted() {
+        for (words, expected) in [
+            (
+                "ERR unknown command 'AUTH', with args beginning with: 'u' 'pa55' ",
+                "ERR unknown command 'AUTH'",
+            ),
+            (
+                "ERR unknown command `AUTH`, with args beginning with: `pa55`, ",
+                "ERR unknown command `AUTH`",
+            ),
+            ("NOAUTH Authentication required.", "NOAUTH Authentication required."),
+        ] {
+            let error = RedisError::new(ErrorKind::Unknown, words);
+            assert_eq!(said(&error), expected);
+            assert_eq!(Error::from(error).cause.as_deref(), Some(expected));
+        }
+    }
 
     #[test]
     fn every_code_is_found_by_its_name() {

@@ -14,6 +14,7 @@ mod reason;
 mod rights;
 mod script;
 pub mod scripts;
+mod tell;
 
 use std::{
     sync::Arc,
@@ -30,11 +31,12 @@ use fred::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     background::Background,
     boxed,
+    error::said,
     metrics::Metrics,
     settings::{Durability, Settings},
 };
@@ -139,6 +141,8 @@ impl Redis {
         background.spawn_vital("the probe of Redis", probe::run(redis.clone(), stop.clone()));
         let demoted = leave_replica(redis.clone(), stop.clone());
         background.spawn_vital("the look for a new primary", demoted);
+        let told = tell::run(redis.conditions(), stop.clone());
+        background.spawn_vital("the word about Redis", told);
         Ok(redis)
     }
 
@@ -169,7 +173,7 @@ impl Redis {
             Err(error) if keeper.durability == Durability::Local => anyhow::bail!(
                 "DURABILITY=local needs Redis 7.2 or newer with `appendonly yes`; this is \
                  {version}, and says: {}",
-                error.details()
+                said(&error)
             ),
             Ok(false) => warn!("messages are not kept as DURABILITY wants; none is acknowledged"),
             _ => {}
@@ -340,7 +344,7 @@ impl Redis {
             return self.suspect(error);
         }
         let way = Reach { tls: self.0.tls, is_known: self.0.version.borrow().is_some() };
-        let why = reason::explain(error.details(), way);
+        let why = reason::explain(said(error), way);
         *self.0.refused.lock() = Some(why.clone());
         self.set_condition(Condition::Away(why));
         self.look();
@@ -358,7 +362,7 @@ impl Redis {
     fn suspect(&self, error: &RedisError) {
         match error.kind() {
             ErrorKind::IO | ErrorKind::Canceled => {
-                self.set_condition(Condition::Away(error.details().to_owned()));
+                self.set_condition(Condition::Away(said(error).to_owned()));
                 self.look();
             }
             ErrorKind::Timeout => self.look(),
@@ -385,12 +389,6 @@ impl Redis {
             return;
         }
         self.0.metrics.redis_up.set(i64::from(condition.is_up()));
-        match condition {
-            Condition::Serves => info!("redis answers"),
-            Condition::Refuses(why) => warn!(why, "redis refuses to write"),
-            Condition::Lacks(missing) => warn!(missing, "redis does not allow what is needed"),
-            Condition::Away(why) => warn!(why, "redis is out of reach"),
-        }
     }
 }
 

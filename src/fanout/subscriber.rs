@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     background::Background,
+    error::said,
     names::RoomId,
     redis::{Access, Condition},
 };
@@ -166,7 +167,7 @@ async fn keep_subscribed(
             _ = wanted.recv_many(&mut changes, CHUNK) => {
                 if let Err(error) = make(&fanout, changes.drain(..)).await {
                     // Those who wait are told in time; the reconnect or the probe does the rest.
-                    warn!(%error, "subscription not changed");
+                    warn!(error = said(&error), "subscription not changed");
                     start_over(&fanout, &error).await;
                 }
             }
@@ -191,7 +192,7 @@ async fn subscribe_all(fanout: &Fanout) {
                 return;
             }
             Err(error) => {
-                tracing::debug!(%error, "not subscribed");
+                tracing::debug!(error = said(&error), "not subscribed");
                 start_over(fanout, &error).await;
                 tokio::time::sleep(RETRY).await;
             }

@@ -13,7 +13,7 @@ use fred::{
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::background::Background;
+use crate::{background::Background, error::said};
 
 /// Between two attempts to connect, give or take the jitter.
 const RECONNECT_DELAY_MS: u32 = 100;
@@ -70,7 +70,7 @@ async fn ended(connecting: ConnectHandle, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         ended = connecting => if let Ok(Err(error)) = ended {
-            error!(%error, "a client of redis gave up");
+            error!(error = said(&error), "a client of redis gave up");
         }
     }
 }

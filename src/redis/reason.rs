@@ -10,12 +10,18 @@ pub(super) struct Reach {
 }
 
 /// Words in a reason, on which ways, and what they hint at.
-const HINTS: [(&str, Option<bool>, &str); 6] = [
+const HINTS: [(&str, Option<bool>, &str); 7] = [
     ("UnknownIssuer", None, "name your CA's file in SSL_CERT_FILE"),
     ("NotValidForName", None, "the certificate is for another name than that in REDIS_URL"),
     ("timed out", Some(true), "does it speak TLS there? if not, write redis://"),
     ("InvalidMessage", Some(true), "does it speak TLS there? if not, write redis://"),
     ("Connection reset", Some(false), "does it want TLS there? if so, write rediss://"),
+    // Which of them said what, the client library keeps to itself.
+    (
+        "all sentinel nodes",
+        None,
+        "are their addresses, sentinelUsername and sentinelPassword in REDIS_URL right?",
+    ),
     ("Missing primary address", None, "is sentinelServiceName in REDIS_URL right?"),
 ];
 
@@ -88,6 +94,12 @@ mod tests {
                 "Request timed out; does it speak TLS there? if not, write redis://",
             ),
             (PLAIN, "Request timed out.", "Request timed out"),
+            (
+                PLAIN,
+                "Failed to connect to all sentinel nodes.",
+                "Failed to connect to all sentinel nodes; are their addresses, sentinelUsername and \
+                 sentinelPassword in REDIS_URL right?",
+            ),
             (
                 PLAIN,
                 "Missing primary address in response from sentinel node.",

@@ -1,5 +1,10 @@
 //! Whoever runs a node reads why Redis is out of reach, in the log and in /readyz, and no secret.
 
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+};
+
 use futures_util::future::join_all;
 
 use crate::support::{DEADLINE, Node, RedisServer, TestEnv, eventually};
@@ -13,6 +18,7 @@ async fn says(env: &TestEnv, url: String, why: &str) {
         let answer = node.http().get("/readyz").await;
         assert_eq!(answer.status, 503, "{url}");
         let details = answer.body["error"]["details"]["redis"].as_str()?;
+        assert!(!details.contains(PASSWORD), "{details}");
         details.contains(why).then_some(())
     })
     .await;
@@ -26,12 +32,32 @@ async fn says(env: &TestEnv, url: String, why: &str) {
     assert!(!log.contains(PASSWORD), "{log}");
 }
 
+/// Where a server listens that knows no command, and quotes what it was sent, as Redis does.
+fn quoting_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let says =
+                format!("-ERR unknown command 'AUTH', with args beginning with: '{PASSWORD}' \r\n");
+            let _ = stream.write_all(says.as_bytes());
+            // Kept open until the other side has read it.
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.read(&mut [0; 1024]);
+        }
+    });
+    addr
+}
+
 #[tokio::test]
 async fn each_reason_why_redis_is_out_of_reach_is_told_once() {
     let env = TestEnv::new();
     let redis = RedisServer::start(&env);
     let open = redis.addr();
+    let quoting = quoting_server();
     let cases = [
+        (format!("redis://bob:{PASSWORD}@{quoting}"), "unknown command 'AUTH'"),
         (format!("redis://bob:{PASSWORD}@{open}"), "WRONGPASS"),
         (format!("redis://:{PASSWORD}@127.0.0.1:1"), "Connection refused"),
         (format!("redis://{open}/99"), "DB index is out of range"),
