@@ -15,6 +15,7 @@ mod observe;
 mod openapi;
 mod pages;
 mod rooms;
+mod target;
 
 use axum::{
     Json, Router,
@@ -44,7 +45,7 @@ pub fn router(app: App) -> Router {
         .route("/openapi.json", get(async || Json(description)).layer(limit.clone()))
         .fallback((async || Error::new(Code::NotFound)).layer(limit))
         // The last is the outermost: what is observed has its envelope, panics included.
-        .layer(from_fn(guard::one_host))
+        .layer(from_fn(target::check))
         .layer(CatchPanicLayer::custom(envelope::panicked))
         .layer(from_fn(envelope::render))
         .layer(from_fn(guard::allow_any_origin))

@@ -260,12 +260,24 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             "본문을 UTF-8로 보내 주세요. charset은 빼거나 utf-8로 적어 주세요.",
         ),
         Problem::Encoded => (
-            "Send the body as it is, without Content-Encoding.",
-            "본문을 압축하지 말고 Content-Encoding 없이 보내 주세요.",
+            "Send the body as it is, without this header, or with Transfer-Encoding: chunked.",
+            "본문을 압축하지 말고 이 헤더 없이, 또는 Transfer-Encoding: chunked로만 보내 주세요.",
+        ),
+        Problem::BodyCut => (
+            "The body broke off, or is not cut into chunks as it says. Send the whole of it again.",
+            "본문이 중간에 끊겼거나 청크 형식이 잘못되었습니다. 전체를 다시 보내 주세요.",
+        ),
+        Problem::BodyLate => (
+            "The body did not come whole in time. Send it again, without a pause.",
+            "본문이 제시간에 다 오지 않았습니다. 쉬지 말고 다시 보내 주세요.",
+        ),
+        Problem::Target => (
+            "Begin what you ask for with a slash, as in GET /healthz.",
+            "요청 경로를 GET /healthz처럼 슬래시로 시작해 주세요.",
         ),
         Problem::OneHost => (
-            "Send exactly one Host header, as HTTP/1.1 asks for.",
-            "HTTP/1.1에 따라 Host 헤더를 하나만 보내 주세요.",
+            "Send exactly one Host header, with a host and perhaps a port, as HTTP/1.1 asks for.",
+            "HTTP/1.1에 따라 Host 헤더를 하나만, 호스트와 포트(생략 가능)로 적어 보내 주세요.",
         ),
         Problem::BodyOfUpgrade => (
             "Send no body with this request. What follows it are WebSocket frames.",
@@ -356,7 +368,7 @@ const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'sta
 mod tests {
     use super::*;
 
-    const PROBLEMS: [Problem; 32] = [
+    const PROBLEMS: [Problem; 35] = [
         Problem::Required,
         Problem::WrongType,
         Problem::NameEmpty,
@@ -386,6 +398,9 @@ mod tests {
         Problem::TooManyConnections { max: 7 },
         Problem::NotUtf8,
         Problem::Encoded,
+        Problem::BodyCut,
+        Problem::BodyLate,
+        Problem::Target,
         Problem::OneHost,
         Problem::BodyOfUpgrade,
         Problem::WebSocketKey,

@@ -95,6 +95,9 @@ impl Limit {
     }
 }
 
+/// Sockets over its limit on which an address is waited for until it has read so.
+const REFUSED_SOCKETS: usize = 16;
+
 /// What one node allows one address.
 pub struct Limits {
     requests: Buckets,
@@ -104,6 +107,8 @@ pub struct Limits {
     blocked: Mutex<HashMap<IpAddr, Instant>>,
     connections: Arc<Held>,
     sockets: Arc<Held>,
+    /// Those that were told that they are too many, and have not ended.
+    refused: Arc<Held>,
     /// Each of them stands for many, and sees to their sockets itself.
     proxies: Vec<IpNet>,
 }
@@ -118,6 +123,7 @@ impl Limits {
             blocked: Mutex::default(),
             connections: Held::at_most(settings.connections_per_ip),
             sockets: Held::at_most(settings.sockets_per_ip),
+            refused: Held::at_most(REFUSED_SOCKETS),
             proxies: settings.trusted_proxies.clone(),
         }
     }
@@ -184,6 +190,11 @@ impl Limits {
             return Ok(None);
         }
         self.sockets.take(peer).map(Some).ok_or(Code::RateLimited.into())
+    }
+
+    /// Takes one of the few sockets over its limit that a peer is given time on, to read that they are.
+    pub fn linger(&self, peer: IpAddr) -> Option<Permit> {
+        self.refused.take(peer)
     }
 }
 

@@ -96,9 +96,15 @@ pub enum Problem {
     },
     /// A body in another encoding of characters than UTF-8.
     NotUtf8,
-    /// A body that is compressed, or encoded otherwise.
+    /// A body that is compressed, or encoded otherwise, be it for the way alone.
     Encoded,
-    /// An HTTP/1.1 request without a host, or with several.
+    /// A body that stopped before its end, or that is not cut into chunks as it says.
+    BodyCut,
+    /// A body that did not come in time.
+    BodyLate,
+    /// The target of a request is neither a path nor a whole address.
+    Target,
+    /// A request without a host, with several, or with one that can be none.
     OneHost,
     /// A request for a WebSocket that has a body, which would be taken for frames.
     BodyOfUpgrade,
@@ -139,6 +145,9 @@ impl Problem {
             Problem::TooManyRooms { .. } => "too_many_rooms",
             Problem::NotUtf8 => "not_utf8",
             Problem::Encoded => "encoded",
+            Problem::BodyCut => "body_cut",
+            Problem::BodyLate => "body_late",
+            Problem::Target => "target",
             Problem::OneHost => "one_host",
             Problem::BodyOfUpgrade => "body_of_upgrade",
             Problem::WebSocketKey => "websocket_key",

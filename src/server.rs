@@ -24,9 +24,10 @@ use futures_util::FutureExt;
 use hyper::{Request, Response, body::Incoming, server::conn::http1::Builder, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     task::yield_now,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
@@ -49,6 +50,8 @@ use crate::{
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Whoever goes on asking after 429 waits so long for each answer: it has the next request read later.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+/// How long one that was refused is read from, so that it can read why.
+const REFUSED_LINGER: Duration = Duration::from_secs(1);
 /// How long a quiet connection is given for one more request when the node is about to end, as a
 /// balancer may have chosen it a moment ago; and the part of the drain time that this is at most.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
@@ -116,9 +119,7 @@ struct Peer {
 async fn talk(stream: TcpStream, peer: Peer, router: Router, app: App, stop: CancellationToken) {
     let Ok(_permit) = app.limits.open_socket(peer.addr.ip()) else {
         app.metrics.turned_away(Limit::Sockets);
-        // Where it does not fit into an empty buffer, nobody waits for it.
-        let _ = stream.try_write(&envelope::unread(Code::RateLimited.into()));
-        return;
+        return turn_away(stream, peer, &app).await;
     };
     let settings = &app.settings;
     let patience = Arc::new(Patience::new(settings.header_timeout, settings.keepalive_timeout));
@@ -145,6 +146,18 @@ async fn talk(stream: TcpStream, peer: Peer, router: Router, app: App, stop: Can
     };
     if let Some(limit) = limit_behind(ended, &patience) {
         app.metrics.turned_away(limit);
+    }
+}
+
+/// Answers one that is too many. What it sends after its socket was closed would have the answer lost
+/// to a reset, so a few are read from for a while.
+async fn turn_away(stream: TcpStream, peer: Peer, app: &App) {
+    // Where it does not fit into an empty buffer, nobody waits for it.
+    let _ = stream.try_write(&envelope::unread(Code::RateLimited.into()));
+    if let Some(_permit) = app.limits.linger(peer.addr.ip()) {
+        let never = Arc::new(Patience::new(REFUSED_LINGER, REFUSED_LINGER));
+        // However it ends: all was said.
+        let _ = timeout(REFUSED_LINGER, Socket::new(stream, never).shutdown()).await;
     }
 }
 

@@ -1,11 +1,11 @@
 //! Where this service is, as those who open its links see it.
 
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, header};
 
 use crate::settings::Settings;
 
 /// What links begin with: as the operator says, or else the way the request came.
-pub fn base_url(settings: &Settings, uri: &Uri, headers: &HeaderMap) -> String {
+pub fn base_url(settings: &Settings, headers: &HeaderMap) -> String {
     if let Some(url) = &settings.public_url {
         return url.to_string();
     }
@@ -13,8 +13,7 @@ pub fn base_url(settings: &Settings, uri: &Uri, headers: &HeaderMap) -> String {
     let secure =
         header("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
     let scheme = if secure { "https" } else { "http" };
-    let host = uri.authority().map(|authority| authority.as_str());
-    match host.or_else(|| header(header::HOST.as_str())) {
+    match header(header::HOST.as_str()).filter(|host| !host.is_empty()) {
         Some(host) => format!("{scheme}://{host}"),
         None => format!("{scheme}://{}", settings.listen_addr),
     }
@@ -34,12 +33,14 @@ mod tests {
             let headers = headers.iter().map(|(name, value)| {
                 (HeaderName::from_static(name), HeaderValue::from_static(value))
             });
-            base_url(&settings, &Uri::from_static("/api/rooms"), &headers.collect())
+            base_url(&settings, &headers.collect())
         };
         let host = ("host", "10.0.0.5:8080");
         assert_eq!(link(&[], &[host]), "http://10.0.0.5:8080");
         assert_eq!(link(&[], &[host, ("x-forwarded-proto", "https")]), "https://10.0.0.5:8080");
         assert_eq!(link(&["--public-url=https://r.example/"], &[host]), "https://r.example");
-        assert_eq!(link(&["--listen-addr=127.0.0.1:9"], &[]), "http://127.0.0.1:9");
+        for nowhere in [&[][..], &[("host", "")]] {
+            assert_eq!(link(&["--listen-addr=127.0.0.1:9"], nowhere), "http://127.0.0.1:9");
+        }
     }
 }

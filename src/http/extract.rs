@@ -100,7 +100,11 @@ where
 async fn json_body(request: Request, settings: &Settings) -> Result<Bytes, Error> {
     check_media(request.headers())?;
     let reading = read(request.into_body(), settings.max_body_bytes);
-    tokio::time::timeout(settings.header_timeout, reading).await.map_err(|_| unreadable())?
+    tokio::time::timeout(settings.header_timeout, reading).await.map_err(|_| late())?
+}
+
+fn late() -> Error {
+    Error::invalid("body", Problem::BodyLate)
 }
 
 /// What a JSON body says, checked.
@@ -131,11 +135,20 @@ fn check_media(headers: &HeaderMap) -> Result<(), Error> {
     if !is_utf8(headers) {
         return Err(refused([(header_name(header::CONTENT_TYPE), Problem::NotUtf8)].into()));
     }
-    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
-    if encodings.all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Ok(());
+    // What is understood of each: of a body that was compressed for the way alone, only the chunks are.
+    let known = [(header::CONTENT_ENCODING, "identity"), (header::TRANSFER_ENCODING, "chunked")];
+    match known.into_iter().find(|(name, word)| !says_at_most(headers, name, word)) {
+        Some((name, _)) => Err(refused([(header_name(name), Problem::Encoded)].into())),
+        None => Ok(()),
     }
-    Err(refused([(header_name(header::CONTENT_ENCODING), Problem::Encoded)].into()))
+}
+
+/// Whether a header is not there, or says this once.
+fn says_at_most(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let mut values = headers.get_all(name).iter();
+    let is_word =
+        values.next().is_none_or(|it| it.as_bytes().eq_ignore_ascii_case(word.as_bytes()));
+    is_word && values.next().is_none()
 }
 
 /// No `charset`, or the one that JSON has.
@@ -161,7 +174,7 @@ async fn read(body: Body, max: usize) -> Result<Bytes, Error> {
     let mut chunks = body.into_data_stream();
     let mut kept = Vec::new();
     while let Some(chunk) = chunks.next().await {
-        kept.extend_from_slice(&chunk.map_err(|_| unreadable())?);
+        kept.extend_from_slice(&chunk.map_err(|_| Error::invalid("body", Problem::BodyCut))?);
         if kept.len() > max {
             return Err(Code::PayloadTooLarge.into());
         }

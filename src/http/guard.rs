@@ -4,19 +4,13 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::{Method, StatusCode, Version, header},
+    http::{Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
 use super::{envelope::Failure, headers};
-use crate::{
-    address::ClientIp,
-    app::App,
-    error::{Code, Error},
-    limits::Limit,
-    problem::Problem,
-};
+use crate::{address::ClientIp, app::App, error::Code, limits::Limit};
 
 /// Middleware that turns away an address which asks too often.
 pub async fn limit(
@@ -71,15 +65,6 @@ pub async fn limit_guesses(
         _ => {}
     }
     response
-}
-
-/// Middleware that turns away what says twice, or not at all, whom it is for.
-pub async fn one_host(request: Request, next: Next) -> Response {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() >= Version::HTTP_11) {
-        return Error::invalid(header::HOST.as_str(), Problem::OneHost).into_response();
-    }
-    next.run(request).await
 }
 
 /// Middleware that lets pages of any origin use the API: who one is says the token, and there

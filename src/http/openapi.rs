@@ -46,6 +46,16 @@ impl Modify for BearerScheme {
     }
 }
 
+/// What a request for a WebSocket may fail with; a page of a foreign site finds nothing here.
+const SOCKET: [Code; 6] = [
+    Code::ValidationFailed,
+    Code::NotFound,
+    Code::UpgradeRequired,
+    Code::RateLimited,
+    Code::Internal,
+    Code::ServiceUnavailable,
+];
+
 /// The WebSocket: OpenAPI can say where it is, not what it speaks.
 struct WebSocketPath;
 
@@ -54,8 +64,7 @@ impl Modify for WebSocketPath {
         let upgraded = ResponseBuilder::new().description("The connection is a WebSocket now");
         let responses = ResponsesBuilder::new()
             .response("101", upgraded)
-            .responses_from_iter(failures(&[Code::UpgradeRequired, Code::RateLimited]))
-            .responses_from_iter(failures(&[Code::ServiceUnavailable]));
+            .responses_from_iter(failures(&SOCKET));
         let operation = OperationBuilder::new()
             .tag("messages")
             .operation_id(Some("connect"))

@@ -33,12 +33,8 @@ const PICTURE_SIZE: (&str, &str) = ("1200", "630");
     tag = "client",
     responses((status = 200, description = "The page", body = String, content_type = "text/html"))
 )]
-pub async fn start(
-    State(app): State<App>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Error> {
-    page(&app, &uri, &headers, None)
+pub async fn start(State(app): State<App>, headers: HeaderMap) -> Result<Response, Error> {
+    page(&app, &headers, None)
 }
 
 /// The web client, in a room
@@ -62,7 +58,7 @@ pub async fn room(
         Some(id) => invited(&app, ip, &id).await.map(|topic| (id, topic)),
         None => None,
     };
-    page(&app, &uri, &headers, room)
+    page(&app, &headers, room)
 }
 
 /// The topic of a room that is there. `None` also where that cannot be known now, or is not to be known
@@ -84,11 +80,10 @@ async fn invited(app: &App, ip: IpAddr, room: &RoomId) -> Option<Option<String>>
 
 fn page(
     app: &App,
-    uri: &Uri,
     headers: &HeaderMap,
     room: Option<(RoomId, Option<String>)>,
 ) -> Result<Response, Error> {
-    let base = base_url(&app.settings, uri, headers);
+    let base = base_url(&app.settings, headers);
     let language = envelope::language(headers);
     let (path, topic, to) = match room {
         Some((id, topic)) => (format!("/r/{}", id.as_str()), topic, Invitation::Room),

@@ -1,9 +1,6 @@
 //! Rooms over HTTP: make one, look at it, see its members, get a session without a socket.
 
-use axum::{
-    extract::State,
-    http::{HeaderMap, Uri},
-};
+use axum::{extract::State, http::HeaderMap};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use validator::{Validate, ValidationError};
@@ -205,14 +202,13 @@ pub struct CreatedSession {
 )]
 pub async fn create(
     State(app): State<App>,
-    uri: Uri,
     headers: HeaderMap,
     Repeatable(body, once): Repeatable<NewRoom>,
 ) -> Result<Success<CreatedRoom>, Error> {
     let creator = app.rooms.name("creatorName", &body.creator_name.unwrap_or_default())?;
     let made = app.rooms.create(creator, body.e2e, body.topic.as_deref(), once.as_ref()).await?;
     Ok(Success::Created(CreatedRoom {
-        link: format!("{}/r/{}", base_url(&app.settings, &uri, &headers), made.room),
+        link: format!("{}/r/{}", base_url(&app.settings, &headers), made.room),
         token: made.token.secret().to_owned(),
         room_id: made.room,
     }))

@@ -123,6 +123,57 @@ async fn a_body_is_json_in_utf8_and_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_come_whole_is_told_so() {
+    let stage = Stage::new(1, &[("HEADER_TIMEOUT", "300ms")]).await;
+    let addr = stage.nodes[0].addr();
+    let chunked = "transfer-encoding: chunked\r\n\r\n";
+    let rows = [
+        (format!("{POST}content-length: 30\r\n\r\n{BODY}"), "in time"),
+        (format!("{POST}{chunked}13\r\n{BODY}\r\n"), "in time"),
+        (format!("{POST}{chunked}0x13\r\n{BODY}\r\n0\r\n\r\n"), "broke off"),
+        (format!("{POST}{chunked}13\r\n{BODY}xx0\r\n\r\n"), "broke off"),
+    ];
+    for (request, why) in rows {
+        let answer = ask(addr, &request, "").await;
+        assert_eq!(answer.status(), 400, "{request}");
+        let details = &answer.error()["details"]["body"];
+        assert!(details.as_str().is_some_and(|text| text.contains(why)), "{request}: {details}");
+    }
+    for codings in ["gzip, chunked", "chunked\r\ntransfer-encoding: chunked"] {
+        let body = format!("13\r\n{BODY}\r\n0\r\n\r\n");
+        let answer =
+            ask(addr, &format!("{POST}transfer-encoding: {codings}\r\n\r\n{body}"), "").await;
+        assert_eq!(answer.status(), 415, "{codings}");
+        assert!(answer.error()["details"]["transfer-encoding"].is_string(), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_request_says_whom_it_is_for() {
+    let stage = Stage::new(1, &[]).await;
+    let addr = stage.nodes[0].addr();
+    let rows = [
+        ("GET /healthz HTTP/1.1\r\n\r\n", 400),
+        ("GET /healthz HTTP/1.0\r\n\r\n", 200),
+        ("GET /healthz HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\nhost: a b\r\n\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\nhost: u@a\r\n\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\nhost:\r\n\r\n", 200),
+        ("GET http://a/healthz HTTP/1.1\r\nhost: b\r\n\r\n", 200),
+        ("GET http://u@a/healthz HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+        ("GET healthz HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+        ("GET * HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+        ("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", 204),
+    ];
+    for (request, status) in rows {
+        assert_eq!(ask(addr, request, "").await.status(), status, "{request}");
+    }
+    let whole = POST.replace("POST /api", "POST http://rooms.example/api");
+    let answer = ask(addr, &format!("{whole}content-length: 19\r\n\r\n{BODY}"), "").await;
+    assert!(answer.body.contains("http://rooms.example/r/"), "the target counts: {}", answer.body);
+}
+
+#[tokio::test]
 async fn every_answer_of_the_api_can_be_read_by_any_page() {
     let stage = Stage::new(1, &[]).await;
     let addr = stage.nodes[0].addr();

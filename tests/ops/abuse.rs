@@ -200,12 +200,15 @@ async fn silence_is_no_way_to_hold_a_socket() {
         silent.push(from(2).await);
     }
     expect_value(&stage.nodes[0], &turned_away("sockets"), 0.0).await;
+    let mut refused = from(2).await;
+    expect_value(&stage.nodes[0], &turned_away("sockets"), 1.0).await;
+    // Sent to a socket that was closed, this would have the answer lost to a reset.
+    refused.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = String::new();
-    let _ = within(DEADLINE, "a refusal", from(2).await.read_to_string(&mut answer)).await;
+    within(DEADLINE, "a refusal", refused.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("retry-after: 1"), "{answer}");
     let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
     assert_eq!(body["error"]["code"], "RATE_LIMITED");
-    expect_value(&stage.nodes[0], &turned_away("sockets"), 1.0).await;
     for mut socket in silent {
         let end = within(DEADLINE, "the end of a silent socket", socket.read(&mut [0])).await;
         assert_eq!(end.unwrap_or(0), 0);
