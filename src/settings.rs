@@ -62,7 +62,8 @@ pub struct Settings {
     #[arg(long, env, hide_env_values = true, value_parser = str::parse::<RedisUrl>)]
     pub redis_url: Option<RedisUrl>,
 
-    /// Address and port to listen on: `:8080` for every address; port 0 takes a free one
+    /// Address and port to listen on: `:8080` for every address of IPv4, `[::]:8080` for those of
+    /// IPv6 as well; port 0 takes a free one
     #[arg(long, env, default_value = "127.0.0.1:8080", value_parser = parse::listen_addr)]
     pub listen_addr: SocketAddr,
 
@@ -82,8 +83,8 @@ pub struct Settings {
     pub public_url: Option<Origin>,
 
     /// Origins, comma-separated, whose pages may open a WebSocket here, besides our own; * for all
-    #[arg(long, env, value_delimiter = ',', value_parser = parse::allowed_origin)]
-    pub allowed_origins: Vec<Allowed>,
+    #[arg(long, env, default_value = "", hide_default_value = true, value_parser = parse::allowed_origins)]
+    pub allowed_origins: std::vec::Vec<Allowed>,
 
     /// How long a member stays online after its last heartbeat
     #[arg(long, env, default_value = "30s", value_parser = duration)]
@@ -93,11 +94,11 @@ pub struct Settings {
     #[arg(long, env, value_parser = duration)]
     pub heartbeat_interval: Option<Duration>,
 
-    /// How long a name is kept for its token after the user was last heard of
+    /// How long a name is kept for its token after the user was last heard of; at least PRESENCE_TTL
     #[arg(long, env, default_value = "10m", value_parser = duration)]
     pub session_ttl: Duration,
 
-    /// How long a room is kept after anything last happened in it
+    /// How long a room is kept after anything last happened in it; at least PRESENCE_TTL
     #[arg(long, env, default_value = "24h", value_parser = duration)]
     pub room_ttl: Duration,
 
@@ -181,7 +182,7 @@ pub struct Settings {
     #[arg(long, env, default_value = "1s", value_parser = duration)]
     pub slow_close_timeout: Duration,
 
-    /// How long a connection may be silent before it is closed
+    /// How long a connection may be silent before it is closed; at least HEARTBEAT_INTERVAL
     #[arg(long, env, default_value = "5m", value_parser = duration)]
     pub idle_timeout: Duration,
 
@@ -226,8 +227,8 @@ pub struct Settings {
 
     /// Proxies, comma-separated addresses or networks (10.0.0.0/8), whose X-Forwarded-For says
     /// whose request it is
-    #[arg(long, env, value_delimiter = ',', value_parser = parse::network)]
-    pub trusted_proxies: Vec<IpNet>,
+    #[arg(long, env, default_value = "", hide_default_value = true, value_parser = parse::networks)]
+    pub trusted_proxies: std::vec::Vec<IpNet>,
 
     /// Bytes of a request's headers, at most
     #[arg(long, env, default_value_t = 16_384, value_parser = header_bytes)]
@@ -329,6 +330,7 @@ impl Settings {
                 show(ttl),
             ));
         }
+        self.check_lifetimes()?;
         let (body, least) = (self.max_body_bytes, self.largest_message());
         if body < least {
             return Err(format!(
@@ -344,6 +346,22 @@ impl Settings {
             ));
         }
         Ok(())
+    }
+
+    /// What lasts at least as long as what. Heartbeats keep all of it alive.
+    fn check_lifetimes(&self) -> Result<(), String> {
+        let ttl = ("PRESENCE_TTL", self.presence_ttl);
+        let beat = ("HEARTBEAT_INTERVAL", self.heartbeat());
+        let relations = [
+            (("SESSION_TTL", self.session_ttl), ttl, "a member's name is lost while it is here"),
+            (("ROOM_TTL", self.room_ttl), ttl, "a room ends while members are in it"),
+            (("IDLE_TIMEOUT", self.idle_timeout), beat, "connections end between two heartbeats"),
+        ];
+        let wrong = relations.into_iter().find(|((_, longer), (_, shorter), _)| longer < shorter);
+        let Some(((name, longer), (than, shorter), or)) = wrong else { return Ok(()) };
+        let show = humantime::format_duration;
+        let (longer, shorter) = (show(longer), show(shorter));
+        Err(format!("{name} ({longer}) must be at least {than} ({shorter}), or {or}"))
     }
 
     /// Each has a least: what is done every so often must leave time for the rest.
@@ -415,7 +433,7 @@ fn is_blank(value: &OsStr) -> bool {
 fn refusal(command: &Command, error: &clap::Error) -> String {
     let named = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(named)) => named.as_str(),
-        _ => return first_line(&error.to_string()),
+        _ => return no_text(command).unwrap_or_else(|| first_line(&error.to_string())),
     };
     let option = named.split([' ', '=']).next().unwrap_or_default();
     if error.kind() == ErrorKind::UnknownArgument {
@@ -425,12 +443,28 @@ fn refusal(command: &Command, error: &clap::Error) -> String {
         };
     }
     let is_it = |arg: &&Arg| arg.get_long().is_some_and(|long| option == format!("--{long}"));
-    match (command.get_arguments().find(is_it), error.source()) {
-        (Some(arg), Some(why)) => {
-            format!("error: {} cannot be read: {}", variable(arg), plain(&why.to_string()))
-        }
-        _ => first_line(&error.to_string()),
+    let why = match (error.source(), error.get(ContextKind::ValidValue)) {
+        (Some(why), _) => why.to_string(),
+        (None, Some(ContextValue::Strings(words))) => format!("write {}", words.join(" or ")),
+        (None, _) => return first_line(&error.to_string()),
+    };
+    match command.get_arguments().find(is_it) {
+        Some(arg) => unreadable(arg, &plain(&why)),
+        None => first_line(&error.to_string()),
     }
+}
+
+fn unreadable(arg: &Arg, why: &str) -> String {
+    format!("error: {} cannot be read: {why}", variable(arg))
+}
+
+/// About the first variable that holds no text, of which clap does not say which it is.
+fn no_text(command: &Command) -> Option<String> {
+    let is_none = |arg: &&Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.to_str().is_none())
+    };
+    command.get_arguments().find(is_none).map(|arg| unreadable(arg, "it is not UTF-8"))
 }
 
 fn variable(arg: &Arg) -> String {
@@ -476,6 +510,10 @@ mod tests {
             "--redis-url=http://host",
             "--redis-timeout=10m",
             "--idle-timeout=1ms",
+            "--idle-timeout=9s",
+            "--session-ttl=29s",
+            "--room-ttl=29s",
+            "--presence-ttl=11m",
             "--max-body-bytes=1000",
             "--text-max=1000000000",
             "--outbox-bytes=65535",
@@ -545,9 +583,19 @@ mod tests {
     }
 
     #[test]
+    fn a_word_that_is_none_is_answered_with_those_there_are() {
+        let refusal =
+            Refusal::Bad("error: LOG_FORMAT cannot be read: write text or json".to_owned());
+        assert_eq!(read(&["--log-format=xml"]).map(drop), Err(refusal));
+    }
+
+    #[test]
     fn extremes_are_no_overflow() {
         let most = format!("--messages-per-second={}", parse::MOST);
         assert_eq!(read(&[&most]).unwrap().frames_per_second(), parse::MOST);
-        assert!(read(&["--presence-ttl=10y", "--drain-timeout=10y"]).is_ok());
+        let longest = ["presence-ttl", "drain-timeout"].map(|name| format!("--{name}=9y"));
+        let longer = ["session-ttl", "room-ttl"].map(|name| format!("--{name}=10y"));
+        let all: Vec<_> = longest.iter().chain(&longer).map(String::as_str).collect();
+        assert!(read(&[&all[..], &["--heartbeat-interval=1m"]].concat()).is_ok());
     }
 }

@@ -53,7 +53,8 @@ pub fn profile(linkroom: &Path) -> anyhow::Result<String> {
 
 /// What scripts cost that run because somebody wants something; no heartbeat comes in between.
 fn on_demand(linkroom: &Path, size: usize) -> anyhow::Result<Vec<(&'static str, Cost)>> {
-    let quiet = [("PRESENCE_TTL", "1h"), LARGE_ROOMS, ("SESSION_TTL", "2h")];
+    let quiet =
+        [("PRESENCE_TTL", "1h"), LARGE_ROOMS, ("SESSION_TTL", "2h"), ("IDLE_TIMEOUT", "1h")];
     let server = Server::start_with(Kind::Linkroom, linkroom, &quiet)?;
     let redis = server.redis().context("no Redis")?;
     let mut load = Load::new(&server, &[size + GUESTS])?;

@@ -66,18 +66,34 @@ pub fn listen_addr(raw: &str) -> Result<SocketAddr, String> {
         Some(SocketAddr::from((ip, port.parse().ok()?)))
     };
     raw.parse().ok().or_else(named).ok_or_else(|| {
-        "write it as 127.0.0.1:8080, [::1]:8080, localhost:8080, or :8080 for every address"
+        "write it as 127.0.0.1:8080, [::1]:8080, localhost:8080, or :8080 for every address of IPv4"
             .to_owned()
     })
 }
 
+/// Networks, by commas.
+pub fn networks(raw: &str) -> Result<Vec<IpNet>, String> {
+    list(raw, network)
+}
+
+/// Origins whose pages may connect, by commas.
+pub fn allowed_origins(raw: &str) -> Result<Vec<Allowed>, String> {
+    list(raw, allowed_origin)
+}
+
+/// A comma too many is none of them.
+fn list<T>(raw: &str, one: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+    raw.split(',').filter(|part| !part.trim().is_empty()).map(one).collect()
+}
+
 /// A network, or one address. IPv4 that is mapped into IPv6 is IPv4: peers are compared so.
-pub fn network(raw: &str) -> Result<IpNet, String> {
+fn network(raw: &str) -> Result<IpNet, String> {
     let raw = raw.trim();
-    let one =
-        || raw.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().map(IpNet::from);
-    let network = raw.parse().or_else(|_| one());
-    network.map(canonical).map_err(|_| "write it as 10.0.0.0/8 or 10.0.0.1".to_owned())
+    let bare = raw.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(raw);
+    let network = raw.parse().or_else(|_| bare.parse::<IpAddr>().map(IpNet::from));
+    network.map(canonical).map_err(|_| {
+        "write each as 10.0.0.0/8, 10.0.0.1 or fd00::/8, with commas between them".to_owned()
+    })
 }
 
 fn canonical(network: IpNet) -> IpNet {
@@ -100,11 +116,12 @@ pub fn public_url(raw: &str) -> Result<Origin, String> {
 }
 
 /// An origin whose pages may connect, or `*` for all.
-pub fn allowed_origin(raw: &str) -> Result<Allowed, String> {
+fn allowed_origin(raw: &str) -> Result<Allowed, String> {
     match raw.trim() {
         "*" => Ok(Allowed::All),
         one => one.parse().map(Allowed::One).map_err(|_| {
-            "write each as https://other.example, with nothing behind it, or * for all".to_owned()
+            "write each as https://other.example, with nothing but a comma behind it, or * for all"
+                .to_owned()
         }),
     }
 }
@@ -197,9 +214,29 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(network(text).map(|net| net.to_string()), Ok(expected.to_owned()), "{text}");
         }
-        for text in ["10.0.0.0/33", "10.0.0.1:80", "proxy.example", "*", "10.0.0.1 10.0.0.2", ""] {
+        for text in [
+            "10.0.0.0/33",
+            "10.0.0.1:80",
+            "proxy.example",
+            "*",
+            "10.0.0.1 10.0.0.2",
+            "[::1",
+            "::1]",
+            "",
+        ] {
             assert!(network(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_comma_too_many_is_no_part_of_a_list() {
+        for text in ["10.0.0.1,::1", "10.0.0.1, ::1,", ",10.0.0.1,, ::1 , "] {
+            assert_eq!(networks(text).map(|list| list.len()), Ok(2), "{text}");
+        }
+        assert!(
+            networks("10.0.0.1,x").is_err() && networks(" , ").is_ok_and(|list| list.is_empty())
+        );
+        assert_eq!(allowed_origins("https://a.example,*,").map(|list| list.len()), Ok(2));
     }
 
     #[test]

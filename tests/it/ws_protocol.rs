@@ -482,7 +482,7 @@ async fn errors_on_the_socket_speak_the_readers_language() {
 
 #[tokio::test]
 async fn a_silent_connection_is_closed_after_the_idle_timeout() {
-    let stage = Stage::new(1, &[("IDLE_TIMEOUT", "500ms")]).await;
+    let stage = Stage::new(1, &[("IDLE_TIMEOUT", "500ms"), ("HEARTBEAT_INTERVAL", "250ms")]).await;
     let mut client = stage.client().await;
     client.closed().await;
 }
