@@ -1,6 +1,6 @@
 //! What a name may be is decided twice, here and in the web client: never differently.
 
-use std::process::Command;
+use std::{ops::RangeInclusive, process::Command};
 
 use icu_properties::{CodePointMapData, props::GeneralCategory};
 use linkroom::visible::{hides_nothing, shows_something};
@@ -20,6 +20,18 @@ fn is_known(&(c, theirs): &(char, u8)) -> bool {
     theirs != b'-' && category != GeneralCategory::Unassigned
 }
 
+/// Tens of thousands of letters are told apart by nothing that matters to a name: behind and before
+/// others every 64th of them is tried.
+fn is_tried(case: &str, c: char) -> bool {
+    const ALIKE: [RangeInclusive<char>; 4] = [
+        '\u{3400}'..='\u{9FFF}',
+        '\u{AC00}'..='\u{D7A3}',
+        '\u{17000}'..='\u{18CFF}',
+        '\u{20000}'..='\u{3FFFF}',
+    ];
+    case == "*" || u32::from(c).is_multiple_of(64) || !ALIKE.iter().any(|range| range.contains(&c))
+}
+
 fn verdict(name: &str) -> u8 {
     b'0' + u8::from(hides_nothing(name)) + 2 * u8::from(shows_something(name))
 }
@@ -36,6 +48,9 @@ fn the_client_and_the_node_agree_on_every_name() {
     for case in CASES {
         let verdicts = lines.next().unwrap().bytes();
         for (c, theirs) in ('\0'..=char::MAX).zip(verdicts).filter(is_known) {
+            if !is_tried(case, c) {
+                continue;
+            }
             let name = case.replace('*', c.encode_utf8(&mut [0; 4]));
             assert_eq!(verdict(&name), theirs, "{}", name.escape_unicode());
         }
