@@ -1,8 +1,7 @@
 //! The heartbeat of this node: one call per room and interval, however many connections.
 //!
-//! It keeps the members alive whose connections were heard, clears those that lapsed, has a fence
-//! sent that shows what the subscription lost, and puts back what Redis has forgotten. Rooms are
-//! spread over the interval, so that the load is even.
+//! It keeps members alive, sweeps lapsed ones, asks for a fence, which shows publications that were
+//! lost, and restores what Redis has lost. Rooms are spread over the interval, so the load is even.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque, hash_map::DefaultHasher},

@@ -1,7 +1,7 @@
-//! LogWriter to standard error and standard output, written by a thread of their own.
+//! Writers to standard error and standard output that never block or fail: a thread of their own
+//! writes the lines.
 //!
-//! Whoever has something to say neither waits for it to be read nor fails where it is not: a full
-//! disk, a pipe without a reader and one that nobody reads cost lines, which are counted, and
+//! A full disk, a closed pipe and a pipe that nobody reads cost log lines, which are counted, and
 //! nothing else.
 
 use std::{

@@ -1,7 +1,6 @@
-//! The connections to Redis, and whether Redis is there.
+//! The connections to Redis, and the condition that Redis is in.
 //!
-//! Knows no room: what is said over the connections is `scripts`' business, what comes in over the
-//! subscription is `fanout`'s.
+//! Knows no room: `scripts` has the commands, `fanout` the subscription.
 
 mod absence;
 pub mod child;

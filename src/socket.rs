@@ -1,4 +1,4 @@
-//! A socket that says when it hears something, and ends so that the last answer is read.
+//! A socket that reports activity, and closes so that the client can still read the last answer.
 
 pub mod body;
 pub mod patience;

@@ -1,6 +1,6 @@
-//! Where log lines go and how they look: stderr, as text for people or JSON for machines.
+//! Logging: to standard error, as text for people or JSON for machines.
 //!
-//! Standard output belongs to the one line that says where the service listens.
+//! Standard output has only one line, the address that the node listens on.
 
 mod repeats;
 

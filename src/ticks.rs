@@ -1,5 +1,5 @@
-//! When a node does what it does again and again: at moments that fall together, so that one with
-//! nothing to do sleeps as long as it can. Each time it wakes costs more than what it then does.
+//! Aligned timers: periodic tasks run at the same moments, so that an idle node sleeps as long as
+//! possible. A wake-up costs more than the work that follows it.
 
 use std::{sync::LazyLock, time::Duration};
 

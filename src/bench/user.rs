@@ -1,4 +1,4 @@
-//! One user: joins, talks, hears, comes back; and keeps account of what it got.
+//! One simulated user: joins, sends, receives and reconnects, and keeps account of what it got.
 
 use std::{
     collections::BTreeMap,

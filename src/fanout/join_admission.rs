@@ -1,5 +1,5 @@
-//! How many joins of one room are under way at once, so that a crowd that comes waits in its own room,
-//! and not in Redis in front of all others.
+//! Limits the concurrent joins of one room, so that a crowd waits in front of its own room, and not
+//! in front of Redis, where it would block other rooms.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 

@@ -1,6 +1,6 @@
-//! What connections of one room have to report before the next heartbeat: a status that changed, what
-//! was read. It goes to Redis together: what comes while a report is under way, or a moment after it,
-//! goes with the next one.
+//! Reports of a room's connections that do not wait for the next heartbeat: a changed status, the
+//! last message read. Reports that arrive while a call runs, or a moment after it, go together in
+//! the next call.
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;

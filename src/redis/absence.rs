@@ -1,4 +1,4 @@
-//! How long Redis wrote nothing for us, and whether the members of rooms come back from that.
+//! How long Redis was unavailable, and whether the members of rooms expired meanwhile.
 
 use std::time::{Duration, Instant};
 

@@ -1,12 +1,12 @@
-//! Messages that are told only once Redis has them where the operator wants them.
+//! Durability: messages are published only after Redis has stored them as the operator wants.
 //!
-//! A WAIT blocks its connection and counts only that connection's writes, so this has clients of its
-//! own: many scripts run, then one WAIT for all of them, then all messages are told. A file that is
-//! synced once a second would make those who come during a WAIT wait twice; so where a WAIT takes
-//! long, what has come since begins on the next client. Messages are told in the order in which
-//! they were asked for. What a room missed and reads is kept in the same way. What Redis does not
-//! confirm in time is not told: its sender gets an error, and its retry with the same key waits
-//! again.
+//! A WAIT blocks its connection and counts only the writes of that connection, so this has clients
+//! of its own: many scripts run, then one WAIT for all of them, then all their messages are
+//! published. With a file that is synced once a second, messages that arrive during a WAIT would
+//! wait twice; so if a WAIT takes long, later messages start on the next client. Messages are
+//! published in the order of the calls. Catch-ups wait in the same way. A message that Redis does
+//! not confirm in time is not published: its sender gets an error, and a retry with the same key
+//! waits again.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! How long a connection may say nothing: while a request's head is on its way, between two requests,
-//! and when it is about to end.
+//! Timeouts of a connection: for the head of a request, between two requests, and while it closes.
 
 use std::{
     pin::Pin,
