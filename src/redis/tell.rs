@@ -12,25 +12,19 @@ use super::condition::Condition;
 /// tried next; when it comes, not everything of it does at once.
 const SETTLES_IN: Duration = Duration::from_millis(300);
 
-/// Tells of each change until `stop`.
+/// Tells of each change until `stop`, and then of what was not told yet.
 pub(super) async fn run(mut conditions: watch::Receiver<Condition>, stop: CancellationToken) {
-    let told = async {
-        let mut known = None;
-        while conditions.changed().await.is_ok() {
-            let first = conditions.borrow_and_update().clone();
-            if first != Condition::Serves {
-                sleep(SETTLES_IN).await;
-            }
-            let settled = conditions.borrow_and_update().clone();
-            for news in news(known.as_ref(), first, settled) {
-                say(&news);
-                known = Some(news);
-            }
+    let mut known = None;
+    while let Some(Ok(())) = stop.run_until_cancelled(conditions.changed()).await {
+        let first = conditions.borrow_and_update().clone();
+        if first != Condition::Serves {
+            stop.run_until_cancelled(sleep(SETTLES_IN)).await;
         }
-    };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = told => {}
+        let settled = conditions.borrow_and_update().clone();
+        for news in news(known.as_ref(), first, settled) {
+            say(&news);
+            known = Some(news);
+        }
     }
 }
 
