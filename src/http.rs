@@ -18,8 +18,10 @@ mod rooms;
 mod target;
 
 use axum::{
-    Json, Router,
+    Router,
+    body::Bytes,
     handler::Handler,
+    http::{HeaderValue, header},
     middleware::{from_fn, from_fn_with_state},
     routing::get,
 };
@@ -40,9 +42,11 @@ pub fn router(app: App) -> Router {
         .merge(client().layer(limit.clone()))
         .merge(node())
         .split_for_parts();
-    let description = openapi::bounds::apply(&description, &app.settings);
+    // Written once: it is long, and whoever asks for it again and again would take the time of all others.
+    let description = Bytes::from(openapi::bounds::apply(&description, &app.settings).to_string());
+    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     routes
-        .route("/openapi.json", get(async || Json(description)).layer(limit.clone()))
+        .route("/openapi.json", get(async || (json, description)).layer(limit.clone()))
         .fallback((async || Error::new(Code::NotFound)).layer(limit))
         // The last is the outermost: what is observed has its envelope, panics included.
         .layer(from_fn(target::check))
@@ -88,4 +92,36 @@ fn client() -> OpenApiRouter<App> {
         .route("/sw.js", get(assets::at_root))
         .route("/manifest.webmanifest", get(assets::at_root))
         .route("/favicon.ico", get(assets::at_root))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, sync::Arc};
+
+    use axum::{
+        body::{Body, to_bytes},
+        extract::{ConnectInfo, Request},
+    };
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{background::Background, metrics::Metrics, node, settings::Settings};
+
+    #[tokio::test]
+    async fn the_description_is_written_once_however_often_it_is_asked_for() {
+        let words = ["linkroom", "--redis-url=redis://127.0.0.1:1"].map(Into::into);
+        let settings = Settings::read(words).unwrap();
+        let app = node::build(settings, Arc::new(Metrics::new()), &Background::new()).unwrap();
+        let router = router(app);
+        let ask = async || {
+            let request = Request::get("/openapi.json").header("host", "x");
+            let peer = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 1)));
+            let request = request.extension(peer).body(Body::empty()).unwrap();
+            let response = router.clone().oneshot(request).await.unwrap();
+            to_bytes(response.into_body(), usize::MAX).await.unwrap()
+        };
+        let (first, second) = (ask().await, ask().await);
+        assert!(first.starts_with(b"{"));
+        assert_eq!(first.as_ptr(), second.as_ptr());
+    }
 }
