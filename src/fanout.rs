@@ -7,6 +7,7 @@ mod catch_up;
 mod fallback;
 pub mod feed;
 pub mod frame;
+mod give_up;
 mod inbox;
 mod join_admission;
 mod local_room;

@@ -21,7 +21,10 @@ impl Fanout {
     pub(super) fn act(&self, room: &Arc<LocalRoom>, actions: Actions) {
         if let Some(number) = actions.catch_up {
             let (fanout, room) = (self.clone(), room.clone());
-            self.0.tasks.spawn(async move { fanout.catch_up(room, number).await });
+            self.0.tasks.spawn(async move {
+                let _watch = fanout.watch(&room);
+                fanout.catch_up(&room, number).await;
+            });
         }
         // One at a time: each fence, or answer, asks again until the list is here.
         if (actions.tell_members || actions.list_members)
@@ -29,6 +32,7 @@ impl Fanout {
         {
             let (fanout, room) = (self.clone(), room.clone());
             self.0.tasks.spawn(async move {
+                let _watch = fanout.watch(&room);
                 match actions.list_members {
                     true => fanout.list_members(&room).await,
                     false => fanout.tell_members(&room).await,
@@ -46,7 +50,7 @@ impl Fanout {
     }
 
     /// Reads the stream from where the room's feed stands until there is nothing behind it.
-    pub(super) async fn catch_up(&self, room: Arc<LocalRoom>, mut number: u64) {
+    pub(super) async fn catch_up(&self, room: &Arc<LocalRoom>, mut number: u64) {
         self.0.metrics.catchups.inc();
         loop {
             let Some(after) = room.feed.lock().reading(number) else { return };
@@ -83,8 +87,8 @@ impl Fanout {
             };
             drop(feed);
             room.has_unwritten();
-            self.serve(&room);
-            self.act(&room, Actions { catch_up: None, ..actions });
+            self.serve(room);
+            self.act(room, Actions { catch_up: None, ..actions });
             let Some(goes_on) = actions.catch_up else { return };
             number = goes_on;
         }

@@ -57,6 +57,7 @@ impl Fanout {
             self.0.tasks.spawn(async move { fanout.serve_crowd(&room).await });
             return;
         }
+        let _watch = self.watch(room);
         *self.0.others_served.lock() = Instant::now();
         loop {
             room.inbox.begin_round();
@@ -71,6 +72,7 @@ impl Fanout {
     }
 
     async fn serve_crowd(&self, room: &Arc<LocalRoom>) {
+        let _watch = self.watch(room);
         loop {
             room.inbox.begin_round();
             let mut ordered = 0;

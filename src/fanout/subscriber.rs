@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -103,7 +104,10 @@ async fn read(
             }
             next = payloads.try_recv();
         }
-        waiting.drain(..).for_each(|room| fanout.serve(&room));
+        for room in waiting.drain(..) {
+            // A panic is logged where it happens; the room was given up, and the others go on.
+            let _ = catch_unwind(AssertUnwindSafe(|| fanout.serve(&room)));
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub enum CloseReason {
     Broken,
     /// A text or a close reason that is not UTF-8. Sending it again would not help.
     Malformed,
+    /// A room of the client's failed on this node. The client comes back at once, with `since`.
+    Failed,
     /// The node leaves. The client comes back elsewhere, with `since`.
     Leaving,
     /// The client does not read fast enough. It comes back with `since`.
@@ -23,13 +25,14 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason there is.
-    pub const ALL: [CloseReason; 8] = [
+    pub const ALL: [CloseReason; 9] = [
         CloseReason::Silent,
         CloseReason::Unreadable,
         CloseReason::Flooding,
         CloseReason::TooLarge,
         CloseReason::Broken,
         CloseReason::Malformed,
+        CloseReason::Failed,
         CloseReason::Leaving,
         CloseReason::TooSlow,
     ];
@@ -43,6 +46,7 @@ impl CloseReason {
             CloseReason::Unreadable => (1008, "too many unreadable frames"),
             CloseReason::Flooding => (1008, "too many frames for too long"),
             CloseReason::TooLarge => (1009, "frame too large"),
+            CloseReason::Failed => (1011, "a room failed"),
             CloseReason::Leaving => (1012, "node leaves"),
             CloseReason::TooSlow => (1013, "too slow"),
         }
