@@ -45,6 +45,9 @@ use crate::{
 
 /// Frames that may wait for their turn; with so many waiting, the socket is not read.
 const PENDING_MAX: usize = 64;
+/// Bytes of frames that may have been read since nothing waited; with so many, the socket is not read
+/// either.
+const PENDING_BYTES: usize = 256 * 1024;
 /// Bytes that are read at once, on the stack: a connection keeps no buffer of its own.
 const READ_AT_ONCE: usize = 4096;
 /// How long the client may take to answer a close frame.
@@ -73,6 +76,8 @@ pub struct Connection {
 struct FrameReader {
     client: Arc<Client>,
     pending: VecDeque<Request>,
+    /// Bytes of the frames that were added to them since there were none.
+    pending_bytes: usize,
     bad_frames: usize,
     pace: Pace,
     /// Whether it has spent its frames.
@@ -102,6 +107,7 @@ impl Connection {
         let reader = FrameReader {
             client: Client::new(app, Arc::new(outbox), ip),
             pending: VecDeque::new(),
+            pending_bytes: 0,
             bad_frames: 0,
             pace: Pace::default(),
             is_spent: false,
@@ -153,7 +159,7 @@ impl Connection {
             if operation.is_none() {
                 *operation = self.reader.begin_next();
             }
-            let may_read = self.reader.pending.len() < PENDING_MAX;
+            let may_read = self.reader.has_room();
             tokio::select! {
                 work = outbox.work() => {
                     let rejoins = work.rejoins.into_iter();
@@ -286,7 +292,7 @@ impl Connection {
     /// goes on talking would never be done.
     async fn read_the_last(&mut self) {
         for _ in 0..LAST_READINGS {
-            let has_room = self.reader.pending.len() < PENDING_MAX && self.held.is_none();
+            let has_room = self.reader.has_room() && self.held.is_none();
             // How the connection ends is decided already.
             if !has_room || !matches!(self.turn(), Ok(true)) {
                 return;
@@ -364,6 +370,12 @@ impl Connection {
 }
 
 impl FrameReader {
+    /// Whether more may wait for its turn.
+    fn has_room(&self) -> bool {
+        self.pending.is_empty()
+            || self.pending.len() < PENDING_MAX && self.pending_bytes < PENDING_BYTES
+    }
+
     fn begin_next(&mut self) -> Option<Operation> {
         self.client.begin_next(&mut self.pending)
     }
@@ -382,7 +394,7 @@ impl FrameReader {
             Incoming::Close(code) => self.end = Some(End::Closes(code)),
         }
         self.is_spent = self.client.frames.spend(1);
-        if self.is_spent || self.end.is_some() || self.pending.len() >= PENDING_MAX {
+        if self.is_spent || self.end.is_some() || !self.has_room() {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
@@ -410,6 +422,10 @@ impl FrameReader {
                 return;
             }
         }
+        if self.pending.is_empty() {
+            self.pending_bytes = 0;
+        }
+        self.pending_bytes += text.len();
         self.pending.push_back(Request::Frame(frame));
     }
 
@@ -564,6 +580,28 @@ mod tests {
             let answered = answers.matches(r#"{"t":"pong"}"#).count();
             assert!(answered <= 12, "{answered} frames were taken");
         }
+    }
+
+    #[tokio::test]
+    async fn one_that_asks_for_much_is_read_no_further_until_it_is_done() {
+        let (mut connection, mut client) = connection(&[]).await;
+        let name = "x".repeat(60_000);
+        let join = format!(r#"{{"t":"join","roomId":"r","token":"{name}"}}"#);
+        let head = [&[0x81, 0xfe][..], &(join.len() as u16).to_be_bytes(), &[0; 4]].concat();
+        let writes = tokio::spawn(async move {
+            for _ in 0..PENDING_MAX {
+                client.write_all(&[&head, join.as_bytes()].concat()).await.unwrap();
+            }
+            client
+        });
+        while connection.reader.has_room() {
+            connection.ready().await;
+            connection.turn().unwrap();
+        }
+        assert_eq!(connection.reader.pending.len(), PENDING_BYTES / 60_000 + 1);
+        connection.reader.pending.clear();
+        assert!(connection.reader.has_room());
+        writes.abort();
     }
 
     #[tokio::test]
