@@ -142,6 +142,8 @@ pub(crate) fn build(
     let registry = Arc::new(Registry::new(node, metrics.clone()));
     let silent = registry.clone().close_silent(settings.idle_timeout, stop.clone());
     background.spawn_vital("the look for silent connections", silent);
+    let stalled = registry.clone().cut_off_stalled(settings.stall_timeout, stop.clone());
+    background.spawn_vital("the look for connections that read nothing", stalled);
     let shared = Shared {
         rooms: Rooms::new(scripts, settings.clone()),
         limits: Arc::new(Limits::new(&settings)),

@@ -198,7 +198,15 @@ impl Outbox {
         self.queue.lock().sent
     }
 
-    /// The same when what waits now is written.
+    /// The same where something waits, of which as much is written as the socket takes now: for whoever
+    /// looks whether the client reads at all.
+    pub fn taken(&self) -> Option<u64> {
+        let mut queue = self.queue.lock();
+        queue.write_anyhow();
+        (!queue.frames.is_empty()).then_some(queue.sent)
+    }
+
+    /// Bytes that the socket will have taken when what waits now is written.
     pub fn queued(&self) -> u64 {
         let queue = self.queue.lock();
         queue.sent + (queue.bytes - queue.written) as u64

@@ -1,4 +1,5 @@
-//! The WebSocket connections of this node, for what concerns all of them: silence and leaving.
+//! The WebSocket connections of this node, for what concerns all of them: silence, stalls and
+//! leaving.
 
 use std::{
     collections::HashMap,
@@ -6,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{metrics::Metrics, outbox::Outbox, protocol::close::CloseReason};
 
-/// Parts of the idle timeout after which silent connections are looked for.
+/// Parts of a timeout after which the connections are looked for that it is about.
 const LOOKS_PER_TIMEOUT: u32 = 10;
 
 /// The WebSocket connections of this node.
@@ -68,6 +69,19 @@ impl Registry {
         }
     }
 
+    /// Cuts off the connections that read nothing of what waits for them, until `stop`: else one that reads
+    /// nothing at all would hold what it was given for as long as it likes.
+    pub async fn cut_off_stalled(self: Arc<Self>, timeout: Duration, stop: CancellationToken) {
+        let mut stalls = HashMap::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(timeout / LOOKS_PER_TIMEOUT) => {}
+            }
+            stalls = look_for_stalls(&self.all(), stalls, timeout);
+        }
+    }
+
     /// Closes every connection because the node leaves, evenly over `spread`, so that the clients
     /// do not all come back elsewhere at once.
     pub async fn close_all(&self, spread: Duration) {
@@ -110,6 +124,26 @@ impl Registry {
     }
 }
 
+/// Connections for which something waits: how much each has taken so far, and since when it is no more.
+type Stalls = HashMap<Arc<str>, (u64, Instant)>;
+
+/// Cuts off those that have taken nothing for so long; returns those that may be cut off later.
+fn look_for_stalls(outboxes: &[Arc<Outbox>], before: Stalls, timeout: Duration) -> Stalls {
+    let now = Instant::now();
+    let mut stalls = Stalls::new();
+    for outbox in outboxes {
+        let Some(taken) = outbox.taken() else { continue };
+        let stall = before.get(outbox.id()).copied().filter(|(earlier, _)| *earlier == taken);
+        let (_, since) = stall.unwrap_or((taken, now));
+        if now - since > timeout {
+            outbox.overflow();
+        } else {
+            stalls.insert(outbox.id().clone(), (taken, since));
+        }
+    }
+    stalls
+}
+
 /// What waits to be written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutboxTotals {
@@ -132,5 +166,47 @@ impl Drop for Registered {
         self.registry.outboxes.lock().remove(self.outbox.id());
         self.registry.metrics.connections.dec();
         self.registry.left.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+    use tokio::{
+        io::AsyncReadExt,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::{i18n::Language, outbox::OutboxLimits};
+
+    async fn outbox(id: &str) -> (Arc<Outbox>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        let limits = OutboxLimits { frames: 1000, bytes: 100_000_000 };
+        (Arc::new(Outbox::new(id.into(), Language::En, limits, Arc::new(socket))), client)
+    }
+
+    #[tokio::test]
+    async fn one_that_takes_nothing_of_what_waits_is_cut_off_and_nobody_else() {
+        let (asleep, _client) = outbox("asleep").await;
+        let (slow, mut reads) = outbox("slow").await;
+        let (idle, _client) = outbox("idle").await;
+        let all = [asleep.clone(), slow.clone(), idle.clone()];
+        for outbox in &all[..2] {
+            (0..50).for_each(|_| outbox.push(Bytes::from_static(&[0; 1 << 20])));
+        }
+        let stalls = look_for_stalls(&all, Stalls::new(), Duration::from_secs(60));
+        assert_eq!(stalls.len(), 2);
+        let before = slow.taken();
+        while slow.taken() == before {
+            reads.read_exact(&mut vec![0; 1 << 16]).await.unwrap();
+        }
+        let stalls = look_for_stalls(&all, stalls, Duration::ZERO);
+        assert_eq!(stalls.into_keys().collect::<Vec<_>>(), ["slow".into()]);
+        assert_eq!(asleep.work().await.close, Some(CloseReason::TooSlow));
+        assert!(slow.work().now_or_never().is_none() && idle.work().now_or_never().is_none());
     }
 }

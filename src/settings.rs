@@ -182,6 +182,10 @@ pub struct Settings {
     #[arg(long, env, default_value = "1s", value_parser = duration)]
     pub slow_close_timeout: Duration,
 
+    /// How long a connection may read nothing of what waits for it before it is closed with 1013
+    #[arg(long, env, default_value = "30s", value_parser = duration)]
+    pub stall_timeout: Duration,
+
     /// How long a connection may be silent before it is closed; at least HEARTBEAT_INTERVAL
     #[arg(long, env, default_value = "5m", value_parser = duration)]
     pub idle_timeout: Duration,
@@ -376,6 +380,7 @@ impl Settings {
             ("ROOM_TTL", self.room_ttl, INSTANT),
             ("IDEMPOTENCY_TTL", self.idempotency_ttl, INSTANT),
             ("IDLE_TIMEOUT", self.idle_timeout, TURN),
+            ("STALL_TIMEOUT", self.stall_timeout, TURN),
             ("HEADER_TIMEOUT", self.header_timeout, INSTANT),
             ("KEEPALIVE_TIMEOUT", self.keepalive_timeout, INSTANT),
             ("REDIS_TIMEOUT", self.redis_timeout, TURN),

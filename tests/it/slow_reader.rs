@@ -100,6 +100,31 @@ async fn one_that_does_not_even_take_the_close_is_dropped() {
 }
 
 #[tokio::test]
+async fn one_that_asks_for_much_and_reads_nothing_is_dropped() {
+    let settings = [
+        SETTINGS[0],
+        SETTINGS[1],
+        ("STALL_TIMEOUT", "300ms"),
+        ("SLOW_CLOSE_TIMEOUT", "200ms"),
+        ("LEAVE_GRACE", "100ms"),
+    ];
+    let stage = Stage::new(1, &settings).await;
+    let room = stage.room("writer").await;
+    let mut watcher = stage.member(0, &room, &room.token).await;
+    for _ in 0..20 {
+        watcher.say(&room.id, &"🎉".repeat(4000)).await;
+    }
+    let mut asleep = Sleeper::join(&stage, &room, "asleep").await;
+    let join = json!({ "t": "join", "roomId": room.id, "token": asleep.token });
+    for _ in 0..40 {
+        asleep.socket.send(Message::text(join.to_string())).await.unwrap();
+    }
+    watcher
+        .wait_for("the drop", |frame| frame["t"] == "user_left" && frame["userId"] == "asleep")
+        .await;
+}
+
+#[tokio::test]
 async fn a_slow_reader_delays_nobody_else() {
     let settings = [SETTINGS[0], SETTINGS[1], ("SLOW_CLOSE_TIMEOUT", "30s")];
     let stage = Stage::new(1, &settings).await;
