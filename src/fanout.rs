@@ -37,7 +37,6 @@ use crate::{
     error::Error,
     metrics::Metrics,
     names::RoomId,
-    outbox::Outbox,
     redis::{Redis, scripts::Scripts},
     settings::Settings,
 };
@@ -164,14 +163,9 @@ impl Fanout {
     ///
     /// # Errors
     /// `SERVICE_UNAVAILABLE` where Redis does not confirm the subscription in time.
-    pub async fn enter(
-        &self,
-        room: &RoomId,
-        outbox: Arc<Outbox>,
-        membership: Arc<Membership>,
-    ) -> Result<(Arc<LocalRoom>, String), Error> {
-        let tag = format!("{}.{}", outbox.id(), self.0.joins.fetch_add(1, Ordering::Relaxed));
-        let local = self.seat(Seat::new(outbox, membership, room.clone()), tag.clone());
+    pub async fn enter(&self, seat: Seat) -> Result<(Arc<LocalRoom>, String), Error> {
+        let tag = format!("{}.{}", seat.outbox.id(), self.0.joins.fetch_add(1, Ordering::Relaxed));
+        let local = self.seat(seat, tag.clone());
         self.0.redis.rooms_returned().await?;
         if !*local.subscribed.borrow() {
             let change = Change::Subscribe(local.clone());

@@ -162,14 +162,12 @@ impl Heartbeat {
             match self.call(room, chunk).await {
                 Ok(lost) if lost.is_empty() => {}
                 Ok(lost) => {
-                    let lost: Vec<Seat> = seats
-                        .iter()
-                        .filter(|s| lost.contains(&s.membership.user))
-                        .cloned()
-                        .collect();
+                    let lost: Vec<Seat> =
+                        seats.iter().filter(|seat| seat.is_of(&lost)).cloned().collect();
                     self.restore(room, &lost).await?;
                 }
                 Err(error) if error.code == Code::RoomNotFound => {
+                    room.set_missing(seats.is_empty());
                     return self.restore(room, seats).await;
                 }
                 Err(error) => return Err(error),
@@ -185,10 +183,10 @@ impl Heartbeat {
         beats: &[UserHeartbeat],
     ) -> Result<Vec<UserId>, Error> {
         let number = room.next_heartbeat();
-        let heartbeat_answered =
-            self.scripts.heartbeat(&room.id, &heartbeat_tag(number), beats).await?;
-        self.fanout.heartbeat_answered(room, number, &heartbeat_answered);
-        Ok(heartbeat_answered.lost)
+        let reply = self.scripts.heartbeat(&room.id, &heartbeat_tag(number), beats).await?;
+        room.set_missing(false);
+        self.fanout.heartbeat_answered(room, number, &reply);
+        Ok(reply.lost)
     }
 
     /// Reports one connection before the next heartbeat, because it said something new: together with
@@ -232,9 +230,9 @@ impl Heartbeat {
         let (mut seats, mut reads) = (Vec::new(), HashMap::new());
         // Whoever left would be brought back.
         for Report { seat, read, .. } in reports.iter().filter(|report| report.is_wanted()) {
-            if *read {
-                let known: &mut Option<MessageId> = reads.entry(&seat.membership.user).or_default();
-                *known = (*known).max(*seat.membership.read.lock());
+            if let Some(membership) = seat.membership.as_ref().filter(|_| *read) {
+                let known: &mut Option<MessageId> = reads.entry(&membership.user).or_default();
+                *known = (*known).max(*membership.read.lock());
             }
             seats.push(seat.clone());
         }
@@ -269,8 +267,8 @@ impl Heartbeat {
             taken.extend(self.scripts.restore(&room.id, &tag, &facts, users).await?);
         }
         info!(users = users.len(), "restored a room");
-        for seat in seats.iter().filter(|seat| taken.contains(&seat.membership.user)) {
-            seat.membership.evict();
+        for seat in seats.iter().filter(|seat| seat.is_of(&taken)) {
+            seat.membership.iter().for_each(|membership| membership.evict());
             self.fanout.leave(&room.id, seat.outbox.id());
             let error = Error::new(Code::InvalidToken);
             let room_id = Some(room.id.as_str());
@@ -283,9 +281,7 @@ impl Heartbeat {
     /// The connections that were heard within the presence TTL: the others may lapse.
     fn live(&self, room: &Arc<LocalRoom>) -> Vec<Seat> {
         let mut seats = room.seats();
-        seats.retain(|seat| {
-            seat.membership.is_in() && seat.outbox.silent_for() < self.settings.presence_ttl
-        });
+        seats.retain(|seat| seat.is_in() && seat.outbox.silent_for() < self.settings.presence_ttl);
         seats
     }
 }
@@ -297,32 +293,33 @@ fn slot_of(room: &RoomId) -> u32 {
     (hasher.finish() % u64::from(SLOTS)) as u32
 }
 
-/// What one seat says by itself.
-fn single(seat: &Seat) -> (UserHeartbeat, Arc<Membership>) {
+/// What a member's seat says by itself.
+fn single(seat: &Seat, membership: &Membership) -> UserHeartbeat {
     let heard = ConnectionReport {
         connection: seat.outbox.id().clone(),
         age: seat.outbox.silent_for(),
         status: seat.outbox.status(),
     };
-    let joined_at_ms = seat.membership.joined_at_ms.load(Ordering::Relaxed);
-    let user = seat.membership.user.clone();
-    let proven = seat.membership.is_proven();
-    let beat = UserHeartbeat { user, joined_at_ms, read: None, proven, connections: vec![heard] };
-    (beat, seat.membership.clone())
+    let joined_at_ms = membership.joined_at_ms.load(Ordering::Relaxed);
+    let user = membership.user.clone();
+    let proven = membership.is_proven();
+    UserHeartbeat { user, joined_at_ms, read: None, proven, connections: vec![heard] }
 }
 
 /// What the seats say together: one entry a user, however many connections it has.
 pub fn group(seats: &[Seat]) -> Vec<(UserHeartbeat, Arc<Membership>)> {
     let mut users: BTreeMap<&UserId, (UserHeartbeat, Arc<Membership>)> = BTreeMap::new();
-    for seat in seats {
-        let (beat, membership) = single(seat);
-        match users.get_mut(&seat.membership.user) {
+    for (seat, membership) in
+        seats.iter().filter_map(|seat| Some((seat, seat.membership.as_ref()?)))
+    {
+        let beat = single(seat, membership);
+        match users.get_mut(&membership.user) {
             Some((known, _)) => {
                 known.proven |= beat.proven;
                 known.connections.extend(beat.connections);
             }
             None => {
-                users.insert(&seat.membership.user, (beat, membership));
+                users.insert(&membership.user, (beat, membership.clone()));
             }
         }
     }

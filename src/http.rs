@@ -6,6 +6,7 @@ pub mod envelope;
 
 mod assets;
 mod base_url;
+mod events;
 mod extract;
 mod guard;
 mod headers;
@@ -67,6 +68,7 @@ fn api(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(rooms::members))
         .routes(routes!(rooms::add_session))
         .routes(routes!(messages::page, messages::post))
+        .routes(routes!(events::listen))
         .layer(from_fn_with_state(app.clone(), guard::limit_guesses));
     create.merge(room).route("/ws", get(crate::ws::upgrade))
 }

@@ -33,9 +33,9 @@ const LAG_SECONDS: [f64; 10] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 /// Every count and level of this node. Counting is an atomic addition.
 pub struct Metrics {
     registry: Registry,
-    /// WebSocket connections that are open.
+    /// WebSocket connections and live tails that are open.
     pub connections: Gauge,
-    /// WebSocket connections that were opened.
+    /// WebSocket connections and live tails that were opened.
     pub connections_opened: Counter,
     /// Rooms with a connection on this node.
     pub rooms: Gauge,
@@ -139,7 +139,11 @@ impl Metrics {
         build.get_or_create_owned(&BuildLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("build_info", "The version that runs", build);
         Self {
-            connections: level(registry, "connections", "WebSocket connections open"),
+            connections: level(
+                registry,
+                "connections",
+                "WebSocket connections and live tails open",
+            ),
             connections_opened: count(registry, "connections_opened", "Connections opened"),
             rooms: level(registry, "rooms", "Rooms with a connection on this node"),
             joins: count(registry, "joins", "Joins that succeeded"),

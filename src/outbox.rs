@@ -2,7 +2,8 @@
 //! it.
 //!
 //! A pushed frame is written to the socket at once, by the task that pushes it. Only what the
-//! socket does not accept stays in the queue, for the connection's own task. The queue is bounded
+//! socket does not accept stays in the queue, for the connection's own task. What is pushed to an answer that
+//! goes on stays there until the body of the answer takes it. The queue is bounded
 //! by frames and by bytes. A connection that reads too slowly is closed and its queue is freed at
 //! once, so a slow reader affects only itself.
 
@@ -54,9 +55,32 @@ pub struct OutboxLimits {
     pub bytes: usize,
 }
 
+/// Where frames go.
+#[derive(Clone)]
+pub enum Wire {
+    /// Into a socket, at once.
+    Socket(Arc<TcpStream>),
+    /// Into the body of an answer, which takes them with [`Outbox::taken`].
+    Answer(Arc<Taking>),
+}
+
+/// How an outbox and the body that takes from it wake each other.
+#[derive(Default)]
+pub struct Taking {
+    /// There is something to take, or nothing will be any more.
+    ready: Notify,
+    /// Something was taken.
+    taken: Notify,
+}
+
+/// Why an answer breaks off: its reader did not keep up.
+#[derive(Debug, thiserror::Error)]
+#[error("its reader is too slow")]
+pub struct CutOff;
+
 struct FrameQueue {
     /// Gone when the connection has ended.
-    socket: Option<Arc<TcpStream>>,
+    wire: Option<Wire>,
     frames: VecDeque<Bytes>,
     /// Bytes of the frames, and how many of the first frame's were written.
     bytes: usize,
@@ -80,17 +104,12 @@ pub struct Work {
 
 impl Outbox {
     /// A handle on a connection that was just opened.
-    pub fn new(
-        id: Arc<str>,
-        language: Language,
-        limits: OutboxLimits,
-        socket: Arc<TcpStream>,
-    ) -> Self {
+    pub fn new(id: Arc<str>, language: Language, limits: OutboxLimits, wire: Wire) -> Self {
         Self {
             id,
             language,
             limits,
-            queue: Mutex::new(FrameQueue::new(socket)),
+            queue: Mutex::new(FrameQueue::new(wire)),
             wake: Notify::new(),
             opened: Instant::now(),
             active_ms: AtomicU64::new(0),
@@ -121,10 +140,10 @@ impl Outbox {
         if queue.is_full(self.limits) && !queue.is_blocked {
             queue.write();
         }
-        if queue.close == Some(CloseReason::TooSlow) || queue.socket.is_none() {
+        if queue.close == Some(CloseReason::TooSlow) || queue.wire.is_none() {
             return;
         }
-        if queue.is_full(self.limits) {
+        if queue.is_full(self.limits) && !queue.waits_for_its_turn() {
             queue.cut_off();
             drop(queue);
             return self.wake.notify_one();
@@ -175,11 +194,38 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Lets go of the socket; nothing is sent any more.
+    /// Lets go of the socket; nothing is sent any more. An answer ends here.
     pub fn hang_up(&self) {
         let mut queue = self.queue.lock();
-        queue.socket = None;
+        let wire = queue.wire.take();
         queue.drop_frames();
+        if let Some(Wire::Answer(taking)) = wire {
+            taking.ready.notify_one();
+        }
+    }
+
+    /// Takes what waits for the body of an answer, as soon as something does; `None` when the answer ends.
+    ///
+    /// # Errors
+    /// The reader was cut off, so that the answer breaks off.
+    pub async fn taken(&self) -> Result<Option<Bytes>, CutOff> {
+        loop {
+            let taking = {
+                let mut queue = self.queue.lock();
+                if queue.close == Some(CloseReason::TooSlow) {
+                    return Err(CutOff);
+                }
+                let Some(Wire::Answer(taking)) = queue.wire.clone() else { return Ok(None) };
+                if let Some(bytes) = queue.take_all() {
+                    drop(queue);
+                    self.note_activity();
+                    taking.taken.notify_one();
+                    return Ok(Some(bytes));
+                }
+                taking
+            };
+            taking.ready.notified().await;
+        }
     }
 
     /// Whether no more than half of what may wait does.
@@ -200,7 +246,7 @@ impl Outbox {
 
     /// The same where something waits, of which as much is written as the socket takes now: for whoever
     /// looks whether the client reads at all.
-    pub fn taken(&self) -> Option<u64> {
+    pub fn bytes_taken(&self) -> Option<u64> {
         let mut queue = self.queue.lock();
         queue.write_anyhow();
         (!queue.frames.is_empty()).then_some(queue.sent)
@@ -228,7 +274,7 @@ impl Outbox {
                 if !had_room && queue.has_room(self.limits) {
                     return Work::default();
                 }
-                queue.socket.clone().filter(|_| !is_empty)
+                queue.wire.clone().filter(|_| !is_empty)
             };
             tokio::select! {
                 () = writable(blocked) => {}
@@ -247,7 +293,7 @@ impl Outbox {
                     queue.is_blocked = false;
                     return;
                 }
-                queue.socket.clone()
+                queue.wire.clone()
             };
             writable(blocked).await;
         }
@@ -311,9 +357,9 @@ impl Outbox {
 }
 
 impl FrameQueue {
-    fn new(socket: Arc<TcpStream>) -> Self {
+    fn new(wire: Wire) -> Self {
         Self {
-            socket: Some(socket),
+            wire: Some(wire),
             frames: VecDeque::new(),
             bytes: 0,
             written: 0,
@@ -337,6 +383,25 @@ impl FrameQueue {
         self.frames.len() <= limits.frames / 2 && self.bytes_behind() <= limits.bytes / 2
     }
 
+    /// Whether the body that takes from here had no chance yet to take what was queued last: however much
+    /// came at once, it has taken all that came before.
+    fn waits_for_its_turn(&self) -> bool {
+        matches!(self.wire, Some(Wire::Answer(_))) && !self.is_blocked
+    }
+
+    /// Takes everything, as one piece.
+    fn take_all(&mut self) -> Option<Bytes> {
+        let bytes = match self.frames.len() {
+            0 => return None,
+            1 => self.frames.pop_front()?,
+            _ => self.frames.iter().flat_map(|frame| frame.iter().copied()).collect(),
+        };
+        self.sent += bytes.len() as u64;
+        self.drop_frames();
+        self.is_blocked = false;
+        Some(bytes)
+    }
+
     /// Bytes that wait behind the first frame. That one is being written, and counts as one frame however
     /// large it is: or whoever is given much could read nothing else meanwhile.
     fn bytes_behind(&self) -> usize {
@@ -351,12 +416,15 @@ impl FrameQueue {
         self.frames = begun.into_iter().collect();
         self.rejoins = Vec::new();
         self.close = Some(CloseReason::TooSlow);
+        if let Some(Wire::Answer(taking)) = &self.wire {
+            taking.ready.notify_one();
+        }
     }
 
     /// Tries to write though the system has not said that the socket takes more: it says so only when a
     /// third of its buffer is free, which may take a slow reader long. Returns whether some was taken.
     fn write_anyhow(&mut self) -> bool {
-        let Some((socket, first)) = self.socket.as_ref().zip(self.frames.front()) else {
+        let (Some(Wire::Socket(socket)), Some(first)) = (&self.wire, self.frames.front()) else {
             return false;
         };
         match nix::unistd::write(socket, &first[self.written..]) {
@@ -372,9 +440,12 @@ impl FrameQueue {
         }
     }
 
-    /// Writes as much as the socket takes.
+    /// Writes as much as the socket takes, or says that there is something to take.
     fn write(&mut self) {
-        while let Some(socket) = &self.socket
+        if let Some(Wire::Answer(taking)) = &self.wire {
+            return taking.ready.notify_one();
+        }
+        while let Some(Wire::Socket(socket)) = &self.wire
             && !self.frames.is_empty()
         {
             match self.write_once(socket) {
@@ -420,17 +491,19 @@ impl FrameQueue {
     }
 }
 
-/// Waits until the socket takes more; for ever where there is nothing to wait for.
-async fn writable(socket: Option<Arc<TcpStream>>) {
-    match socket {
+/// Waits until more was taken, or is; for ever where there is nothing to wait for.
+async fn writable(wire: Option<Wire>) {
+    match wire {
         // Where it fails, the next write says so.
-        Some(socket) => drop(socket.writable().await),
+        Some(Wire::Socket(socket)) => drop(socket.writable().await),
+        Some(Wire::Answer(taking)) => taking.taken.notified().await,
         None => std::future::pending().await,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use tokio::{io::AsyncReadExt, net::TcpListener};
 
     use super::*;
@@ -441,7 +514,7 @@ mod tests {
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
         let limits = OutboxLimits { frames, bytes };
-        (Outbox::new("c-1".into(), Language::En, limits, Arc::new(socket)), peer)
+        (Outbox::new("c-1".into(), Language::En, limits, Wire::Socket(Arc::new(socket))), peer)
     }
 
     async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
@@ -505,5 +578,39 @@ mod tests {
         }
         outbox.flush();
         assert_eq!(read(&mut peer, 25).await, b"large".repeat(5));
+    }
+
+    fn answer(frames: usize) -> Outbox {
+        let limits = OutboxLimits { frames, bytes: 1 << 20 };
+        Outbox::new("c-1".into(), Language::En, limits, Wire::Answer(Arc::default()))
+    }
+
+    #[tokio::test]
+    async fn an_answer_takes_what_waits_and_ends_when_it_is_hung_up() {
+        let outbox = Arc::new(answer(10));
+        let taker = outbox.clone();
+        let taken = tokio::spawn(async move { taker.taken().await.unwrap() });
+        outbox.push("a".into());
+        assert_eq!(taken.await.unwrap(), Some("a".into()));
+        ["b", "c"].into_iter().for_each(|frame| outbox.queue(frame.into()));
+        outbox.flush();
+        outbox.close(CloseReason::Leaving);
+        let (taken, work) = tokio::join!(outbox.taken(), outbox.work());
+        assert_eq!((taken.unwrap(), work.close), (Some("bc".into()), Some(CloseReason::Leaving)));
+        outbox.hang_up();
+        assert_eq!(outbox.taken().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_not_taken_breaks_off() {
+        let outbox = answer(3);
+        for _ in 0..9 {
+            outbox.queue("as much as there is at once".into());
+        }
+        outbox.flush();
+        assert!(outbox.work().now_or_never().is_none(), "it had no chance to take it");
+        outbox.push("more".into());
+        assert_eq!(outbox.work().await.close, Some(CloseReason::TooSlow));
+        assert!(outbox.taken().await.is_err());
     }
 }

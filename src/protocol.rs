@@ -4,6 +4,7 @@
 pub mod close;
 pub mod codec;
 pub mod fields;
+pub mod sse;
 
 use std::{borrow::Cow, sync::LazyLock, time::Duration};
 
@@ -216,8 +217,13 @@ impl<'a> ServerFrame<'a> {
 
     /// The frame as it goes out.
     pub fn encode(&self) -> Bytes {
+        codec::text(&self.json())
+    }
+
+    /// What it says.
+    pub fn json(&self) -> String {
         // Serialising plain structs into memory cannot fail.
-        codec::text(&serde_json::to_string(self).unwrap_or_default())
+        serde_json::to_string(self).unwrap_or_default()
     }
 }
 

@@ -1,5 +1,5 @@
-//! The WebSocket connections of this node, for what concerns all of them: silence, stalls and
-//! leaving.
+//! The connections of this node, WebSockets and live tails, for what concerns all of them: silence,
+//! stalls and leaving.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use crate::{metrics::Metrics, outbox::Outbox, protocol::close::CloseReason};
 /// Parts of a timeout after which the connections are looked for that it is about.
 const LOOKS_PER_TIMEOUT: u32 = 10;
 
-/// The WebSocket connections of this node.
+/// The connections of this node.
 pub struct Registry {
     node: String,
     opened: AtomicU64,
@@ -132,7 +132,7 @@ fn look_for_stalls(outboxes: &[Arc<Outbox>], before: Stalls, timeout: Duration) 
     let now = Instant::now();
     let mut stalls = Stalls::new();
     for outbox in outboxes {
-        let Some(taken) = outbox.taken() else { continue };
+        let Some(taken) = outbox.bytes_taken() else { continue };
         let stall = before.get(outbox.id()).copied().filter(|(earlier, _)| *earlier == taken);
         let (_, since) = stall.unwrap_or((taken, now));
         if now - since > timeout {
@@ -179,14 +179,20 @@ mod tests {
     };
 
     use super::*;
-    use crate::{i18n::Language, outbox::OutboxLimits};
+    use crate::{
+        i18n::Language,
+        outbox::{OutboxLimits, Wire},
+    };
 
     async fn outbox(id: &str) -> (Arc<Outbox>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
         let limits = OutboxLimits { frames: 1000, bytes: 100_000_000 };
-        (Arc::new(Outbox::new(id.into(), Language::En, limits, Arc::new(socket))), client)
+        (
+            Arc::new(Outbox::new(id.into(), Language::En, limits, Wire::Socket(Arc::new(socket)))),
+            client,
+        )
     }
 
     #[tokio::test]
@@ -200,8 +206,8 @@ mod tests {
         }
         let stalls = look_for_stalls(&all, Stalls::new(), Duration::from_secs(60));
         assert_eq!(stalls.len(), 2);
-        let before = slow.taken();
-        while slow.taken() == before {
+        let before = slow.bytes_taken();
+        while slow.bytes_taken() == before {
             reads.read_exact(&mut vec![0; 1 << 16]).await.unwrap();
         }
         let stalls = look_for_stalls(&all, stalls, Duration::ZERO);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-pub use crate::redis::scripts::{Member, MessagePage, Page, RoomState};
+pub use crate::redis::scripts::{Member, MessagePage, Page, ReadOn, RoomState};
 use crate::{
     error::{Code, Error},
     idempotency::Once,
@@ -279,6 +279,21 @@ impl Rooms {
         limit: usize,
     ) -> Result<MessagePage, Error> {
         self.scripts.read_messages(room, page, limit).await
+    }
+
+    /// Reads on behind `since` for somebody who listens and is no member; without it, nothing that was said
+    /// before. Where nothing is left, a fence with `tag` reaches this node.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn read_on(
+        &self,
+        room: &RoomId,
+        since: Option<MessageId>,
+        limit: usize,
+        tag: &str,
+    ) -> Result<ReadOn, Error> {
+        self.scripts.read_on(room, since, limit, tag).await
     }
 
     /// The error for a token that is none of ours: it is no one's, unless there is no room at all.

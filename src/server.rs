@@ -132,16 +132,20 @@ async fn talk(stream: TcpStream, peer: Peer, router: Router, app: App, stop: Can
     let answer = service_fn(|request| {
         patience.asked();
         let (answered, patience) =
-            (hand_to(&router, &app, &peer, request, &manners), patience.clone());
+            (hand_to(&router, &app, &peer, request, &manners, &patience), patience.clone());
         async { Ok::<_, Infallible>(answered.await.map(|body| Answer { body, patience })) }
     });
     let connection = http.serve_connection(io(stream, patience.clone()), answer);
     let mut connection = pin!(connection.with_upgrades());
     let ended = tokio::select! {
         ended = until_late(connection.as_mut(), &patience) => ended,
+        () = patience.is_cut_off() => None,
         () = stop.cancelled() => {
             patience.leave(LAST_REQUEST.min(settings.drain_timeout * LAST_REQUEST_PERCENT / 100));
-            until_late(connection.as_mut(), &patience).await
+            tokio::select! {
+                ended = until_late(connection.as_mut(), &patience) => ended,
+                () = patience.is_cut_off() => None,
+            }
         }
     };
     if let Some(limit) = limit_behind(ended, &patience) {
@@ -214,6 +218,7 @@ async fn hand_to(
     peer: &Peer,
     request: Request<Incoming>,
     manners: &Manners,
+    patience: &Arc<Patience>,
 ) -> Response<Body> {
     if manners.asked.swap(true, Ordering::Relaxed) {
         // One that asks without end never waits for the socket, so all others come first.
@@ -227,6 +232,7 @@ async fn hand_to(
     let mut request = Request::from_parts(head, Body::new(body));
     request.extensions_mut().insert(ConnectInfo(peer.addr));
     request.extensions_mut().insert(peer.slot.clone());
+    request.extensions_mut().insert(patience.clone());
     let Ok(mut response) = router.clone().oneshot(request).await;
     manners.refused.store(response.status() == StatusCode::TOO_MANY_REQUESTS, Ordering::Relaxed);
     let is_reserve = app.drain.is_cancelled() || !read.load(Ordering::Relaxed);

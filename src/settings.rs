@@ -211,7 +211,7 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 5000, value_parser = at_least_one)]
     pub requests_per_second: usize,
 
-    /// WebSocket connections that one address may hold
+    /// WebSocket connections and live tails that one address may hold
     #[arg(long, env, default_value_t = 20_000, value_parser = at_least_one)]
     pub connections_per_ip: usize,
 

@@ -25,7 +25,7 @@ use linkroom::{
     heartbeat,
     i18n::Language,
     names::{MessageId, RoomId, Token, UserId},
-    outbox::{Outbox, OutboxLimits},
+    outbox::{Outbox, OutboxLimits, Wire},
     protocol::{
         ClientFrame,
         codec::{self, Decoder},
@@ -161,7 +161,8 @@ async fn seats(count: usize) -> anyhow::Result<Vec<Seat>> {
         let (socket, _) = listener.accept().await?;
         let limits = OutboxLimits { frames: 4_096, bytes: 1 << 24 };
         let id = format!("c-{number}").into();
-        let outbox = Arc::new(Outbox::new(id, Language::En, limits, Arc::new(socket)));
+        let outbox =
+            Arc::new(Outbox::new(id, Language::En, limits, Wire::Socket(Arc::new(socket))));
         let user = UserId::stored(&format!("user {number}"));
         let token = Token::random(&user);
         let who = Arc::new(Membership::new(user, token, true));
@@ -196,7 +197,7 @@ fn room(seats: &[Seat]) -> Feed<Seat> {
         let _ = feed.fence(Fence { tag: Tag::Join(tag), tip: MessageId::ZERO, events: 0 });
         let secret = SECRET.to_owned();
         let answer =
-            JoinAnswer { joined: Bytes::new(), tip: MessageId::ZERO, secret, heartbeat: 0 };
+            JoinAnswer { joined: Some(Bytes::new()), tip: MessageId::ZERO, secret, heartbeat: 0 };
         let _ = feed.answered(seat.outbox.id(), answer);
     }
     feed

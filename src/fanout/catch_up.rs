@@ -42,6 +42,11 @@ impl Fanout {
         }
     }
 
+    /// Has everybody here told the whole truth about the members again.
+    pub fn tell_members_again(&self, room: &Arc<LocalRoom>) {
+        self.act(room, Actions { tell_members: true, ..Actions::default() });
+    }
+
     pub(super) async fn tell_members(&self, room: &LocalRoom) {
         // Where it fails, the next heartbeat's fence shows the difference again.
         if let Err(error) = self.0.scripts.tell_members(&room.id).await {

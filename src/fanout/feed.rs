@@ -130,7 +130,9 @@ impl<S: Sink> Feed<S> {
         }
         let seat = &mut self.seats[at];
         seat.cutoff = answer.tip;
-        seat.sink.push(answer.joined);
+        if let Some(text) = answer.joined {
+            seat.sink.push(&Frame { kind: FrameKind::Other, text });
+        }
         let tag = std::mem::take(&mut seat.tag);
         let answered = JoinStage::Answered { tag, heartbeat: answer.heartbeat };
         if let JoinStage::Joining { fenced, heard_from, early, .. } =
@@ -144,7 +146,7 @@ impl<S: Sink> Feed<S> {
                 return Answered::Sent;
             }
             for frame in early.into_iter().filter(|frame| frame.is_after(answer.tip)) {
-                seat.sink.push(frame.text);
+                seat.sink.push(&frame);
             }
             if fenced {
                 seat.stage = JoinStage::Live;
@@ -166,7 +168,7 @@ impl<S: Sink> Feed<S> {
                 false
             }
             JoinStage::Joining { from: Origin::Inside(_), early, .. } => {
-                early.into_iter().for_each(|frame| seat.sink.push(frame.text));
+                early.iter().for_each(|frame| seat.sink.push(frame));
                 true
             }
             JoinStage::Joining { from: Origin::Gap, .. } => {

@@ -56,7 +56,7 @@ mod tests {
         metrics::Metrics,
         names::{RoomId, Token, UserId},
         node,
-        outbox::{Outbox, OutboxLimits},
+        outbox::{Outbox, OutboxLimits, Wire},
         settings::Settings,
     };
 
@@ -72,7 +72,8 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
         let limits = OutboxLimits { frames: 10, bytes: 1000 };
-        let outbox = Arc::new(Outbox::new("c".into(), Language::En, limits, Arc::new(socket)));
+        let outbox =
+            Arc::new(Outbox::new("c".into(), Language::En, limits, Wire::Socket(Arc::new(socket))));
         let user = UserId::stored("alice");
         let who = Arc::new(Membership::new(user.clone(), Token::random(&user), true));
         let local = fanout.seat(Seat::new(outbox.clone(), who, room.clone()), String::new());

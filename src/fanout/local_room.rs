@@ -53,6 +53,8 @@ pub struct LocalRoom {
     pub(super) inbox: Inbox,
     /// Whether something was queued that was not written.
     pub(super) is_unwritten: AtomicBool,
+    /// Whether Redis knows nothing of the room.
+    pub(super) is_missing: AtomicBool,
     /// Whether the list of members was asked for and has not been sent.
     pub(super) asks_members: AtomicBool,
     /// What the last heartbeat was answered with, until its fence is seen to have come.
@@ -76,6 +78,7 @@ impl LocalRoom {
             heartbeats,
             inbox: Inbox::default(),
             is_unwritten: AtomicBool::new(false),
+            is_missing: AtomicBool::new(false),
             asks_members: AtomicBool::new(false),
             unfenced: Mutex::default(),
             join_admission: JoinAdmission::new(),
@@ -91,11 +94,36 @@ impl LocalRoom {
     pub fn answered(&self, outbox: &Outbox, joined: Bytes, snapshot: Snapshot) -> Answered {
         let secret = snapshot.facts.secret.clone();
         *self.facts.lock() = Some(snapshot.facts);
+        self.seat_answered(outbox, Some(joined), snapshot.tip, secret)
+    }
+
+    /// A connection that only listens has everything up to `tip`: sends what came in since.
+    pub fn listens(&self, outbox: &Outbox, tip: MessageId, secret: String) -> Answered {
+        self.seat_answered(outbox, None, tip, secret)
+    }
+
+    fn seat_answered(
+        &self,
+        outbox: &Outbox,
+        joined: Option<Bytes>,
+        tip: MessageId,
+        secret: String,
+    ) -> Answered {
         let heartbeat = self.heartbeat.load(Ordering::Relaxed);
-        let answer = JoinAnswer { joined, tip: snapshot.tip, secret, heartbeat };
+        let answer = JoinAnswer { joined, tip, secret, heartbeat };
         let answered = self.feed.lock().answered(outbox.id(), answer);
         outbox.flush();
         answered
+    }
+
+    /// Whether Redis knew nothing of the room when it was asked last, and nobody here could put it back.
+    pub fn is_missing(&self) -> bool {
+        self.is_missing.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether Redis knows the room, or somebody here puts it back.
+    pub fn set_missing(&self, is_missing: bool) {
+        self.is_missing.store(is_missing, Ordering::Relaxed);
     }
 
     /// Sends a connection the message that its retry repeats, unless it is about to get it anyway.

@@ -5,13 +5,16 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::feed::Sink;
+use super::{
+    feed::Sink,
+    frame::{Frame, FrameKind},
+};
 use crate::{
     names::{MessageId, RoomId, Token, UserId},
     outbox::Outbox,
+    protocol::{codec, sse},
 };
 
 /// One connection in one room.
@@ -19,8 +22,8 @@ use crate::{
 pub struct Seat {
     /// The connection.
     pub outbox: Arc<Outbox>,
-    /// Who it is in this room.
-    pub membership: Arc<Membership>,
+    /// Who it is in this room; nobody where it only listens.
+    pub membership: Option<Arc<Membership>>,
     pub(super) room: RoomId,
 }
 
@@ -73,7 +76,22 @@ impl Membership {
 impl Seat {
     /// A connection in a room.
     pub fn new(outbox: Arc<Outbox>, membership: Arc<Membership>, room: RoomId) -> Self {
-        Self { outbox, membership, room }
+        Self { outbox, membership: Some(membership), room }
+    }
+
+    /// A connection that hears a room and is no member: it is told in Server-Sent Events.
+    pub fn listener(outbox: Arc<Outbox>, room: RoomId) -> Self {
+        Self { outbox, membership: None, room }
+    }
+
+    /// Whether it is a member's, whose join was answered and whose name is still its own.
+    pub fn is_in(&self) -> bool {
+        self.membership.as_ref().is_some_and(|membership| membership.is_in())
+    }
+
+    /// Whether it is one of these users.
+    pub fn is_of(&self, users: &[UserId]) -> bool {
+        self.membership.as_ref().is_some_and(|membership| users.contains(&membership.user))
     }
 }
 
@@ -83,8 +101,12 @@ impl Sink for Seat {
     }
 
     /// Written by the flush of its room: what comes in together goes out in one call.
-    fn push(&self, frame: Bytes) {
-        self.outbox.queue(frame);
+    fn push(&self, frame: &Frame) {
+        self.outbox.queue(match (&self.membership, frame.kind) {
+            (Some(_), _) => frame.text.clone(),
+            (None, FrameKind::Message(id)) => sse::event(codec::payload(&frame.text), Some(id)),
+            (None, _) => sse::event(codec::payload(&frame.text), None),
+        });
     }
 
     fn overflow(&self) {

@@ -56,12 +56,13 @@ pub async fn limit_guesses(
         app.metrics.turned_away(Limit::Misses);
         return error.into_response();
     }
+    let posts = request.method() == Method::POST;
     let response = next.run(request).await;
     let failure = response.extensions().get::<Arc<Failure>>();
     match failure.map(|failure| failure.error.code) {
         Some(Code::RoomNotFound | Code::InvalidToken) => app.limits.note_miss(ip),
-        // Nothing behind this has a limit but the messages of a user.
-        Some(Code::RateLimited) => app.metrics.turned_away(Limit::Messages),
+        // Nobody else who posts has a limit behind this but the messages of a user.
+        Some(Code::RateLimited) if posts => app.metrics.turned_away(Limit::Messages),
         _ => {}
     }
     response

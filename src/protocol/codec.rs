@@ -46,6 +46,16 @@ pub fn text(payload: &str) -> Bytes {
     frame(TEXT, payload.as_bytes())
 }
 
+/// What a message says that was encoded here.
+pub fn payload(frame: &[u8]) -> &[u8] {
+    let head = match frame.get(1) {
+        Some(&length) if length < LENGTH_16 => 2,
+        Some(&LENGTH_16) => 4,
+        _ => 10,
+    };
+    frame.get(head..).unwrap_or_default()
+}
+
 /// Encodes a binary message.
 pub fn binary(payload: &[u8]) -> Bytes {
     frame(BINARY, payload)

@@ -19,7 +19,7 @@ use super::{
 use crate::{error::Error, names::RoomId, settings::Settings};
 pub use types::{
     ConnectionReport, Draft, HeartbeatReply, Join, Leave, LeaveOutcome, Member, MessagePage,
-    Missed, Page, Published, Remembered, Restored, RoomFacts, RoomState, Sender, Snapshot,
+    Missed, Page, Published, ReadOn, Remembered, Restored, RoomFacts, RoomState, Sender, Snapshot,
     UserHeartbeat,
 };
 use wire::{Arg, ScriptReply, ms};
@@ -42,6 +42,7 @@ struct Inner {
     read_topic: Named,
     read_messages: Named,
     catch_up: Named,
+    read_on: Named,
     tell_members: Named,
     restore: Named,
     remember: Named,
@@ -134,6 +135,15 @@ impl Scripts {
             read_topic: script!(reads "read_topic"),
             read_messages: script!(reads "read_messages"),
             catch_up: script!(reads "catch_up", "digest", "follows", "is_newer", "last_generated_id"),
+            read_on: script!(
+                "read_on",
+                "digest",
+                "follows",
+                "is_newer",
+                "last_generated_id",
+                "tip",
+                "fence"
+            ),
             tell_members: script!(
                 "tell_members",
                 "json_list",

@@ -7,7 +7,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, Sleep},
+};
 
 /// How long a connection that was told to end is still read from, while nothing comes and in all.
 const LINGER_QUIET: Duration = Duration::from_secs(2);
@@ -43,6 +46,7 @@ pub struct Patience {
     head: Duration,
     quiet: Duration,
     state: Mutex<State>,
+    cut_off: Notify,
 }
 
 impl Patience {
@@ -52,7 +56,7 @@ impl Patience {
         let until = Instant::now() + head;
         let state =
             State { stage: RequestStage::Quiet, until, end: None, asked: false, leave: None };
-        Self { head, quiet, state: Mutex::new(state) }
+        Self { head, quiet, state: Mutex::new(state), cut_off: Notify::new() }
     }
 
     /// Bytes have come.
@@ -95,6 +99,16 @@ impl Patience {
     /// The node leaves: whoever is quiet may ask once more for so long.
     pub fn leave(&self, grace: Duration) {
         self.state.lock().leave = Some(Instant::now() + grace);
+    }
+
+    /// Ends the connection as it is: whoever should take an answer does not.
+    pub fn cut_off(&self) {
+        self.cut_off.notify_one();
+    }
+
+    /// Waits until the connection is to be ended as it is.
+    pub async fn is_cut_off(&self) {
+        self.cut_off.notified().await;
     }
 
     /// Whether the time ran out in which a request should have come.

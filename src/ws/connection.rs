@@ -34,7 +34,7 @@ use crate::{
     app::App,
     error::Error,
     i18n::Language,
-    outbox::{Outbox, OutboxLimits},
+    outbox::{Outbox, OutboxLimits, Wire},
     problem::Problem,
     protocol::{
         BadFrame, ClientFrame, ServerFrame,
@@ -103,7 +103,8 @@ impl Connection {
         let settings = &app.settings;
         let limits = OutboxLimits { frames: settings.outbox_frames, bytes: settings.outbox_bytes };
         let socket = Arc::new(socket);
-        let outbox = Outbox::new(app.registry.next_id(), language, limits, socket.clone());
+        let outbox =
+            Outbox::new(app.registry.next_id(), language, limits, Wire::Socket(socket.clone()));
         let reader = FrameReader {
             client: Client::new(app, Arc::new(outbox), ip),
             pending: VecDeque::new(),

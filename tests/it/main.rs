@@ -16,6 +16,7 @@ mod http_envelope;
 mod http_messages;
 mod http_rooms;
 mod http_to_the_letter;
+mod live_tail;
 mod lost_answers;
 mod no_zombie;
 mod nobody_is_someone_else;

@@ -4,6 +4,7 @@
 mod client;
 mod env;
 mod http;
+mod listener;
 mod metrics;
 mod node;
 mod process;
@@ -17,6 +18,7 @@ mod time;
 pub use client::Client;
 pub use env::TestEnv;
 pub use http::{Answer, Http, fields_of};
+pub use listener::Listener;
 pub use metrics::Reading;
 pub use node::{Node, PROGRAM};
 pub use process::guarded;

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 
-use bytes::Bytes;
 use linkroom::{
     fanout::{
         feed::{Answered, Feed, JoinAnswer, Sink},
@@ -27,7 +26,7 @@ impl Sink for &Counter {
         "c"
     }
 
-    fn push(&self, _: Bytes) {
+    fn push(&self, _: &Frame) {
         self.frames.set(self.frames.get() + 1);
     }
 
@@ -48,7 +47,7 @@ fn fence(tag: Tag, ms: u64, events: u64) -> Fence {
 
 fn answer() -> JoinAnswer {
     let tip = MessageId { ms: 1, seq: 0 };
-    JoinAnswer { joined: "joined".into(), tip, secret: String::new(), heartbeat: 0 }
+    JoinAnswer { joined: Some("joined".into()), tip, secret: String::new(), heartbeat: 0 }
 }
 
 #[test]

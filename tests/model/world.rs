@@ -11,7 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use linkroom::{
-    fanout::feed::{Actions, Answered, Feed, JoinAnswer, Sink},
+    fanout::{
+        feed::{Actions, Answered, Feed, JoinAnswer, Sink},
+        frame::Frame,
+    },
     names::MessageId,
 };
 use parking_lot::Mutex;
@@ -441,7 +444,7 @@ impl World {
             Join::Answered(asked, Some(snapshot)) => {
                 (connection.join, connection.occupied) = (Join::Inside, true);
                 let answer = JoinAnswer {
-                    joined: Word::Joined(snapshot.joined).to_text(),
+                    joined: Some(Word::Joined(snapshot.joined).to_text()),
                     tip: snapshot.tip,
                     secret: SECRET.to_owned(),
                     heartbeat: self.node.heartbeat,
@@ -683,8 +686,8 @@ impl Sink for Seat {
         &self.name
     }
 
-    fn push(&self, frame: Bytes) {
-        self.told.lock().push(Told::Frame(frame));
+    fn push(&self, frame: &Frame) {
+        self.told.lock().push(Told::Frame(frame.text.clone()));
     }
 
     fn overflow(&self) {

@@ -65,9 +65,9 @@ impl<S: Sink> SeatState<S> {
     pub(super) fn offer(&mut self, frame: &Frame) -> bool {
         let is_message = matches!(frame.kind, FrameKind::Message(_));
         match &mut self.stage {
-            JoinStage::Live if frame.is_after(self.cutoff) => self.sink.push(frame.text.clone()),
+            JoinStage::Live if frame.is_after(self.cutoff) => self.sink.push(frame),
             JoinStage::Answered { .. } if is_message && frame.is_after(self.cutoff) => {
-                self.sink.push(frame.text.clone());
+                self.sink.push(frame);
             }
             JoinStage::Joining { fenced, early, .. } if *fenced || is_message => {
                 if early.len() < EARLY_MAX {

@@ -12,7 +12,7 @@ pub trait Sink {
     /// The id of the connection.
     fn connection(&self) -> &str;
     /// Queues a frame.
-    fn push(&self, frame: Bytes);
+    fn push(&self, frame: &Frame);
     /// Cuts the connection off: more waits for it than may.
     fn overflow(&self);
     /// Asks the connection to join again, from the last message that it was given.
@@ -57,8 +57,8 @@ pub enum Answered {
 
 /// What a join was answered with.
 pub struct JoinAnswer {
-    /// The `joined` frame.
-    pub joined: Bytes,
+    /// The `joined` frame; `None` for whoever listens and is no member.
+    pub joined: Option<Bytes>,
     /// The last message that it accounts for.
     pub tip: MessageId,
     /// What the ids of the room's messages are made with.

@@ -1,8 +1,8 @@
 //! The scripts that store and read messages.
 
 use super::{
-    Draft, MessagePage, Missed, Page, Published, Scripts,
-    wire::{draft_args, flag, frame_head, ms, number, second},
+    Draft, MessagePage, Missed, Page, Published, ReadOn, Scripts,
+    wire::{draft_args, flag, frame_head, ms, number, optional, second},
 };
 use crate::{
     error::Error,
@@ -87,5 +87,36 @@ impl Scripts {
         let args = [after.to_string().into(), number(limit)];
         let mut reply = self.run_durable(&self.0.catch_up, names, &args, None).await?.ok()?;
         Ok(Missed { trimmed: reply.flag()?, messages: reply.messages(room)? })
+    }
+
+    /// Reads on behind `since` for somebody who listens and is no member, and waits until what is read is
+    /// kept. Where there are no more messages, a fence with `tag` reaches this node.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach, or did not confirm in time.
+    pub async fn read_on(
+        &self,
+        room: &RoomId,
+        since: Option<MessageId>,
+        limit: usize,
+        tag: &str,
+    ) -> Result<ReadOn, Error> {
+        let keys = self.keys(room);
+        let names = vec![keys.room(), keys.messages()];
+        let args = [
+            room.as_str().into(),
+            optional(since).into(),
+            number(limit),
+            self.0.redis.node_channel().into(),
+            tag.into(),
+        ];
+        let mut reply = self.run_durable(&self.0.read_on, names, &args, None).await?.ok()?;
+        Ok(ReadOn {
+            secret: reply.text()?,
+            tip: reply.id()?,
+            more: reply.flag()?,
+            gap: reply.flag()?,
+            messages: reply.messages(room)?,
+        })
     }
 }

@@ -48,6 +48,21 @@ pub struct Snapshot {
     pub messages: Vec<Message>,
 }
 
+/// What somebody reads on with who listens and is no member.
+#[derive(Clone, Debug)]
+pub struct ReadOn {
+    /// What the ids of the room's messages are made with.
+    pub secret: String,
+    /// The last message of the room.
+    pub tip: MessageId,
+    /// Whether there are more messages behind these.
+    pub more: bool,
+    /// Whether some before these are missing that are no longer kept.
+    pub gap: bool,
+    /// Messages, oldest first.
+    pub messages: Vec<Message>,
+}
+
 /// What a heartbeat is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeartbeatReply {

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::{Client, Joined};
 use crate::{
     error::{Code, Error},
-    fanout::{Fanout, LocalRoom, Membership, feed::Answered, jittered},
+    fanout::{Fanout, LocalRoom, Membership, Seat, feed::Answered, jittered},
     limits::Limit,
     message::newest_within,
     names::{MessageId, RoomId},
@@ -116,7 +116,8 @@ impl Client {
             }
         };
         let mut seat = SeatGuard::new(&self.app.fanout, room, self.outbox.id());
-        let entered = self.app.fanout.enter(room, self.outbox.clone(), membership.clone()).await;
+        let wanted = Seat::new(self.outbox.clone(), membership.clone(), room.clone());
+        let entered = self.app.fanout.enter(wanted).await;
         let answer = match entered {
             Ok((local, tag)) => {
                 let permit = local.admit_join().await;

@@ -1,0 +1,45 @@
+-- Reads on in a room for somebody who listens and is no member, page by page; where nothing is left, a
+-- fence goes to the node, and what comes behind it is live.
+-- KEYS 2: 1 room, 2 messages
+-- ARGV 5: 1 roomId, 2 last message id seen, or '' for what comes from now on, 3 messages wanted,
+--         4 this node's channel, 5 the fence's tag
+-- RETURNS {'OK', the room's secret, last message id, '1' if there are more messages else '0', '1' if some
+--          between the one seen and the first of these are no longer kept else '0', messages oldest
+--          first, as XRANGE gives them, in MessagePack} or {'ROOM_NOT_FOUND'}
+-- PUBLISHES a fence to the node, where there are no more messages
+-- PROMISE 2: the fence parts what was read from what comes afterwards; what is missing is said.
+local room = {id = ARGV[1], hash = KEYS[1], messages = KEYS[2]}
+local since, wanted, node, tag = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+
+local facts = redis.call('HMGET', room.hash, 'createdAt', 'secret', 'last', 'events')
+if not facts[1] then return {'ROOM_NOT_FOUND'} end
+local secret, at = facts[2] or '', tip(room.messages, facts[3])
+room.events = facts[4]
+
+local found, gap = {}, false
+if since ~= '' then
+  local last_ever, first = last_generated_id(room.messages), '0-0'
+  -- Not an id of this stream: Redis lost that message, or somebody made it up.
+  gap = is_newer(since, at) and is_newer(since, last_ever)
+  if not gap then
+    first = since
+    gap = since ~= '0-0' and is_newer(last_ever, since)
+  end
+  -- Redis takes no range that begins after the last id there can be.
+  if is_newer(last_ever, first) then
+    found = redis.call('XRANGE', room.messages, '(' .. first, '+', 'COUNT', wanted + 1)
+  end
+  if #found > 0 and first == since then
+    local kept = redis.call('XREVRANGE', room.messages, since, '-', 'COUNT', '1')
+    -- A stream's very first message follows nothing: history began anew, none is missing.
+    gap = since ~= '0-0' and #kept == 0 and not follows(secret, since, found[1][1])
+      and not follows(secret, '0-0', found[1][1])
+  end
+end
+local more = #found > wanted
+if more then
+  found[#found] = nil
+else
+  fence(room, node, tag, at)
+end
+return {'OK', secret, at, more and '1' or '0', gap and '1' or '0', cmsgpack.pack(found)}

@@ -1,0 +1,228 @@
+//! One that listens to a room: reads on until nothing is left, takes its seat, and comes back to it where
+//! the room's feed finds that messages are missing.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::{interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    app::App,
+    error::{Code, Error},
+    fanout::{LocalRoom, Seat, feed::Answered, jittered},
+    i18n::Language,
+    message::Message,
+    names::{MessageId, RoomId},
+    outbox::{Outbox, OutboxLimits, Wire},
+    protocol::{ServerFrame, close::CloseReason, sse},
+    room::ReadOn,
+    socket::patience::Patience,
+};
+
+/// Messages that one reading takes.
+const PAGE: usize = 200;
+/// Between two comments.
+const COMMENT_EVERY: Duration = Duration::from_secs(15);
+/// How long a reader is asked to wait before it comes back, and how much longer some wait than others, so
+/// that they do not come all at once.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_SPREAD: Duration = Duration::from_secs(2);
+/// Between two attempts to read while Redis is away, at most.
+const READ_RETRY: Duration = Duration::from_millis(400);
+
+/// One that listens to a room. Dropping it gives its seat back.
+pub struct Listener {
+    app: App,
+    room: RoomId,
+    outbox: Arc<Outbox>,
+    /// The last message that it was given while it had no seat.
+    since: Option<MessageId>,
+    /// Where it has its seat.
+    local: Option<Arc<LocalRoom>>,
+    /// Whether it has been without a seat since it first had one.
+    missed_events: bool,
+    /// Cancelled when nobody takes what it is told.
+    gone: CancellationToken,
+}
+
+impl Listener {
+    /// A listener that has everything up to `since`; without it, it wants nothing of before.
+    pub fn new(app: &App, room: RoomId, language: Language, since: Option<MessageId>) -> Self {
+        let settings = &app.settings;
+        let limits = OutboxLimits { frames: settings.outbox_frames, bytes: settings.outbox_bytes };
+        let wire = Wire::Answer(Arc::default());
+        let outbox = Outbox::new(app.registry.next_id(), language, limits, wire);
+        outbox.push(sse::retry(RETRY + jittered(RETRY_SPREAD)));
+        let (outbox, gone) = (Arc::new(outbox), CancellationToken::new());
+        Self { app: app.clone(), room, outbox, since, local: None, missed_events: false, gone }
+    }
+
+    /// What it is told.
+    pub fn outbox(&self) -> Arc<Outbox> {
+        self.outbox.clone()
+    }
+
+    /// To be cancelled when nobody takes what it is told.
+    pub fn gone(&self) -> CancellationToken {
+        self.gone.clone()
+    }
+
+    /// Tells what happens until there is nobody to tell, or nothing. Who does not take it is cut off by
+    /// `patience`, which the connection is waited for with.
+    pub async fn run(mut self, patience: Option<Arc<Patience>>) {
+        let registered = self.app.registry.register(self.outbox.clone());
+        let gone = self.gone.clone();
+        let end = tokio::select! {
+            () = gone.cancelled() => None,
+            end = self.tell() => Some(end),
+        };
+        if end == Some(CloseReason::TooSlow) {
+            info!("cut off: it reads too slowly");
+            self.app.metrics.slow_consumers.inc();
+            self.outbox.overflow();
+            let _ = timeout(self.app.settings.slow_close_timeout, gone.cancelled()).await;
+            patience.iter().for_each(|patience| patience.cut_off());
+        }
+        if let Some(end) = end {
+            self.app.metrics.closed(end.code().0);
+        }
+        self.outbox.hang_up();
+        drop(registered);
+    }
+
+    async fn tell(&mut self) -> CloseReason {
+        let idle = self.app.settings.idle_timeout;
+        let mut comments = interval(COMMENT_EVERY.min(idle / 3));
+        comments.tick().await;
+        loop {
+            if self.local.is_none()
+                && let Some(end) = self.read_on().await
+            {
+                return end;
+            }
+            self.told_members();
+            tokio::select! {
+                work = self.outbox.work() => {
+                    if let Some(reason) = work.close {
+                        return reason;
+                    }
+                    if let Some((_, since)) = work.rejoins.into_iter().next_back() {
+                        self.stand_up();
+                        (self.since, self.missed_events) = (Some(since), true);
+                    }
+                }
+                _ = comments.tick() => match self.is_over().await {
+                    true => return CloseReason::Silent,
+                    false if self.outbox.silent_for() > idle => return CloseReason::TooSlow,
+                    false => self.outbox.push(sse::COMMENT),
+                }
+            }
+        }
+    }
+
+    /// Whether the room is no longer there.
+    async fn is_over(&self) -> bool {
+        let missing = self.local.as_ref().is_some_and(|local| local.is_missing());
+        let looked = async || self.app.rooms.preview(&self.room).await;
+        missing && matches!(looked().await, Err(Error { code: Code::RoomNotFound, .. }))
+    }
+
+    /// Reads on until nothing is left and it has its seat. Returns how it ends, where it does.
+    async fn read_on(&mut self) -> Option<CloseReason> {
+        while self.local.is_none() {
+            let patience = self.app.settings.idle_timeout;
+            tokio::select! {
+                () = self.app.drain.cancelled() => return Some(CloseReason::Leaving),
+                taken = timeout(patience, self.outbox.flushed()) => {
+                    if taken.is_err() {
+                        return Some(CloseReason::TooSlow);
+                    }
+                }
+            }
+            match self.sit_down().await {
+                Ok(()) => {}
+                Err(error) if error.code == Code::RoomNotFound => return Some(CloseReason::Silent),
+                Err(_) => sleep(jittered(READ_RETRY)).await,
+            }
+        }
+        None
+    }
+
+    /// Where it was without its seat, it missed who came and left.
+    fn told_members(&mut self) {
+        if let Some(local) = self.local.as_ref().filter(|_| self.missed_events) {
+            self.app.fanout.tell_members_again(local);
+            self.missed_events = false;
+        }
+    }
+
+    /// Takes a seat and reads a page. If nothing is left it stays there and hears all from then on; else it
+    /// stands up again, and what is said meanwhile is read with the next page.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn sit_down(&mut self) -> Result<(), Error> {
+        let seat = Seat::listener(self.outbox.clone(), self.room.clone());
+        let mut guard = SeatGuard { listener: self, stays: false };
+        let (app, room) = (&guard.listener.app, &guard.listener.room);
+        let (local, tag) = app.fanout.enter(seat).await?;
+        let permit = local.admit_join().await;
+        let read = app.rooms.read_on(room, guard.listener.since, PAGE, &tag).await;
+        drop(permit);
+        let ReadOn { secret, tip, more, gap, messages } = read?;
+        guard.listener.give(gap, &messages);
+        if messages.is_empty() && guard.listener.since != Some(tip) {
+            // Who is cut off before the first message comes back to here.
+            guard.listener.outbox.push(sse::position(tip));
+        }
+        guard.listener.since = match messages.last() {
+            Some(last) if more => Some(last.id),
+            _ => Some(tip),
+        };
+        if !more && local.listens(&guard.listener.outbox, tip, secret) == Answered::Sent {
+            guard.stays = true;
+            guard.listener.local = Some(local);
+        }
+        Ok(())
+    }
+
+    /// Hands over what was read, as one piece: however much it is, it may wait.
+    fn give(&self, gap: bool, messages: &[Message]) {
+        let gap = self.since.filter(|_| gap).map(|since| sse::gap(&self.room, since));
+        let events = messages.iter().map(|message| {
+            let json = ServerFrame::Msg(message).json();
+            sse::event(json.as_bytes(), Some(message.id))
+        });
+        let all: Bytes = gap.into_iter().chain(events).flatten().collect();
+        if !all.is_empty() {
+            self.outbox.push(all);
+        }
+    }
+
+    fn stand_up(&mut self) {
+        self.app.fanout.leave(&self.room, self.outbox.id());
+        self.local = None;
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stand_up();
+    }
+}
+
+/// Gives a seat back where it is not kept.
+struct SeatGuard<'a> {
+    listener: &'a mut Listener,
+    stays: bool,
+}
+
+impl Drop for SeatGuard<'_> {
+    fn drop(&mut self) {
+        if !self.stays {
+            self.listener.stand_up();
+        }
+    }
+}

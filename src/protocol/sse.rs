@@ -1,0 +1,97 @@
+//! A room as Server-Sent Events: what a member is told in WebSocket frames, for whoever only listens.
+
+use std::{borrow::Cow, time::Duration};
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use crate::names::{MessageId, RoomId};
+
+/// A line that says nothing, and keeps the connection from looking dead.
+pub const COMMENT: Bytes = Bytes::from_static(b":\n\n");
+
+/// How long the reader waits before it comes back, when the connection has ended.
+pub fn retry(wait: Duration) -> Bytes {
+    format!("retry: {}\n\n", wait.as_millis()).into()
+}
+
+/// What to come back with, before there was an event that says it. It is no event itself.
+pub fn position(id: MessageId) -> Bytes {
+    format!("id: {id}\n\n").into()
+}
+
+/// One frame's JSON as an event, which has its `t` for a type. A message of the room's stream has its id
+/// as well, as what to come back with.
+pub fn event(json: &[u8], id: Option<MessageId>) -> Bytes {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow)]
+        t: Cow<'a, str>,
+    }
+    let head = serde_json::from_slice::<Head<'_>>(json).map(|head| head.t).unwrap_or_default();
+    // Anybody may publish; a line that ends where it should not would begin another field.
+    let kind = head.replace(['\r', '\n', '\0'], " ");
+    let text = String::from_utf8_lossy(json);
+    let mut event = String::with_capacity(text.len() + kind.len() + 64);
+    event.extend(["event: ", &kind, "\n"]);
+    if let Some(id) = id {
+        event.push_str(&format!("id: {id}\n"));
+    }
+    // Between its words JSON may have lines.
+    for line in text.split(['\r', '\n']).filter(|line| !line.is_empty()) {
+        event.extend(["data: ", line, "\n"]);
+    }
+    event.push('\n');
+    event.into()
+}
+
+/// Says that messages are missing behind this one, as they are no longer kept.
+pub fn gap(room: &RoomId, after: MessageId) -> Bytes {
+    let frame = format!(r#"{{"t":"gap","roomId":"{room}","after":"{after}"}}"#);
+    event(frame.as_bytes(), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::codec;
+
+    #[test]
+    fn events_are_what_the_standard_reads() {
+        let id = MessageId { ms: 7, seq: 1 };
+        let cases = [
+            (
+                r#"{"t":"msg","id":"7-1"}"#,
+                Some(id),
+                "event: msg\nid: 7-1\ndata: {\"t\":\"msg\",\"id\":\"7-1\"}\n\n",
+            ),
+            (r#"{"t":"presence"}"#, None, "event: presence\ndata: {\"t\":\"presence\"}\n\n"),
+            (
+                "{\"t\":\"x\",\r\n\"y\":1\r}",
+                None,
+                "event: x\ndata: {\"t\":\"x\",\ndata: \"y\":1\ndata: }\n\n",
+            ),
+            (
+                r#"{"t":"a\nid: 9\r\u0000"}"#,
+                None,
+                "event: a id: 9  \ndata: {\"t\":\"a\\nid: 9\\r\\u0000\"}\n\n",
+            ),
+        ];
+        for (json, id, expected) in cases {
+            assert_eq!(event(json.as_bytes(), id), expected, "{json}");
+        }
+        let room = RoomId::parse("r1").unwrap();
+        let expected = r#"data: {"t":"gap","roomId":"r1","after":"7-1"}"#;
+        assert_eq!(gap(&room, id), format!("event: gap\n{expected}\n\n"));
+        assert_eq!(position(id), "id: 7-1\n\n");
+        assert_eq!(retry(Duration::from_secs(2)), "retry: 2000\n\n");
+    }
+
+    #[test]
+    fn what_a_frame_says_is_found_in_it_whatever_its_length() {
+        for length in [0, 1, 125, 126, 65_535, 65_536, 70_000] {
+            let text = "x".repeat(length);
+            assert_eq!(codec::payload(&codec::text(&text)), text.as_bytes(), "{length}");
+        }
+    }
+}
