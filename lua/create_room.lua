@@ -1,24 +1,21 @@
 -- Makes a room whose creator is a member of it, online for one presence TTL.
 -- KEYS 5: 1 room, 2 members, 3 deadlines, 4 creator's session, 5 creator's presence
--- ARGV 8: 1 creator, 2 token hash, 3 presence TTL (ms), 4 session TTL (ms), 5 room TTL (ms),
---         6 '1' for an end-to-end encrypted room, else '0', 7 the room's secret, of which the ids
---         of its messages are made, 8 topic or ''
+-- ARGV 6: 1 creator, 2 token hash, 3 presence TTL (ms), 4 session TTL (ms), 5 room TTL (ms) of a room that
+--         has none of its own, 6 a list: other fields of the room's hash, each followed by its value: the
+--         secret, of which the ids of its messages are made, and what its creator chose
 -- RETURNS {'OK'} or {'EXISTS'}: the id is in use, take another
--- PROMISE 8: only the token's hash is stored.
+-- PROMISE 8: only the token's hash is stored. PROMISE 11: it is kept for as long as the room lives.
 local room, members, deadlines, session, presence = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local creator, token_hash = ARGV[1], ARGV[2]
-local presence_ttl, session_ttl, room_ttl, e2e, secret = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
-local topic = ARGV[8]
+local presence_ttl, session_ttl, room_ttl, fields = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
 if redis.call('EXISTS', room) == 1 then return {'EXISTS'} end
 
 local created = clock()
 -- Events are counted from a number that no earlier room of this id had reached.
-redis.call('HSET', room, 'creator', creator, 'createdAt', created, 'events', created, 'secret', secret,
-  'occupied', 1)
-if e2e == '1' then redis.call('HSET', room, 'e2e', 1) end
-if topic ~= '' then redis.call('HSET', room, 'topic', topic) end
-redis.call('PEXPIRE', room, room_ttl)
+redis.call('HSET', room, 'creator', creator, 'creatorToken', token_hash, 'createdAt', created,
+  'events', created, 'occupied', 1, unpack(fields))
+redis.call('PEXPIRE', room, lifetime(room, room_ttl))
 redis.call('HSET', session, 'token', token_hash, 'joinedAt', created)
 redis.call('PEXPIRE', session, session_ttl)
 redis.call('SADD', members, creator)

@@ -12,10 +12,10 @@
 --          that members may have expired, else '0', 19 for how long (ms) of late nobody could be kept alive,
 --          20 TTL of a provisional session (ms), 21 connections that a user may have,
 --          22 bytes that the answer may have, 23 how far ahead a deadline can be (ms)
--- RETURNS {'OK', members (JSON), away (JSON), creator, createdAt (ms), '1' if encrypted else '0',
---          the room's secret, topic or '', number of members, joinedAt (ms), last message id, events counted,
---          '1' if there are more messages else '0', messages oldest first, as XRANGE gives them, in MessagePack},
---          {'ROOM_NOT_FOUND'}, {'NAME_TAKEN'}, {'INVALID_TOKEN'}, {'ROOM_FULL'}, or
+-- RETURNS {'OK', members (JSON), away (JSON), number of members, joinedAt (ms), last message id, events
+--          counted, '1' if there are more messages else '0', messages oldest first, as XRANGE gives them, in
+--          MessagePack, and the facts of the room as room_facts lists them},
+--          {'ROOM_NOT_FOUND'}, {'ROOM_LOCKED'}, {'NAME_TAKEN'}, {'INVALID_TOKEN'}, {'ROOM_FULL'}, or
 --          {'RATE_LIMITED'} where the user has as many connections as it may
 -- PUBLISHES user_joined, once per user; presence; user_left of lapsed members; members, where this one
 --          returns without user_joined; a fence to the node
@@ -26,6 +26,8 @@
 -- PROMISE 8: a guest's session is provisional until its token is used, or a connection proves that it
 -- heard the answer: one whose answer was lost gives the name back soon.
 -- PROMISE 9: one user cannot have connections without end.
+-- PROMISE 11: a locked room takes nobody new. The token that it was made with is never turned away by that,
+-- and begins a new session where its user has none.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[9],
   spared = ARGV[19], longest = ARGV[23]}
@@ -37,18 +39,21 @@ local latest, most, node, provisional_ttl = tonumber(ARGV[14]), tonumber(ARGV[15
 local most_connections = tonumber(ARGV[21])
 local now_ms = tonumber(clock())
 
-local facts = redis.call('HMGET', room.hash, 'creator', 'createdAt', 'e2e', 'secret', 'last', 'events',
-  'occupied', 'topic')
-if not facts[2] then return {'ROOM_NOT_FOUND'} end
-room.events, room.occupied = facts[6], facts[7]
+local facts = room_facts(room.hash)
+if not facts then return {'ROOM_NOT_FOUND'} end
+local secret, is_creator, locked = facts[3], token_hash == facts[4], facts[7] == '1'
+most_members = math.min(most_members, tonumber(facts[9]) or most_members)
+local noted
+noted, room.events, room.occupied = unpack(redis.call('HMGET', room.hash, 'last', 'events', 'occupied'))
 local known, joined, provisional = unpack(redis.call('HMGET', session, 'token', 'joinedAt', 'provisional'))
 local lasts = math.max(session_ttl, presence_ttl)
-if mode == 'guest' and known and known ~= token_hash then
+if mode == 'guest' and known ~= token_hash and locked and not is_creator then return {'ROOM_LOCKED'} end
+if (mode == 'guest' or is_creator) and known and known ~= token_hash then
   -- Not for longer than a session lasts, where Redis's clock was set back.
   redis.call('PEXPIRE', session, lasts, 'LT')
   return {'NAME_TAKEN'}
 end
-if mode == 'token' and known ~= token_hash then return {'INVALID_TOKEN'} end
+if mode == 'token' and known ~= token_hash and not is_creator then return {'INVALID_TOKEN'} end
 -- Whatever touches a user reads all of its connections. A session has a few fields besides them.
 if redis.call('HLEN', session) >= most_connections
   and redis.call('HEXISTS', session, 'conn:' .. connection) == 0
@@ -73,7 +78,7 @@ end
 if not known or not string.find(joined or '', '^%d+$') or #joined > 15 then
   joined = string.format('%d', now_ms)
   redis.call('HSET', session, 'token', token_hash, 'joinedAt', joined)
-  if not known then
+  if not known and mode == 'guest' then
     provisional = '1'
     redis.call('HSET', session, 'provisional', provisional)
   end
@@ -88,9 +93,7 @@ touch_room(room, room_ttl)
 if room.returned then publish_members(room) end
 
 local members, away, count = roster(room)
-local secret = facts[4] or ''
-local at = tip(room.messages, facts[5])
+local at = tip(room.messages, noted)
 local messages, more = read_history(secret, room.messages, at, since, latest, most, tonumber(ARGV[22]))
 local events = fence(room, node, ARGV[17], at)
-return {'OK', members, away, facts[1], facts[2], facts[3] and '1' or '0', secret, facts[8] or '', count,
-  joined, at, events, more, cmsgpack.pack(messages)}
+return {'OK', members, away, count, joined, at, events, more, cmsgpack.pack(messages), unpack(facts)}

@@ -122,8 +122,9 @@ end
 
 if last then redis.call('HSET', room, 'last', last) end
 if slides then
-  redis.call('PEXPIRE', messages, room_ttl)
-  redis.call('PEXPIRE', room, room_ttl)
+  local lives = lifetime(room, room_ttl)
+  redis.call('PEXPIRE', messages, lives)
+  redis.call('PEXPIRE', room, lives)
 end
 answer[2] = string.format('%d', #frames)
 for i = 1, #frames do answer[#answer + 1] = frames[i] end

@@ -1,33 +1,35 @@
 -- Puts a room back that Redis lost, and in it the users whose connections a node holds.
 -- KEYS 5: 1 room, 2 members, 3 deadlines, 4 messages, 5 roster
 -- DERIVED from ARGV 3: session and presence of the users named
--- ARGV 16: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
---          TTL (ms), 6 room TTL (ms), 7 creator, 8 createdAt (ms), 9 '1' if encrypted else '0', 10 this
---          node's channel, 11 the fence's tag, 12 the room's secret, 13 topic or '', 14 a list: for each user token
+-- ARGV 12: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
+--          TTL (ms), 6 room TTL (ms) of a room that has none of its own, 7 this node's channel, 8 the
+--          fence's tag, 9 a list: the facts of the room as room_facts lists them, 10 a list: for each user token
 --          hash, name, joinedAt (ms), last message id read or '', '1' if one of its connections proved
 --          that it heard the answer to its join else '0', number of connections, and for each of these
---          connection id, how long it still lasts (ms), 'online' or 'away', 15 TTL of a provisional
---          session (ms), 16 how far ahead a deadline can be (ms)
+--          connection id, how long it still lasts (ms), 'online' or 'away', 11 TTL of a provisional
+--          session (ms), 12 how far ahead a deadline can be (ms)
 -- RETURNS {'OK', users whose name somebody else took meanwhile …}
 -- PUBLISHES members, a fence to the node; no user_joined: nobody has noticed that they were gone
 -- PROMISE 5: Redis away, users stay.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   roster = KEYS[5], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
-  returning = true, longest = ARGV[16]}
+  returning = true, longest = ARGV[12]}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local now_ms = tonumber(clock())
 
-local is_lost = redis.call('HSETNX', room.hash, 'createdAt', ARGV[8]) == 1
-redis.call('HSETNX', room.hash, 'creator', ARGV[7])
-redis.call('HSETNX', room.hash, 'secret', ARGV[12])
+-- Another node may have put it back, and its creator may have changed since what can be changed: all behind
+-- the first five.
+local is_lost = redis.call('HEXISTS', room.hash, 'createdAt') == 0
+for i, field in ipairs(FACTS) do
+  local fact = ARGV[9][i]
+  if fact ~= '' and (is_lost or i <= 5) then redis.call('HSETNX', room.hash, field, fact) end
+end
 -- Not from 0: a node that was cut off must not find its own count again by chance.
 redis.call('HSETNX', room.hash, 'events', string.format('%d', now_ms))
-if ARGV[9] == '1' then redis.call('HSET', room.hash, 'e2e', 1) end
-if is_lost and ARGV[13] ~= '' then redis.call('HSET', room.hash, 'topic', ARGV[13]) end
 
 local reply = {'OK'}
 local at = tip(room.messages, redis.call('HGET', room.hash, 'last'))
-local reported, at_user = ARGV[14], 1
+local reported, at_user = ARGV[10], 1
 while at_user <= #reported do
   local token_hash, user, joined, read = reported[at_user], reported[at_user + 1], reported[at_user + 2], reported[at_user + 3]
   local proven, count = reported[at_user + 4] == '1', tonumber(reported[at_user + 5])
@@ -50,12 +52,12 @@ while at_user <= #reported do
         string.format('%d %s', now_ms + reported[i + 1], reported[i + 2]))
     end
     local provisional = redis.call('HEXISTS', session, 'provisional') == 1
-    redis.call('PEXPIRE', session, provisional and ARGV[15] or math.max(session_ttl, presence_ttl))
+    redis.call('PEXPIRE', session, provisional and ARGV[11] or math.max(session_ttl, presence_ttl))
     settle(room, user, now_ms)
   end
   at_user = at_user + 6 + 3 * count
 end
 touch_room(room, room_ttl)
 publish_members(room)
-fence(room, ARGV[10], ARGV[11], at)
+fence(room, ARGV[7], ARGV[8], at)
 return reply

@@ -17,6 +17,10 @@ pub enum Code {
     InvalidToken,
     /// The connection has not joined the room.
     NotInRoom,
+    /// A token of the room that may not do this.
+    Forbidden,
+    /// The room takes nobody new.
+    RoomLocked,
     /// There is no such room, or it has expired.
     RoomNotFound,
     /// There is nothing at this path.
@@ -43,10 +47,12 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the contract.
-    pub const ALL: [Code; 14] = [
+    pub const ALL: [Code; 16] = [
         Code::ValidationFailed,
         Code::InvalidToken,
         Code::NotInRoom,
+        Code::Forbidden,
+        Code::RoomLocked,
         Code::RoomNotFound,
         Code::NotFound,
         Code::MethodNotAllowed,
@@ -66,6 +72,8 @@ impl Code {
             Code::ValidationFailed => ("VALIDATION_FAILED", 400),
             Code::InvalidToken => ("INVALID_TOKEN", 401),
             Code::NotInRoom => ("NOT_IN_ROOM", 403),
+            Code::Forbidden => ("FORBIDDEN", 403),
+            Code::RoomLocked => ("ROOM_LOCKED", 403),
             Code::RoomNotFound => ("ROOM_NOT_FOUND", 404),
             Code::NotFound => ("NOT_FOUND", 404),
             Code::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 405),

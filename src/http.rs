@@ -64,7 +64,7 @@ fn api(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(rooms::create))
         .layer(from_fn_with_state(app.clone(), guard::limit_rooms));
     let room = OpenApiRouter::new()
-        .routes(routes!(rooms::look))
+        .routes(routes!(rooms::look, rooms::update))
         .routes(routes!(rooms::members))
         .routes(routes!(rooms::add_session))
         .routes(routes!(messages::page, messages::post))

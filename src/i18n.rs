@@ -85,6 +85,14 @@ pub const fn message(code: Code, language: Language) -> &'static str {
             "You are not in this room. Join it first.",
             "이 방에 들어와 있지 않습니다. 먼저 입장해 주세요.",
         ),
+        Code::Forbidden => (
+            "Only who made this room may do this. Use the token that making it was answered with.",
+            "방을 만든 사람만 할 수 있습니다. 방을 만들 때 받은 토큰을 써 주세요.",
+        ),
+        Code::RoomLocked => (
+            "This room is locked and takes nobody new. Ask who made it to unlock it.",
+            "잠긴 방이라 새로 들어올 수 없습니다. 방을 만든 사람에게 열어 달라고 해 주세요.",
+        ),
         Code::RoomNotFound => (
             "There is no such room, or it has expired. Check the link or make a new room.",
             "방이 없거나 만료되었습니다. 링크를 확인하거나 새 방을 만들어 주세요.",

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-pub use crate::redis::scripts::{Member, MessagePage, Page, ReadOn, RoomState};
+pub use crate::redis::scripts::{
+    Member, MessagePage, Page, ReadOn, RoomChange, RoomFacts, RoomOptions, RoomState,
+};
 use crate::{
     error::{Code, Error},
     idempotency::Once,
@@ -99,30 +101,60 @@ impl Rooms {
         }
     }
 
-    /// Makes a room.
+    fn parse_topic(&self, raw: Option<String>, e2e: bool) -> Result<Option<String>, Error> {
+        let topic = raw.map(|raw| Self::topic(&self.settings, &raw, e2e)).transpose();
+        topic.map_err(|problem| Error::invalid("topic", problem))
+    }
+
+    /// Makes a room. Its topic is as somebody typed it.
     ///
     /// # Errors
     /// `VALIDATION_FAILED` about `topic`, or where the same key had another body; or Redis is out of reach.
     pub async fn create(
         &self,
         creator: UserId,
-        e2e: bool,
-        topic: Option<&str>,
+        options: RoomOptions,
         once: Option<&Once>,
     ) -> Result<Created, Error> {
-        let topic = topic.map(|raw| Self::topic(&self.settings, raw, e2e)).transpose();
-        let topic = topic.map_err(|problem| Error::invalid("topic", problem))?;
+        let topic = self.parse_topic(options.topic, options.e2e)?;
+        let options = RoomOptions { topic, ..options };
         loop {
             let fresh = Created { room: RoomId::random(), token: Token::random(&creator) };
             let promise = self.promise(once, fresh).await?;
             let Created { room, token } = &promise.made;
             let is_made = promise.is_kept
-                || self.scripts.create_room(room, &creator, token, e2e, topic.as_deref()).await?;
+                || self.scripts.create_room(room, &creator, token, &options).await?;
             // An id that was promised is nobody else's: an earlier try made that room.
             if is_made || once.is_some() {
                 return self.kept(once, promise).await;
             }
         }
+    }
+
+    /// Changes a room as its creator says. A topic is as somebody typed it. Returns the room as it is then.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `VALIDATION_FAILED` about `topic`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of
+    /// somebody else in the room, or Redis is out of reach.
+    pub async fn update(
+        &self,
+        room: &RoomId,
+        token: &str,
+        change: RoomChange,
+    ) -> Result<RoomState, Error> {
+        let Some((token, user)) = Token::parse(token) else {
+            return Err(self.nobody(room).await);
+        };
+        let topic = match change.topic {
+            Some(raw @ Some(_)) => {
+                let e2e = self.scripts.read_facts(room).await?.options.e2e;
+                Some(self.parse_topic(raw, e2e)?)
+            }
+            other => other,
+        };
+        let change = RoomChange { topic, ..change };
+        self.scripts.update_room(room, &user, &token, &change).await?;
+        self.look(room).await
     }
 
     /// What a request is to be answered with: what an earlier try of it was promised, or else this.
@@ -159,8 +191,8 @@ impl Rooms {
     /// Gives a guest without a socket a name in a room.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `NAME_TAKEN`, `VALIDATION_FAILED` where the same key had another body, or Redis is out
-    /// of reach.
+    /// `ROOM_NOT_FOUND`, `ROOM_LOCKED`, `NAME_TAKEN`, `VALIDATION_FAILED` where the same key had another body,
+    /// or Redis is out of reach.
     pub async fn add_session(
         &self,
         room: &RoomId,
@@ -179,7 +211,7 @@ impl Rooms {
     /// Lets a connection into a room.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `ROOM_LOCKED`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, or Redis is out of reach.
     pub async fn join(
         &self,
         room: &RoomId,
@@ -265,7 +297,8 @@ impl Rooms {
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
     pub async fn preview(&self, room: &RoomId) -> Result<Option<String>, Error> {
-        self.scripts.read_topic(room).await
+        let options = self.scripts.read_facts(room).await?.options;
+        Ok(options.topic.filter(|_| !options.e2e))
     }
 
     /// Reads one page of a room's messages.

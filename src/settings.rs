@@ -10,6 +10,7 @@ use std::{
     error::Error,
     ffi::{OsStr, OsString},
     net::SocketAddr,
+    ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
 };
@@ -101,6 +102,10 @@ pub struct Settings {
     /// How long a room is kept after anything last happened in it; at least PRESENCE_TTL
     #[arg(long, env, default_value = "24h", value_parser = duration)]
     pub room_ttl: Duration,
+
+    /// The longest that the creator of a room may have it kept
+    #[arg(long, env, default_value = "7d", value_parser = duration)]
+    pub room_ttl_max: Duration,
 
     /// How long after its last connection closed a user still counts as here
     #[arg(long, env, default_value = "5s", value_parser = duration)]
@@ -306,6 +311,16 @@ impl Settings {
         self.heartbeat_interval.unwrap_or(self.presence_ttl / 3)
     }
 
+    /// For how many seconds its creator may have a room kept.
+    pub fn room_ttls(&self) -> RangeInclusive<usize> {
+        60..=usize::try_from(self.room_ttl_max.as_secs()).unwrap_or(usize::MAX)
+    }
+
+    /// For how many members its creator may make a room.
+    pub fn room_sizes(&self) -> RangeInclusive<usize> {
+        2..=self.room_max_members
+    }
+
     /// Threads that serve everybody.
     pub fn worker_threads(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -378,6 +393,7 @@ impl Settings {
             ("HEARTBEAT_INTERVAL", self.heartbeat(), TURN),
             ("SESSION_TTL", self.session_ttl, INSTANT),
             ("ROOM_TTL", self.room_ttl, INSTANT),
+            ("ROOM_TTL_MAX", self.room_ttl_max, MINUTE),
             ("IDEMPOTENCY_TTL", self.idempotency_ttl, INSTANT),
             ("IDLE_TIMEOUT", self.idle_timeout, TURN),
             ("STALL_TIMEOUT", self.stall_timeout, TURN),

@@ -47,6 +47,27 @@ impl Fanout {
         self.act(room, Actions { tell_members: true, ..Actions::default() });
     }
 
+    /// What is needed to restore the room may have changed: it is read anew, once at a time.
+    pub(super) fn facts_stale(&self, room: &Arc<LocalRoom>) {
+        if room.facts_changes.fetch_add(1, Ordering::SeqCst) > 0 {
+            return;
+        }
+        let (scripts, room) = (self.0.scripts.clone(), room.clone());
+        self.0.tasks.spawn(async move {
+            loop {
+                let changes = room.facts_changes.load(Ordering::SeqCst);
+                // Where it fails, the next join says it.
+                if let Ok(facts) = scripts.read_facts(&room.id).await {
+                    *room.facts.lock() = Some(facts);
+                }
+                let (seen, all) = (&room.facts_changes, Ordering::SeqCst);
+                if seen.compare_exchange(changes, 0, all, all).is_ok() {
+                    return;
+                }
+            }
+        });
+    }
+
     pub(super) async fn tell_members(&self, room: &LocalRoom) {
         // Where it fails, the next heartbeat's fence shows the difference again.
         if let Err(error) = self.0.scripts.tell_members(&room.id).await {

@@ -8,8 +8,8 @@ use std::{
 
 use tracing::warn;
 
-use super::{Fanout, Hearing, LocalRoom};
-use crate::{names::MessageId, protocol::codec, redis::scripts::HeartbeatReply};
+use super::{Fanout, Hearing, LocalRoom, frame::whole_truth};
+use crate::{names::MessageId, redis::scripts::HeartbeatReply};
 
 /// How far a room had come when the heartbeat of this number ran.
 pub(super) struct Position {
@@ -60,10 +60,12 @@ impl Fanout {
     /// Asks for the list of members and tells it.
     pub(super) async fn list_members(&self, room: &Arc<LocalRoom>) {
         match self.0.scripts.list_members(&room.id).await {
-            Ok((events, frame)) => {
-                room.feed.lock().listed(events, codec::text(&frame));
+            Ok((events, frames)) => {
+                let Some(frames) = whole_truth(&frames) else { return };
+                room.feed.lock().listed(events, frames);
                 room.has_unwritten();
                 self.serve(room);
+                self.facts_stale(room);
             }
             // The next heartbeat's answer shows the difference again.
             Err(error) => warn!(%error, "members not sent"),

@@ -334,15 +334,17 @@ impl<S: Sink> Feed<S> {
 
     fn take_event(&mut self, frame: &Frame) -> Outcome {
         match frame.kind {
-            FrameKind::Event | FrameKind::Members if self.members == Members::Listed => {
+            FrameKind::Event | FrameKind::Room | FrameKind::Members
+                if self.members == Members::Listed =>
+            {
                 return Outcome::Delivered(0);
             }
-            FrameKind::Event if self.members != Members::Known => {
+            FrameKind::Event | FrameKind::Room if self.members != Members::Known => {
                 self.events += 1;
                 self.members = Members::Unknown;
                 return Outcome::Delivered(0);
             }
-            FrameKind::Event => self.events += 1,
+            FrameKind::Event | FrameKind::Room => self.events += 1,
             FrameKind::Members => {
                 self.events += 1;
                 self.members = Members::Known;

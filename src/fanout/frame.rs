@@ -31,6 +31,8 @@ pub enum FrameKind {
     Message(MessageId),
     /// One of the room's own events, which scripts count.
     Event,
+    /// That the room itself changed, which scripts count as an event.
+    Room,
     /// The whole truth about the members, which scripts count as an event.
     Members,
     /// Anything else; passed on, never history.
@@ -59,6 +61,7 @@ impl Frame {
                 FrameKind::Message(id.parse().ok()?)
             }
             ("user_joined" | "user_left" | "presence" | "read", _) => FrameKind::Event,
+            ("room", _) => FrameKind::Room,
             ("members", _) => FrameKind::Members,
             _ => FrameKind::Other,
         };
@@ -73,7 +76,7 @@ impl Frame {
 pub enum NodeSignal {
     /// How far a room had come when the script ran.
     Fence(RoomId, Fence),
-    /// The whole truth about a room's members, and the number of events that it accounts for.
+    /// The whole truth about a room and its members, and the number of events that it accounts for.
     Members(RoomId, u64, Bytes),
     /// A probe of Redis came back: the subscription lives.
     Probe(u64),
@@ -114,9 +117,7 @@ impl NodeSignal {
         let room = RoomId::parse(words.next()?)?;
         let (tag, third, fourth) = (words.next()?, words.next()?, words.next()?);
         if tag == "members" {
-            let frame =
-                Frame::decode(fourth, 0).filter(|frame| frame.kind == FrameKind::Members)?;
-            return Some(NodeSignal::Members(room, third.parse().ok()?, frame.text));
+            return Some(NodeSignal::Members(room, third.parse().ok()?, whole_truth(fourth)?));
         }
         let tag = match tag.strip_prefix('@') {
             Some(number) => Tag::Heartbeat(number.parse().ok()?),
@@ -130,6 +131,14 @@ impl NodeSignal {
 /// A message as it is sent to clients.
 pub(super) fn message_frame(message: &Message) -> Bytes {
     ServerFrame::Msg(message).encode()
+}
+
+/// The whole truth about a room, ready to be sent: a frame a line, the list of members first.
+pub fn whole_truth(lines: &str) -> Option<Bytes> {
+    let (members, room) = lines.split_once('\n')?;
+    let decode = |line, kind| Frame::decode(line, usize::MAX).filter(|frame| frame.kind == kind);
+    let (members, room) = (decode(members, FrameKind::Members)?, decode(room, FrameKind::Room)?);
+    Some([members.text, room.text].concat().into())
 }
 
 #[cfg(test)]
@@ -179,8 +188,8 @@ mod tests {
         assert_eq!(decoded, Some(NodeSignal::Fence(room.clone(), fence(Tag::Join("c-9".into())))));
         let decoded = NodeSignal::decode("r1 @3 5-6 7");
         assert_eq!(decoded, Some(NodeSignal::Fence(room.clone(), fence(Tag::Heartbeat(3)))));
-        let decoded = NodeSignal::decode(r#"r1 members 7 {"t": "members"}"#);
-        let members = codec::text(r#"{"t": "members"}"#);
+        let decoded = NodeSignal::decode("r1 members 7 {\"t\": \"members\"}\n{\"t\":\"room\"}");
+        let members = [r#"{"t": "members"}"#, r#"{"t":"room"}"#].map(codec::text).concat().into();
         assert_eq!(decoded, Some(NodeSignal::Members(room, 7, members)));
         assert_eq!(NodeSignal::decode("probe 3"), Some(NodeSignal::Probe(3)));
         for rubbish in [
@@ -192,7 +201,9 @@ mod tests {
             "r1 @x 5-6 7",
             "a:b c 5-6 7",
             "r1 members 7 x",
-            r#"r1 members 7 {"t":"news"}"#,
+            r#"r1 members 7 {"t":"members"}"#,
+            "r1 members 7 {\"t\":\"room\"}\n{\"t\":\"members\"}",
+            "r1 members 7 {\"t\":\"members\"}\n{\"t\":\"news\"}",
         ] {
             assert_eq!(NodeSignal::decode(rubbish), None, "{rubbish}");
         }

@@ -44,6 +44,8 @@ pub struct LocalRoom {
     pub(super) last_heartbeat: Mutex<Option<Instant>>,
     /// What is needed to restore the room, once a join told it.
     pub(super) facts: Mutex<Option<RoomFacts>>,
+    /// How often these may have changed since they were read.
+    pub(super) facts_changes: AtomicU64,
     /// Whether Redis has confirmed the subscription.
     pub(super) subscribed: watch::Sender<bool>,
     /// The number of the latest heartbeat sent.
@@ -73,6 +75,7 @@ impl LocalRoom {
             reports: Reports::default(),
             last_heartbeat: Mutex::default(),
             facts: Mutex::default(),
+            facts_changes: AtomicU64::new(0),
             subscribed: watch::Sender::new(false),
             heartbeat: AtomicU64::new(heartbeats.load(Ordering::Relaxed)),
             heartbeats,

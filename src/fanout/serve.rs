@@ -100,12 +100,18 @@ impl Fanout {
 
     fn order(&self, room: &Arc<LocalRoom>, word: Inbound) {
         let actions = match word {
-            Inbound::Frame(frame) => self.order_frame(room, frame),
+            Inbound::Frame(frame) => {
+                if frame.kind == FrameKind::Room {
+                    self.facts_stale(room);
+                }
+                self.order_frame(room, frame)
+            }
             // A fence lets nothing out by itself.
             Inbound::Fence(fence) => room.feed.lock().fence(fence),
             Inbound::Members(events, frame) => {
                 room.feed.lock().members(events, frame);
                 room.has_unwritten();
+                self.facts_stale(room);
                 Actions::default()
             }
         };

@@ -1,7 +1,7 @@
 //! What handlers take from a request, read and checked once: the room of the path, the bearer
 //! token, the JSON body.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, ops::RangeInclusive};
 
 use axum::{
     body::{Body, Bytes, HttpBody},
@@ -198,6 +198,15 @@ where
     Option::deserialize(field).map(Option::unwrap_or_default)
 }
 
+/// Deserializer of a field in which null says something else than leaving it out.
+pub fn present<'de, D, T>(field: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(field).map(Some)
+}
+
 fn unreadable() -> Error {
     Error::invalid("body", Problem::NotJson)
 }
@@ -252,6 +261,14 @@ pub fn check_name(name: &str, settings: &Settings) -> Result<(), ValidationError
 /// Validator function for texts.
 pub fn check_text(text: &str, settings: &Settings) -> Result<(), ValidationError> {
     names::check_text(text, settings.text_max).map_err(carry)
+}
+
+/// Whether a number is in its range.
+pub fn check_range(number: usize, range: RangeInclusive<usize>) -> Result<(), ValidationError> {
+    if range.contains(&number) {
+        return Ok(());
+    }
+    Err(carry(Problem::OutOfRange { min: *range.start(), max: *range.end() }))
 }
 
 /// Validator function for idempotency keys.

@@ -71,7 +71,7 @@ impl Modify for WebSocketPath {
             .summary(Some("Talk"))
             .description(Some(
                 "One JSON object a text frame. The client sends join, msg, ping and leave; it \
-                 gets joined, msg, user_joined, user_left, presence, read, members, pong and error.",
+                 gets joined, msg, user_joined, user_left, presence, read, members, room, pong and error.",
             ))
             .responses(responses);
         openapi.paths.add_path_operation("/ws", vec![HttpMethod::Get], operation);
@@ -139,4 +139,8 @@ failure_groups! {
     NameTaken: NameTaken;
     /// The token proves nothing.
     Unproven: InvalidToken;
+    /// The token is of somebody who may not do this.
+    NotCreator: Forbidden;
+    /// The room takes nobody new.
+    Locked: RoomLocked;
 }

@@ -8,15 +8,18 @@ use validator::{Validate, ValidationError};
 use super::{
     base_url::base_url,
     envelope::{Envelope, Success},
-    extract::{Repeatable, RoomPath, carry_for, check_name, or_default},
-    openapi::{Always, BadBody, NameTaken, NoSuchRoom},
+    extract::{
+        Bearer, Checked, Repeatable, RoomPath, carry_for, check_name, check_range, or_default,
+        present,
+    },
+    openapi::{Always, BadBody, Locked, NameTaken, NoSuchRoom, NotCreator, Unproven},
 };
 use crate::{
     app::App,
     error::Error,
     message::timestamp,
     names::{MessageId, RoomId, Status},
-    room::{Member, RoomState, Rooms},
+    room::{Member, RoomChange, RoomOptions, RoomState, Rooms},
     settings::Settings,
 };
 
@@ -55,6 +58,49 @@ pub struct NewRoom {
     /// What the room is called; of an encrypted room as its members have sealed it. Null: nothing.
     #[schema(example = "Friday release")]
     topic: Option<String>,
+    /// How many seconds it lives without a sign of life. Null: as long as rooms do.
+    #[validate(custom(function = check_ttl, use_context))]
+    #[schema(example = 86400)]
+    ttl: Option<u64>,
+    /// How many members it may have. Null: as many as rooms may.
+    #[validate(custom(function = check_members, use_context))]
+    #[schema(example = 50)]
+    max_members: Option<usize>,
+    /// Whether it takes nobody new.
+    #[serde(default, deserialize_with = "or_default")]
+    #[schema(value_type = Option<bool>)]
+    locked: bool,
+}
+
+/// What its creator changes of a room; what is left out or null stays, but a topic of null is none.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[validate(context = Settings)]
+pub struct RoomPatch {
+    /// Whether it takes nobody new.
+    locked: Option<bool>,
+    /// What the room is called, by the rules of `createRoom`. Null: nothing.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, example = "Friday release")]
+    topic: Option<Option<String>>,
+    /// How many seconds it lives without a sign of life.
+    #[validate(custom(function = check_ttl, use_context))]
+    #[schema(example = 86400)]
+    ttl: Option<u64>,
+    /// How many members it may have. Fewer than there are puts nobody out.
+    #[validate(custom(function = check_members, use_context))]
+    #[schema(example = 50)]
+    max_members: Option<usize>,
+}
+
+/// Validator function for how long a room lives.
+fn check_ttl(ttl: u64, settings: &Settings) -> Result<(), ValidationError> {
+    check_range(usize::try_from(ttl).unwrap_or(usize::MAX), settings.room_ttls())
+}
+
+/// Validator function for how many may be in a room.
+fn check_members(max: usize, settings: &Settings) -> Result<(), ValidationError> {
+    check_range(max, settings.room_sizes())
 }
 
 /// Validator function for a topic, which is another in an encrypted room.
@@ -123,18 +169,21 @@ pub struct RoomData {
 impl RoomData {
     fn new(settings: &Settings, room_id: RoomId, state: RoomState) -> Self {
         let members: Vec<_> = state.members.into_iter().map(|member| member.user).collect();
+        let facts = state.facts;
+        let ttl = facts.options.ttl.unwrap_or(settings.room_ttl.as_secs());
+        let max = settings.room_max_members;
         Self {
             room_id,
             status: if members.is_empty() { Activity::Idle } else { Activity::Active },
             member_count: members.len(),
             members,
-            creator: state.creator,
-            created_at: timestamp(state.created_at_ms),
-            ttl: settings.room_ttl.as_secs(),
-            max_members: settings.room_max_members,
-            locked: false,
-            topic: state.topic,
-            e2e: state.e2e,
+            creator: facts.creator,
+            created_at: timestamp(facts.created_at_ms),
+            ttl,
+            max_members: facts.options.max_members.map_or(max, |chosen| chosen.min(max)),
+            locked: facts.options.locked,
+            topic: facts.options.topic,
+            e2e: facts.options.e2e,
         }
     }
 }
@@ -206,7 +255,9 @@ pub async fn create(
     Repeatable(body, once): Repeatable<NewRoom>,
 ) -> Result<Success<CreatedRoom>, Error> {
     let creator = app.rooms.name("creatorName", &body.creator_name.unwrap_or_default())?;
-    let made = app.rooms.create(creator, body.e2e, body.topic.as_deref(), once.as_ref()).await?;
+    let NewRoom { e2e, topic, locked, ttl, max_members, .. } = body;
+    let options = RoomOptions { e2e, topic, locked, ttl, max_members };
+    let made = app.rooms.create(creator, options, once.as_ref()).await?;
     Ok(Success::Created(CreatedRoom {
         link: format!("{}/r/{}", base_url(&app.settings, &headers), made.room),
         token: made.token.secret().to_owned(),
@@ -228,6 +279,39 @@ pub async fn look(
     RoomPath(room): RoomPath,
 ) -> Result<Success<RoomData>, Error> {
     let state = app.rooms.look(&room).await?;
+    Ok(Success::Found(RoomData::new(&app.settings, room, state)))
+}
+
+/// Change a room
+///
+/// With the token that the room was made with. A locked room takes no new guests and no new sessions;
+/// who has a session comes and goes.
+#[utoipa::path(
+    patch,
+    path = "/api/rooms/{id}",
+    operation_id = "updateRoom",
+    tag = "rooms",
+    params(("id" = String, Path, description = "The room")),
+    request_body = RoomPatch,
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "The room as it is now", body = Envelope<RoomData>),
+        BadBody,
+        Unproven,
+        NotCreator,
+        NoSuchRoom,
+        Always
+    )
+)]
+pub async fn update(
+    State(app): State<App>,
+    RoomPath(room): RoomPath,
+    Bearer(token): Bearer,
+    Checked(body): Checked<RoomPatch>,
+) -> Result<Success<RoomData>, Error> {
+    let RoomPatch { locked, topic, ttl, max_members } = body;
+    let change = RoomChange { locked, topic, ttl, max_members };
+    let state = app.rooms.update(&room, &token, change).await?;
     Ok(Success::Found(RoomData::new(&app.settings, room, state)))
 }
 
@@ -267,6 +351,7 @@ pub async fn members(
         BadBody,
         NoSuchRoom,
         NameTaken,
+        Locked,
         Always
     )
 )]

@@ -19,8 +19,8 @@ use super::{
 use crate::{error::Error, names::RoomId, settings::Settings};
 pub use types::{
     ConnectionReport, Draft, HeartbeatReply, Join, Leave, LeaveOutcome, Member, MessagePage,
-    Missed, Page, Published, ReadOn, Remembered, Restored, RoomFacts, RoomState, Sender, Snapshot,
-    UserHeartbeat,
+    Missed, Page, Published, ReadOn, Remembered, Restored, RoomChange, RoomFacts, RoomOptions,
+    RoomState, Sender, Snapshot, UserHeartbeat,
 };
 use wire::{Arg, ScriptReply, ms};
 
@@ -32,6 +32,7 @@ struct Inner {
     redis: Redis,
     settings: Arc<Settings>,
     create_room: Named,
+    update_room: Named,
     add_session: Named,
     join: Named,
     publish: Named,
@@ -39,7 +40,7 @@ struct Inner {
     leave: Named,
     sweep_room: Named,
     read_room: Named,
-    read_topic: Named,
+    read_facts: Named,
     read_messages: Named,
     catch_up: Named,
     read_on: Named,
@@ -55,7 +56,14 @@ impl Scripts {
         Self(Arc::new(Inner {
             redis,
             settings,
-            create_room: script!("create_room", "clock"),
+            create_room: script!("create_room", "clock", "lifetime"),
+            update_room: script!(
+                "update_room",
+                "publish_event",
+                "lifetime",
+                "not_creator",
+                "room_event"
+            ),
             add_session: script!("add_session", "clock"),
             join: script!(
                 "join",
@@ -75,6 +83,7 @@ impl Scripts {
                 "remove_member",
                 "sweep",
                 "settle",
+                "lifetime",
                 "touch_room",
                 "away_members",
                 "roster",
@@ -82,7 +91,8 @@ impl Scripts {
                 "begin_return",
                 "is_returning",
                 "has_connections",
-                "count_connections"
+                "count_connections",
+                "room_facts"
             ),
             publish: script!(
                 "publish",
@@ -91,7 +101,8 @@ impl Scripts {
                 "timestamp",
                 "digest",
                 "next_id",
-                "tip"
+                "tip",
+                "lifetime"
             ),
             heartbeat: script!(
                 "heartbeat",
@@ -105,6 +116,7 @@ impl Scripts {
                 "remove_member",
                 "sweep",
                 "settle",
+                "lifetime",
                 "touch_room",
                 "away_members",
                 "roster",
@@ -131,8 +143,8 @@ impl Scripts {
                 "remove_member",
                 "sweep"
             ),
-            read_room: script!(reads "read_room", "clock", "user_key", "away_members"),
-            read_topic: script!(reads "read_topic"),
+            read_room: script!(reads "read_room", "clock", "user_key", "away_members", "room_facts"),
+            read_facts: script!(reads "read_facts", "room_facts"),
             read_messages: script!(reads "read_messages"),
             catch_up: script!(reads "catch_up", "digest", "follows", "is_newer", "last_generated_id"),
             read_on: script!(
@@ -149,7 +161,8 @@ impl Scripts {
                 "json_list",
                 "user_key",
                 "away_members",
-                "roster"
+                "roster",
+                "room_event"
             ),
             remember: script!("remember"),
             keep_promise: script!("keep_promise"),
@@ -163,10 +176,12 @@ impl Scripts {
                 "user_key",
                 "fence",
                 "settle",
+                "lifetime",
                 "touch_room",
                 "away_members",
                 "roster",
-                "publish_members"
+                "publish_members",
+                "room_facts"
             ),
         }))
     }

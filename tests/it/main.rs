@@ -7,6 +7,7 @@
 mod support;
 
 mod bounded_numbers;
+mod creator_keeps_order;
 mod drain;
 mod durability;
 mod failover;

@@ -16,8 +16,8 @@ use linkroom::{
         Condition, Redis,
         keys::KeyStyle,
         scripts::{
-            ConnectionReport, Draft, Join, Leave, LeaveOutcome, Page, Published, Scripts, Sender,
-            Snapshot, UserHeartbeat,
+            ConnectionReport, Draft, Join, Leave, LeaveOutcome, Page, Published, RoomOptions,
+            Scripts, Sender, Snapshot, UserHeartbeat,
         },
     },
     settings::Settings,
@@ -56,7 +56,9 @@ impl Bench {
     async fn room(&self) -> (RoomId, Token) {
         let (room, owner) = (RoomId::random(), UserId::stored("owner"));
         let token = Token::random(&owner);
-        assert!(self.scripts.create_room(&room, &owner, &token, false, None).await.unwrap());
+        assert!(
+            self.scripts.create_room(&room, &owner, &token, &RoomOptions::default()).await.unwrap()
+        );
         (room, token)
     }
 
@@ -216,7 +218,8 @@ async fn a_room_is_made_once() {
     let bench = Bench::new(&[]).await;
     let (room, owner) = (RoomId::random(), UserId::stored("owner"));
     let token = Token::random(&owner);
-    let made = (0..30).map(|_| bench.scripts.create_room(&room, &owner, &token, false, None));
+    let options = RoomOptions::default();
+    let made = (0..30).map(|_| bench.scripts.create_room(&room, &owner, &token, &options));
     let made = join_all(made).await;
     assert_eq!(made.into_iter().filter(|made| *made.as_ref().unwrap()).count(), 1);
     let kinds = [

@@ -51,6 +51,7 @@ fn help_lists_every_setting_with_its_default() {
         ("HEARTBEAT_INTERVAL", ""),
         ("SESSION_TTL", "10m"),
         ("ROOM_TTL", "24h"),
+        ("ROOM_TTL_MAX", "7d"),
         ("LEAVE_GRACE", "5s"),
         ("HISTORY_MAX", "1000"),
         ("ROOM_MAX_MEMBERS", "1000"),

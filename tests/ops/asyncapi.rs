@@ -29,7 +29,7 @@ impl Sent {
     }
 }
 
-/// Everything that happens in a room: all kinds of frames but `members`.
+/// Everything that happens in a room: all kinds of frames but `members` and `room`.
 async fn live(stage: &Stage, room: &Room, alice: &mut Client, sent: &mut Sent) {
     let join = |token: &str| json!({ "t": "join", "roomId": room.id, "token": token });
     let mut bob = stage.client().await;
@@ -68,6 +68,15 @@ async fn err(stage: &Stage, room: &Room, alice: &mut Client) {
     ] {
         assert_eq!(carol.try_join(join).await["code"], code);
     }
+    for (locked, code) in [(true, json!("ROOM_LOCKED")), (false, Value::Null)] {
+        let path = format!("/api/rooms/{}", room.id);
+        let wish = json!({ "locked": locked });
+        stage.http().patch(&path, &room.token, wish).await.data(200);
+        if locked {
+            assert_eq!(carol.try_join(join(&room.id, "carol")).await["code"], code);
+        }
+    }
+    alice.wait_for_kind("room").await;
     carol.send(json!({ "t": "shout" })).await;
     carol.expect_error("VALIDATION_FAILED").await;
     carol.send(json!({ "t": "msg", "roomId": "elsewhere", "text": "a", "key": "k" })).await;

@@ -1,6 +1,8 @@
 //! What values must be like: put into the finished description, as most of it is up to the
 //! settings.
 
+use std::ops::RangeInclusive;
+
 use serde_json::{Value, json};
 use utoipa::openapi::OpenApi;
 
@@ -57,8 +59,19 @@ pub fn apply(description: &OpenApi, settings: &Settings) -> Value {
     let name = json!({ "pattern": name(settings.name_max) });
     let text = text(settings.text_max);
     let key = json!({ "minLength": 1, "maxLength": settings.key_max });
+    let range =
+        |range: RangeInclusive<usize>| json!({ "minimum": range.start(), "maximum": range.end() });
+    let (ttl, max_members) = (range(settings.room_ttls()), range(settings.room_sizes()));
+    // Whether it is plain or sealed is up to the room.
+    let longest = settings.topic_max.max(settings.sealed_topic_max);
+    let any_topic = json!({ "minLength": 1, "maxLength": longest });
     let fields = [
         ("NewRoom", "creatorName", &name),
+        ("NewRoom", "ttl", &ttl),
+        ("NewRoom", "maxMembers", &max_members),
+        ("RoomPatch", "topic", &any_topic),
+        ("RoomPatch", "ttl", &ttl),
+        ("RoomPatch", "maxMembers", &max_members),
         ("NewSession", "name", &name),
         ("NewMessage", "text", &text),
         ("NewMessage", "key", &key),

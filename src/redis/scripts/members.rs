@@ -3,7 +3,7 @@
 use super::{
     HeartbeatReply, Join, Leave, LeaveOutcome, Restored, RoomFacts, Scripts, Snapshot,
     UserHeartbeat,
-    wire::{Arg, ScriptReply, flag, heartbeat_args, ms, number, optional},
+    wire::{Arg, ScriptReply, facts_args, flag, heartbeat_args, ms, number, optional},
 };
 use crate::{
     error::{Code, Error},
@@ -16,8 +16,8 @@ impl Scripts {
     /// subscription, in order with the room's events.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, `RATE_LIMITED` where the user has
-    /// as many connections as it may, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `ROOM_LOCKED`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, `RATE_LIMITED` where the
+    /// user has as many connections as it may, or Redis is out of reach.
     pub async fn join(&self, room: &RoomId, join: Join<'_>) -> Result<Snapshot, Error> {
         let keys = self.keys(room);
         let settings = &self.0.settings;
@@ -65,19 +65,13 @@ impl Scripts {
         Ok(Snapshot {
             members: reply.text()?,
             away: reply.text()?,
-            facts: RoomFacts {
-                creator: reply.text()?,
-                created_at_ms: reply.number()?,
-                e2e: reply.flag()?,
-                secret: reply.text()?,
-                topic: reply.maybe()?,
-            },
             member_count: reply.number()?,
             joined_at_ms: reply.number()?,
             tip: reply.id()?,
             events: reply.number()?,
             more: reply.flag()?,
             messages: reply.messages(room)?,
+            facts: reply.facts()?,
         })
     }
 
@@ -154,7 +148,7 @@ impl Scripts {
         Ok(())
     }
 
-    /// Has the whole truth about a room's members sent to this node, in order with its events.
+    /// Has the whole truth about a room and its members sent to this node, in order with its events.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
@@ -163,8 +157,8 @@ impl Scripts {
         Ok(())
     }
 
-    /// The whole truth about a room's members as a frame's text, where nothing that is sent comes, and
-    /// the number of events that it accounts for.
+    /// The whole truth about a room and its members as the text of frames, a line each, where nothing that is
+    /// sent comes, and the number of events that it accounts for.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
@@ -195,15 +189,7 @@ impl Scripts {
         let keys = self.keys(room);
         let mut args = self.stem(room, &keys);
         args.extend(self.ttls());
-        args.extend([
-            facts.creator.as_str().into(),
-            facts.created_at_ms.to_string().into(),
-            flag(facts.e2e),
-            self.0.redis.node_channel().into(),
-            tag.into(),
-            facts.secret.as_str().into(),
-            facts.topic.as_deref().unwrap_or_default().into(),
-        ]);
+        args.extend([self.0.redis.node_channel().into(), tag.into(), facts_args(facts)]);
         let presence_ttl = self.0.settings.presence_ttl;
         let users = users.iter().flat_map(|Restored { beat, token }| {
             [token.hash().into(), beat.user.as_str().into()]

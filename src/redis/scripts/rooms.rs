@@ -1,8 +1,8 @@
 //! Scripts that make and read a room, and that make sessions without a connection.
 
 use super::{
-    Member, Remembered, RoomState, Scripts,
-    wire::{flag, ms},
+    Member, Remembered, RoomChange, RoomFacts, RoomOptions, RoomState, Scripts,
+    wire::{change_args, ms, new_room_args},
 };
 use crate::{
     error::Error,
@@ -23,10 +23,9 @@ impl Scripts {
         room: &RoomId,
         creator: &UserId,
         token: &Token,
-        e2e: bool,
-        topic: Option<&str>,
+        options: &RoomOptions,
     ) -> Result<bool, Error> {
-        let keys = self.keys(room);
+        let (keys, secret) = (self.keys(room), nanoid::nanoid!(SECRET_LENGTH));
         let settings = &self.0.settings;
         let reply = self
             .run(
@@ -44,19 +43,42 @@ impl Scripts {
                     ms(settings.presence_ttl),
                     ms(settings.session_ttl.max(settings.presence_ttl)),
                     ms(settings.room_ttl),
-                    flag(e2e),
-                    nanoid::nanoid!(SECRET_LENGTH).into(),
-                    topic.unwrap_or_default().into(),
+                    new_room_args(&secret, options),
                 ],
             )
             .await?;
         Ok(reply.status == "OK")
     }
 
+    /// Changes a room as its creator says, who is `user` and proves it by `token`.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
+    /// out of reach.
+    pub async fn update_room(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        token: &Token,
+        change: &RoomChange,
+    ) -> Result<(), Error> {
+        let keys = self.keys(room);
+        let names = vec![keys.room(), keys.messages(), keys.session(user)];
+        let args = [
+            room.as_str().into(),
+            keys.channel().into(),
+            token.hash().into(),
+            ms(self.0.settings.room_ttl),
+            change_args(change),
+        ];
+        self.run(&self.0.update_room, names, &args).await?.ok()?;
+        Ok(())
+    }
+
     /// Gives a guest without a socket a name in the room.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `NAME_TAKEN`, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `ROOM_LOCKED`, `NAME_TAKEN`, or Redis is out of reach.
     pub async fn add_session(
         &self,
         room: &RoomId,
@@ -105,8 +127,7 @@ impl Scripts {
         let names = vec![keys.room(), keys.members(), keys.deadlines()];
         let args = [keys.users().into(), self.longest()];
         let mut reply = self.run(&self.0.read_room, names, &args).await?.ok()?;
-        let (creator, created_at_ms) = (reply.text()?, reply.number()?);
-        let (e2e, topic) = (reply.flag()?, reply.maybe()?);
+        let facts = reply.facts()?;
         if reply.flag()? {
             // Where it fails, whoever touches the room next does it.
             let _ = self.sweep_room(room).await;
@@ -117,20 +138,20 @@ impl Scripts {
                 user: reply.text()?,
                 status: if reply.text()? == "away" { Status::Away } else { Status::Online },
                 // Where somebody wrote something else there, it is as old as the room.
-                joined_at_ms: reply.text()?.parse().unwrap_or(created_at_ms),
+                joined_at_ms: reply.text()?.parse().unwrap_or(facts.created_at_ms),
                 read: reply.text()?.parse().ok(),
             });
         }
         members.sort_by(|a, b| a.user.cmp(&b.user));
-        Ok(RoomState { creator, created_at_ms, e2e, topic, members })
+        Ok(RoomState { facts, members })
     }
 
-    /// Reads a room's topic, as far as whoever has the link may see it.
+    /// Reads what a room is.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn read_topic(&self, room: &RoomId) -> Result<Option<String>, Error> {
+    pub async fn read_facts(&self, room: &RoomId) -> Result<RoomFacts, Error> {
         let names = vec![self.keys(room).room()];
-        self.run(&self.0.read_topic, names, &[]).await?.ok()?.maybe()
+        self.run(&self.0.read_facts, names, &[]).await?.ok()?.facts()
     }
 }

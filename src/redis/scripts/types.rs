@@ -81,12 +81,40 @@ pub struct RoomFacts {
     pub creator: String,
     /// When, milliseconds on Redis's clock.
     pub created_at_ms: u64,
-    /// Whether its texts are sealed end to end.
-    pub e2e: bool,
     /// What the ids of its messages are made with.
     pub secret: String,
+    /// The hash of the token that it was made with; empty where that is not known.
+    pub creator_token: String,
+    /// What its creator chose.
+    pub options: RoomOptions,
+}
+
+/// What the creator of a room chooses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomOptions {
+    /// Whether its texts are sealed end to end.
+    pub e2e: bool,
     /// What it is called.
     pub topic: Option<String>,
+    /// Whether it takes nobody new.
+    pub locked: bool,
+    /// How many seconds it lives without a sign of life; without it, as long as the settings say.
+    pub ttl: Option<u64>,
+    /// How many members it may have; without it, as many as the settings say.
+    pub max_members: Option<usize>,
+}
+
+/// What the creator of a room changes; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoomChange {
+    /// Whether it takes nobody new.
+    pub locked: Option<bool>,
+    /// What it is called, or that it has no topic any more.
+    pub topic: Option<Option<String>>,
+    /// How many seconds it lives without a sign of life.
+    pub ttl: Option<u64>,
+    /// How many members it may have.
+    pub max_members: Option<usize>,
 }
 
 /// A message on its way into its room.
@@ -209,14 +237,8 @@ pub struct Member {
 /// A room and who is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomState {
-    /// Who made it.
-    pub creator: String,
-    /// When it was made, milliseconds on Redis's clock.
-    pub created_at_ms: u64,
-    /// Whether its texts are sealed end to end.
-    pub e2e: bool,
-    /// What it is called.
-    pub topic: Option<String>,
+    /// What it is.
+    pub facts: RoomFacts,
     /// Its members, by name.
     pub members: Vec<Member>,
 }

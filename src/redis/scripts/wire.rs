@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 use fred::prelude::Value;
 use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
-use super::types::{Draft, Published, Sender, UserHeartbeat};
+use super::types::{Draft, Published, RoomChange, RoomFacts, RoomOptions, Sender, UserHeartbeat};
 use crate::{
     error::{Code, Error},
     message::{Message, timestamp},
@@ -45,6 +45,54 @@ pub(super) fn heartbeat_args(
         let left = presence_ttl.saturating_sub(heard.age).as_millis().to_string();
         [(&*heard.connection).into(), left.into(), heard.status.as_str().into()]
     }))
+}
+
+/// What a room is, in the order of `lua/lib/room_facts.lua`; empty for what it has not.
+pub(super) fn facts_args(facts: &RoomFacts) -> Arg<'_> {
+    let known = [
+        facts.creator.as_str().into(),
+        facts.created_at_ms.to_string().into(),
+        facts.secret.as_str().into(),
+        facts.creator_token.as_str().into(),
+    ];
+    let chosen = options(&facts.options).into_iter().map(|(_, value)| value);
+    Arg::List(known.into_iter().chain(chosen).collect())
+}
+
+/// The fields of a new room's hash, each followed by its value.
+pub(super) fn new_room_args<'a>(secret: &'a str, chosen: &'a RoomOptions) -> Arg<'a> {
+    let fields = options(chosen).into_iter().filter(|(_, value)| !value.is_empty());
+    let fields = std::iter::once(("secret", secret.into())).chain(fields);
+    Arg::List(fields.flat_map(|(field, value)| [field.into(), value]).collect())
+}
+
+/// The fields that change, each followed by its new value, which is empty for none.
+pub(super) fn change_args(change: &RoomChange) -> Arg<'_> {
+    let topic = change.topic.as_ref().map(|topic| topic.as_deref().unwrap_or_default().into());
+    let fields = [
+        ("topic", topic),
+        ("locked", change.locked.map(mark)),
+        ("ttl", change.ttl.map(|ttl| ttl.to_string().into())),
+        ("maxMembers", change.max_members.map(|max| max.to_string().into())),
+    ];
+    let changed = fields.into_iter().filter_map(|(field, value)| Some([field.into(), value?]));
+    Arg::List(changed.flatten().collect())
+}
+
+fn options(chosen: &RoomOptions) -> [(&'static str, Cow<'_, str>); 5] {
+    let number = |number: Option<String>| number.unwrap_or_default().into();
+    [
+        ("e2e", mark(chosen.e2e)),
+        ("topic", chosen.topic.as_deref().unwrap_or_default().into()),
+        ("locked", mark(chosen.locked)),
+        ("ttl", number(chosen.ttl.map(|ttl| ttl.to_string()))),
+        ("maxMembers", number(chosen.max_members.map(|max| max.to_string()))),
+    ]
+}
+
+/// A field that is there or not.
+fn mark(is_there: bool) -> Cow<'static, str> {
+    if is_there { "1" } else { "" }.into()
 }
 
 pub(super) fn ms(duration: Duration) -> Arg<'static> {
@@ -130,6 +178,24 @@ impl ScriptReply {
             return Ok(self);
         }
         Err(Code::from_wire(&self.status).map_or_else(malformed_reply, Error::new))
+    }
+
+    /// What a room is, in the order of `lua/lib/room_facts.lua`.
+    pub fn facts(&mut self) -> Result<RoomFacts, Error> {
+        Ok(RoomFacts {
+            creator: self.text()?,
+            created_at_ms: self.number()?,
+            secret: self.text()?,
+            creator_token: self.text()?,
+            options: RoomOptions {
+                e2e: self.flag()?,
+                topic: self.maybe()?,
+                locked: self.flag()?,
+                // Where somebody wrote something else there, the room is like any other.
+                ttl: self.text()?.parse().ok().filter(|ttl| *ttl > 0),
+                max_members: self.text()?.parse().ok(),
+            },
+        })
     }
 
     /// Whether everything was read.

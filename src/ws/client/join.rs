@@ -197,12 +197,12 @@ impl Client {
                 away: &away,
                 member_count: snapshot.member_count,
                 creator: &snapshot.facts.creator,
-                locked: false,
-                topic: snapshot.facts.topic.as_deref(),
+                locked: snapshot.facts.options.locked,
+                topic: snapshot.facts.options.topic.as_deref(),
                 messages,
                 more,
                 heartbeat: ServerFrame::seconds(self.app.settings.heartbeat()),
-                e2e: snapshot.facts.e2e,
+                e2e: snapshot.facts.options.e2e,
             };
             frame.encode()
         };

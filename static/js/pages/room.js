@@ -18,7 +18,7 @@ import { brokenPage, canEncrypt, focusGently, noticePage } from '../parts.js';
 const GONE_CODES = new Set(['ROOM_NOT_FOUND', 'NOT_FOUND', 'VALIDATION_FAILED']);
 
 /** Answers to a join after which the same form may be tried again. */
-const FORM_CODES = new Set(['NAME_TAKEN', 'ROOM_FULL', 'VALIDATION_FAILED']);
+const FORM_CODES = new Set(['NAME_TAKEN', 'ROOM_FULL', 'ROOM_LOCKED', 'VALIDATION_FAILED']);
 
 const UNDO = 5_000; // ms in which leaving can be undone
 const AGAIN = 3_000; // ms, about, between attempts to reach the server

@@ -8,7 +8,7 @@ use linkroom::{
     names::{Status, Token, UserId},
     redis::{
         keys::KeyStyle,
-        scripts::{Published, Restored, RoomFacts},
+        scripts::{Published, Restored, RoomFacts, RoomOptions},
     },
 };
 
@@ -120,9 +120,9 @@ async fn what_is_wrong_with_one_user_is_nobody_elses() {
         let facts = RoomFacts {
             creator: "owner".to_owned(),
             created_at_ms: 1,
-            e2e: false,
             secret: String::new(),
-            topic: None,
+            creator_token: String::new(),
+            options: RoomOptions::default(),
         };
         let users = beats.map(|beat| Restored { token: Token::random(&beat.user), beat });
         bench.scripts.restore(&room, "@1", &facts, &users).await.unwrap();

@@ -51,6 +51,11 @@ impl Http {
         self.send(self.request(Method::POST, path).json(&body)).await
     }
 
+    /// Asks for a change as the holder of `token`.
+    pub async fn patch(&self, path: &str, token: &str, body: Value) -> Answer {
+        self.send(self.request(Method::PATCH, path).bearer_auth(token).json(&body)).await
+    }
+
     /// Posts a message as the holder of `token`.
     pub async fn say(&self, room: &str, token: &str, body: Value) -> Answer {
         let path = format!("/api/rooms/{room}/messages");

@@ -47,6 +47,14 @@ fn fields_of(t: &str) -> (&'static [Field], &'static [Field]) {
         "presence" => (&[("roomId", is_text), ("userId", is_text), ("status", is_status)], &[]),
         "read" => (&[("roomId", is_text), ("userId", is_text), ("id", is_id)], &[]),
         "members" => (&[("roomId", is_text), ("members", is_names), ("away", is_names)], &[]),
+        "room" => (
+            &[
+                ("roomId", is_text),
+                ("locked", Value::is_boolean),
+                ("topic", |value| value.is_string() || value.is_null()),
+            ],
+            &[],
+        ),
         "error" => (
             &[("code", is_text), ("message", is_text)],
             &[("roomId", is_text), ("key", is_text), ("details", Value::is_object)],

@@ -1,0 +1,32 @@
+-- Changes what a room is, as its creator says.
+-- KEYS 3: 1 room, 2 messages, 3 session of the user whom the token names
+-- ARGV 5: 1 roomId, 2 the room's channel, 3 token hash, 4 room TTL (ms) of a room that has none of its own,
+--         5 a list: fields of the room's hash, each followed by its new value, or by '' for none
+-- RETURNS {'OK'}, {'ROOM_NOT_FOUND'}, {'FORBIDDEN'} for somebody else in the room, or {'INVALID_TOKEN'}
+-- PUBLISHES room, where anything changed
+-- PROMISE 11: whoever joins after the answer meets the room as it is now.
+local room = {hash = KEYS[1], id = ARGV[1], chan = ARGV[2]}
+local messages, session, token_hash, usual, fields = KEYS[2], KEYS[3], ARGV[3], ARGV[4], ARGV[5]
+
+local refusal = not_creator(room.hash, session, token_hash)
+if refusal then return {refusal} end
+
+local lived, changed = lifetime(room.hash, usual), false
+for i = 1, #fields, 2 do
+  local field, value = fields[i], fields[i + 1]
+  if (redis.call('HGET', room.hash, field) or '') ~= value then
+    changed = true
+    if value == '' then
+      redis.call('HDEL', room.hash, field)
+    else
+      redis.call('HSET', room.hash, field, value)
+    end
+  end
+end
+local lives = lifetime(room.hash, usual)
+if lives ~= lived then
+  redis.call('PEXPIRE', room.hash, lives)
+  redis.call('PEXPIRE', messages, lives)
+end
+if changed then publish_event(room, 'room', room_event(room.hash)) end
+return {'OK'}
