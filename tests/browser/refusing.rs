@@ -110,6 +110,7 @@ async fn a_page_whose_scripts_do_not_come_says_what_it_needs() {
             .await;
     }
     page.cdp("Network.setBlockedURLs", json!({ "urls": [] })).await;
-    page.reload().await;
+    // The page may be reloading itself just now, which a reload from outside could not interrupt.
+    page.goto(stage.http().base()).await;
     page.see("landing").await;
 }
