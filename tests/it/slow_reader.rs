@@ -204,11 +204,17 @@ async fn read_slowly(stage: &Stage, join: &Value, a_second: usize) -> (Vec<Value
             Ok(0) | Err(_) => break true,
             Ok(length) => bytes.extend_from_slice(&space[..length]),
         }
-        if frames_in(&bytes).last().is_some_and(|frame| frame["text"] == "the end") {
+        if frames_in(&bytes).last().is_some_and(is_the_end) {
             break false;
         }
     };
     (frames_in(&bytes), ended)
+}
+
+/// Whether a frame tells the last message, be it in the answer to a join.
+fn is_the_end(frame: &Value) -> bool {
+    let last = frame["messages"].as_array().map_or(Some(frame), |messages| messages.last());
+    last.is_some_and(|message| message["text"] == "the end")
 }
 
 /// The whole text frames in what a server sent.
