@@ -31,25 +31,25 @@ pub use redis_url::RedisUrl;
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Where Redis must have a message before it is told to anybody, its sender included.
+/// Where a message must be stored in Redis before it is delivered to anybody, its sender included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Durability {
-    /// In its memory.
+    /// In memory.
     Memory,
-    /// In its append-only file, fsynced.
+    /// In the append-only file, fsynced.
     Local,
-    /// In the memory of a replica as well.
+    /// In the memory of a replica too.
     Replicated,
 }
 
-/// A room service: make a room, share its link, talk. Every fact lives in Redis.
+/// A chat room service: make a room, share its link, talk. All state is in Redis.
 ///
-/// All settings are environment variables, and options of the same name; one that is empty is not
-/// set. Durations are written 30s, 10m, 500ms or as plain seconds.
+/// All settings are environment variables, and options of the same name; an empty one counts as
+/// not set. Durations are written 30s, 10m, 500ms or as plain seconds.
 #[derive(Clone, Debug, Parser)]
 #[command(
     version,
@@ -58,32 +58,32 @@ pub enum Durability {
     after_help = "A load test of any deployment: linkroom bench --help"
 )]
 pub struct Settings {
-    /// Redis to use: redis://, rediss:// (TLS), redis-sentinel:// or redis-cluster://. Without
-    /// it: the Redis on 127.0.0.1:6379, and where none listens a redis-server child there
+    /// Redis URL: redis://, rediss:// (TLS), redis-sentinel:// or redis-cluster://. Without it: the
+    /// Redis on 127.0.0.1:6379; if none listens there, the node starts its own redis-server there
     #[arg(long, env, hide_env_values = true, value_parser = str::parse::<RedisUrl>)]
     pub redis_url: Option<RedisUrl>,
 
-    /// Address and port to listen on: `:8080` for every address of IPv4, `[::]:8080` for those of
-    /// IPv6 as well; port 0 takes a free one
+    /// Address and port to listen on: `:8080` for all IPv4 addresses, `[::]:8080` for IPv6 as well;
+    /// port 0 selects a free port
     #[arg(long, env, default_value = "127.0.0.1:8080", value_parser = parse::listen_addr)]
     pub listen_addr: SocketAddr,
 
-    /// Threads that serve everybody; without it, one less than there are cores: one is for Redis and
-    /// the kernel
+    /// Number of worker threads; without it, one less than the number of cores: one core is left
+    /// for Redis and the kernel
     #[arg(long, env, value_parser = threads)]
     pub worker_threads: Option<usize>,
 
-    /// What links to rooms begin with; without it, the address that the request came to
+    /// Base of room links; without it, the address that the request was sent to
     #[arg(
         long,
         env,
         value_parser = parse::public_url,
-        help = "What links to rooms begin with, https://rooms.example; without it, the address that \
-                the request came to"
+        help = "Base of room links, such as https://rooms.example; without it, the address that \
+                the request was sent to"
     )]
     pub public_url: Option<Origin>,
 
-    /// Origins, comma-separated, whose pages may open a WebSocket here, besides our own; * for all
+    /// Other origins, comma-separated, whose pages may open a WebSocket here; * for all
     #[arg(long, env, default_value = "", hide_default_value = true, value_parser = parse::allowed_origins)]
     pub allowed_origins: std::vec::Vec<Allowed>,
 
@@ -95,27 +95,28 @@ pub struct Settings {
     #[arg(long, env, value_parser = duration)]
     pub heartbeat_interval: Option<Duration>,
 
-    /// How long a name is kept for its token after the user was last heard of; at least PRESENCE_TTL
+    /// How long a session, and with it the name, is kept after the user's last activity; at least
+    /// PRESENCE_TTL
     #[arg(long, env, default_value = "10m", value_parser = duration)]
     pub session_ttl: Duration,
 
-    /// How long a room is kept after anything last happened in it; at least PRESENCE_TTL
+    /// How long a room is kept after its last activity; at least PRESENCE_TTL
     #[arg(long, env, default_value = "24h", value_parser = duration)]
     pub room_ttl: Duration,
 
-    /// The longest that the creator of a room may have it kept
+    /// The longest `ttl` that the creator of a room may choose
     #[arg(long, env, default_value = "7d", value_parser = duration)]
     pub room_ttl_max: Duration,
 
-    /// How long after its last connection closed a user still counts as here
+    /// How long a user stays a member after its last connection closed
     #[arg(long, env, default_value = "5s", value_parser = duration)]
     pub leave_grace: Duration,
 
-    /// Messages kept in a room, about (MAXLEN ~ of the stream)
+    /// Approximate number of messages kept in a room (MAXLEN ~ of the stream)
     #[arg(long, env, default_value_t = 1000, value_parser = at_least_one)]
     pub history_max: usize,
 
-    /// Members that a room may have
+    /// Maximum number of members of a room
     #[arg(long, env, default_value_t = 1000, value_parser = at_least_one)]
     pub room_max_members: usize,
 
@@ -123,19 +124,19 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 10, value_parser = at_least_one)]
     pub messages_per_second: usize,
 
-    /// How long a message's key is remembered, so that a retry is not a repeat
+    /// How long an idempotency key is remembered
     #[arg(long, env, default_value = "10m", value_parser = duration)]
     pub idempotency_ttl: Duration,
 
-    /// Latest messages that a join is answered with
+    /// Number of latest messages in the answer to a join
     #[arg(long, env, default_value_t = 50, value_parser = at_least_one)]
     pub join_history: usize,
 
-    /// Missed messages that a join with `since` is answered with, at most
+    /// Maximum number of missed messages in the answer to a join with `since`
     #[arg(long, env, default_value_t = 1000, value_parser = at_least_one)]
     pub resume_max: usize,
 
-    /// Bytes of the answer to a join, at most: fewer messages are in it where they would be more
+    /// Maximum bytes of the answer to a join; it has fewer messages if they do not fit
     #[arg(long, env, default_value_t = 262_144, value_parser = joined_bytes)]
     pub joined_bytes: usize,
 
@@ -143,51 +144,51 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 50, value_parser = at_least_one)]
     pub page_size: usize,
 
-    /// Messages of one HTTP page, at most
+    /// Maximum number of messages of one HTTP page
     #[arg(long, env, default_value_t = 1000, value_parser = at_least_one)]
     pub page_max: usize,
 
-    /// Code points of a name, at most
+    /// Maximum code points of a name
     #[arg(long, env, default_value_t = 32, value_parser = at_least_one)]
     pub name_max: usize,
 
-    /// Code points of a room's topic, at most
+    /// Maximum code points of a room's topic
     #[arg(long, env, default_value_t = 120, value_parser = at_least_one)]
     pub topic_max: usize,
 
-    /// Characters of an encrypted room's topic as it is sent, sealed, at most
+    /// Maximum characters of the topic of an encrypted room, as sent (encrypted)
     #[arg(long, env, default_value_t = 1000, value_parser = at_least_one)]
     pub sealed_topic_max: usize,
 
-    /// Code points of a message's text, at most
+    /// Maximum code points of a message's text
     #[arg(long, env, default_value_t = 4000, value_parser = at_least_one)]
     pub text_max: usize,
 
-    /// Code points of an idempotency key, at most
+    /// Maximum code points of an idempotency key
     #[arg(long, env, default_value_t = 64, value_parser = at_least_one)]
     pub key_max: usize,
 
-    /// Bytes of an HTTP body, of a WebSocket frame and of a frame published by others, at most
+    /// Maximum bytes of an HTTP body, of a WebSocket frame and of a frame published by others
     #[arg(long, env, default_value_t = 65_536, value_parser = at_least_one)]
     pub max_body_bytes: usize,
 
-    /// Unreadable frames in a row after which a connection is closed with 1008
+    /// Number of unreadable frames in a row after which a connection is closed with 1008
     #[arg(long, env, default_value_t = 10, value_parser = at_least_one)]
     pub bad_frames_max: usize,
 
-    /// Frames that may wait for one connection; over it the connection is closed with 1013
+    /// Maximum number of frames that wait for one connection; at the limit it is closed with 1013
     #[arg(long, env, default_value_t = 1024, value_parser = at_least_one)]
     pub outbox_frames: usize,
 
-    /// Bytes that may wait for one connection; over it the connection is closed with 1013
+    /// Maximum bytes of frames that wait for one connection; at the limit it is closed with 1013
     #[arg(long, env, default_value_t = 1_048_576, value_parser = at_least_one)]
     pub outbox_bytes: usize,
 
-    /// How long a slow connection is given to take the close frame before it is dropped
+    /// How long a slow connection has to read the close frame before the socket is dropped
     #[arg(long, env, default_value = "1s", value_parser = duration)]
     pub slow_close_timeout: Duration,
 
-    /// How long a connection may read nothing of what waits for it before it is closed with 1013
+    /// How long a connection may read nothing of its outbox before it is closed with 1013
     #[arg(long, env, default_value = "30s", value_parser = duration)]
     pub stall_timeout: Duration,
 
@@ -203,8 +204,8 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 50, value_parser = at_least_one)]
     pub rooms_per_connection: usize,
 
-    /// Frames of any kind that are read of one connection each second, where 100 messages in the
-    /// answer to a join count as one; without it, five times MESSAGES_PER_SECOND and at least 50
+    /// Frames of any kind that are read from one connection each second; each 100 messages in the
+    /// answer to a join count as one. Without it, five times MESSAGES_PER_SECOND and at least 50
     #[arg(long, env, value_parser = at_least_one)]
     pub frames_per_second: Option<usize>,
 
@@ -220,8 +221,8 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 20_000, value_parser = at_least_one)]
     pub connections_per_ip: usize,
 
-    /// Sockets that one address may hold on which it asks, or asks nothing yet; WebSockets and those
-    /// of TRUSTED_PROXIES do not count
+    /// Open sockets of one address, idle ones included; WebSockets and sockets from TRUSTED_PROXIES
+    /// do not count
     #[arg(long, env, default_value_t = 5000, value_parser = at_least_one)]
     pub sockets_per_ip: usize,
 
@@ -229,52 +230,52 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 10_000, value_parser = at_least_one)]
     pub rooms_per_minute: usize,
 
-    /// Rooms that are not there and wrong tokens that one address may try each minute; over it the
-    /// address has to wait, whatever it asks for
+    /// Unknown room ids and wrong tokens that one address may try each minute; over it, the address
+    /// has to wait for every room and token
     #[arg(long, env, default_value_t = 10_000, value_parser = at_least_one)]
     pub misses_per_minute: usize,
 
-    /// Proxies, comma-separated addresses or networks (10.0.0.0/8), whose X-Forwarded-For says
-    /// whose request it is
+    /// Proxies, as comma-separated addresses or networks (10.0.0.0/8), whose X-Forwarded-For is
+    /// trusted
     #[arg(long, env, default_value = "", hide_default_value = true, value_parser = parse::networks)]
     pub trusted_proxies: std::vec::Vec<IpNet>,
 
-    /// Bytes of a request's headers, at most
+    /// Maximum bytes of a request's headers
     #[arg(long, env, default_value_t = 16_384, value_parser = header_bytes)]
     pub max_header_bytes: usize,
 
-    /// How long a client may take to send a request's headers, from their first byte on; of a new
-    /// connection from the start
+    /// How long a client may take to send a request's headers, from their first byte on; on a new
+    /// connection, from its start
     #[arg(long, env, default_value = "10s", value_parser = duration)]
     pub header_timeout: Duration,
 
-    /// How long a connection is kept for another request; longer than a balancer in front keeps its
-    /// own
+    /// How long a connection is kept open for another request; must be longer than the keep-alive
+    /// of a balancer in front
     #[arg(long, env, default_value = "75s", value_parser = duration)]
     pub keepalive_timeout: Duration,
 
-    /// How long a node may take to leave after SIGTERM
+    /// How long a node may take to shut down after SIGTERM
     #[arg(long, env, default_value = "30s", value_parser = duration)]
     pub drain_timeout: Duration,
 
-    /// Where Redis must have a message before it is acknowledged: in memory, in the append-only
-    /// file (needs Redis 7.2 and `appendonly yes`), or in a replica too
+    /// Where a message must be stored in Redis before it is acknowledged: in memory, in the
+    /// append-only file (needs Redis 7.2 and `appendonly yes`), or in a replica too
     #[arg(long, env, value_parser = Word::<Durability>::new(), default_value = "memory")]
     pub durability: Durability,
 
-    /// How long one command may wait for Redis
+    /// Timeout of one Redis command
     #[arg(long, env, default_value = "1s", value_parser = duration)]
     pub redis_timeout: Duration,
 
-    /// Where a redis-server child keeps its append-only file
+    /// Where the node's own redis-server keeps its append-only file
     #[arg(long, env, default_value = "./data")]
     pub data_dir: PathBuf,
 
-    /// How log lines are written
+    /// Format of log lines
     #[arg(long, env, value_parser = Word::<LogFormat>::new(), default_value = "text")]
     pub log_format: LogFormat,
 
-    /// What is logged: a level, or directives such as linkroom=debug,fred=warn
+    /// Log level, or directives such as linkroom=debug,fred=warn
     #[arg(long, env, default_value = "info")]
     pub log_level: String,
 }
@@ -282,9 +283,9 @@ pub struct Settings {
 /// Why the program does not start: one line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// `--help` or `--version`: print it and stop well.
+    /// `--help` or `--version`: print it and exit with success.
     Wanted(String),
-    /// A bad value: print it and stop badly.
+    /// An invalid value: print it and exit with a failure.
     Bad(String),
 }
 
@@ -292,7 +293,7 @@ impl Settings {
     /// Reads the environment and the arguments.
     ///
     /// # Errors
-    /// What to print and whether that is a failure.
+    /// The text to print, and whether it is a failure.
     pub fn read<I: IntoIterator<Item = OsString>>(args: I) -> Result<Self, Refusal> {
         let mut command = without_empty_variables(Self::command());
         let settings = command
@@ -306,22 +307,22 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Seconds between two heartbeats that clients are asked for.
+    /// How often clients are asked to send a heartbeat.
     pub fn heartbeat(&self) -> Duration {
         self.heartbeat_interval.unwrap_or(self.presence_ttl / 3)
     }
 
-    /// For how many seconds its creator may have a room kept.
+    /// The values of `ttl` in seconds that the creator of a room may choose.
     pub fn room_ttls(&self) -> RangeInclusive<usize> {
         60..=usize::try_from(self.room_ttl_max.as_secs()).unwrap_or(usize::MAX)
     }
 
-    /// For how many members its creator may make a room.
+    /// The values of `maxMembers` that the creator of a room may choose.
     pub fn room_sizes(&self) -> RangeInclusive<usize> {
         2..=self.room_max_members
     }
 
-    /// Threads that serve everybody.
+    /// Number of worker threads.
     pub fn worker_threads(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         self.worker_threads.unwrap_or(cores.saturating_sub(1).max(1))
@@ -336,7 +337,7 @@ impl Settings {
         self.frames_per_second.unwrap_or(wanted)
     }
 
-    /// Bounds and relations without which a promise could not be kept.
+    /// Checks the limits and relations that the promises need.
     fn check(&self) -> Result<(), String> {
         self.check_durations()?;
         let show = humantime::format_duration;
@@ -367,7 +368,7 @@ impl Settings {
         Ok(())
     }
 
-    /// What lasts at least as long as what. Heartbeats keep all of it alive.
+    /// Checks the lifetimes that must be at least as long as others: heartbeats extend all of them.
     fn check_lifetimes(&self) -> Result<(), String> {
         let ttl = ("PRESENCE_TTL", self.presence_ttl);
         let beat = ("HEARTBEAT_INTERVAL", self.heartbeat());
@@ -383,7 +384,7 @@ impl Settings {
         Err(format!("{name} ({longer}) must be at least {than} ({shorter}), or {or}"))
     }
 
-    /// Each has a least: what is done every so often must leave time for the rest.
+    /// Checks the minimum of each duration: periodic work must leave time for other work.
     fn check_durations(&self) -> Result<(), String> {
         const INSTANT: Duration = Duration::from_millis(1);
         const TURN: Duration = Duration::from_millis(10);
@@ -405,12 +406,12 @@ impl Settings {
             return Err(format!("{name} must be at least {}", humantime::format_duration(*least)));
         }
         if self.redis_timeout > MINUTE {
-            return Err("REDIS_TIMEOUT must be at most 1m: everybody waits for so long".to_owned());
+            return Err("REDIS_TIMEOUT must be at most 1m: everybody waits that long".to_owned());
         }
         Ok(())
     }
 
-    /// Bytes of the largest message as clients may write it: each character as two escapes.
+    /// Bytes of the largest message that a client may send: each character written as two escapes.
     fn largest_message(&self) -> usize {
         const ESCAPED: usize = 12;
         const REST: usize = 256;
@@ -419,7 +420,7 @@ impl Settings {
     }
 }
 
-/// Variables that are empty are as good as not set: that is how Compose and the like write them.
+/// Makes empty variables count as not set: Compose and other tools pass unset variables as empty.
 fn without_empty_variables(command: Command) -> Command {
     command.mut_args(|arg| {
         let value = arg.get_env().and_then(std::env::var_os);
@@ -428,7 +429,7 @@ fn without_empty_variables(command: Command) -> Command {
     })
 }
 
-/// The same for options: `--name=`, and `--name` with an empty word behind it.
+/// The same for options: `--name=`, and `--name` followed by an empty argument.
 fn without_empty_options(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut kept: Vec<OsString> = Vec::new();
     for word in words {
@@ -449,8 +450,8 @@ fn is_blank(value: &OsStr) -> bool {
     value.to_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// clap's report in one line. What was written is not quoted, as it may hold a secret, wherever it
-/// was written: the setting is named, and its right form.
+/// clap's error in one line: the setting and its valid form. It never quotes the value, which may
+/// contain a secret.
 fn refusal(command: &Command, error: &clap::Error) -> String {
     let named = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(named)) => named.as_str(),
@@ -479,7 +480,7 @@ fn unreadable(arg: &Arg, why: &str) -> String {
     format!("error: {} cannot be read: {why}", variable(arg))
 }
 
-/// About the first variable that holds no text, of which clap does not say which it is.
+/// An error for the first variable that is not UTF-8; clap's own error does not name it.
 fn no_text(command: &Command) -> Option<String> {
     let is_none = |arg: &&Arg| {
         let value = arg.get_env().and_then(std::env::var_os);
@@ -492,13 +493,13 @@ fn variable(arg: &Arg) -> String {
     arg.get_id().as_str().to_uppercase()
 }
 
-/// clap's report without the hints that follow it. It quotes what was written.
+/// clap's error without the hints after it. It quotes the value.
 fn first_line(report: &str) -> String {
     let lines = report.lines().take_while(|line| !line.is_empty());
     plain(&lines.map(str::trim).collect::<Vec<_>>().join(" "))
 }
 
-/// Without what no line has.
+/// Replaces control characters, so that the text is one line.
 fn plain(text: &str) -> String {
     text.replace(char::is_control, " ")
 }

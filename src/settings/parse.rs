@@ -1,5 +1,5 @@
-//! What people write, as what they mean: blanks around and upper case change nothing, and what is
-//! refused shows the right form.
+//! Parses the values of settings. Surrounding blanks and upper case do not matter; an error shows the
+//! valid form.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -11,14 +11,14 @@ use ipnet::{IpNet, Ipv4Net};
 
 use crate::origin::{Allowed, Origin};
 
-/// The most that anything is counted to. Redis and the limits can count so far.
+/// The maximum of every count. Redis and the limits can count that far.
 pub const MOST: usize = 1_000_000_000;
 
 /// `30s`, `10m`, `500ms`, or plain seconds.
 pub fn duration(raw: &str) -> Result<Duration, String> {
-    /// Ten years. Clocks cannot count much further, be they ours or Redis's.
+    /// Ten years. Our clocks and Redis's cannot count much further.
     const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
-    // Nobody means months with 10M.
+    // In lower case, so that 10M is ten minutes and not ten months.
     let raw = raw.trim().to_ascii_lowercase();
     let seconds = raw.parse().ok().map(Duration::from_secs);
     match seconds.or_else(|| humantime::parse_duration(&raw).ok()) {
@@ -28,22 +28,22 @@ pub fn duration(raw: &str) -> Result<Duration, String> {
     }
 }
 
-/// A count of which zero makes no sense.
+/// A count that must not be zero.
 pub fn at_least_one(raw: &str) -> Result<usize, String> {
     between(1, MOST, raw)
 }
 
-/// What the HTTP layer can be held to.
+/// Bytes of headers; hyper cannot enforce a lower limit.
 pub fn header_bytes(raw: &str) -> Result<usize, String> {
     between(8192, MOST, raw)
 }
 
-/// What the answer to a join needs without a message.
+/// Bytes of the answer to a join; it needs as many without a message.
 pub fn joined_bytes(raw: &str) -> Result<usize, String> {
     between(1024, MOST, raw)
 }
 
-/// As many as there are cores anywhere.
+/// A number of threads, up to more cores than any machine has.
 pub fn threads(raw: &str) -> Result<usize, String> {
     between(1, 1024, raw)
 }
@@ -71,22 +71,22 @@ pub fn listen_addr(raw: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// Networks, by commas.
+/// Comma-separated networks.
 pub fn networks(raw: &str) -> Result<Vec<IpNet>, String> {
     list(raw, network)
 }
 
-/// Origins whose pages may connect, by commas.
+/// Comma-separated origins whose pages may connect.
 pub fn allowed_origins(raw: &str) -> Result<Vec<Allowed>, String> {
     list(raw, allowed_origin)
 }
 
-/// A comma too many is none of them.
+/// Comma-separated values; empty ones are ignored.
 fn list<T>(raw: &str, one: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     raw.split(',').filter(|part| !part.trim().is_empty()).map(one).collect()
 }
 
-/// A network, or one address. IPv4 that is mapped into IPv6 is IPv4: peers are compared so.
+/// A network, or one address. IPv4-mapped IPv6 becomes IPv4, as it does for peers.
 fn network(raw: &str) -> Result<IpNet, String> {
     let raw = raw.trim();
     let bare = raw.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(raw);
@@ -104,7 +104,7 @@ fn canonical(network: IpNet) -> IpNet {
     v4.map_or(network, IpNet::V4).trunc()
 }
 
-/// Where rooms are for everybody: an http(s) address without a path, as nothing here is below one.
+/// The public address: http(s) without a path, because no route is below one.
 pub fn public_url(raw: &str) -> Result<Origin, String> {
     let web = raw.trim().to_ascii_lowercase();
     let is_web = web.starts_with("http://") || web.starts_with("https://");
@@ -126,7 +126,7 @@ fn allowed_origin(raw: &str) -> Result<Allowed, String> {
     }
 }
 
-/// One of a few words, in upper or lower case.
+/// Parses an enumeration, in upper or lower case.
 #[derive(Clone)]
 pub struct Word<T: clap::ValueEnum + Clone + Send + Sync + 'static>(EnumValueParser<T>);
 

@@ -1,16 +1,16 @@
-//! The address of a Redis, which may hold passwords: it is read once, and never shown.
+//! The Redis URL. It may contain passwords: it is parsed once, and never printed.
 
 use std::{fmt, str::FromStr};
 
 use url::Url;
 
-/// What it may begin with. Each may end in `-sentinel` or `-cluster`.
+/// The valid schemes. Each may end in `-sentinel` or `-cluster`.
 const SCHEMES: [&str; 2] = ["redis", "rediss"];
-/// What may be behind the question mark, and for which of them.
+/// The valid query parameters: `NODE` for Sentinel and Cluster, `SENTINEL` for Sentinel only.
 const NODE: &str = "node";
 const SENTINEL: [&str; 3] = ["sentinelServiceName", "sentinelUsername", "sentinelPassword"];
 
-/// The address of a Redis. What holds secrets is not shown, in whatever way it is printed.
+/// The Redis URL. `Display` and `Debug` leave out everything that may hold secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(Url);
 
@@ -22,7 +22,7 @@ enum UrlKind {
 }
 
 impl RedisUrl {
-    /// The whole address, secrets included: for the client library alone.
+    /// The whole URL with its secrets, only for the client library.
     pub fn expose(&self) -> &str {
         self.0.as_str()
     }
@@ -31,7 +31,7 @@ impl RedisUrl {
 impl FromStr for RedisUrl {
     type Err = String;
 
-    /// The reason never quotes what was written: nobody knows what of it is a secret.
+    /// The error never quotes the input, because any part of it may be a secret.
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
@@ -118,7 +118,7 @@ fn wrong(why: &str) -> String {
     format!("write it as redis://user:password@host:6379/0; {why}")
 }
 
-/// Without user, password and what is behind the question mark.
+/// Without user, password and query parameters.
 impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.0.scheme(), self.0.host_str().unwrap_or_default())?;
