@@ -1,5 +1,5 @@
-//! The frames of the WebSocket protocol, as they are written; no logic. `static/js/protocol.js`
-//! mirrors this file.
+//! The frames of the WebSocket protocol as types, without logic. `static/js/protocol.js` mirrors
+//! this file.
 
 pub mod close;
 pub mod codec;
@@ -22,21 +22,21 @@ use crate::{
     problem::Problem,
 };
 
-/// What a client says.
+/// A message that a client sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Msg {
-    /// The room; may be left out by a connection that is in just one.
+    /// The room; optional for a connection that is in just one.
     pub room_id: Option<String>,
-    /// What to say.
+    /// The text.
     pub text: String,
     /// Makes a retry safe.
     pub key: Option<String>,
 }
 
-/// What a client may send. Room ids and tokens are not checked yet.
+/// A frame from a client. Room ids and tokens are not checked yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientFrame {
-    /// Enter a room.
+    /// Join a room.
     Join {
         /// the room
         room_id: String,
@@ -44,47 +44,47 @@ pub enum ClientFrame {
         token: String,
         /// the last message seen
         since: Option<MessageId>,
-        /// what a new guest's token is made of
+        /// the random part of a new guest's token
         secret: Option<String>,
     },
-    /// Say something.
+    /// Send a message.
     Msg(Msg),
-    /// Heartbeat, and what the client knows.
+    /// Heartbeat, with changes of the user's state.
     Ping {
         /// the room that `read` is about
         room_id: Option<String>,
-        /// what the user shows
+        /// the user's status
         status: Option<Status>,
         /// the last message read
         read: Option<MessageId>,
     },
     /// Leave a room.
     Leave {
-        /// the room; may be left out by a connection that is in just one
+        /// the room; optional for a connection that is in just one
         room_id: Option<String>,
     },
 }
 
-/// Why a frame was not understood.
+/// Why a frame could not be parsed.
 #[derive(Debug)]
 pub struct BadFrame {
-    /// The field, or `frame` for all of it.
+    /// The wrong field, or `frame` for the whole frame.
     pub field: &'static str,
     /// What is wrong with it.
     pub problem: Problem,
-    /// Whether not even its verb was understood.
+    /// Whether not even its `t` is valid.
     pub unreadable: bool,
-    /// The room that it names, as it stands there.
+    /// The frame's `roomId`, not checked.
     pub room_id: Option<String>,
-    /// The key that it has, as it stands there.
+    /// The frame's `key`, not checked.
     pub key: Option<String>,
 }
 
 impl ClientFrame {
-    /// Reads a text frame.
+    /// Parses a text frame.
     ///
     /// # Errors
-    /// What is wrong with it, and enough of it to answer.
+    /// What is wrong, with the fields that the answer repeats.
     pub fn parse(text: &str) -> Result<Self, BadFrame> {
         let Ok(fields) = serde_json::from_str::<Fields<'_>>(text) else {
             return Err(BadFrame::unreadable(Problem::NotJson));
@@ -125,14 +125,14 @@ impl ClientFrame {
 }
 
 impl BadFrame {
-    /// A frame of which nothing was understood.
+    /// A frame that is not valid at all.
     pub fn unreadable(problem: Problem) -> Self {
         Self { field: "frame", problem, unreadable: true, room_id: None, key: None }
     }
 }
 
-/// What the server sends by itself. Events of a room are published by the scripts, and passed on
-/// as they are.
+/// A frame that the node makes itself. The scripts publish the events of a room, and nodes pass
+/// these on unchanged.
 #[derive(Serialize)]
 #[serde(tag = "t", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum ServerFrame<'a> {
@@ -140,29 +140,29 @@ pub enum ServerFrame<'a> {
     Joined {
         /// the room
         room_id: &'a RoomId,
-        /// the user that the connection is
+        /// the user's name
         me: &'a str,
-        /// its token, for its owner only
+        /// the user's token, only for this user
         token: &'a str,
-        /// who is here, as a JSON array
+        /// the members, as a JSON array
         members: &'a RawValue,
-        /// who of them is away, as a JSON array
+        /// the members who are away, as a JSON array
         away: &'a RawValue,
-        /// how many are here
+        /// the number of members
         member_count: u64,
-        /// who made the room
+        /// the room's creator
         creator: &'a str,
-        /// whether the room takes no new guests
+        /// whether the room refuses new guests
         locked: bool,
-        /// what the room is called
+        /// the room's topic
         topic: Option<&'a str>,
         /// messages, oldest first
         messages: &'a [Message],
-        /// whether others were left out
+        /// whether messages were left out
         more: bool,
-        /// seconds between the pings wanted
+        /// the interval of the client's pings in seconds
         heartbeat: Number,
-        /// whether the room's texts are sealed end to end; left out if not
+        /// whether the room is end-to-end encrypted; left out if not
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         e2e: bool,
     },
@@ -170,16 +170,16 @@ pub enum ServerFrame<'a> {
     Msg(&'a Message),
     /// The answer to a ping.
     Pong,
-    /// Why a frame was not obeyed.
+    /// Why a frame was refused.
     Error {
         /// the code
         code: &'static str,
         /// a sentence in the reader's language
         message: String,
-        /// as in the frame it answers
+        /// as in the frame that it answers
         #[serde(skip_serializing_if = "Option::is_none")]
         room_id: Option<&'a str>,
-        /// as in the frame it answers
+        /// as in the frame that it answers
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<&'a str>,
     },
@@ -201,7 +201,7 @@ impl<'a> ServerFrame<'a> {
         ServerFrame::Error { code: error.code.as_str(), message, room_id, key }
     }
 
-    /// A duration in seconds, whole where it can be.
+    /// A duration in seconds, an integer if possible.
     pub fn seconds(duration: Duration) -> Number {
         match duration.subsec_nanos() {
             0 => duration.as_secs().into(),
@@ -209,18 +209,18 @@ impl<'a> ServerFrame<'a> {
         }
     }
 
-    /// The answer to every ping as it goes out, encoded once.
+    /// The encoded answer to a ping; it is encoded only once.
     pub fn pong() -> Bytes {
         static PONG: LazyLock<Bytes> = LazyLock::new(|| ServerFrame::Pong.encode());
         PONG.clone()
     }
 
-    /// The frame as it goes out.
+    /// The encoded frame, ready to be written.
     pub fn encode(&self) -> Bytes {
         codec::text(&self.json())
     }
 
-    /// What it says.
+    /// The frame's JSON.
     pub fn json(&self) -> String {
         // Serialising plain structs into memory cannot fail.
         serde_json::to_string(self).unwrap_or_default()

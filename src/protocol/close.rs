@@ -1,30 +1,31 @@
-//! Why the server closes a connection: the close codes, and what a client does next.
+//! The reasons why the server closes a connection, with their close codes and what the client
+//! should do next.
 
 /// Why the server closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The client was silent for too long. It may come back at once.
+    /// The client was silent for too long. It may reconnect at once.
     Silent,
-    /// Too many unreadable frames in a row. Coming back would not help.
+    /// Too many unreadable frames in a row. A reconnect would not help.
     Unreadable,
-    /// More frames than it may send, for too long. Coming back to do the same would not help.
+    /// More frames than the client may send, for too long. A reconnect to continue would not help.
     Flooding,
     /// A frame over the size limit. Sending it again would not help.
     TooLarge,
-    /// A frame that breaks the WebSocket protocol. Coming back would not help.
+    /// A frame that violates the WebSocket protocol. A reconnect would not help.
     Broken,
     /// A text or a close reason that is not UTF-8. Sending it again would not help.
     Malformed,
-    /// A room of the client's failed on this node. The client comes back at once, with `since`.
+    /// A room of the client failed on this node. It reconnects at once and resumes.
     Failed,
-    /// The node leaves. The client comes back elsewhere, with `since`.
+    /// The node shuts down. The client resumes on another node.
     Leaving,
-    /// The client does not read fast enough. It comes back with `since`.
+    /// The client does not read fast enough. It reconnects after a wait and resumes.
     TooSlow,
 }
 
 impl CloseReason {
-    /// Every reason there is.
+    /// All reasons.
     pub const ALL: [CloseReason; 9] = [
         CloseReason::Silent,
         CloseReason::Unreadable,
@@ -37,7 +38,7 @@ impl CloseReason {
         CloseReason::TooSlow,
     ];
 
-    /// The close code and a word for whoever reads a trace.
+    /// The close code, and a short reason for people who debug.
     pub const fn code(self) -> (u16, &'static str) {
         match self {
             CloseReason::Silent => (1001, "silent for too long"),

@@ -1,5 +1,5 @@
-//! The fields of a client's frame or body, found in one pass and not looked into before somebody asks.
-//! A text is not copied before somebody keeps it.
+//! The fields of a client's frame or body, found in one pass and parsed only on request. A text is
+//! copied only by whoever keeps it.
 
 use std::{borrow::Cow, collections::HashSet, fmt};
 
@@ -17,8 +17,8 @@ use crate::{
 /// The field that is wrong, and what is wrong with it.
 pub type Wrong = (&'static str, Problem);
 
-/// The JSON of each field, in the order of the frame. One that comes twice counts the second time,
-/// and one that is `null` counts as left out.
+/// The JSON of each field, in the order of the frame. Of a duplicate field the last value counts,
+/// and `null` counts as left out.
 pub struct Fields<'a>(Vec<(Name<'a>, &'a RawValue)>);
 
 #[derive(Deserialize)]
@@ -47,7 +47,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// All of them, as what has fields of these names. Others are not looked into.
+    /// All fields, as a struct with fields of these names. Other fields are not parsed.
     ///
     /// # Errors
     /// The field that is wrong, and what is wrong with it.
@@ -57,17 +57,17 @@ impl<'a> Fields<'a> {
         let fields = MapDeserializer::new(last.map(|(name, json)| (&*name.0, *json)));
         serde_path_to_error::deserialize(fields).map_err(|error| {
             let error: serde_path_to_error::Error<serde_json::Error> = error;
-            // Escapes were looked at one by one, when the field was found.
+            // The syntax of escapes was checked when the field was found.
             let is_type = error.inner().is_data();
             let problem = if is_type { Problem::WrongType } else { Problem::HalfCharacter };
             (error.path().to_string(), problem)
         })
     }
 
-    /// A text, if it is there.
+    /// A text, if the field is present.
     ///
     /// # Errors
-    /// It is none.
+    /// The field has another type or an invalid value.
     pub fn maybe(&self, name: &'static str) -> Result<Option<Cow<'a, str>>, Wrong> {
         let field = self.0.iter().rev().find(|field| field.0.0 == name);
         match field.map(|(_, json)| json.get()) {
@@ -79,24 +79,24 @@ impl<'a> Fields<'a> {
     /// A text.
     ///
     /// # Errors
-    /// It is none, or not there.
+    /// The field has another type, or is missing.
     pub fn text(&self, name: &'static str) -> Result<Cow<'a, str>, Wrong> {
         self.maybe(name)?.ok_or((name, Problem::Required))
     }
 
-    /// The id of a message, if it is there.
+    /// The id of a message, if the field is present.
     ///
     /// # Errors
-    /// It is none.
+    /// The field has another type or an invalid value.
     pub fn id(&self, name: &'static str) -> Result<Option<MessageId>, Wrong> {
         let id = self.maybe(name)?;
         id.map(|id| id.parse().map_err(|problem| (name, problem))).transpose()
     }
 
-    /// What the user shows, if it is there.
+    /// The user's status, if the field is present.
     ///
     /// # Errors
-    /// It is none.
+    /// The field has another type or an invalid value.
     pub fn status(&self) -> Result<Option<Status>, Wrong> {
         match self.maybe("status")?.as_deref() {
             None => Ok(None),
@@ -107,11 +107,11 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What stands between the quotes of a JSON string.
+/// The text of a JSON string.
 fn unquoted(json: &str) -> Result<Cow<'_, str>, Problem> {
     let text = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
     match text.ok_or(Problem::WrongType)? {
-        // Escapes were looked at one by one, when the field was found.
+        // The syntax of escapes was checked when the field was found.
         escaped if escaped.as_bytes().contains(&b'\\') => {
             serde_json::from_str(json).map(Cow::Owned).map_err(|_| Problem::HalfCharacter)
         }
