@@ -1,7 +1,7 @@
-//! What a node counts, for Prometheus. Labels take few values: never a room, a user or an address.
+//! The metrics of a node, for Prometheus. Labels have few values: never a room, a user or an
+//! address.
 //!
-//! `docs/operations.md` says what each metric means and when to worry; a test holds the two
-//! together.
+//! `docs/operations.md` says what each metric means and when to worry; a test compares the two.
 
 mod clock;
 mod delivery;
@@ -22,7 +22,7 @@ pub use clock::RedisClock;
 pub use delivery::{Deliveries, Followed};
 pub use event_loop::watch as watch_event_loop;
 
-/// What every name begins with, but for the usual `process_…`.
+/// The prefix of every name, except for the usual `process_…`.
 const PREFIX: &str = "linkroom";
 /// Upper bounds of the histogram of Redis commands, in seconds.
 const COMMAND_SECONDS: [f64; 11] =
@@ -30,7 +30,7 @@ const COMMAND_SECONDS: [f64; 11] =
 /// Upper bounds of the histogram of the event loop's lag, in seconds.
 const LAG_SECONDS: [f64; 10] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
-/// Every count and level of this node. Counting is an atomic addition.
+/// All counters and gauges of this node. Counting is one atomic addition.
 pub struct Metrics {
     registry: Registry,
     /// WebSocket connections and live tails that are open.
@@ -41,23 +41,23 @@ pub struct Metrics {
     pub rooms: Gauge,
     /// Joins that succeeded.
     pub joins: Counter,
-    /// Those of them that went on from an earlier message.
+    /// Joins that resumed from an earlier message.
     pub resumes: Counter,
     /// Messages that were accepted from this node's users.
     pub messages: Counter,
-    /// How long messages take to the sockets.
+    /// Latencies of messages until they are written to the sockets.
     pub deliveries: Arc<Deliveries>,
     /// Reads of a stream because something may have been missed.
     pub catchups: Counter,
-    /// Messages that such a read found and delivered.
+    /// Messages that catch-ups found and delivered.
     pub recovered: Counter,
     /// Connections closed because they read too slowly.
     pub slow_consumers: Counter,
-    /// Frames that wait for all connections together.
+    /// Frames in the outboxes of all connections.
     pub outbox_frames: Gauge,
-    /// Bytes that wait for all connections together.
+    /// Bytes in the outboxes of all connections.
     pub outbox_bytes: Gauge,
-    /// Frames that wait for the connection that has most of them.
+    /// Frames in the longest outbox.
     pub outbox_deepest: Gauge,
     /// 1 while Redis can be reached, else 0.
     pub redis_up: Gauge,
@@ -65,21 +65,21 @@ pub struct Metrics {
     pub redis_failures: Counter,
     /// Times that the subscription was set up again.
     pub subscriber_reconnects: Counter,
-    /// Publications that came in and were not looked at yet.
+    /// Publications that were received and not processed yet.
     pub subscription_queue: Gauge,
-    /// Publications that were dropped, as the node did not read fast enough.
+    /// Publications that were dropped because the node did not read fast enough.
     pub subscription_lost: Counter,
-    /// How late the event loop runs what is due.
+    /// Delay of the event loop.
     pub event_loop_lag: Histogram,
     /// Threads that run tasks.
     pub worker_threads: Gauge,
     /// Tasks that are alive.
     pub tasks: Gauge,
-    /// 1 while the node leaves, else 0.
+    /// 1 while the node shuts down, else 0.
     pub draining: Gauge,
     /// 1 while the node should get traffic, else 0.
     pub ready: Gauge,
-    /// LogWriter that standard error or standard output did not take.
+    /// Log lines that could not be written to standard error or standard output.
     pub log_lines_lost: Counter,
     delivered: Counter,
     foreign_passed: Counter,
@@ -147,29 +147,29 @@ impl Metrics {
             connections_opened: count(registry, "connections_opened", "Connections opened"),
             rooms: level(registry, "rooms", "Rooms with a connection on this node"),
             joins: count(registry, "joins", "Joins that succeeded"),
-            resumes: count(registry, "resumes", "Joins that went on from an earlier message"),
+            resumes: count(registry, "resumes", "Joins that resumed from a message"),
             messages: count(registry, "messages", "Messages accepted by this node"),
             deliveries: Arc::new(Deliveries::new(registry)),
             delivered: count(registry, "deliveries", "Messages queued to connections"),
             foreign_passed: with_outcome(&foreign, "passed"),
             foreign_dropped: with_outcome(&foreign, "dropped"),
             catchups: count(registry, "catchups", "Reads of a stream after a gap"),
-            recovered: count(registry, "recovered_messages", "Messages that such a read found"),
-            slow_consumers: count(registry, "slow_consumers", "Connections cut as too slow"),
+            recovered: count(registry, "recovered_messages", "Messages found by catch-ups"),
+            slow_consumers: count(registry, "slow_consumers", "Connections closed as too slow"),
             outbox_frames: level(registry, "outbox_frames", "Frames that wait to be written"),
             outbox_bytes: level(registry, "outbox_bytes", "Bytes that wait to be written"),
-            outbox_deepest: level(registry, "outbox_deepest_frames", "Most frames of one outbox"),
+            outbox_deepest: level(registry, "outbox_deepest_frames", "Longest outbox in frames"),
             redis_up: level(registry, "redis_up", "1 while Redis can be reached"),
             redis_failures: count(registry, "redis_failures", "Scripts that failed"),
             subscriber_reconnects: count(registry, "subscriber_reconnects", RECONNECTS),
             subscription_queue: level(registry, "subscription_queue", "Publications that wait"),
             subscription_lost: count(registry, "subscription_lost", "Publications dropped unread"),
             event_loop_lag: seconds(registry, "event_loop_lag", EVENT_LOOP_LAG, LAG_SECONDS),
-            worker_threads: level(registry, "worker_threads", "Threads that run tasks"),
-            tasks: level(registry, "tasks", "Tasks alive"),
-            draining: level(registry, "draining", "1 while the node leaves"),
+            worker_threads: level(registry, "worker_threads", "Worker threads"),
+            tasks: level(registry, "tasks", "Running tasks"),
+            draining: level(registry, "draining", "1 while the node shuts down"),
             ready: level(registry, "ready", "1 while the node should get traffic"),
-            log_lines_lost: count(registry, "log_lines_lost", "LogWriter that were not written"),
+            log_lines_lost: count(registry, "log_lines_lost", "Log lines that were not written"),
             errors: errors(registry),
             closes: closes(registry),
             turned_away: turned_away(registry),
@@ -189,17 +189,17 @@ impl Metrics {
         self.closes.get_or_create(&CloseLabel { code }).inc();
     }
 
-    /// Counts one request, connection or frame that a limit kept out.
+    /// Counts one request, connection or frame that a limit refused.
     pub fn turned_away(&self, limit: Limit) {
         self.turned_away.get_or_create(&LimitLabel { limit: limit.name() }).inc();
     }
 
-    /// Counts one message that was queued to so many connections.
+    /// Counts one message that was queued to this many connections.
     pub fn delivered(&self, connections: usize) {
         self.delivered.inc_by(connections as u64);
     }
 
-    /// Counts one frame of others on a room's channel.
+    /// Counts one frame that others published on a room's channel.
     pub fn foreign_frame(&self, passed: bool) {
         if passed {
             self.foreign_passed.inc()
@@ -208,7 +208,7 @@ impl Metrics {
         };
     }
 
-    /// Notes how long a script took.
+    /// Records the latency of one script call.
     pub fn observe_script(&self, script: &'static str, took: Duration) {
         self.redis_commands.get_or_create(&ScriptLabel { script }).observe(took.as_secs_f64());
     }
@@ -222,7 +222,7 @@ impl Metrics {
     /// All metrics as OpenMetrics text, which Prometheus' older text parser reads too.
     ///
     /// # Errors
-    /// None in practice: a `String` takes whatever is written into it.
+    /// None in practice: writing into a `String` cannot fail.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         text::encode(&mut text, &self.registry)?;
@@ -236,9 +236,9 @@ impl Default for Metrics {
     }
 }
 
-const FOREIGN_FRAMES: &str = "Frames of others on a room's channel";
+const FOREIGN_FRAMES: &str = "Frames that others published";
 const RECONNECTS: &str = "Times that the subscription was set up again";
-const EVENT_LOOP_LAG: &str = "How late what is due runs";
+const EVENT_LOOP_LAG: &str = "Delay of the event loop";
 
 fn count(registry: &mut Registry, name: &str, help: &str) -> Counter {
     let counter = Counter::default();
@@ -276,8 +276,8 @@ fn with_outcome(family: &Family<OutcomeLabel, Counter>, outcome: &'static str) -
     family.get_or_create_owned(&OutcomeLabel { outcome })
 }
 
-/// Every code is there from the start, so that the first error shows as a rise and not as a new
-/// series; likewise below.
+/// Every label value exists from the start, so that the first error shows as an increase and not as
+/// a new series. The same holds below.
 fn errors(registry: &mut Registry) -> Family<CodeLabel, Counter> {
     let errors = family(registry, "errors", "Errors answered, by code");
     for code in Code::ALL {
@@ -295,7 +295,7 @@ fn closes(registry: &mut Registry) -> Family<CloseLabel, Counter> {
 }
 
 fn turned_away(registry: &mut Registry) -> Family<LimitLabel, Counter> {
-    let turned_away = family(registry, "turned_away", "What a limit kept out");
+    let turned_away = family(registry, "turned_away", "Refused by a limit");
     for limit in Limit::ALL {
         turned_away.get_or_create_owned(&LimitLabel { limit: limit.name() });
     }
@@ -305,7 +305,7 @@ fn turned_away(registry: &mut Registry) -> Family<LimitLabel, Counter> {
 fn redis_commands(registry: &mut Registry) -> Family<ScriptLabel, Histogram> {
     let commands: Family<ScriptLabel, Histogram> =
         Family::new_with_constructor(|| Histogram::new(COMMAND_SECONDS));
-    let help = "Time that a script took, as seen from here";
+    let help = "Latency of a script, measured by the node";
     registry.register_with_unit("redis_command", help, Unit::Seconds, commands.clone());
     commands
 }

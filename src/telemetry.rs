@@ -22,18 +22,18 @@ use crate::{
 };
 use repeats::{LOOK_EVERY, Repeats};
 
-/// Crates that would log what people say; what they have to tell of Redis, `redis` says. Naming them
-/// in `LOG_LEVEL` overrides this.
+/// Crates that would log texts of users. The module `redis` logs what these crates report about
+/// Redis. Naming them in `LOG_LEVEL` overrides this.
 const FRAME_LOGGERS: &str = "fred=error";
 
-/// Starts logging to `lines`, panics included. To be called where tokio runs.
+/// Starts logging to `lines`, panics included. Must be called in a tokio runtime.
 ///
 /// # Errors
 /// `LOG_LEVEL` cannot be read, or logging was started before.
 pub fn init(settings: &Settings, lines: LogWriter) -> anyhow::Result<()> {
     let filter = filter(&settings.log_level)?;
     let repeats = Repeats::default();
-    // LogWriter are lost where they cannot be written; there is nobody to tell.
+    // Lines that cannot be written are lost; there is nowhere to report it.
     let layer = fmt::layer().log_internal_errors(false).with_writer(move || lines.clone());
     let layer = match settings.log_format {
         LogFormat::Text => layer.with_ansi(io::stderr().is_terminal()).boxed(),
@@ -51,8 +51,8 @@ pub fn init(settings: &Settings, lines: LogWriter) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One line, and none that waits for whoever reads standard error. What was put together at run time
-/// may hold what somebody said; where it happened tells as much.
+/// Logs a panic as one line, without waiting for the reader of standard error. A message that was
+/// formatted at run time may contain a user's text, so only its location is logged.
 fn note_panic(panic: &PanicHookInfo<'_>) {
     let at = panic.location().map(ToString::to_string).unwrap_or_default();
     let what = panic.payload().downcast_ref::<&str>().copied().unwrap_or_default();
@@ -61,8 +61,8 @@ fn note_panic(panic: &PanicHookInfo<'_>) {
 
 /// A level, or directives separated by commas.
 ///
-/// A bare word that is no level would be taken for a module's name and silence everything else,
-/// so a slip such as `inof` is refused here.
+/// A word that is not a level would be taken for a module's name and silence everything else, so a
+/// typo such as `inof` is an error.
 fn filter(wanted: &str) -> anyhow::Result<EnvFilter> {
     for directive in wanted.split(',').map(str::trim) {
         ensure!(
@@ -72,7 +72,7 @@ fn filter(wanted: &str) -> anyhow::Result<EnvFilter> {
         );
     }
     let plain: String = wanted.split_whitespace().collect();
-    // Below info, the WebSocket layer logs whole frames, tokens included.
+    // Below `info`, the WebSocket layer logs whole frames, tokens included.
     EnvFilter::builder()
         .parse(format!("{FRAME_LOGGERS},{plain}"))
         .with_context(|| format!("LOG_LEVEL: cannot read {wanted:?}"))

@@ -1,31 +1,33 @@
-//! Redis's clock as this node sees it, to tell how old a message is: its id says when it was
-//! stored, on Redis's clock. Nothing is decided by it.
+//! Estimates Redis's clock, to measure how old a message is: its id contains the time at which it
+//! was stored, by Redis's clock. The estimate is used only for metrics.
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
-/// The offset where nothing is known.
+/// The offset before the first reading.
 const UNKNOWN: i64 = i64::MIN;
 
-/// Redis's clock, exact to half of the quickest round trip of late.
+/// Redis's clock, accurate to half of the fastest recent round trip.
 pub struct RedisClock {
     started: Instant,
-    /// Microseconds on Redis's clock when `started` was.
+    /// Redis's time at the instant `started`, in microseconds.
     offset_us: AtomicI64,
-    /// The round trip of the reading that counts, which ages: quartz drifts.
+    /// The round trip of the reading in use, in microseconds. It grows with age, because clocks
+    /// drift.
     round_trip_us: AtomicU64,
 }
 
 impl RedisClock {
-    /// A clock that was not read yet.
+    /// A clock without a reading.
     pub fn new() -> Self {
         let (offset_us, round_trip_us) = (AtomicI64::new(UNKNOWN), AtomicU64::new(u64::MAX));
         Self { started: Instant::now(), offset_us, round_trip_us }
     }
 
-    /// Redis said `redis_us` at some moment since `begun`. Only a quick answer is exact.
+    /// Adds a reading: Redis's time was `redis_us` at some moment after `begun`. It is used if it
+    /// is more accurate than the last one.
     pub fn read(&self, begun: Instant, redis_us: u64) {
         let took = micros(begun.elapsed());
         let best = self.round_trip_us.load(Ordering::Relaxed);
@@ -38,19 +40,20 @@ impl RedisClock {
         self.round_trip_us.store(aged, Ordering::Relaxed);
     }
 
-    /// Redis is gone: another one, with another clock, may come.
+    /// Discards the reading: after Redis was unavailable, another one with another clock may
+    /// answer.
     pub fn forget(&self) {
         self.offset_us.store(UNKNOWN, Ordering::Relaxed);
         self.round_trip_us.store(u64::MAX, Ordering::Relaxed);
     }
 
-    /// How long ago it was `ms` on Redis's clock; nothing while that is not known.
+    /// The time since `ms` on Redis's clock; `None` without a reading.
     pub fn since(&self, ms: u64) -> Option<Duration> {
         let age = self.now_us()?.saturating_sub(signed(ms.saturating_mul(1000)));
         Some(Duration::from_micros(age.max(0).unsigned_abs()))
     }
 
-    /// What Redis's clock says, milliseconds since 1970; nothing while that is not known.
+    /// Redis's time in milliseconds since 1970; `None` without a reading.
     pub fn now_ms(&self) -> Option<u64> {
         Some(self.now_us()?.max(0).unsigned_abs() / 1000)
     }

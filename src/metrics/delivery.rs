@@ -1,8 +1,8 @@
-//! How long a message takes from Redis to the sockets of this node.
+//! Measures how long a message takes from Redis to the sockets of this node.
 //!
-//! A frame is shared by the outboxes of all its readers, and each lets go of it when it was handed
-//! to the socket. So the last one to let go is the last one to be written: the frame itself tells
-//! when that was, and a delivery costs nothing more.
+//! A frame is shared by the outboxes of all its readers, and each drops its reference after writing
+//! the frame to the socket. The last reference is dropped when the last reader was served, so the
+//! frame itself measures the time, and a delivery costs nothing more.
 
 use std::sync::{
     Arc,
@@ -14,20 +14,20 @@ use prometheus_client::{metrics::histogram::Histogram, registry::Registry};
 
 use super::{RedisClock, seconds};
 
-/// Upper bounds of the histograms, in seconds. An id counts whole milliseconds.
+/// Upper bounds of the histograms, in seconds. The time in an id has a resolution of a millisecond.
 const SECONDS: [f64; 13] =
     [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// The histograms of delivery.
 pub struct Deliveries {
-    /// Redis's clock, which the ids of messages are from.
+    /// Redis's clock, from which the times in message ids come.
     pub clock: RedisClock,
     fanout: Histogram,
     end_to_end: Histogram,
 }
 
 impl Deliveries {
-    /// Histograms without an entry.
+    /// Empty histograms.
     pub(super) fn new(registry: &mut Registry) -> Self {
         let fanout = "From a message's acceptance until it is queued for all who hear it here";
         let end_to_end = "From a message's acceptance until it is written to all who hear it here";
@@ -38,7 +38,8 @@ impl Deliveries {
         }
     }
 
-    /// A frame to deliver in place of `text`, and what follows it on its way.
+    /// Wraps `text` in a frame whose delivery is measured. The frame is delivered in place of
+    /// `text`.
     pub fn follow(self: &Arc<Self>, text: Bytes, accepted_ms: u64) -> (Bytes, Followed) {
         let way =
             Delivery { deliveries: self.clone(), accepted_ms, counts: AtomicBool::new(false) };
@@ -47,12 +48,12 @@ impl Deliveries {
     }
 }
 
-/// A frame that is followed. While this is kept, it has not arrived.
+/// The measurement of one frame. While this is kept, the frame does not count as delivered.
 #[derive(Clone)]
 pub struct Followed(Arc<Underway>);
 
 impl Followed {
-    /// It was queued to so many connections; with none, it is followed no further.
+    /// Records that the frame was queued to this many connections; with none, the measurement ends.
     pub fn queued(self, connections: usize) {
         let Delivery { deliveries, accepted_ms, counts } = &self.0.way;
         if connections > 0

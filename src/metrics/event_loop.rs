@@ -1,5 +1,5 @@
-//! How late the event loop runs what is due: the first number to rise where a node has too much
-//! to do, or something blocks it.
+//! Measures the delay of the event loop. It is the first metric to rise when a node is overloaded
+//! or something blocks it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::Metrics;
 use crate::ticks;
 
-/// Between two looks. Each wakes a node that has nothing to do, so they are few.
+/// Interval of the measurements. Each one wakes an idle node, so there are few.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Looks how late a timer fires, until `stop`.
+/// Measures how late a timer fires, until `stop`.
 pub async fn watch(metrics: Arc<Metrics>, stop: CancellationToken) {
     loop {
         let due = tokio::select! {

@@ -1,5 +1,5 @@
-//! What the process uses, under the names that all Prometheus clients give it. Read from `/proc`
-//! when asked; where there is none, the metrics are left out.
+//! CPU time, memory and files of the process, under the usual Prometheus names. Read from `/proc`
+//! on request; on systems without it, these metrics are left out.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// Ticks a second in which Linux tells times, on every machine that we build for.
+/// Clock ticks per second of Linux, on every architecture that we build for.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Adds the process's metrics.
@@ -49,7 +49,7 @@ impl Collector for Process {
     }
 }
 
-/// The fields of `/proc/self/stat` from the third on: the second may hold spaces.
+/// A field of `/proc/self/stat`, counted after the second one, which may contain spaces.
 fn stat_field(number: usize) -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;

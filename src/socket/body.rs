@@ -1,4 +1,4 @@
-//! Bodies that tell how far they have come.
+//! HTTP bodies that report when they are complete.
 
 use std::{
     pin::Pin,
@@ -14,14 +14,14 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
 use super::patience::Patience;
 
-/// The body of a request, which says when it has been read to its end.
+/// The body of a request; reports when it has been read to its end.
 pub struct Asked {
     body: Incoming,
     read: Arc<AtomicBool>,
 }
 
 impl Asked {
-    /// This body, and whether it has been read.
+    /// The body, and a flag that is set once it has been read.
     pub fn new(body: Incoming) -> (Self, Arc<AtomicBool>) {
         let read = Arc::new(AtomicBool::new(body.is_end_stream()));
         (Self { body, read: read.clone() }, read)
@@ -52,11 +52,11 @@ impl hyper::body::Body for Asked {
     }
 }
 
-/// The body of an answer, which says when it has been handed over.
+/// The body of an answer; reports when it has been passed to the connection.
 pub struct Answer {
-    /// What is answered.
+    /// The body itself.
     pub body: Body,
-    /// Whom it tells.
+    /// The timeouts of the connection.
     pub patience: Arc<Patience>,
 }
 

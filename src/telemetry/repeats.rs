@@ -1,7 +1,8 @@
-//! Lines that say the same again are counted instead, or one fault would fill the disk.
+//! Counts repeated log lines instead of writing them: otherwise one fault could fill the disk.
 //!
-//! Two lines are of a kind if they come from one place in the source with the same cause. Of each
-//! kind a minute has one line, or ten where something came or went: that is news each time.
+//! Two lines are of the same kind if they come from the same place in the source with the same
+//! cause. At most one line of each kind is written per minute, or ten if they report a change of
+//! state.
 
 use std::{
     collections::HashMap,
@@ -20,13 +21,13 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
-/// Between two looks for numbers to tell.
+/// Interval of checks for counts that are due.
 pub const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long lines of a kind are counted before their number is told.
+/// How long lines of a kind are counted before their number is logged.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Lines of a kind in one window, where each tells that something came or went.
+/// Lines of a kind that are written in one window if they report a change of state.
 const NEWS: u64 = 10;
-/// Kinds that are told apart. Beyond it the place in the source alone counts.
+/// Maximum number of kinds. Beyond it, lines are distinguished only by their place in the source.
 const KINDS_MAX: usize = 256;
 
 /// Counts what repeats; cheap to clone.
@@ -39,7 +40,7 @@ struct LineKind {
     text: u64,
 }
 
-/// What was said of a kind since its window began.
+/// The lines of a kind since its window began.
 struct Occurrences {
     since: Instant,
     written: u64,
@@ -47,18 +48,18 @@ struct Occurrences {
     line: RepeatedLine,
 }
 
-/// A line, as far as it matters here.
+/// The parts of a line that are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct RepeatedLine {
     level: Level,
     message: String,
-    /// What the fields `error`, `why` and `missing` say; the last two are of a state.
+    /// The fields `error`, `why` and `missing`; the last two mark a change of state.
     cause: String,
     is_state: bool,
 }
 
 impl Repeats {
-    /// Tells how often lines were said that were not written.
+    /// Logs how many lines of each kind were not written.
     pub fn tell(&self) {
         for (line, times) in self.due(Instant::now()) {
             let RepeatedLine { level, message, cause, .. } = line;
@@ -86,7 +87,8 @@ impl Repeats {
         is_news
     }
 
-    /// What was counted in windows that are over. A kind that goes on is told by its number alone.
+    /// The counts of windows that have ended. A kind that continues is then reported only by its
+    /// count.
     fn due(&self, now: Instant) -> Vec<(RepeatedLine, u64)> {
         let mut due = Vec::new();
         self.0.lock().retain(|_, said| {
@@ -132,7 +134,7 @@ impl Visit for RepeatedLine {
             }
             _ => return,
         };
-        // A string takes whatever is written into it.
+        // Writing into a `String` cannot fail.
         let _ = write!(text, "{value:?}");
     }
 }
