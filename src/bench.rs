@@ -1,5 +1,5 @@
-//! `linkroom bench`: plays users against a deployment, over the public protocol, and counts what
-//! they miss. Knows nothing of how a node works.
+//! `linkroom bench`: simulates users of a deployment over the public protocol, and counts lost
+//! messages. Knows nothing about the inside of a node.
 
 mod latency;
 mod report;
@@ -27,44 +27,44 @@ use report::BenchReport;
 use target::Target;
 use user::{Account, BenchRoom, User};
 
-/// The argument that asks for this instead of a node.
+/// The argument that starts the load test instead of a node.
 pub const ARGUMENT: &str = "bench";
 
-/// Connections that are opened, and rooms that are made, at once.
+/// Connections and rooms that are opened at the same time.
 const AT_ONCE: usize = 64;
-/// How long all users together may take to come in.
+/// How long all users together may take to join.
 const JOIN_PATIENCE: Duration = Duration::from_secs(120);
-/// How long what was said may take to arrive everywhere.
+/// How long the last messages may take to arrive everywhere.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
-/// Nothing came for so long: nothing will.
+/// The run has settled when nothing has arrived for this long.
 const SILENCE: Duration = Duration::from_secs(2);
-/// Between two looks at what has arrived.
+/// Interval of checks of what has arrived.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Plays users against a linkroom deployment and counts what they miss.
+/// Simulates users of a linkroom deployment and counts the messages that they miss.
 ///
-/// They sit in rooms that it makes, say messages, and come back after every disconnect. The exit
-/// status is 1 where a message was lost or came twice.
+/// It creates rooms, joins them, sends messages, and reconnects after every disconnect. The exit
+/// status is 1 if a message was lost or duplicated.
 #[derive(Debug, Parser)]
 #[command(name = "linkroom bench", max_term_width = 100)]
 struct Options {
-    /// Where the deployment is: a node or a balancer
+    /// Address of the deployment: a node or a balancer
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: Target,
 
-    /// Connections, one user each
+    /// Number of connections, one user each
     #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     connections: usize,
 
-    /// Rooms over which they spread
+    /// Number of rooms
     #[arg(long, default_value_t = 10, value_parser = at_least_one)]
     rooms: usize,
 
-    /// Messages a second, of all users together
+    /// Messages a second, sent by all users together
     #[arg(long, default_value_t = 50, value_parser = at_least_one)]
     rate: usize,
 
-    /// How long they talk, in seconds
+    /// How long messages are sent, in seconds
     #[arg(long, default_value_t = 30, value_parser = at_least_one)]
     seconds: usize,
 
@@ -73,18 +73,18 @@ struct Options {
     json: bool,
 }
 
-/// What the users share.
+/// State that all users share.
 struct Run {
     target: Target,
     began: Instant,
     phase: watch::Sender<Phase>,
-    /// So many connections may be opened at once.
+    /// Limits the connections that are opened at the same time.
     doors: tokio::sync::Semaphore,
     counts: Counts,
     latencies: Latencies,
 }
 
-/// How far the run has come.
+/// The phase of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Joining,
@@ -93,7 +93,7 @@ enum Phase {
     Over,
 }
 
-/// What has happened so far.
+/// Events so far.
 #[derive(Default)]
 struct Counts {
     inside: AtomicUsize,
@@ -104,7 +104,7 @@ struct Counts {
     reconnects: AtomicU64,
 }
 
-/// Runs it with these arguments.
+/// Runs the load test with these arguments.
 pub fn main(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     let options =
         match Options::try_parse_from(std::iter::once("linkroom bench".into()).chain(args)) {
@@ -112,7 +112,7 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
             Err(error) => error.exit(),
         };
     let json = options.json;
-    // Where it may not, the connections say so.
+    // If this fails, opening the connections reports it.
     let _ = files::raise_limit();
     let report = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime.block_on(run(options)),
@@ -134,7 +134,7 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     }
 }
 
-/// One line for whoever watches; where nobody does, the run goes on.
+/// Prints one line of progress; the run continues if standard error is closed.
 fn say(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -161,7 +161,7 @@ async fn run(options: Options) -> anyhow::Result<BenchReport> {
     Ok(verdict(&run, &options, &accounts))
 }
 
-/// Has everybody come in, talk, and hear the rest.
+/// Runs the phases: all users join, send, and receive the rest.
 async fn talk(run: &Run, options: &Options) -> anyhow::Result<()> {
     let began = Instant::now();
     while run.counts.inside.load(Ordering::Relaxed) < options.connections {
@@ -177,7 +177,8 @@ async fn talk(run: &Run, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until all that was said is acknowledged, everybody is there, and nothing comes any more.
+/// Waits until every message is acknowledged, every user is in its room, and nothing arrives any
+/// more.
 async fn settle(run: &Run, connections: usize) {
     let counts = &run.counts;
     let began = Instant::now();

@@ -1,8 +1,9 @@
-//! Latencies in buckets of about three percent's width, so that any number of them fits.
+//! A histogram of latencies with buckets about three percent wide, so its size does not depend on
+//! the number of entries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Buckets for each doubling, as a power of two.
+/// Number of buckets per doubling, as a power of two.
 const STEP_BITS: u32 = 5;
 const STEPS: usize = 1 << STEP_BITS;
 const BUCKETS: usize = (64 - STEP_BITS as usize + 1) * STEPS;
@@ -11,17 +12,17 @@ const BUCKETS: usize = (64 - STEP_BITS as usize + 1) * STEPS;
 pub struct Latencies(Vec<AtomicU64>);
 
 impl Latencies {
-    /// An empty one.
+    /// An empty histogram.
     pub fn new() -> Self {
         Self((0..BUCKETS).map(|_| AtomicU64::new(0)).collect())
     }
 
-    /// Adds one.
+    /// Adds one latency.
     pub fn add(&self, micros: u64) {
         self.0[bucket(micros)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The latency, in milliseconds, that this share of them does not exceed; 0 where there is none.
+    /// The quantile `share` in milliseconds; 0 without entries.
     pub fn at(&self, share: f64) -> f64 {
         let counts: Vec<u64> = self.0.iter().map(|count| count.load(Ordering::Relaxed)).collect();
         let all: u64 = counts.iter().sum();
@@ -44,7 +45,7 @@ fn bucket(micros: u64) -> usize {
     (doublings as usize + 1) * STEPS + step
 }
 
-/// The most that falls into a bucket.
+/// The largest value of a bucket, in microseconds.
 fn upper_bound(index: usize) -> u64 {
     if index < STEPS {
         return index as u64;

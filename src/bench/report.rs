@@ -1,10 +1,10 @@
-//! What came of a run, for people and for machines.
+//! The report of a run, for people and as JSON.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// What came of a run.
+/// The results of a run.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BenchReport {
@@ -16,21 +16,21 @@ pub struct BenchReport {
     pub sent: u64,
     pub acknowledged: u64,
     pub refused: u64,
-    /// Those that were neither, however often they were said again.
+    /// Messages that were neither acknowledged nor refused, after all retries.
     pub unanswered: u64,
-    /// Messages that users got, each counted for each user.
+    /// Messages that users received, counted for each user.
     pub deliveries: u64,
-    /// Acknowledged messages that a user of the room did not get.
+    /// Acknowledged messages that a user of the room did not receive.
     pub lost: u64,
-    /// Messages that a user got again.
+    /// Messages that a user received more than once.
     pub doubled: u64,
-    /// Messages that came after a later one.
+    /// Messages that arrived after a later one.
     pub disordered: u64,
     pub reconnects: u64,
     pub latency_ms: Latency,
 }
 
-/// From a sender to each of its readers, in milliseconds.
+/// Latency from the sender to each receiver, in milliseconds.
 #[derive(Debug, Serialize)]
 pub struct Latency {
     pub p50: f64,
@@ -41,7 +41,7 @@ pub struct Latency {
 }
 
 impl BenchReport {
-    /// Whether the deployment kept its promises.
+    /// Whether nothing was lost, duplicated, out of order, refused or unanswered.
     pub fn is_clean(&self) -> bool {
         let wrong = self.lost + self.doubled + self.disordered + self.refused + self.unanswered;
         wrong == 0 && self.deliveries > 0
