@@ -1,4 +1,4 @@
-//! The WebSocket side: the upgrade, and what stands in front of it.
+//! The upgrade to a WebSocket, and the checks before it.
 
 mod client;
 mod connection;
@@ -28,11 +28,12 @@ use crate::{
 };
 use connection::Connection;
 
-/// `GET /ws`: turns the request into a connection.
+/// `GET /ws`: upgrades the request to a connection.
 ///
 /// # Errors
-/// What `handshake::accept` says, `NOT_FOUND` for a page of a foreign origin,
-/// `SERVICE_UNAVAILABLE` while the node leaves or has no files left, `RATE_LIMITED` where the address has enough.
+/// Those of `handshake::accept`; `NOT_FOUND` for a page of an origin that is not allowed;
+/// `SERVICE_UNAVAILABLE` while the node shuts down or has no file descriptors left; `RATE_LIMITED`
+/// if the address has its maximum of connections.
 pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let accept = handshake::accept(&request)?;
     let (mut parts, _) = request.into_parts();
@@ -57,11 +58,11 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
     let permit = app.limits.open_connection(ip).inspect_err(full)?;
     let language = accept_language(&parts.headers);
     app.tasks.clone().spawn(async move {
-        // Where it fails, the client went away before it was answered.
+        // It fails if the client disconnected before it was answered.
         if let Some((socket, early)) = upgrade.await.ok().and_then(socket::bare) {
             let connection = Connection::open(&app, language, ip, socket);
             drop(app);
-            // At the highest level, as any line that is written may be about a connection.
+            // At the highest level, so that log lines of every level name the connection.
             let span = tracing::error_span!("connection", connection = connection.id());
             connection.run(early).instrument(span).await;
         }

@@ -1,5 +1,5 @@
-//! The requests of one connection: each frame becomes an operation on the room service. Knows no
-//! socket: answers go into the outbox.
+//! Runs the requests of one connection: each frame becomes an operation of the room service. Knows
+//! no socket: answers go into the outbox.
 
 mod join;
 mod leave;
@@ -34,27 +34,28 @@ use crate::{
     room::Identity,
 };
 
-/// How long the connection's next frame waits until Redis knows that the client has its tokens.
-const PROOF_PATIENCE: Duration = Duration::from_millis(500);
+/// How long the connection's next frame waits until Redis knows that the guest's sessions are
+/// confirmed.
+const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Work for Redis on behalf of a connection.
+/// A request of a connection that waits for Redis.
 pub type Operation = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What a connection's operations share.
+/// The state that the operations of a connection share.
 pub struct Client {
     /// The node.
     pub app: App,
     /// The connection.
     pub outbox: Arc<Outbox>,
-    /// Whose guesses its wrong joins are.
+    /// The client's address; its wrong joins count there.
     ip: IpAddr,
-    /// How many frames it may send.
+    /// The connection's frame budget.
     pub frames: FrameBudget,
     rooms: Mutex<Vec<Joined>>,
-    /// Where the last answer to a guest's join ends, in bytes to the client; 0 where the client is known to
-    /// have its tokens.
-    unproven: AtomicU64,
-    /// The identity of a join that was not answered: a second try is the same guest.
+    /// The position in the bytes to the client at which the last answer to a guest's join ends; 0
+    /// if no session waits for confirmation.
+    unconfirmed: AtomicU64,
+    /// The identity of a join without an answer: a retry gets the same one.
     unanswered: Mutex<Option<(RoomId, Identity)>>,
 }
 
@@ -65,53 +66,54 @@ struct Joined {
     membership: Arc<Membership>,
 }
 
-/// What waits for its turn.
+/// A request that waits for its turn.
 pub enum Request {
-    /// A frame of the client's.
+    /// A frame from the client.
     Frame(ClientFrame),
-    /// To join a room again, from the message given.
+    /// Join a room again, from this message on.
     Rejoin(RoomId, MessageId),
-    /// To tell Redis that the client has its tokens of these rooms.
-    Prove(Vec<RoomId>),
+    /// Confirm the provisional sessions in these rooms.
+    Confirm(Vec<RoomId>),
 }
 
-/// What a frame is answered with if it fails: its own room and key, as they stood there.
+/// The parts of a frame that its error repeats, unchecked.
 #[derive(Default)]
 pub struct Echo {
-    /// its room
+    /// its `roomId`
     pub room_id: Option<String>,
-    /// its key
+    /// its `key`
     pub key: Option<String>,
 }
 
 impl Client {
-    /// The client of a connection that was just opened.
+    /// The client of a new connection.
     pub fn new(app: &App, outbox: Arc<Outbox>, ip: IpAddr) -> Arc<Self> {
         let frames = FrameBudget::new(app.settings.frames_per_second());
         let (rooms, unanswered) = (Mutex::default(), Mutex::default());
-        let unproven = AtomicU64::new(0);
-        Arc::new(Self { app: app.clone(), outbox, ip, frames, rooms, unproven, unanswered })
+        let unconfirmed = AtomicU64::new(0);
+        Arc::new(Self { app: app.clone(), outbox, ip, frames, rooms, unconfirmed, unanswered })
     }
 
-    /// The client sent something. What it was answered before, it has: the sessions of a guest are its
-    /// own from now on, and Redis is told soon, since this node may die. Returns the request that does.
+    /// Called for every text frame: the client has read the answers that were written before. This
+    /// confirms the sessions of its guests. Returns the request that reports this to Redis at once,
+    /// because this node may die.
     pub fn confirm_sessions(&self) -> Option<Request> {
-        let end = self.unproven.load(Ordering::Relaxed);
+        let end = self.unconfirmed.load(Ordering::Relaxed);
         if end == 0 || self.outbox.written() < end {
             return None;
         }
-        self.unproven.store(0, Ordering::Relaxed);
+        self.unconfirmed.store(0, Ordering::Relaxed);
         let rooms = self.rooms.lock();
-        let proven =
+        let confirmed =
             rooms.iter().filter(|joined| !joined.membership.proven.swap(true, Ordering::Relaxed));
-        Some(Request::Prove(proven.map(|joined| joined.local.id.clone()).collect()))
+        Some(Request::Confirm(confirmed.map(|joined| joined.local.id.clone()).collect()))
     }
 
-    /// Begins what the next request asks for, together with what goes with it; what fails is answered.
-    /// A join waits until the client has read most of what it was sent: whoever comes back to many
-    /// rooms reads slowly, maybe, but reads.
+    /// Starts the next request, in a batch with those that can go with it; errors are answered. A
+    /// join waits until the client has read most of its outbox: a client that rejoins many rooms
+    /// may read slowly.
     pub fn begin_next(self: &Arc<Self>, pending: &mut VecDeque<Request>) -> Option<Operation> {
-        if pending.front()?.brings_much() && !self.outbox.has_room() {
+        if pending.front()?.has_large_answer() && !self.outbox.has_room() {
             return None;
         }
         let request = pending.pop_front()?;
@@ -133,8 +135,8 @@ impl Client {
         let frame = match request {
             Request::Frame(frame) => frame,
             Request::Rejoin(room, since) => return self.rejoin(&room, since).await,
-            Request::Prove(rooms) => {
-                self.prove(&rooms).await;
+            Request::Confirm(rooms) => {
+                self.confirm(&rooms).await;
                 return Ok(());
             }
         };
@@ -150,7 +152,7 @@ impl Client {
             ClientFrame::Leave { room_id } => {
                 let joined = self.joined(room_id.as_deref())?;
                 let patience = self.app.settings.redis_timeout;
-                // What was said before is acknowledged before the connection is out.
+                // Earlier messages are acknowledged before the connection leaves the room.
                 let _ =
                     tokio::time::timeout(patience, joined.own_messages_delivered(self.outbox.id()))
                         .await;
@@ -160,14 +162,14 @@ impl Client {
         }
     }
 
-    /// Reports what a ping said: its `read` about one room, its status in all of them.
+    /// Reports the contents of a ping: its `read` in one room, its status in all rooms.
     async fn report(&self, room_id: Option<&str>, read: Option<MessageId>) -> Result<(), Error> {
         let about = match (room_id, read) {
             (None, None) => None,
             _ => Some(self.joined(room_id)?),
         };
         if let (Some(about), Some(read)) = (&about, read) {
-            // As it was said last: the script knows how far anybody can have read, and never goes back.
+            // Not checked here: the script limits it to the last message, and never moves it back.
             *about.membership.read.lock() = Some(read);
         }
         let rooms = self.rooms.lock().clone();
@@ -179,17 +181,18 @@ impl Client {
         Ok(())
     }
 
-    /// Tells Redis that the client has its tokens. What fails or takes long is told by the next heartbeat.
-    async fn prove(&self, rooms: &[RoomId]) {
+    /// Reports to Redis that sessions are confirmed. After an error or a timeout, the next
+    /// heartbeat reports it.
+    async fn confirm(&self, rooms: &[RoomId]) {
         for room in rooms {
             let Ok(joined) = self.joined(Some(room.as_str())) else { continue };
             let seat = self.seat(&joined);
             let told = self.app.heartbeat.report(&joined.local, &seat, false);
-            let _ = tokio::time::timeout(PROOF_PATIENCE, told).await;
+            let _ = tokio::time::timeout(CONFIRM_TIMEOUT, told).await;
         }
     }
 
-    /// The room that a frame means.
+    /// The room that a frame is about.
     fn joined(&self, room_id: Option<&str>) -> Result<Joined, Error> {
         let rooms = self.rooms.lock();
         let found = match room_id {
@@ -206,13 +209,13 @@ impl Client {
         Seat::new(self.outbox.clone(), joined.membership.clone(), joined.local.id.clone())
     }
 
-    /// Whether a client that was silent for so long has to be reported at once.
+    /// Whether a client that was silent for this long must be reported to Redis at once.
     pub fn is_urgent(&self, silent_for: Duration) -> bool {
         self.app.heartbeat.is_urgent(silent_for)
     }
 
-    /// Tells the client that it sends more than is read of it.
-    pub fn tell_too_fast(&self) {
+    /// Sends the error that the client exceeds its frame budget.
+    pub fn answer_too_many_frames(&self) {
         self.app.metrics.turned_away(Limit::Frames);
         let max = self.app.settings.frames_per_second();
         let problems = [("frame".into(), Problem::TooManyFrames { max })].into();
@@ -220,7 +223,7 @@ impl Client {
         self.answer_error(&error, &Echo::default());
     }
 
-    /// Answers what failed.
+    /// Sends an error to the client.
     pub fn answer_error(&self, error: &Error, echo: &Echo) {
         self.app.metrics.error(error.code);
         if error.code == Code::Internal {
@@ -233,7 +236,7 @@ impl Client {
 }
 
 impl Request {
-    fn brings_much(&self) -> bool {
+    fn has_large_answer(&self) -> bool {
         matches!(self, Self::Frame(ClientFrame::Join { .. }) | Self::Rejoin(..))
     }
 
@@ -241,13 +244,13 @@ impl Request {
         match self {
             Self::Frame(frame) => frame.echo(),
             Self::Rejoin(room, _) => Echo { room_id: Some(room.to_string()), key: None },
-            Self::Prove(_) => Echo::default(),
+            Self::Confirm(_) => Echo::default(),
         }
     }
 }
 
 impl ClientFrame {
-    /// What its answer repeats of it if it fails.
+    /// The parts of the frame that its error repeats.
     pub fn echo(&self) -> Echo {
         match self {
             ClientFrame::Join { room_id, .. } => Echo { room_id: Some(room_id.clone()), key: None },

@@ -6,11 +6,12 @@
 //! One read takes a bounded number of bytes, and then other connections have their turn. The number
 //! of frames per second is limited too; frames over the limit stay in the socket.
 
+mod end;
+mod frame_reader;
+
 use std::{
-    collections::VecDeque,
     io,
     net::IpAddr,
-    ops::ControlFlow,
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
@@ -22,79 +23,36 @@ use tokio::{
     io::Interest,
     net::TcpStream,
     task::yield_now,
-    time::{Sleep, sleep, timeout},
+    time::{Sleep, sleep},
 };
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::{
-    client::{Client, Echo, Operation, Request},
-    pace::{OverBudget, Pace},
+    client::{Client, Operation, Request},
+    pace::OverBudget,
 };
 use crate::{
     app::App,
-    error::Error,
     i18n::Language,
     outbox::{Outbox, OutboxLimits, Wire},
-    problem::Problem,
-    protocol::{
-        BadFrame, ClientFrame, ServerFrame,
-        close::CloseReason,
-        codec::{self, Decoder, Incoming},
-    },
+    protocol::{close::CloseReason, codec::Decoder},
 };
+use end::End;
+use frame_reader::FrameReader;
 
-/// Frames that may wait for their turn; with so many waiting, the socket is not read.
-const PENDING_MAX: usize = 64;
-/// Bytes of frames that may have been read since nothing waited; with so many, the socket is not read
-/// either.
-const PENDING_BYTES: usize = 256 * 1024;
-/// Bytes that are read at once, on the stack: a connection keeps no buffer of its own.
-const READ_AT_ONCE: usize = 4096;
-/// How long the client may take to answer a close frame.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
-/// How long one that is cut off may take for the rest of the frame that it was reading.
-const SLOWEST: Duration = Duration::from_secs(60);
-/// How long one that sent too much and has closed its end is still read.
-const REST_PATIENCE: Duration = Duration::from_secs(5);
-/// How long what a client asked for before its end may take.
-const FINISH_PATIENCE: Duration = Duration::from_secs(3);
-/// The same when the node leaves: what takes longer is sent again by the client, elsewhere.
-const LEAVING_PATIENCE: Duration = Duration::from_secs(1);
-/// Readings that a connection may still have when the node leaves.
-const LAST_READINGS: usize = 64;
+/// Bytes of one read, into a buffer on the stack: a connection has no buffer of its own.
+const READ_SIZE: usize = 4096;
+/// How long the rest of what a client sent is read after it closed its end, if it is over its frame
+/// budget.
+const CLOSED_FLOOD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a connection's task owns.
+/// The state of a connection's task.
 pub struct Connection {
     socket: Arc<TcpStream>,
     decoder: Decoder,
     reader: FrameReader,
-    /// Until when nothing is read, where the connection has spent its frames. Boxed, as few have.
+    /// Pauses reading while the frame budget is spent. Boxed, because few connections need it.
     held: Option<Pin<Box<Sleep>>>,
-}
-
-/// What becomes of the client's frames.
-struct FrameReader {
-    client: Arc<Client>,
-    pending: VecDeque<Request>,
-    /// Bytes of the frames that were added to them since there were none.
-    pending_bytes: usize,
-    bad_frames: usize,
-    pace: Pace,
-    /// Whether it has spent its frames.
-    is_spent: bool,
-    /// How the connection ends, once a frame has said so.
-    end: Option<End>,
-}
-
-/// How a connection ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// The client is gone, or will say nothing more.
-    Gone,
-    /// The client closes, with this code if any.
-    Closes(Option<u16>),
-    /// The node closes.
-    Close(CloseReason),
 }
 
 impl Connection {
@@ -105,15 +63,7 @@ impl Connection {
         let socket = Arc::new(socket);
         let outbox =
             Outbox::new(app.registry.next_id(), language, limits, Wire::Socket(socket.clone()));
-        let reader = FrameReader {
-            client: Client::new(app, Arc::new(outbox), ip),
-            pending: VecDeque::new(),
-            pending_bytes: 0,
-            bad_frames: 0,
-            pace: Pace::default(),
-            is_spent: false,
-            end: None,
-        };
+        let reader = FrameReader::new(Client::new(app, Arc::new(outbox), ip));
         Self { socket, decoder: Decoder::new(settings.max_body_bytes), reader, held: None }
     }
 
@@ -122,8 +72,8 @@ impl Connection {
         self.reader.client.outbox.id()
     }
 
-    /// Serves the connection until it ends, then takes it out of its rooms. `early` is what came
-    /// right behind the request for the upgrade.
+    /// Serves the connection until it ends, then removes it from its rooms. `early` has the bytes
+    /// that were read after the upgrade request.
     pub async fn run(mut self, early: Vec<u8>) {
         let client = self.reader.client.clone();
         debug!("opened");
@@ -135,14 +85,15 @@ impl Connection {
                 Err(end) => end,
                 Ok(_) => self.serve(&mut operation).await,
             };
-            // Boxed, as all that seldom runs: a connection is as large as the largest thing it waits
-            // for.
+            // Boxed, like everything that seldom runs: the task of a connection is as large as the
+            // largest future that it awaits.
             Box::pin(self.finish(&mut operation, end)).await;
             end
         };
         let served = AssertUnwindSafe(served).catch_unwind().await;
         let end = served.unwrap_or_else(|_panic| {
-            // Whatever it was, what was under way is not to be trusted; the rooms have to be left.
+            // After a panic the operation may be inconsistent and is dropped; the rooms are still
+            // left.
             operation = None;
             End::Gone
         });
@@ -172,7 +123,7 @@ impl Connection {
                 () = finished(operation) => *operation = None,
                 () = self.ready(), if may_read => match self.turn() {
                     Err(end) => return end,
-                    // The socket would never say that others are waiting as well.
+                    // The socket stays readable, so yield explicitly to other connections.
                     Ok(true) => yield_now().await,
                     Ok(false) => {}
                 }
@@ -180,25 +131,25 @@ impl Connection {
         }
     }
 
-    /// Waits until there is something to take, and the connection may have it taken.
+    /// Waits until there is something to read and the frame budget allows it.
     async fn ready(&mut self) {
         if let Some(held) = &mut self.held {
             held.await;
             self.held = None;
         }
         if !self.decoder.has_more() {
-            // Where it fails, reading says so.
+            // An error shows up in the next read.
             let _ = self.socket.readable().await;
         }
     }
 
-    /// Reads what is there, once, or takes what is left of the last time. Returns whether there may be
-    /// more right now.
+    /// Reads once, or continues with frames that are left from the last read. Returns whether more
+    /// may be available right now.
     ///
     /// # Errors
     /// How the connection ends.
     fn turn(&mut self) -> Result<bool, End> {
-        let mut space = [0; READ_AT_ONCE];
+        let mut space = [0; READ_SIZE];
         let was_left = self.decoder.has_more();
         let length = if was_left { 0 } else { self.read(&mut space)? };
         let is_left = self.take(&mut space[..length])?;
@@ -219,7 +170,7 @@ impl Connection {
         }
     }
 
-    /// Takes what was read. Returns whether some of it is left for the next time.
+    /// Decodes bytes that were read. Returns whether some frames are left for the next turn.
     fn take(&mut self, bytes: &mut [u8]) -> Result<bool, End> {
         let Self { decoder, reader, .. } = self;
         reader.is_spent = false;
@@ -234,7 +185,8 @@ impl Connection {
         Ok(decoder.has_more())
     }
 
-    /// Tells a connection that has spent its frames and sent more, or ends it.
+    /// Applies backpressure to a connection that is over its frame budget: sends an error, or ends
+    /// it.
     fn hold_back(&mut self) -> Result<(), End> {
         let FrameReader { client, pace, is_spent, .. } = &mut self.reader;
         if !*is_spent {
@@ -242,216 +194,26 @@ impl Connection {
         }
         let flood_timeout = client.app.settings.flood_timeout;
         let (patience, end) = match is_closed(&self.socket) {
-            true => (REST_PATIENCE.min(flood_timeout), End::Gone),
+            true => (CLOSED_FLOOD_TIMEOUT.min(flood_timeout), End::Gone),
             false => (flood_timeout, End::Close(CloseReason::Flooding)),
         };
         match pace.over_budget(Instant::now(), patience) {
-            OverBudget::Tell => client.tell_too_fast(),
+            OverBudget::Tell => client.answer_too_many_frames(),
             OverBudget::Wait => {}
             OverBudget::CutOff => return Err(end),
         }
         Ok(())
     }
-
-    /// Does what the client asked for before the end, in its order, and has the answers written as
-    /// far as they are taken. What is still under way when the patience ends is left in `operation`.
-    async fn finish(&mut self, operation: &mut Option<Operation>, end: End) {
-        let patience = match end {
-            // It cannot be told, and sends again what was not acknowledged.
-            End::Close(CloseReason::TooSlow) => return,
-            End::Close(CloseReason::Leaving) => LEAVING_PATIENCE,
-            _ => FINISH_PATIENCE,
-        };
-        let client = self.reader.client.clone();
-        let obeyed = async {
-            if end == End::Close(CloseReason::Leaving) {
-                self.read_the_last().await;
-            }
-            loop {
-                if operation.is_none() {
-                    *operation = self.reader.begin_next();
-                }
-                if operation.is_none() {
-                    break;
-                }
-                finished(operation).await;
-                *operation = None;
-            }
-            client.own_messages_delivered().await;
-            client.outbox.flushed().await;
-        };
-        let finished = async {
-            tokio::select! {
-                () = obeyed => {}
-                () = client.outbox.keep_writing() => {}
-            }
-        };
-        let _ = timeout(patience, finished).await;
-    }
-
-    /// Takes what the client has sent so far. What it sends from here on is not read, or one that
-    /// goes on talking would never be done.
-    async fn read_the_last(&mut self) {
-        for _ in 0..LAST_READINGS {
-            let has_room = self.reader.has_room() && self.held.is_none();
-            // How the connection ends is decided already.
-            if !has_room || !matches!(self.turn(), Ok(true)) {
-                return;
-            }
-            yield_now().await;
-        }
-    }
-
-    /// Sends a close frame and waits for the client's, so that it arrives before the socket ends.
-    async fn close(&mut self, end: End) {
-        let (settings, metrics) = {
-            let app = &self.reader.client.app;
-            (app.settings.clone(), app.metrics.clone())
-        };
-        if end == End::Close(CloseReason::TooSlow) {
-            self.cut_off(settings.slow_close_timeout).await;
-        }
-        let (frame, patience, answered) = match end {
-            End::Gone => return,
-            End::Closes(code) => (codec::close(code, ""), CLOSE_PATIENCE, true),
-            End::Close(reason) => {
-                let (code, text) = reason.code();
-                metrics.closed(code);
-                let patience = match reason {
-                    CloseReason::TooSlow => settings.slow_close_timeout,
-                    _ => CLOSE_PATIENCE,
-                };
-                (codec::close(Some(code), text), patience, false)
-            }
-        };
-        let goodbye = async {
-            self.reader.client.outbox.push_last(frame);
-            self.reader.client.outbox.flushed().await;
-            if !answered {
-                self.until_closed().await;
-            }
-        };
-        // A client that does not answer is dropped.
-        let _ = timeout(patience, goodbye).await;
-    }
-
-    /// Has what was begun written to its end, however slowly that is read: or one that reads steadily would
-    /// be given the same again, and never get any further.
-    async fn cut_off(&self, patience: Duration) {
-        info!("cut off: it reads too slowly");
-        self.reader.client.app.metrics.slow_consumers.inc();
-        self.reader.client.outbox.flushed_bit_by_bit(patience, SLOWEST).await;
-    }
-
-    /// Reads on until the client closes in turn, or is gone.
-    async fn until_closed(&mut self) {
-        let (mut space, mut length) = ([0; READ_AT_ONCE], 0);
-        loop {
-            let mut closed = false;
-            let look = |incoming: Incoming<'_>| {
-                closed |= matches!(incoming, Incoming::Close(_));
-                ControlFlow::Continue(())
-            };
-            // After a broken frame nothing more is understood: the client's end is awaited.
-            let _ = self.decoder.take(&mut space[..length], look);
-            if closed {
-                return;
-            }
-            length = match self.read(&mut space) {
-                Err(_) => return,
-                Ok(length) => length,
-            };
-            if length == space.len() {
-                yield_now().await;
-            } else if length == 0 && self.socket.readable().await.is_err() {
-                return;
-            }
-        }
-    }
 }
 
-impl FrameReader {
-    /// Whether more may wait for its turn.
-    fn has_room(&self) -> bool {
-        self.pending.is_empty()
-            || self.pending.len() < PENDING_MAX && self.pending_bytes < PENDING_BYTES
-    }
-
-    fn begin_next(&mut self) -> Option<Operation> {
-        self.client.begin_next(&mut self.pending)
-    }
-
-    /// Takes one frame. Says to stop where the next one has to wait.
-    fn take(&mut self, incoming: Incoming<'_>) -> ControlFlow<()> {
-        match incoming {
-            Incoming::Text(text) => self.take_text(text),
-            Incoming::Binary(_) => self.refuse(BadFrame::unreadable(Problem::Binary)),
-            Incoming::Part => {}
-            Incoming::Ping(payload) => {
-                self.client.outbox.note_activity();
-                self.client.outbox.push(codec::pong(payload));
-            }
-            Incoming::Pong => self.client.outbox.note_activity(),
-            Incoming::Close(code) => self.end = Some(End::Closes(code)),
-        }
-        self.is_spent = self.client.frames.spend(1);
-        if self.is_spent || self.end.is_some() || !self.has_room() {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn take_text(&mut self, text: &str) {
-        let silent_for = self.client.outbox.silent_for();
-        self.client.outbox.note_activity();
-        let proof = self.client.confirm_sessions();
-        self.take_frame(text, silent_for);
-        // Behind the frame, which does not wait for it.
-        self.pending.extend(proof);
-    }
-
-    fn take_frame(&mut self, text: &str, silent_for: Duration) {
-        let frame = match ClientFrame::parse(text) {
-            Ok(frame) => frame,
-            Err(bad) => return self.refuse(bad),
-        };
-        self.bad_frames = 0;
-        if let ClientFrame::Ping { status, read, .. } = &frame {
-            self.client.outbox.push(ServerFrame::pong());
-            let changed = status.is_some_and(|status| self.client.outbox.show(status));
-            if !changed && read.is_none() && !self.client.is_urgent(silent_for) {
-                return;
-            }
-        }
-        if self.pending.is_empty() {
-            self.pending_bytes = 0;
-        }
-        self.pending_bytes += text.len();
-        self.pending.push_back(Request::Frame(frame));
-    }
-
-    fn refuse(&mut self, bad: BadFrame) {
-        let error = Error::invalid(bad.field, bad.problem);
-        self.client.answer_error(&error, &Echo { room_id: bad.room_id, key: bad.key });
-        if !bad.unreadable {
-            self.bad_frames = 0;
-            return;
-        }
-        self.bad_frames += 1;
-        if self.bad_frames >= self.client.app.settings.bad_frames_max {
-            self.end = Some(End::Close(CloseReason::Unreadable));
-        }
-    }
-}
-
-/// Whether the client has closed its end, whatever is left to be read.
+/// Whether the client has shut down its half, even if there is still input to read.
 fn is_closed(socket: &TcpStream) -> bool {
     let ready = socket.ready(Interest::READABLE).now_or_never();
     ready.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
 }
 
-/// Reads once. Less than there is space for means that there is no more: saying so spares asking
-/// the system again.
+/// Reads once. A short read means that there is no more input: reporting this saves another system
+/// call.
 fn read_some(socket: &TcpStream, space: &mut [u8]) -> io::Result<usize> {
     let mut last = None;
     let length = socket.try_io(Interest::READABLE, || {
@@ -465,7 +227,7 @@ fn read_some(socket: &TcpStream, space: &mut [u8]) -> io::Result<usize> {
     last.map_or(length, Ok)
 }
 
-/// Resolves when the operation is done; never where there is none.
+/// Waits until the operation is done; forever if there is none.
 async fn finished(operation: &mut Option<Operation>) {
     match operation {
         Some(operation) => operation.await,
@@ -491,7 +253,7 @@ mod tests {
     use crate::{background::Background, metrics::Metrics, node, settings::Settings};
 
     /// Bytes of a flood: as much as a socket holds without being read.
-    const FLOOD: usize = 64 * READ_AT_ONCE;
+    const FLOOD: usize = 64 * READ_SIZE;
 
     /// Every kind of frame, as a client sends it, masked with zeros.
     fn every_kind() -> Vec<(&'static str, Vec<u8>)> {
@@ -554,7 +316,7 @@ mod tests {
     async fn others_have_their_turn_after_every_reading() {
         for (kind, frames) in every_kind() {
             let turns = LocalSet::new().run_until(turns_beside(&frames)).await;
-            assert!(turns >= FLOOD / READ_AT_ONCE, "{turns} turns beside {kind}");
+            assert!(turns >= FLOOD / READ_SIZE, "{turns} turns beside {kind}");
         }
     }
 
@@ -590,7 +352,7 @@ mod tests {
         let join = format!(r#"{{"t":"join","roomId":"r","token":"{name}"}}"#);
         let head = [&[0x81, 0xfe][..], &(join.len() as u16).to_be_bytes(), &[0; 4]].concat();
         let writes = tokio::spawn(async move {
-            for _ in 0..PENDING_MAX {
+            for _ in 0..frame_reader::PENDING_MAX {
                 client.write_all(&[&head, join.as_bytes()].concat()).await.unwrap();
             }
             client
@@ -599,7 +361,7 @@ mod tests {
             connection.ready().await;
             connection.turn().unwrap();
         }
-        assert_eq!(connection.reader.pending.len(), PENDING_BYTES / 60_000 + 1);
+        assert_eq!(connection.reader.pending.len(), frame_reader::PENDING_BYTES / 60_000 + 1);
         connection.reader.pending.clear();
         assert!(connection.reader.has_room());
         writes.abort();

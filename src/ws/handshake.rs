@@ -1,5 +1,5 @@
-//! The opening handshake (RFC 6455, section 4.2): is this a request for a WebSocket, and what is it
-//! accepted with.
+//! The opening handshake (RFC 6455, section 4.2): checks the request and computes the accept
+//! header.
 
 use axum::{
     extract::Request,
@@ -14,18 +14,18 @@ use crate::{
     problem::Problem,
 };
 
-/// What a server shows that it has read the client's key with.
+/// The GUID that is hashed with the client's key.
 const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// The only version there is.
+/// The only valid version.
 const VERSION: &str = "13";
-/// Random bytes of a key.
+/// Number of random bytes in a key.
 const KEY_BYTES: usize = 16;
 
-/// What to answer as `Sec-WebSocket-Accept`.
+/// The value of `Sec-WebSocket-Accept`.
 ///
 /// # Errors
-/// `UPGRADE_REQUIRED` where it asks for something else, or for another version; `VALIDATION_FAILED`
-/// for a body, which would be taken for frames, and for a key that is none.
+/// `UPGRADE_REQUIRED` for another protocol or version; `VALIDATION_FAILED` for an invalid key, and
+/// for a body, because it would be read as frames.
 pub fn accept(request: &Request) -> Result<HeaderValue, Error> {
     let headers = request.headers();
     let is_upgrade = request.method() == Method::GET
@@ -36,7 +36,7 @@ pub fn accept(request: &Request) -> Result<HeaderValue, Error> {
     if !is_upgrade {
         return Err(Code::UpgradeRequired.into());
     }
-    // A body that is still to come is declared, too.
+    // This includes a body that is declared but has not arrived.
     if !request.body().is_end_stream() {
         return Err(Error::invalid("body", Problem::BodyOfUpgrade));
     }
@@ -47,13 +47,13 @@ pub fn accept(request: &Request) -> Result<HeaderValue, Error> {
     HeaderValue::try_from(BASE64.encode(digest)).map_err(|error| Error::internal(error.to_string()))
 }
 
-/// Whether one of the words of a header is this one.
+/// Whether a comma-separated header contains this word.
 fn lists(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(wanted))
 }
 
-/// The value of a header that is there once.
+/// The value of a header that occurs exactly once.
 fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?;

@@ -4,10 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-/// Whoever is over its budget is told so this often, at most.
+/// Minimum time between two errors.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// How a connection keeps up with its budget.
+/// The state of one connection.
 #[derive(Default)]
 pub struct Pace {
     over_since: Option<Instant>,
@@ -17,16 +17,16 @@ pub struct Pace {
 /// What to do with a connection that is over its budget.
 #[derive(Debug, PartialEq, Eq)]
 pub enum OverBudget {
-    /// Tell it.
+    /// Send an error.
     Tell,
-    /// It knows.
+    /// Wait; it got an error recently.
     Wait,
-    /// It has been for too long.
+    /// Close the connection: it has been over its budget for too long.
     CutOff,
 }
 
 impl Pace {
-    /// The budget is spent, and the connection has sent more.
+    /// Called when the budget is spent and the connection has sent more.
     pub fn over_budget(&mut self, now: Instant, patience: Duration) -> OverBudget {
         let since = *self.over_since.get_or_insert(now);
         if now - since >= patience {
@@ -39,7 +39,7 @@ impl Pace {
         OverBudget::Tell
     }
 
-    /// Everything that the connection has sent was taken.
+    /// Called when everything that the connection has sent was read.
     pub fn caught_up(&mut self) {
         self.over_since = None;
     }

@@ -160,7 +160,7 @@ impl Client {
         let is_proven = membership.is_proven();
         let answered = local.answered(&self.outbox, joined, snapshot);
         if !is_proven {
-            self.unproven.store(self.outbox.queued(), Ordering::Relaxed);
+            self.unconfirmed.store(self.outbox.queued(), Ordering::Relaxed);
         }
         Ok(answered)
     }

@@ -12,7 +12,7 @@ use crate::{
     redis::scripts::{Draft, Published, Sender},
 };
 
-/// Takes what waits right behind `first` and is said in the same room: it can go with it.
+/// Takes the messages that wait directly after `first` and go to the same room, for one batch.
 pub(super) fn take_batch(first: &Msg, pending: &mut VecDeque<Request>) -> Vec<Msg> {
     let goes_with = |next: &Request| match next {
         Request::Frame(ClientFrame::Msg(next)) => next.room_id == first.room_id,
@@ -27,7 +27,7 @@ pub(super) fn take_batch(first: &Msg, pending: &mut VecDeque<Request>) -> Vec<Ms
 }
 
 impl Client {
-    /// Says these things in one room, in their order. What fails is answered.
+    /// Sends these messages to one room, in their order. Errors are answered.
     pub(super) async fn publish(&self, first: Msg, more: Vec<Msg>) {
         let joined = self.joined(first.room_id.as_deref());
         let (mut run, mut echoes) = (Vec::new(), Vec::new());
@@ -60,8 +60,9 @@ impl Client {
         self.app.rooms.draft(user, Sender::Connection(id), msg.text, msg.key)
     }
 
-    /// Stores what is said. Where Redis has forgotten the connection, it is reported first; then
-    /// nothing of it was stored, since one script does it all.
+    /// Stores the messages. If Redis does not know the connection, it is reported first and the
+    /// messages are sent again; the first call stored none of them, because one script stores them
+    /// all.
     async fn store(&self, joined: &Joined, run: &Arc<[Draft]>) -> Vec<Result<Published, Error>> {
         let outcomes = joined.local.publish(run.clone()).await;
         if !outcomes.iter().all(is_forgotten) {
