@@ -1,6 +1,7 @@
 // @ts-check
-// Every sentence of the client, in Korean and English, and how dates are written. \u2068 and \u2069 keep
-// a name that is written from right to left from turning the sentence around it.
+// The sentences of the client in Korean and English, and how dates are written. Parts that are loaded later have
+// theirs with them. \u2068 and \u2069 keep a name that is written from right to left from turning the sentence
+// around it.
 
 import { isolated } from './names.js';
 
@@ -40,14 +41,6 @@ const en = {
   newRoom: 'Make a new room',
   unreachableTitle: 'No connection to the server',
   unreachableText: 'We keep trying. Your room will open as soon as it answers.',
-  keyTitle: 'This room is encrypted',
-  keyText: 'The link you opened lacks its last part, the key behind “#”. Paste the complete link here.',
-  keyInsecure: 'Encrypted rooms need https. Open the link with https:// to enter.',
-  keyLabel: 'Complete link',
-  keyApply: 'Open',
-  keyWrong: 'There is no complete key in that.',
-  keyOther: 'That is the link of another room.',
-  openOther: 'Open that room',
   nothingKept: 'This browser keeps nothing for this page: after a reload you come in anew.',
   brokenTitle: 'That did not work',
   brokenText: 'Something in the page failed. Your browser may be too old, or forbid what it needs.',
@@ -59,7 +52,6 @@ const en = {
   justYou: 'Just you',
   peopleCount: { one: '{n} person', other: '{n} people' },
   people: 'People',
-  showPeople: 'Show people',
   online: 'online',
   away: 'away',
   left: 'left',
@@ -67,24 +59,11 @@ const en = {
   copied: 'Link copied',
   copyFailed: 'Copying did not work. Mark the link and copy it yourself.',
   share: 'Share',
-  shareTitle: 'Invite people',
-  shareText: 'Whoever has this link can enter.',
-  shareTextE2e: 'Whoever has this link can enter and read everything.',
-  shareLink: 'Link to this room',
-  shareNative: 'Share with…',
-  shareMessage: 'Come talk:',
-  qrLabel: 'QR code of the link',
   close: 'Close',
   notifyOn: 'Notify me of new messages',
   notifyDenied: 'Notifications are blocked in your browser.',
-  notify_all: 'Notify me of everything',
-  notify_mentions: 'Only when I am called',
-  notify_off: 'No notifications',
-  sound: 'Sound for new messages',
   comings: 'Say who comes and leaves',
   roomMenu: 'Room menu',
-  lifetime: 'The room is gone {time} after the last sign of life in it.',
-  lifetimeUnknown: 'A room that nobody comes to is gone after a while.',
   peopleStale: 'No connection: as it was last',
   peopleSearch: 'Find people',
   peopleNobody: 'Nobody of that name',
@@ -98,8 +77,6 @@ const en = {
   tooLong: { one: '{n} character too long', other: '{n} characters too long' },
   tooLongToWrite: 'That has {n} characters. A message has at most {max}.',
   tooLongSealed: 'Too long for an encrypted message. Send it in parts.',
-  printAgain: 'There is more than what you printed. It is loaded now: print again for all of it.',
-  onlyText: 'Only text can be sent here, no files or pictures.',
   sending: 'Sending…',
   waiting: 'Waiting…',
   waitingHere: 'Waiting… Keep this page open.',
@@ -116,18 +93,9 @@ const en = {
   newCount: { one: '{n} new', other: '{n} new' },
   toBottom: 'To the newest message',
   historyStart: 'This is where it begins.',
-  reply: 'Reply',
-  copyText: 'Copy text',
-  textCopied: 'Text copied',
-  copyMessageLink: 'Copy link to message',
-  messageMenu: 'What to do with this message',
-  messageGone: 'That message is not here any more.',
   toQuoted: 'Go to what is quoted',
-  readByCount: { one: 'Read by {n} person', other: 'Read by {n} people' },
-  readByNobody: 'Nobody else has read this yet',
   code: 'Code',
   copyCode: 'Copy code',
-  codeCopied: 'Code copied',
   showAll: 'Show all',
   showLess: 'Show less',
   loadingOlder: 'Loading older messages…',
@@ -193,14 +161,6 @@ const ko = {
   newRoom: '새 방 만들기',
   unreachableTitle: '서버에 연결할 수 없어요',
   unreachableText: '계속 시도하고 있어요. 응답이 오면 바로 방이 열립니다.',
-  keyTitle: '암호화된 방이에요',
-  keyText: '열어 본 링크에 “#” 뒤의 열쇠 부분이 빠졌습니다. 전체 링크를 여기에 붙여 넣어 주세요.',
-  keyInsecure: '암호화된 방에는 https가 필요합니다. https:// 주소로 열어 주세요.',
-  keyLabel: '전체 링크',
-  keyApply: '열기',
-  keyWrong: '온전한 열쇠가 들어 있지 않아요.',
-  keyOther: '다른 방의 링크예요.',
-  openOther: '그 방 열기',
   nothingKept: '이 브라우저는 아무것도 저장하지 않아요. 새로 고치면 다시 들어와야 합니다.',
   brokenTitle: '열지 못했어요',
   brokenText: '페이지에 문제가 생겼어요. 브라우저가 너무 오래되었거나 필요한 기능을 막고 있을 수 있습니다.',
@@ -212,7 +172,6 @@ const ko = {
   justYou: '혼자예요',
   peopleCount: '{n}명',
   people: '사람들',
-  showPeople: '사람들 보기',
   online: '접속 중',
   away: '자리 비움',
   left: '나감',
@@ -220,24 +179,11 @@ const ko = {
   copied: '링크를 복사했어요',
   copyFailed: '복사하지 못했어요. 링크를 선택해서 직접 복사해 주세요.',
   share: '공유',
-  shareTitle: '초대하기',
-  shareText: '이 링크가 있으면 누구나 들어올 수 있어요.',
-  shareTextE2e: '이 링크가 있으면 누구나 들어와 모두 읽을 수 있어요.',
-  shareLink: '이 방의 링크',
-  shareNative: '다른 앱으로 공유…',
-  shareMessage: '이야기해요:',
-  qrLabel: '링크의 QR 코드',
   close: '닫기',
   notifyOn: '새 메시지 알림 받기',
   notifyDenied: '브라우저에서 알림이 차단되어 있어요.',
-  notify_all: '모든 메시지 알림',
-  notify_mentions: '나를 부를 때만 알림',
-  notify_off: '알림 끄기',
-  sound: '새 메시지 소리',
   comings: '들어오고 나간 사람 표시',
   roomMenu: '방 메뉴',
-  lifetime: '마지막 활동에서 {time}이 지나면 방이 사라져요.',
-  lifetimeUnknown: '아무도 오지 않으면 방은 얼마 뒤 사라져요.',
   peopleStale: '연결이 끊겨 마지막 모습을 보여 드려요',
   peopleSearch: '이름 찾기',
   peopleNobody: '그런 이름은 없어요',
@@ -251,8 +197,6 @@ const ko = {
   tooLong: '{n}자를 줄여 주세요',
   tooLongToWrite: '{n}자입니다. 메시지는 {max}자까지 보낼 수 있어요.',
   tooLongSealed: '암호화 메시지로는 너무 깁니다. 나누어 보내 주세요.',
-  printAgain: '인쇄한 것보다 더 있어요. 이제 모두 불러왔으니 다시 인쇄해 주세요.',
-  onlyText: '여기서는 글만 보낼 수 있어요. 파일이나 사진은 보낼 수 없습니다.',
   sending: '보내는 중…',
   waiting: '기다리는 중…',
   waitingHere: '기다리는 중… 이 페이지를 닫지 마세요.',
@@ -269,18 +213,9 @@ const ko = {
   newCount: '새 메시지 {n}개',
   toBottom: '최신 메시지로',
   historyStart: '대화의 시작입니다.',
-  reply: '답장',
-  copyText: '글 복사',
-  textCopied: '글을 복사했어요',
-  copyMessageLink: '메시지 링크 복사',
-  messageMenu: '이 메시지로 할 수 있는 일',
-  messageGone: '그 메시지는 더 이상 없어요.',
   toQuoted: '인용한 메시지로 가기',
-  readByCount: '{n}명이 읽음',
-  readByNobody: '아직 아무도 읽지 않았어요',
   code: '코드',
   copyCode: '코드 복사',
-  codeCopied: '코드를 복사했어요',
   showAll: '모두 보기',
   showLess: '접기',
   loadingOlder: '이전 메시지를 불러오는 중…',
@@ -337,12 +272,21 @@ function isKnown(tag) {
   }
 }
 
-/** @param {keyof typeof en} key @param {Record<string, string | number>} [values] */
-export function t(key, values = {}) {
-  const text = /** @type {Text} */ (TEXTS[language][key]);
-  const form = typeof text === 'string' ? text : text[values.n === 1 ? 'one' : 'other'];
-  return form.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+/**
+ * What says the sentences of a table in the reader's language.
+ * @template {string} Key
+ * @param {{en: Record<Key, Text>, ko: Record<Key, Text>}} texts
+ * @returns {(key: Key, values?: Record<string, string | number>) => string}
+ */
+export function speaker(texts) {
+  return (key, values = {}) => {
+    const text = texts[language][key];
+    const form = typeof text === 'string' ? text : text[values.n === 1 ? 'one' : 'other'];
+    return form.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  };
 }
+
+export const t = speaker(TEXTS);
 
 /** The sentence for an error code. @param {string} code */
 export function errorText(code) {

@@ -10,13 +10,14 @@ const list = (folder) => readdirSync(new URL(folder, root), { withFileTypes: tru
 const files = list('./').map((file) => file.slice('./'.length));
 const resolve = (from, target) => new URL(target, new URL(from, 'file:///')).pathname.slice(1);
 const scripts = files.filter((file) => file.endsWith('.js'));
+const sheets = files.filter((file) => file.endsWith('.css'));
 
 test('the service worker keeps every file that the client loads, and first only what a first page needs', () => {
   const [first, room] = ['FIRST', 'ROOM'].map((name) => {
     const [, list] = new RegExp(`const ${name} = \\[([^\\]]*)\\]`).exec(read('sw.js'));
     return [...list.matchAll(/'\/static\/([^']+)'/g)].map(([, file]) => file);
   });
-  const wanted = files.filter((file) => /^(app\.css|icon\.svg|js\/.*)$/.test(file));
+  const wanted = files.filter((file) => /^(\w+\.css|icon\.svg|js\/.*)$/.test(file));
   assert.deepEqual([...first, ...room].sort(), wanted.sort());
   const beforeRoom = read('index.html').split('<template id="room-modules">')[0];
   const named = [...beforeRoom.matchAll(/modulepreload" href="\/static\/([^"]+)"/g)].map(([, file]) => file);
@@ -70,9 +71,11 @@ test('the oldest browsers that are meant to work can read everything', () => {
     parse(read(script), { ecmaVersion: 2022, sourceType: isModule ? 'module' : 'script' });
     assert.doesNotMatch(read(script), /\bstatic \{|\(\?<[=!]/, `${script}: Safari 15 has no static blocks and no lookbehind`);
   }
-  const styles = read('app.css');
-  for (const [, name] of styles.matchAll(/([\w-]+): [^;]*\ddvh/g)) assert.match(styles, new RegExp(`${name}: [^;]*(vh|rem)[^;]*;\\s*${name}: [^;]*dvh`));
-  assert.doesNotMatch(styles, /overflow: *\w+ \w+/, 'Safari 15 knows one word');
+  for (const sheet of sheets) {
+    const styles = read(sheet);
+    for (const [, name] of styles.matchAll(/([\w-]+): [^;]*\ddvh/g)) assert.match(styles, new RegExp(`${name}: [^;]*(vh|rem)[^;]*;\\s*${name}: [^;]*dvh`), sheet);
+    assert.doesNotMatch(styles, /overflow: *\w+ \w+/, `${sheet}: Safari 15 knows one word`);
+  }
 });
 
 test('a line that looks like a comment is one, for what the server leaves out looks at lines only', () => {
@@ -92,7 +95,7 @@ test('a line that looks like a comment is one, for what the server leaves out lo
 });
 
 test('nothing comes from another host', () => {
-  for (const file of [...scripts, 'app.css', 'index.html', 'manifest.webmanifest']) {
+  for (const file of [...scripts, ...sheets, 'index.html', 'manifest.webmanifest']) {
     const hosts = [...read(file).matchAll(/https?:\/\/([\w.-]+)/g)].map(([, host]) => host).filter((host) => host !== 'www.w3.org');
     assert.deepEqual(hosts, [], file);
   }

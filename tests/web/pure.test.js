@@ -4,6 +4,8 @@ import { dayText, pickLanguage, TEXTS } from '../../static/js/i18n.js';
 import { linkify } from '../../static/js/linkify.js';
 import { checkName, codePoints, freeName, hueOf, initialOf } from '../../static/js/names.js';
 import { compareIds, isId, lowerBound, messagesIn, newKey, parseFrame } from '../../static/js/protocol.js';
+import { WORDS as KEY } from '../../static/js/pages/key.js';
+import { WORDS as ROOM } from '../../static/js/room/words.js';
 import { backoff, isFinal } from '../../static/js/socket.js';
 import { liesBetween, placeOf } from '../../static/js/timeline.js';
 
@@ -165,8 +167,10 @@ describe('the timeline', () => {
 describe('texts', () => {
   const places = (text) => (typeof text === 'string' ? [text] : Object.values(text)).map((form) => [...form.matchAll(/\{\w+\}/g)].join().split(',').sort().join());
   test('are there in both languages, with the same places to fill', () => {
-    assert.deepEqual(Object.keys(TEXTS.ko), Object.keys(TEXTS.en));
-    for (const key of Object.keys(TEXTS.en)) assert.equal(places(TEXTS.ko[key])[0], places(TEXTS.en[key])[0], key);
+    for (const { en, ko } of [TEXTS, ROOM, KEY]) {
+      assert.deepEqual(Object.keys(ko), Object.keys(en));
+      for (const key of Object.keys(en)) assert.equal(places(ko[key])[0], places(en[key])[0], key);
+    }
   });
   test('follow the browser', () => {
     assert.equal(pickLanguage(['ko-KR', 'en']), 'ko');

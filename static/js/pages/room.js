@@ -7,7 +7,7 @@ import { h, show } from '../dom.js';
 import { t } from '../i18n.js';
 import { loadIdentity, onIdentity, saveIdentity } from '../identity.js';
 import { BrokenPart, load } from '../loader.js';
-import { addressOf, keyAlone, linkAt, linksIn } from '../names.js';
+import { linkAt } from '../names.js';
 import { entryPage } from './entry.js';
 import { brokenPage, canEncrypt, focusGently, noticePage } from '../parts.js';
 
@@ -73,7 +73,7 @@ class RoomPage {
   }
 
   async open() {
-    if (this.#key && !canEncrypt()) return this.#show(noticePage('key-missing', t('keyTitle'), t('keyInsecure')));
+    if (this.#key && !canEncrypt()) return this.#askForKey();
     const identity = loadIdentity(this.#roomId);
     if (identity?.token) await this.#resume(identity.name);
     else await this.#askForName(identity?.name);
@@ -188,9 +188,17 @@ class RoomPage {
 
   /** @param {Refusal} refusal @param {string} name */
   #onRefused(refusal, name) {
-    if (refusal.code === 'KEY_MISSING') this.#showKeyMissing();
+    if (refusal.code === 'KEY_MISSING') this.#askForKey();
     else if (FORM_CODES.has(refusal.code)) this.#askForName(name, refusal);
     else this.#showGone();
+  }
+
+  async #askForKey() {
+    const module = await import('./key.js').catch(() => null);
+    if (!module) return this.#showUnreachable(() => this.#askForKey());
+    const page = module.keyPage(this.#roomId, this.#go);
+    this.#show(page);
+    focusGently(page.querySelector('textarea') ?? page);
   }
 
   #showGone() {
@@ -248,44 +256,10 @@ class RoomPage {
     this.#show(page);
   }
 
-  #showKeyMissing() {
-    const input = h('textarea', { class: 'field', id: 'key', testid: 'key-input', rows: '2', autocomplete: 'off', spellcheck: 'false', 'aria-describedby': 'key-error' });
-    const error = h('div', { role: 'alert', id: 'key-error' });
-    const complain = (/** @type {string} */ text, /** @type {Node[]} */ ...more) => error.replaceChildren(h('p', { class: 'form-error' }, text), ...more);
-    const apply = (/** @type {Event} */ event) => {
-      event.preventDefault();
-      const { key, other } = keyIn(input.value, this.#roomId);
-      if (key) this.#go(addressOf({ roomId: this.#roomId, key }));
-      else if (other) complain(t('keyOther'), h('button', { type: 'button', class: 'button', testid: 'open-other', onclick: () => this.#go(addressOf(other)) }, t('openOther')));
-      else complain(t('keyWrong'));
-    };
-    input.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
-      if (event.key === 'Enter' && !event.isComposing) apply(event);
-    });
-    this.#show(noticePage('key-missing', t('keyTitle'), t('keyText'),
-      h('form', { class: 'form', onsubmit: apply },
-        h('label', { class: 'label', for: 'key' }, t('keyLabel')), input, error,
-        h('button', { class: 'button primary', testid: 'key-apply' }, t('keyApply')))));
-    focusGently(input);
-  }
-
   /** @param {HTMLElement} element */
   #show(element) {
     if (this.#ended.signal.aborted) return;
     show(this.#app, element);
     /** @type {HTMLElement | null} */ (element.querySelector('h1[tabindex]'))?.focus();
   }
-}
-
-/**
- * The key of a room in what somebody pasted: never the one of another room, whose link is given instead.
- * @param {string} text
- * @param {string} roomId
- * @returns {{key?: string | null, other?: import('../names.js').Link}}
- */
-function keyIn(text, roomId) {
-  const links = linksIn(text);
-  if (links.length === 0) return { key: keyAlone(text) };
-  const mine = links.find((link) => link.roomId === roomId && link.key);
-  return mine ? { key: mine.key } : { other: links.find((link) => link.roomId !== roomId) };
 }

@@ -2,12 +2,12 @@
 // What can be done with a message: its menu, an answer, the way to what it quotes, its link, its code.
 
 import { focusOn } from '../dom.js';
-import { t } from '../i18n.js';
 import { answerTo, quoted, splitQuote } from '../markup.js';
 import { linkAt } from '../names.js';
 import { lowerBound } from '../protocol.js';
 import { watchMessages } from './gestures.js';
 import { copyText } from './invite.js';
+import { t } from './words.js';
 
 const PAGES = 40; // of history that are loaded to find a message
 const LOADING = 50; // ms between looks at whether a page has come

@@ -7,6 +7,7 @@ import { showBadge } from './badge.js';
 import { mentionList } from './mention.js';
 import { Notifier } from './notify.js';
 import { watchPrinting } from './paper.js';
+import './styles.js';
 import { watchTyping } from './typing.js';
 
 /**

@@ -3,7 +3,7 @@
 // arrow keys and Enter. Knows nothing of what then happens.
 
 import { focusOn, h, icon } from '../dom.js';
-import { t } from '../i18n.js';
+import { t } from './words.js';
 
 const LONG = 500; // ms
 const STILL = 10; // px that a finger may move in a long press

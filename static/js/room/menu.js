@@ -4,6 +4,7 @@
 
 import { h, icon } from '../dom.js';
 import { overlay } from './overlay.js';
+import './styles.js';
 
 const EDGE = 8; // px that stay free around it
 

@@ -2,10 +2,11 @@
 // The menu of one message: when it was said, what can be done with it, who has read it.
 
 import { h } from '../dom.js';
-import { collator, fullTimeText, t } from '../i18n.js';
+import { collator, fullTimeText } from '../i18n.js';
 import { addressOf, linkAt } from '../names.js';
 import { compareIds } from '../protocol.js';
 import { openMenu } from './menu.js';
+import { t } from './words.js';
 
 const PAGE = 50; // names shown at once
 

@@ -2,7 +2,7 @@
 // Printing gives the whole conversation, so what was not read back yet is read back first. A browser's own
 // menu does not wait for that: then it is said that there is more.
 
-import { t } from '../i18n.js';
+import { t } from './words.js';
 
 const PAGES = 100; // of history, at most
 

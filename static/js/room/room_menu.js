@@ -3,9 +3,10 @@
 
 import { getRoom } from '../api.js';
 import { h } from '../dom.js';
-import { durationText, t } from '../i18n.js';
+import { durationText } from '../i18n.js';
 import { openMenu } from './menu.js';
 import { comings, NOTIFY, notifyMode, setNotifyMode, sound } from './settings.js';
+import { t } from './words.js';
 
 /** Lines that are there already come and go with it. */
 function setComings() {

@@ -2,7 +2,7 @@
 // What is typed, pasted or dropped while nothing has the focus is meant for the composer; and what is no
 // text can go nowhere, which is said.
 
-import { t } from '../i18n.js';
+import { t } from './words.js';
 
 /**
  * @param {HTMLTextAreaElement} input

@@ -52,21 +52,17 @@ function roomView(session, leave) {
   const connection = new ConnectionBar(session, notice.say);
   const empty = emptyRoom(notice.say);
   const log = new Log(session, empty.element, onRead);
-  const head = header({ roomId: session.state.roomId, isEncrypted, leave, say: notice.say, share: openShare, people: (close) => members.panel(close) });
+  const head = header({ roomId: session.state.roomId, isEncrypted, leave, say: notice.say, share, people: (close) => members.panel(close) });
   const writing = composer({ roomId: session.state.roomId, encrypted: isEncrypted, send });
   /** @type {HTMLElement} */
   const view = h('main', { class: comings.get() ? 'room' : 'room no-comings', testid: 'room', data: { room: session.state.roomId } },
     head.element,
     h('div', { class: 'talk' }, connection.element, log.element, notice.element, writing.element),
     head.people);
-  /** @type {ReturnType<typeof import('./share.js').shareDialog> | undefined} */
-  let share;
 
-  async function openShare() {
-    const { shareDialog } = await import('./share.js');
-    share ??= shareDialog(isEncrypted, notice.say);
-    view.append(share.element);
-    share.open();
+  async function share() {
+    const { openShare } = await import('./share.js');
+    openShare(isEncrypted, notice.say);
   }
 
   /** @param {string} text */
