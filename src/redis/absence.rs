@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::probe::PROBE_EVERY;
+
 /// After how large a part of a presence somebody may have lapsed: pings and heartbeats have taken the
 /// rest of it.
 const LAPSES_AFTER: u32 = 3;
+/// Probes that have to be missing. What is shorter is the pause between two of them.
+const PROBES_MISSED: u32 = 2;
 /// What nodes need to say who is in their rooms, once Redis is back.
 const REPORTED_IN: Duration = Duration::from_secs(2);
 
@@ -28,10 +32,15 @@ impl Absence {
             return;
         }
         let away = self.served.map(|served| now.duration_since(served)).unwrap_or_default();
-        if away >= self.presence_ttl / LAPSES_AFTER {
+        if away >= self.shortest() {
             self.returned = Some((now, away));
         }
         self.served = Some(now);
+    }
+
+    /// What is shorter is no absence.
+    fn shortest(&self) -> Duration {
+        (self.presence_ttl / LAPSES_AFTER).max(PROBE_EVERY * PROBES_MISSED)
     }
 
     /// How long ago Redis came back after so long that presences may have lapsed with nobody told; nothing
@@ -76,5 +85,22 @@ mod tests {
         assert_eq!(absence.spared(at(121)), seconds(10));
         assert_eq!(absence.spared(at(122)), seconds(0), "who is there was reported");
         assert_eq!(absence.returned_for(at(150)), None, "everybody had time to come back");
+    }
+    #[test]
+    fn the_pause_between_two_probes_is_no_absence_however_short_a_presence_is() {
+        let began = Instant::now();
+        for presence_ttl in [100, 600, 1_000, 1_499, 3_000].map(Duration::from_millis) {
+            let mut absence = Absence::new(presence_ttl);
+            for probe in 0..10 {
+                // The last one was late.
+                let late = PROBE_EVERY / 2 * u32::from(probe == 9);
+                let now = began + PROBE_EVERY * probe + late;
+                absence.note(true, now);
+                assert_eq!(absence.returned_for(now), None, "{presence_ttl:?}");
+            }
+            let back = began + PROBE_EVERY * 12;
+            absence.note(true, back);
+            assert_eq!(absence.returned_for(back), Some(Duration::ZERO), "{presence_ttl:?}");
+        }
     }
 }

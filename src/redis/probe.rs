@@ -22,7 +22,7 @@ use super::{
 use crate::{error::said, names::RoomId, ticks};
 
 /// Between two looks at a Redis that serves.
-const PROBE_EVERY: Duration = Duration::from_millis(500);
+pub(super) const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// Between two looks at a Redis that answers and does not serve.
 const PROBE_WHILE_REFUSED: Duration = Duration::from_millis(250);
 /// Between two looks at a Redis that does not answer.
