@@ -8,9 +8,10 @@
 --          connections proved that it heard the answer to its join else '0', number of connections, and
 --          for each connection its id, how long it still lasts (ms), 'online' or 'away', 11 for how long
 --          (ms) of late nobody could be kept alive, 12 TTL of a provisional session (ms),
---          13 how far ahead a deadline can be (ms)
--- RETURNS {'OK', last message id, events counted, users without a session, or whose session is that of somebody who took the name
---          since …} or {'ROOM_NOT_FOUND'}
+--          13 grace (ms)
+-- RETURNS {'OK', last message id, events counted, '1' if deadlines were too far ahead, whose room is to be
+--          looked at when they are over, else '0', users without a session, or whose session is that of
+--          somebody who took the name since …} or {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_joined of users that had lapsed, presence, read, user_left, a fence to the node;
 --          members, where all of them were gone without anybody being told
 -- PROMISE 2: the fence shows a message that the subscription lost; where nothing that is published comes,
@@ -20,9 +21,10 @@
 -- PROMISE 8: a connection from before its session was lost does not become whoever has the name now.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
-  spared = ARGV[11], longest = ARGV[13]}
+  spared = ARGV[11]}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
-local node, tag, users, reported, provisional_ttl = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[12]
+local node, tag, users, reported = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local provisional_ttl, grace = ARGV[12], ARGV[13]
 local now_ms = tonumber(clock())
 
 local facts = redis.call('HMGET', room.hash, 'createdAt', 'occupied', 'events', 'last')
@@ -30,7 +32,7 @@ if not facts[1] then return {'ROOM_NOT_FOUND'} end
 room.occupied, room.events = facts[2], facts[3]
 
 local at = tip(room.messages, facts[4])
-local reply = {'OK', at, '0'}
+local reply = {'OK', at, '0', '0'}
 local is_here, missing = {}, 0
 if #users > 0 then
   is_here = redis.call('SMISMEMBER', room.members, unpack(users))
@@ -88,6 +90,7 @@ if #due > 0 then
   if #due > 32 then use_skiplist(room.deadlines) end
 end
 sweep(room, now_ms)
+if bound_deadlines(room, now_ms, grace) then reply[4] = '1' end
 if anybody then touch_room(room, room_ttl) end
 if room.returned then publish_members(room) end
 reply[3] = fence(room, node, tag, at)

@@ -4,14 +4,14 @@
 -- ARGV 11: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user, 5 connection id,
 --         6 grace (ms), 0 for none, 7 session TTL (ms), 8 for how long (ms) of late nobody could be
 --         kept alive, 9 '1' if the connection proved that it heard the answer to its join else '0',
---         10 how long a session lasts that is provisional still (ms), 11 how far ahead a deadline can be (ms)
+--         10 how long a session lasts that is provisional still (ms), 11 presence TTL (ms)
 -- RETURNS {'OK', 'stays'} (other connections are left), {'OK', 'grace'}, {'OK', 'left'} or
 --         {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_left, presence
 -- PROMISE 4: only the last connection of a user makes it leave, and a reload does not.
 -- PROMISE 8: whoever may never have heard the answer to its join gives the name back soon.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3],
-  id = ARGV[1], chan = ARGV[2], users = ARGV[3], spared = ARGV[8], longest = ARGV[11]}
+  id = ARGV[1], chan = ARGV[2], users = ARGV[3], spared = ARGV[8], presence_ttl = ARGV[11]}
 local session, user, connection = KEYS[4], ARGV[4], ARGV[5]
 local grace, session_ttl = tonumber(ARGV[6]), tonumber(ARGV[7])
 local now_ms = tonumber(clock())

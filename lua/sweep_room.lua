@@ -1,15 +1,18 @@
--- Clears the members of a room that lapsed, when the grace of one of them is over.
+-- Clears the members of a room that lapsed, when the grace of one of them is over, and bounds deadlines that
+-- are too far ahead.
 -- KEYS 3: 1 room, 2 members, 3 deadlines
 -- DERIVED from ARGV 3: session and presence of members that lapsed
--- ARGV 5: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 for how long (ms) of late nobody
---         could be kept alive, 5 how far ahead a deadline can be (ms)
+-- ARGV 6: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 for how long (ms) of late nobody
+--         could be kept alive, 5 presence TTL (ms), 6 grace (ms)
 -- RETURNS {'OK'} or {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_left
 -- PROMISE 4: closing the last connection makes one user_left after a grace.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3],
-  id = ARGV[1], chan = ARGV[2], users = ARGV[3], spared = ARGV[4], longest = ARGV[5]}
+  id = ARGV[1], chan = ARGV[2], users = ARGV[3], spared = ARGV[4], presence_ttl = ARGV[5]}
+local now_ms = tonumber(clock())
 
 if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
 
-sweep(room, clock())
+sweep(room, now_ms)
+bound_deadlines(room, now_ms, ARGV[6])
 return {'OK'}

@@ -37,6 +37,8 @@ const FENCE_PATIENCE: Duration = Duration::from_secs(1);
 const CALLS_AT_ONCE: usize = 32;
 /// Between two reports of one room, be it that each of its users has something to say every moment.
 const REPORT_PAUSE: Duration = Duration::from_millis(25);
+/// How much later than a deadline the room is looked at: clocks do not run alike.
+const AFTER_DEADLINE: Duration = Duration::from_millis(20);
 /// Users that one call speaks of.
 const USERS_A_CALL: usize = 256;
 
@@ -47,17 +49,19 @@ pub struct Heartbeat {
     scripts: Scripts,
     settings: Arc<Settings>,
     tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Heartbeat {
-    /// A heartbeat of the rooms that `fanout` serves; its reports run among `tasks`.
+    /// A heartbeat of the rooms that `fanout` serves; its reports run in the `background`.
     pub fn new(
         fanout: Fanout,
         scripts: Scripts,
         settings: Arc<Settings>,
-        tasks: TaskTracker,
+        background: &Background,
     ) -> Self {
-        Self { fanout, scripts, settings, tasks }
+        let (tasks, stop) = (background.tasks.clone(), background.stop.clone());
+        Self { fanout, scripts, settings, tasks, stop }
     }
 
     /// Starts to beat, until `stop`.
@@ -185,8 +189,27 @@ impl Heartbeat {
         let number = room.next_heartbeat();
         let reply = self.scripts.heartbeat(&room.id, &heartbeat_tag(number), beats).await?;
         room.set_missing(false);
+        if reply.bounded {
+            self.sweep_after(room.id.clone(), self.settings.leave_grace);
+            self.sweep_after(room.id.clone(), self.settings.presence_ttl);
+        }
         self.fanout.heartbeat_answered(room, number, &reply);
         Ok(reply.lost)
+    }
+
+    /// Has a room looked at again when a deadline in it is over. If this node is gone by then, another node's
+    /// heartbeat does it.
+    pub fn sweep_after(&self, room: RoomId, pause: Duration) {
+        let (scripts, stop) = (self.scripts.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(pause + AFTER_DEADLINE) => {
+                    // Where it fails, the next heartbeat of the room does it.
+                    let _ = scripts.sweep_room(&room).await;
+                }
+            }
+        });
     }
 
     /// Reports one connection before the next heartbeat, because it said something new: together with

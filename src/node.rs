@@ -136,8 +136,7 @@ pub(crate) fn build(
     let scripts = Scripts::new(redis.clone(), settings.clone());
     let fanout =
         Fanout::start(redis.clone(), scripts.clone(), &settings, metrics.clone(), background);
-    let tasks = background.tasks.clone();
-    let heartbeat = Heartbeat::new(fanout.clone(), scripts.clone(), settings.clone(), tasks);
+    let heartbeat = Heartbeat::new(fanout.clone(), scripts.clone(), settings.clone(), background);
     heartbeat.start(&redis, background);
     let registry = Arc::new(Registry::new(node, metrics.clone()));
     let silent = registry.clone().close_silent(settings.idle_timeout, stop.clone());

@@ -2,13 +2,13 @@
 -- room shows of the user agree with its connections: a member until the last of their deadlines, away only
 -- if all of them are. Publishes only changes. For a user who comes back to a room that is `returning`, no
 -- user_left was published: then it sets room.returned and publishes no user_joined. `is_here` is true if
--- the caller knows that the user is a member. No connection counts for longer than room.longest (ms),
--- whatever its deadline: Redis's clock may have been set back. Needs: publish_event, user_key.
+-- the caller knows that the user is a member. No connection counts for longer than room.presence_ttl
+-- (ms), whatever its deadline: Redis's clock may have been set back. Needs: publish_event, user_key.
 local function settle(room, user, now_ms, is_here)
   local session = user_key(room, user, 'session')
   local presence = user_key(room, user, 'presence')
   local fields = redis.call('HGETALL', session)
-  local deadline, status, was_away, latest = 0, 'away', false, now_ms + room.longest
+  local deadline, status, was_away, latest = 0, 'away', false, now_ms + room.presence_ttl
   for i = 1, #fields, 2 do
     local field = fields[i]
     if field == 'away' then

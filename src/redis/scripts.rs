@@ -123,6 +123,8 @@ impl Scripts {
                 "publish_members",
                 "begin_return",
                 "is_returning",
+                "has_connections",
+                "bound_deadlines",
                 "use_skiplist"
             ),
             leave: script!(
@@ -141,7 +143,9 @@ impl Scripts {
                 "publish_event",
                 "user_key",
                 "remove_member",
-                "sweep"
+                "sweep",
+                "has_connections",
+                "bound_deadlines"
             ),
             read_room: script!(reads "read_room", "clock", "user_key", "away_members", "room_facts"),
             read_facts: script!(reads "read_facts", "room_facts"),
@@ -198,11 +202,6 @@ impl Scripts {
     /// The arguments that every script about a whole room begins with.
     fn stem<'a>(&'a self, room: &'a RoomId, keys: &RoomKeys) -> Vec<Arg<'a>> {
         vec![room.as_str().into(), keys.channel().into(), keys.users().into()]
-    }
-
-    /// How far ahead a deadline can be that a script of ours has set.
-    fn longest(&self) -> Arg<'static> {
-        ms(self.0.settings.presence_ttl.max(self.0.settings.leave_grace))
     }
 
     /// How long a session lasts of which nobody has proved that it heard of its token: as long as its

@@ -62,7 +62,12 @@ async fn nobody_has_read_further_than_the_last_message_whatever_they_say() {
 /// What Redis's clock leaves that is set back by an hour while a node dies.
 #[tokio::test]
 async fn no_deadline_counts_for_longer_than_it_was_set_for() {
-    let settings = [("PRESENCE_TTL", "1s"), ("HEARTBEAT_INTERVAL", "200ms"), ("SESSION_TTL", "2s")];
+    let settings = [
+        ("PRESENCE_TTL", "600ms"),
+        ("HEARTBEAT_INTERVAL", "200ms"),
+        ("SESSION_TTL", "900ms"),
+        ("LEAVE_GRACE", "1h"),
+    ];
     let mut stage = Stage::new(2, &settings).await;
     let room = stage.room("alice").await;
     let mut alice = stage.member(0, &room, &room.token).await;

@@ -51,7 +51,6 @@ impl Scripts {
             self.provisional_ttl(),
             number(settings.connections_per_user),
             number(settings.joined_bytes),
-            self.longest(),
         ]);
         let reply = self.run(&self.0.join, names, &args).await?.ok();
         let mut reply = reply.map_err(|error| match error.code {
@@ -96,7 +95,7 @@ impl Scripts {
             beats.iter().flat_map(|beat| heartbeat_args(beat, presence_ttl)).collect(),
         ));
         args.push(ms(self.0.redis.spared()));
-        args.extend([self.provisional_ttl(), self.longest()]);
+        args.extend([self.provisional_ttl(), ms(self.0.settings.leave_grace)]);
         let names = vec![
             keys.room(),
             keys.members(),
@@ -106,7 +105,12 @@ impl Scripts {
             keys.roster(),
         ];
         let mut reply = self.run(&self.0.heartbeat, names, &args).await?.ok()?;
-        Ok(HeartbeatReply { tip: reply.id()?, events: reply.number()?, lost: reply.users()? })
+        Ok(HeartbeatReply {
+            tip: reply.id()?,
+            events: reply.number()?,
+            bounded: reply.flag()?,
+            lost: reply.users()?,
+        })
     }
 
     /// Takes a connection out of a room, with or without a grace.
@@ -125,7 +129,7 @@ impl Scripts {
             ms(self.0.redis.spared()),
             flag(leave.proven),
             ms(settings.leave_grace),
-            self.longest(),
+            ms(settings.presence_ttl),
         ]);
         let mut reply = self.run(&self.0.leave, names, &args).await?.ok()?;
         Ok(match reply.text()?.as_str() {
@@ -140,10 +144,10 @@ impl Scripts {
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
     pub async fn sweep_room(&self, room: &RoomId) -> Result<(), Error> {
-        let keys = self.keys(room);
+        let (keys, settings) = (self.keys(room), &self.0.settings);
         let names = vec![keys.room(), keys.members(), keys.deadlines()];
         let mut args = self.stem(room, &keys);
-        args.extend([ms(self.0.redis.spared()), self.longest()]);
+        args.extend([self.0.redis.spared(), settings.presence_ttl, settings.leave_grace].map(ms));
         self.run(&self.0.sweep_room, names, &args).await?.ok()?;
         Ok(())
     }
@@ -197,7 +201,7 @@ impl Scripts {
                 .chain(heartbeat_args(beat, presence_ttl))
         });
         args.push(Arg::List(users.collect()));
-        args.extend([self.provisional_ttl(), self.longest()]);
+        args.push(self.provisional_ttl());
         let names =
             vec![keys.room(), keys.members(), keys.deadlines(), keys.messages(), keys.roster()];
         self.run(&self.0.restore, names, &args).await?.ok()?.users()

@@ -125,7 +125,9 @@ impl Scripts {
     pub async fn read_room(&self, room: &RoomId) -> Result<RoomState, Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.deadlines()];
-        let args = [keys.users().into(), self.longest()];
+        let settings = &self.0.settings;
+        let longest = settings.presence_ttl.max(settings.leave_grace);
+        let args = [keys.users().into(), ms(longest)];
         let mut reply = self.run(&self.0.read_room, names, &args).await?.ok()?;
         let facts = reply.facts()?;
         if reply.flag()? {

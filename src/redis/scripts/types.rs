@@ -70,6 +70,8 @@ pub struct HeartbeatReply {
     pub tip: MessageId,
     /// How many events the room had seen.
     pub events: u64,
+    /// Whether members would have lasted for longer than they may: Redis's clock was set back.
+    pub bounded: bool,
     /// The users that Redis has no session of, or another's.
     pub lost: Vec<UserId>,
 }

@@ -3,17 +3,12 @@
 use std::time::Duration;
 
 use super::{Client, Joined, Operation};
-use crate::{
-    names::RoomId,
-    redis::scripts::{Leave, LeaveOutcome},
-};
+use crate::redis::scripts::{Leave, LeaveOutcome};
 
 /// How long what is under way may take when the connection has ended.
 const END_PATIENCE: Duration = Duration::from_secs(3);
 /// Between two looks whether what was said has come back.
 const DELIVERY_LOOK: Duration = Duration::from_millis(2);
-/// How much longer than the grace the room is looked at again: clocks do not run alike.
-const AFTER_GRACE: Duration = Duration::from_millis(20);
 
 impl Client {
     /// Waits until what the connection said has come back to it.
@@ -35,23 +30,8 @@ impl Client {
         let leave = Leave { user, connection, grace, proven: joined.membership.is_proven() };
         let left = self.app.rooms.leave(room, leave).await;
         if let Ok(LeaveOutcome::Grace) = left {
-            self.sweep_after(room.clone(), grace + AFTER_GRACE);
+            self.app.heartbeat.sweep_after(room.clone(), grace);
         }
-    }
-
-    /// Has the room looked at again when the grace is over. If this node is gone by then, another
-    /// node's heartbeat does it.
-    pub(super) fn sweep_after(&self, room: RoomId, pause: Duration) {
-        let (rooms, stop) = (self.app.rooms.clone(), self.app.stop.clone());
-        self.app.tasks.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(pause) => {
-                    // Where it fails, the next heartbeat of the room does it.
-                    let _ = rooms.sweep(&room).await;
-                }
-            }
-        });
     }
 
     /// Takes the connection out of every room, with the grace. A join under way is finished
