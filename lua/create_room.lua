@@ -12,6 +12,8 @@ local presence_ttl, session_ttl, room_ttl, fields = ARGV[3], ARGV[4], ARGV[5], A
 if redis.call('EXISTS', room) == 1 then return {'EXISTS'} end
 
 local created = clock()
+check_room({hash = room, members = members, deadlines = deadlines}, created)
+redis.call('HLEN', session)
 -- Events are counted from a number that no earlier room of this id had reached.
 redis.call('HSET', room, 'creator', creator, 'creatorToken', token_hash, 'createdAt', created,
   'events', created, 'occupied', 1, unpack(fields))

@@ -32,6 +32,7 @@ if not facts[1] then return {'ROOM_NOT_FOUND'} end
 room.occupied, room.events = facts[2], facts[3]
 
 local at = tip(room.messages, facts[4])
+check_room(room, now_ms)
 local reply = {'OK', at, '0', '0'}
 local is_here, missing = {}, 0
 if #users > 0 then

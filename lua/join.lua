@@ -45,6 +45,7 @@ local secret, is_creator, locked = facts[3], token_hash == facts[4], facts[7] ==
 most_members = math.min(most_members, tonumber(facts[9]) or most_members)
 local noted
 noted, room.events, room.occupied = unpack(redis.call('HMGET', room.hash, 'last', 'events', 'occupied'))
+local at = tip(room.messages, noted)
 local known, joined, provisional = unpack(redis.call('HMGET', session, 'token', 'joinedAt', 'provisional'))
 local lasts = math.max(session_ttl, presence_ttl)
 if mode == 'guest' and known ~= token_hash and locked and not is_creator then return {'ROOM_LOCKED'} end
@@ -58,6 +59,7 @@ if mode == 'token' and known ~= token_hash and not is_creator then return {'INVA
 if redis.call('HLEN', session) >= most_connections
   and redis.call('HEXISTS', session, 'conn:' .. connection) == 0
   and count_connections(session, now_ms) >= most_connections then return {'RATE_LIMITED'} end
+check_room(room, now_ms)
 local is_here = redis.call('SISMEMBER', room.members, user) == 1
 if is_here and not known then
   -- Somebody whose session ended, and whom nobody has cleared yet.
@@ -93,7 +95,6 @@ touch_room(room, room_ttl)
 if room.returned then publish_members(room) end
 
 local members, away, count = roster(room)
-local at = tip(room.messages, noted)
 local messages, more = read_history(secret, room.messages, at, since, latest, most, tonumber(ARGV[22]))
 local events = fence(room, node, ARGV[17], at)
 return {'OK', members, away, count, joined, at, events, more, cmsgpack.pack(messages), unpack(facts)}

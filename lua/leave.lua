@@ -17,6 +17,7 @@ local grace, session_ttl = tonumber(ARGV[6]), tonumber(ARGV[7])
 local now_ms = tonumber(clock())
 
 if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
+check_room(room, now_ms)
 
 local outcome = 'stays'
 local was_here = redis.pcall('HDEL', session, 'conn:' .. connection) == 1

@@ -15,6 +15,7 @@ local facts = redis.call('HMGET', room.hash, 'createdAt', 'secret', 'last', 'eve
 if not facts[1] then return {'ROOM_NOT_FOUND'} end
 local secret, at = facts[2] or '', tip(room.messages, facts[3])
 room.events = facts[4]
+check_room(room, clock())
 
 local found, gap = {}, false
 if since ~= '' then

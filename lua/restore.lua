@@ -20,6 +20,8 @@ local now_ms = tonumber(clock())
 -- Another node may have put it back, and its creator may have changed since what can be changed: all behind
 -- the first five.
 local is_lost = redis.call('HEXISTS', room.hash, 'createdAt') == 0
+local at = tip(room.messages, redis.call('HGET', room.hash, 'last'))
+check_room(room, now_ms)
 for i, field in ipairs(FACTS) do
   local fact = ARGV[9][i]
   if fact ~= '' and (is_lost or i <= 5) then redis.call('HSETNX', room.hash, field, fact) end
@@ -28,7 +30,6 @@ end
 redis.call('HSETNX', room.hash, 'events', string.format('%d', now_ms))
 
 local reply = {'OK'}
-local at = tip(room.messages, redis.call('HGET', room.hash, 'last'))
 local reported, at_user = ARGV[10], 1
 while at_user <= #reported do
   local token_hash, user, joined, read = reported[at_user], reported[at_user + 1], reported[at_user + 2], reported[at_user + 3]

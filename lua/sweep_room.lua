@@ -12,6 +12,7 @@ local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3],
 local now_ms = tonumber(clock())
 
 if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
+check_room(room, now_ms)
 
 sweep(room, now_ms)
 bound_deadlines(room, now_ms, ARGV[6])

@@ -12,7 +12,8 @@ local node = ARGV[3]
 
 if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
 
-room.events = redis.call('HGET', room.hash, 'events') or '0'
+check_room(room, clock())
+room.events = room.events or '0'
 local members, away = roster(room)
 local frame = '{"t":"members","roomId":"' .. room.id .. '","members":' .. members .. ',"away":' .. away .. '}'
 local frames = frame .. '\n{"t":"room","roomId":"' .. room.id .. '",' .. room_event(room.hash) .. '}'

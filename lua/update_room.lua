@@ -10,6 +10,7 @@ local messages, session, token_hash, usual, fields = KEYS[2], KEYS[3], ARGV[3], 
 
 local refusal = not_creator(room.hash, session, token_hash)
 if refusal then return {refusal} end
+check_room(room, clock())
 
 local lived, changed = lifetime(room.hash, usual), false
 for i = 1, #fields, 2 do

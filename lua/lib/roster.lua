@@ -4,7 +4,7 @@
 local function roster(room)
   local events, count = room.events or '0', string.format('%d', redis.call('SCARD', room.members))
   local kept = redis.call('HMGET', room.roster, 'events', 'count', 'members', 'away')
-  if kept[1] == events and kept[2] == count then return kept[3], kept[4], count end
+  if kept[1] == events and kept[2] == count and kept[3] and kept[4] then return kept[3], kept[4], count end
 
   local members, away = redis.call('SMEMBERS', room.members), {}
   for user in pairs(away_members(room, members)) do away[#away + 1] = user end

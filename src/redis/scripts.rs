@@ -56,13 +56,15 @@ impl Scripts {
         Self(Arc::new(Inner {
             redis,
             settings,
-            create_room: script!("create_room", "clock", "lifetime"),
+            create_room: script!("create_room", "clock", "lifetime", "check_room"),
             update_room: script!(
                 "update_room",
+                "clock",
                 "publish_event",
                 "lifetime",
                 "not_creator",
-                "room_event"
+                "room_event",
+                "check_room"
             ),
             add_session: script!("add_session", "clock"),
             join: script!(
@@ -92,7 +94,8 @@ impl Scripts {
                 "is_returning",
                 "has_connections",
                 "count_connections",
-                "room_facts"
+                "room_facts",
+                "check_room"
             ),
             publish: script!(
                 "publish",
@@ -125,7 +128,8 @@ impl Scripts {
                 "is_returning",
                 "has_connections",
                 "bound_deadlines",
-                "use_skiplist"
+                "use_skiplist",
+                "check_room"
             ),
             leave: script!(
                 "leave",
@@ -135,7 +139,8 @@ impl Scripts {
                 "user_key",
                 "remove_member",
                 "sweep",
-                "settle"
+                "settle",
+                "check_room"
             ),
             sweep_room: script!(
                 "sweep_room",
@@ -145,7 +150,8 @@ impl Scripts {
                 "remove_member",
                 "sweep",
                 "has_connections",
-                "bound_deadlines"
+                "bound_deadlines",
+                "check_room"
             ),
             read_room: script!(reads "read_room", "clock", "user_key", "away_members", "room_facts"),
             read_facts: script!(reads "read_facts", "room_facts"),
@@ -153,20 +159,24 @@ impl Scripts {
             catch_up: script!(reads "catch_up", "digest", "follows", "is_newer", "last_generated_id"),
             read_on: script!(
                 "read_on",
+                "clock",
                 "digest",
                 "follows",
                 "is_newer",
                 "last_generated_id",
                 "tip",
-                "fence"
+                "fence",
+                "check_room"
             ),
             tell_members: script!(
                 "tell_members",
+                "clock",
                 "json_list",
                 "user_key",
                 "away_members",
                 "roster",
-                "room_event"
+                "room_event",
+                "check_room"
             ),
             remember: script!("remember"),
             keep_promise: script!("keep_promise"),
@@ -185,7 +195,8 @@ impl Scripts {
                 "away_members",
                 "roster",
                 "publish_members",
-                "room_facts"
+                "room_facts",
+                "check_room"
             ),
         }))
     }

@@ -2,6 +2,7 @@
 //! model that random sequences of calls are compared with.
 
 mod deadlines;
+mod foreign;
 mod model;
 mod neighbours;
 

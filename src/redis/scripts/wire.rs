@@ -184,7 +184,8 @@ impl ScriptReply {
     pub fn facts(&mut self) -> Result<RoomFacts, Error> {
         Ok(RoomFacts {
             creator: self.text()?,
-            created_at_ms: self.number()?,
+            // Where somebody wrote something else there, that is not known.
+            created_at_ms: self.text()?.parse().unwrap_or_default(),
             secret: self.text()?,
             creator_token: self.text()?,
             options: RoomOptions {

@@ -1,0 +1,13 @@
+-- check_room(room, now) sees to it, before a script writes, that it can write all of it: where something else has
+-- taken the place of one of the room's keys, it raises an error. Where the number of events is none, they are
+-- counted from `now` (ms) on, which no node has counted to. Sets room.events.
+local function check_room(room, now)
+  if room.members then redis.call('SCARD', room.members) end
+  if room.deadlines then redis.call('ZRANGEBYSCORE', room.deadlines, '0', '0') end
+  if room.roster then redis.call('HLEN', room.roster) end
+  room.events = room.events or redis.call('HGET', room.hash, 'events')
+  if room.events and (#room.events > 15 or not string.find(room.events, '^%d+$')) then
+    room.events = string.format('%d', now)
+    redis.call('HSET', room.hash, 'events', room.events)
+  end
+end
