@@ -199,6 +199,8 @@ pub struct MessageId {
 impl MessageId {
     /// Before every message.
     pub const ZERO: MessageId = MessageId { ms: 0, seq: 0 };
+    /// After every message.
+    pub const MAX: MessageId = MessageId { ms: u64::MAX, seq: u64::MAX };
 }
 
 impl FromStr for MessageId {
@@ -225,6 +227,13 @@ impl fmt::Display for MessageId {
 impl Serialize for MessageId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for MessageId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let raw = String::deserialize(from)?;
+        raw.parse().map_err(|_| serde::de::Error::custom("not the id of a message"))
     }
 }
 

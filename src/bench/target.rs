@@ -2,12 +2,13 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use axum::{
     body::{Body, to_bytes},
     http::{Method, Request, Uri, header},
 };
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -16,14 +17,39 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsConnector,
-    rustls::{ClientConfig, RootCertStore, pki_types::ServerName},
+    rustls::{ClientConfig, pki_types::ServerName},
 };
 use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::{authorities, names::MessageId};
 
 /// How long connecting, the upgrade and one HTTP call may take, each.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of an answer, at most.
-const ANSWER_MAX: usize = 64 * 1024;
+const ANSWER_MAX: usize = 1024 * 1024;
+/// Messages that are asked for at once.
+const PAGE: usize = 200;
+
+/// One page of a room's messages, oldest first.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page {
+    /// The messages.
+    pub messages: Vec<Received>,
+    /// Whether there are others behind them.
+    pub has_more: bool,
+}
+
+/// What of a message matters here.
+#[derive(Deserialize)]
+pub struct Received {
+    /// Its id.
+    pub id: MessageId,
+    /// What it says.
+    pub text: String,
+    /// By which its sender knows it.
+    pub key: Option<String>,
+}
 
 /// A connection, encrypted or not.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -61,11 +87,7 @@ impl FromStr for Target {
 }
 
 fn connector() -> anyhow::Result<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        bail!("no certificates of authorities are installed here");
-    }
+    let roots = authorities::load()?;
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
 }
@@ -105,21 +127,29 @@ impl Target {
 
     /// Makes a room and returns its id.
     pub async fn make_room(&self) -> anyhow::Result<String> {
-        let answer = timeout(PATIENCE, self.post("/api/rooms", json!({ "creatorName": "bench" })));
+        let creator = json!({ "creatorName": "bench" });
+        let answer = timeout(PATIENCE, self.ask(Method::POST, "/api/rooms", Some(creator)));
         let answer = answer.await?.with_context(|| format!("{self} makes no room"))?;
         let id = answer["data"]["roomId"].as_str();
         id.map(str::to_owned).ok_or_else(|| anyhow!("{self} makes no room: {}", answer["message"]))
     }
 
-    async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+    /// Reads the page of a room's messages behind this one.
+    pub async fn page(&self, room: &str, after: MessageId) -> anyhow::Result<Page> {
+        let path = format!("/api/rooms/{room}/messages?after={after}&limit={PAGE}");
+        let mut answer = timeout(PATIENCE, self.ask(Method::GET, &path, None)).await??;
+        Ok(serde_json::from_value(answer["data"].take())?)
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> anyhow::Result<Value> {
         let stream = TokioIo::new(self.connect().await?);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
         let request = Request::builder()
-            .method(Method::POST)
+            .method(method)
             .uri(path)
             .header(header::HOST, self.authority())
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Body::from(body.to_string()))?;
+            .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))?;
         let answer = async {
             let response = sender.send_request(request).await?;
             let bytes = to_bytes(Body::new(response.into_body()), ANSWER_MAX).await?;

@@ -17,7 +17,10 @@ use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::{Phase, Run, target::Socket};
+use super::{
+    Phase, Run,
+    target::{Received, Socket},
+};
 use crate::names::MessageId;
 
 /// How long a join may take to be answered.
@@ -112,6 +115,7 @@ impl Bits {
 enum Frame {
     Joined {
         messages: Vec<Received>,
+        more: bool,
         heartbeat: f64,
     },
     Msg(Received),
@@ -121,13 +125,6 @@ enum Frame {
     },
     #[serde(other)]
     Other,
-}
-
-#[derive(Deserialize)]
-struct Received {
-    id: String,
-    text: String,
-    key: Option<String>,
 }
 
 impl User {
@@ -185,13 +182,32 @@ impl User {
     async fn joined(&mut self, run: &Run, socket: &mut Socket) -> anyhow::Result<()> {
         loop {
             match receive(socket).await? {
-                Frame::Joined { messages, heartbeat } => {
+                Frame::Joined { messages, more, heartbeat } => {
                     self.heartbeat = Duration::from_secs_f64(heartbeat.max(0.1));
+                    if more {
+                        let first = messages.first().map_or(MessageId::MAX, |message| message.id);
+                        self.read_on(run, first).await?;
+                    }
                     messages.into_iter().for_each(|message| self.hear(run, message));
                     return Ok(());
                 }
                 Frame::Error { code, .. } => bail!("not joined: {code}"),
                 _ => {}
+            }
+        }
+    }
+
+    /// Reads what the answer to a join has left out, up to the first message in it.
+    async fn read_on(&mut self, run: &Run, until: MessageId) -> anyhow::Result<()> {
+        let mut after = self.last;
+        loop {
+            let page = run.target.page(&self.account.room.id, after).await?;
+            let Some(last) = page.messages.last() else { return Ok(()) };
+            after = last.id;
+            let left_out = page.messages.into_iter().filter(|message| message.id < until);
+            left_out.for_each(|message| self.hear(run, message));
+            if !page.has_more || after >= until {
+                return Ok(());
             }
         }
     }
@@ -258,7 +274,7 @@ impl User {
             run.counts.acknowledged.fetch_add(1, Ordering::Relaxed);
         }
         let Some((number, sent_us)) = parse(&message.text) else { return };
-        let Ok(id) = message.id.parse::<MessageId>() else { return };
+        let id = message.id;
         if self.account.got.add(number) {
             run.counts.deliveries.fetch_add(1, Ordering::Relaxed);
             run.latencies.add(run.micros().saturating_sub(sent_us));

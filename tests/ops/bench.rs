@@ -53,7 +53,8 @@ async fn clean_report(child: Child) -> (Value, String) {
 
 #[tokio::test]
 async fn killing_a_node_loses_and_doubles_nothing() {
-    let mut stage = Stage::new(2, &[]).await;
+    // Whoever comes back has to read on what it missed.
+    let mut stage = Stage::new(2, &[("RESUME_MAX", "1")]).await;
     let balancer = Balancer::start(&stage.env, &stage.nodes).await;
     let bench = bench(balancer.http().base(), &[&SIXTY[..], &["--seconds=6"]].concat());
     until_they_talk(&stage).await;
