@@ -4,6 +4,7 @@
 import { timeLimit } from './loader.js';
 
 const TIMEOUT = 15_000; // ms
+const AGAIN = 500; // ms
 
 export class ApiError extends Error {
   /** @param {string} code @param {Record<string, string>} [details] field -> sentence */
@@ -14,10 +15,10 @@ export class ApiError extends Error {
   }
 }
 
-/** @param {string} path @param {object} [body] @returns {Promise<any>} */
-async function call(path, body) {
+/** @param {string} path @param {object} [body] @param {HeadersInit} [headers] @returns {Promise<any>} */
+async function call(path, body, headers) {
   const request = body
-    ? { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+    ? { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) }
     : {};
   let answer;
   try {
@@ -30,11 +31,24 @@ async function call(path, body) {
   return answer.data;
 }
 
+/** @typedef {{creatorName: string, topic?: string | undefined, e2e?: true | undefined}} Wish a topic is sealed where `e2e` */
+
 /**
- * @param {{creatorName: string, topic?: string, e2e?: true | undefined}} wish an encrypted room's topic is sealed
+ * Makes a room: the same one each time it is asked for with the same key. A lost answer is asked for once more.
+ * @param {Wish} wish
+ * @param {string} key
  * @returns {Promise<{roomId: string, token: string}>}
  */
-export const createRoom = (wish) => call('/api/rooms', wish);
+export async function createRoom(wish, key) {
+  const ask = () => call('/api/rooms', wish, { 'idempotency-key': key });
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof ApiError && error.code === 'UNREACHABLE')) throw error;
+    await new Promise((resolve) => setTimeout(resolve, AGAIN));
+    return ask();
+  }
+}
 
 /** @typedef {{memberCount: number, members: string[], ttl: number, topic: string | null, e2e?: boolean}} Room `ttl`: s */
 

@@ -250,6 +250,13 @@ async fn a_room_that_is_asked_for_again_with_its_key_is_the_same_and_does_not_co
     let data = |answer: &Answer| ["roomId", "token"].map(|field| answer.data(201)[field].clone());
     let [id, token] = data(&answers[0]);
     assert!(answers.iter().all(|answer| data(answer) == [id.clone(), token.clone()]));
+    // Whatever name the node that is asked goes by.
+    let other = stage.nodes[1].http();
+    let named = other.request(Method::POST, "/api/rooms").header("Idempotency-Key", KEY);
+    let named = other.send(named.header("Host", "rooms.example").json(&body)).await;
+    assert_eq!(data(&named), [id.clone(), token.clone()]);
+    let link = named.data(201)["link"].as_str().unwrap().to_owned();
+    assert!(link.starts_with("http://rooms.example/r/"), "{link}");
     let rooms = stage.redis.texts(["KEYS", "room:*:members"]);
     assert_eq!(rooms.len(), 1, "{rooms:?}");
     let kept = stage.redis.texts(["KEYS", "room::once:*"]);

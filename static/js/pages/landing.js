@@ -22,13 +22,18 @@ export function landingPage(app, go) {
     testid: 'name', name: rememberedName(), button, busyText: t('creating'), extra: [named(topic), encryption(e2e)], submit: create,
   });
 
+  /** What was asked for last. Asked for again, it is the same room. @type {Asked | null} */
+  let asked = null;
+
   /** @param {string} name */
   async function create(name) {
     const wanted = cleanName(topic.value);
     if (codePoints(wanted) > TOPIC_MAX) return complain(t('topicLong'));
     try {
-      const key = e2e.checked ? await newKey() : null;
-      const { roomId, token } = await createRoom(await wish(cleanName(name), wanted, key));
+      const words = JSON.stringify([cleanName(name), wanted, e2e.checked]);
+      asked = asked?.words === words ? asked : await ask(words, cleanName(name), wanted, e2e.checked);
+      const { key, wish, once } = asked;
+      const { roomId, token } = await createRoom(wish, once);
       saveIdentity(roomId, cleanName(name), token);
       go(`/r/${roomId}${key ? `#k=${key}` : ''}`);
     } catch (error) {
@@ -49,19 +54,21 @@ export function landingPage(app, go) {
   return () => {};
 }
 
-/** @param {string} creatorName @param {string} topic @param {string | null} key */
-async function wish(creatorName, topic, key) {
-  const e2e = key ? /** @type {const} */ (true) : undefined;
-  if (!topic || !key) return { creatorName, topic: topic || undefined, e2e };
-  const { Cipher } = await import('../crypto.js');
-  const cipher = await Cipher.forRoom(key, '');
-  return { creatorName, topic: await cipher.sealTopic(topic), e2e };
-}
+/** @typedef {{words: string, key: string | null, wish: import('../api.js').Wish, once: string}} Asked */
 
-/** What encrypts comes with the room: without it none is made. */
-async function newKey() {
+/**
+ * What encrypts, and what makes keys, comes with the room: without it none is made.
+ * @param {string} words @param {string} creatorName @param {string} topic @param {boolean} e2e
+ * @returns {Promise<Asked>}
+ */
+async function ask(words, creatorName, topic, e2e) {
   try {
-    return (await import('../crypto.js')).newRoomKey();
+    const once = (await import('../protocol.js')).newKey();
+    if (!e2e) return { words, key: null, wish: { creatorName, topic: topic || undefined }, once };
+    const { Cipher, newRoomKey } = await import('../crypto.js');
+    const key = newRoomKey();
+    const sealed = topic ? await (await Cipher.forRoom(key, '')).sealTopic(topic) : undefined;
+    return { words, key, wish: { creatorName, topic: sealed, e2e }, once };
   } catch {
     throw new ApiError('UNREACHABLE');
   }
