@@ -15,6 +15,7 @@ mod messages;
 mod observe;
 mod openapi;
 mod pages;
+mod precondition;
 mod rooms;
 mod target;
 
@@ -50,6 +51,7 @@ pub fn router(app: App) -> Router {
         .route("/openapi.json", get(async || (json, description)).layer(limit.clone()))
         .fallback((async || Error::new(Code::NotFound)).layer(limit))
         // The last is the outermost: what is observed has its envelope, panics included.
+        .layer(from_fn(precondition::check))
         .layer(from_fn(target::check))
         .layer(CatchPanicLayer::custom(envelope::panicked))
         .layer(from_fn(envelope::render))

@@ -283,6 +283,10 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             "Begin what you ask for with a slash, as in GET /healthz.",
             "요청 경로를 GET /healthz처럼 슬래시로 시작해 주세요.",
         ),
+        Problem::Precondition => (
+            "What this is about does not have that tag. Read it again, or leave If-Match out.",
+            "대상의 태그가 이 값과 다릅니다. 다시 읽어 오거나 If-Match를 빼고 보내 주세요.",
+        ),
         Problem::OneHost => (
             "Send exactly one Host header, with a host and perhaps a port, as HTTP/1.1 asks for.",
             "HTTP/1.1에 따라 Host 헤더를 하나만, 호스트와 포트(생략 가능)로 적어 보내 주세요.",
@@ -376,7 +380,7 @@ const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'sta
 mod tests {
     use super::*;
 
-    const PROBLEMS: [Problem; 35] = [
+    const PROBLEMS: [Problem; 36] = [
         Problem::Required,
         Problem::WrongType,
         Problem::NameEmpty,
@@ -409,6 +413,7 @@ mod tests {
         Problem::BodyCut,
         Problem::BodyLate,
         Problem::Target,
+        Problem::Precondition,
         Problem::OneHost,
         Problem::BodyOfUpgrade,
         Problem::WebSocketKey,

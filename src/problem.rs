@@ -104,6 +104,8 @@ pub enum Problem {
     BodyLate,
     /// The target of a request is neither a path nor a whole address.
     Target,
+    /// A request for the case that something has a tag which nothing here has.
+    Precondition,
     /// A request without a host, with several, or with one that can be none.
     OneHost,
     /// A request for a WebSocket that has a body, which would be taken for frames.
@@ -148,6 +150,7 @@ impl Problem {
             Problem::BodyCut => "body_cut",
             Problem::BodyLate => "body_late",
             Problem::Target => "target",
+            Problem::Precondition => "precondition",
             Problem::OneHost => "one_host",
             Problem::BodyOfUpgrade => "body_of_upgrade",
             Problem::WebSocketKey => "websocket_key",

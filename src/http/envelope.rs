@@ -108,7 +108,7 @@ pub struct Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (status(self.error.code), Extension(Arc::new(self))).into_response()
+        (status(&self.error), Extension(Arc::new(self))).into_response()
     }
 }
 
@@ -168,7 +168,7 @@ pub fn unread(error: Error) -> Vec<u8> {
     add_headers(&failure.error, &mut headers);
     super::headers::secure(&mut headers);
     super::headers::share(&mut headers);
-    let mut answer = format!("HTTP/1.1 {}\r\n", status(failure.error.code)).into_bytes();
+    let mut answer = format!("HTTP/1.1 {}\r\n", status(&failure.error)).into_bytes();
     for (name, value) in &headers {
         answer.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
@@ -195,7 +195,7 @@ fn write(failure: &Failure, language: Language, response: Response) -> Response 
     let error = &failure.error;
     let (mut parts, body) = Json(envelope(failure, language)).into_response().into_parts();
     let (framework, _) = response.into_parts();
-    parts.status = status(error.code);
+    parts.status = status(error);
     parts.extensions = framework.extensions;
     for (name, value) in &framework.headers {
         if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
@@ -247,8 +247,11 @@ fn is_error(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 
-fn status(code: Code) -> StatusCode {
-    StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+fn status(error: &Error) -> StatusCode {
+    if error.problems.contains_key(header::IF_MATCH.as_str()) {
+        return StatusCode::PRECONDITION_FAILED;
+    }
+    StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// `Retry-After` counts in whole seconds; less than one would mean at once.

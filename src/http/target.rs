@@ -10,7 +10,7 @@ use axum::{
 use crate::{error::Error, problem::Problem};
 
 /// What `OPTIONS *` asks for: what is done anywhere here.
-const METHODS: &str = "GET, HEAD, POST, OPTIONS";
+const METHODS: &str = "GET, HEAD, POST, PATCH, OPTIONS";
 
 /// Middleware that turns away what does not say whom it is for. What says so in its target gets a `Host`
 /// of it, as that is the one which counts.
