@@ -1,7 +1,9 @@
 //! The web client's files, from inside the binary: with an ETag that is the version of them all, packed
 //! once, code without its comments, and under a policy that runs nothing from anywhere else.
 
-use std::{borrow::Cow, collections::HashMap, io::Write, sync::LazyLock};
+mod gzip;
+
+use std::{borrow::Cow, collections::HashMap, sync::LazyLock};
 
 use axum::{
     body::Bytes,
@@ -10,11 +12,11 @@ use axum::{
     response::{AppendHeaders, IntoResponse, Response},
 };
 use data_encoding::HEXLOWER;
-use flate2::{Compression, write::GzEncoder};
 use rust_embed::{Embed, EmbeddedFile};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Code, Error};
+use gzip::Part;
 
 /// Scripts, styles, images and connections from here only, and no frame around us. Modules are no pages: they
 /// run under the policy of the one that imports them, and say none of their own on the wire.
@@ -36,6 +38,14 @@ struct Files;
 static ASSETS: LazyLock<HashMap<Cow<'static, str>, Asset>> = LazyLock::new(|| {
     let files = Files::iter().filter_map(|path| Some((Files::get(&path)?, path)));
     files.map(|(file, path)| (path.clone(), Asset::new(&path, file))).collect()
+});
+
+/// The page before and behind what is added to its head.
+static PAGE_PARTS: LazyLock<Option<[Part; 2]>> = LazyLock::new(|| {
+    let page = Files::get(PAGE)?.data;
+    let at = page.windows(HEAD_END.len()).position(|bytes| bytes == HEAD_END.as_bytes())?;
+    let part = |range: &[u8]| Bytes::copy_from_slice(range);
+    Some([Part::new(part(&page[..at])), Part::last(part(&page[at..]))])
 });
 
 /// A hash of all files. They are one program: whoever keeps some of them can tell whether others belong to
@@ -77,11 +87,12 @@ impl Asset {
         let text = std::str::from_utf8(&body).ok().filter(|_| has_comments);
         let body = text.map(without_comments).map_or_else(|| body.clone(), Bytes::from);
         let policy = (!path.starts_with(MODULES)).then_some(POLICY);
-        Self { policy, ..Self::of(body, &VERSION, kind) }
+        let packed = gzip::pack(&body);
+        Self { policy, ..Self::of(body, packed, &VERSION, kind) }
     }
 
-    fn of(body: Bytes, tag: &str, kind: &str) -> Self {
-        let packed = pack(&body).filter(|packed| packed.len() < body.len());
+    fn of(body: Bytes, packed: Bytes, tag: &str, kind: &str) -> Self {
+        let packed = Some(packed).filter(|packed| packed.len() < body.len());
         Self {
             content_type: content_type(kind),
             varies_with: "accept-encoding",
@@ -137,13 +148,6 @@ fn without_comments(script: &str) -> String {
     script.split_inclusive('\n').filter(is_code).collect()
 }
 
-/// The bytes as gzip. Writing into memory does not fail.
-fn pack(bytes: &[u8]) -> Option<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).ok()?;
-    encoder.finish().ok().map(Bytes::from)
-}
-
 /// Whether an `Accept-Encoding` header takes gzip.
 fn accepts_gzip(header: &str) -> bool {
     header.split(',').any(|item| {
@@ -166,14 +170,14 @@ fn file(path: &str, headers: &HeaderMap) -> Result<Response, Error> {
 
 /// The page, with `more` at the end of its head. Its ETag is the version, a full stop, and a hash of what
 /// was added.
-pub fn page(more: &str, headers: &HeaderMap) -> Result<Response, Error> {
-    let file = Files::get(PAGE).ok_or(Code::NotFound)?;
-    let text = String::from_utf8_lossy(&file.data);
-    let (head, rest) = text.split_once(HEAD_END).ok_or(Code::NotFound)?;
-    let added = HEXLOWER.encode(&Sha256::digest(more)[..ETAG_BYTES]);
+pub fn page(more: String, headers: &HeaderMap) -> Result<Response, Error> {
+    let [before, behind] = PAGE_PARTS.as_ref().ok_or(Code::NotFound)?;
+    let added = HEXLOWER.encode(&Sha256::digest(&more)[..ETAG_BYTES]);
     let tag = [VERSION.as_str(), &added].join(".");
-    let body = [head, more, HEAD_END, rest].concat();
-    let mut page = Asset::of(body.into(), &tag, file.metadata.mimetype());
+    let more = Part::new(more.into());
+    let body = [&before.plain[..], &more.plain, &behind.plain].concat();
+    let packed = gzip::join(&[before, &more, behind]);
+    let mut page = Asset::of(body.into(), packed, &tag, "text/html");
     page.varies_with = "accept-encoding, accept-language";
     Ok(page.answer(headers))
 }
@@ -257,6 +261,7 @@ mod tests {
 
     #[test]
     fn a_page_is_known_by_its_version_and_by_what_was_added() {
+        let page = |more: &str, headers: &HeaderMap| page(more.to_owned(), headers);
         let tag = |more| page(more, &HeaderMap::new()).unwrap().headers()[header::ETAG].clone();
         let parts = |tag: HeaderValue| {
             let (version, added) = tag.to_str().unwrap().split_once('.').unwrap();
@@ -274,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_page_is_there() {
-        assert!(page("", &HeaderMap::new()).is_ok());
+        assert!(page(String::new(), &HeaderMap::new()).is_ok());
         assert!(file("../Cargo.toml", &HeaderMap::new()).is_err());
     }
 }

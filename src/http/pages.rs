@@ -91,7 +91,7 @@ fn page(
     };
     let (title, text) = i18n::invitation(to, language);
     let title = topic.as_deref().unwrap_or(title);
-    assets::page(&tags(&base, &path, title, text), headers)
+    assets::page(tags(&base, &path, title, text), headers)
 }
 
 /// What a preview is made of.
