@@ -122,7 +122,9 @@ async fn talk(stream: TcpStream, peer: Peer, router: Router, app: App, stop: Can
         return turn_away(stream, peer, &app).await;
     };
     let settings = &app.settings;
-    let patience = Arc::new(Patience::new(settings.header_timeout, settings.keepalive_timeout));
+    let patience =
+        Patience::new(settings.header_timeout, settings.keepalive_timeout, settings.stall_timeout);
+    let patience = Arc::new(patience);
     let mut http = Builder::new();
     http.header_read_timeout(None)
         .half_close(true)
@@ -148,6 +150,9 @@ async fn talk(stream: TcpStream, peer: Peer, router: Router, app: App, stop: Can
             }
         }
     };
+    if patience.is_stalled() {
+        app.metrics.slow_consumers.inc();
+    }
     if let Some(limit) = limit_behind(ended, &patience) {
         app.metrics.turned_away(limit);
     }
@@ -159,7 +164,7 @@ async fn turn_away(stream: TcpStream, peer: Peer, app: &App) {
     // Where it does not fit into an empty buffer, nobody waits for it.
     let _ = stream.try_write(&envelope::unread(Code::RateLimited.into()));
     if let Some(_permit) = app.limits.linger(peer.addr.ip()) {
-        let never = Arc::new(Patience::new(REFUSED_LINGER, REFUSED_LINGER));
+        let never = Arc::new(Patience::new(REFUSED_LINGER, REFUSED_LINGER, REFUSED_LINGER));
         // However it ends: all was said.
         let _ = timeout(REFUSED_LINGER, Socket::new(stream, never).shutdown()).await;
     }

@@ -1,4 +1,5 @@
-//! Timeouts of a connection: for the head of a request, between two requests, and while it closes.
+//! Timeouts of a connection: for the head of a request, between two requests, while nothing of what was said
+//! is read, and while it closes.
 
 use std::{
     pin::Pin,
@@ -31,7 +32,7 @@ enum RequestStage {
 
 struct State {
     stage: RequestStage,
-    /// When the stage has lasted too long; `Answering` may last.
+    /// When the stage has lasted too long; `Answering` may last, as long as what is written is read.
     until: Instant,
     /// When `Closing` ends, whatever comes.
     end: Option<Instant>,
@@ -39,24 +40,37 @@ struct State {
     asked: bool,
     /// When a quiet connection ends because the node does.
     leave: Option<Instant>,
+    /// When the connection ends where nothing more is read of what waits for it.
+    stalls: Option<Instant>,
+    /// Whether that is somebody else's to look after, for the answer under way.
+    is_entrusted: bool,
 }
 
 /// What a connection is waited for, and until when.
 pub struct Patience {
     head: Duration,
     quiet: Duration,
+    stall: Duration,
     state: Mutex<State>,
     cut_off: Notify,
 }
 
 impl Patience {
     /// Of a connection that was just accepted, whose first request counts from now on. `head`: for a
-    /// request's head, from its first byte on. `quiet`: between two requests.
-    pub fn new(head: Duration, quiet: Duration) -> Self {
+    /// request's head, from its first byte on. `quiet`: between two requests. `stall`: while nothing is read of
+    /// what waits for it.
+    pub fn new(head: Duration, quiet: Duration, stall: Duration) -> Self {
         let until = Instant::now() + head;
-        let state =
-            State { stage: RequestStage::Quiet, until, end: None, asked: false, leave: None };
-        Self { head, quiet, state: Mutex::new(state), cut_off: Notify::new() }
+        let state = State {
+            stage: RequestStage::Quiet,
+            until,
+            end: None,
+            asked: false,
+            leave: None,
+            stalls: None,
+            is_entrusted: false,
+        };
+        Self { head, quiet, stall, state: Mutex::new(state), cut_off: Notify::new() }
     }
 
     /// Bytes have come.
@@ -83,9 +97,25 @@ impl Patience {
     /// An answer was handed over to be written.
     pub fn answered(&self) {
         let mut state = self.state.lock();
+        state.is_entrusted = false;
         if state.stage == RequestStage::Answering {
             (state.stage, state.until) = (RequestStage::Quiet, Instant::now() + self.quiet);
         }
+    }
+
+    /// The socket was given something to write, and took some of it or nothing.
+    pub fn written(&self, took_some: bool) {
+        let mut state = self.state.lock();
+        if took_some || state.is_entrusted {
+            state.stalls = None;
+        } else {
+            state.stalls.get_or_insert_with(|| Instant::now() + self.stall);
+        }
+    }
+
+    /// Whoever makes the answer under way sees to it that it is read.
+    pub fn entrust(&self) {
+        self.state.lock().is_entrusted = true;
     }
 
     /// Nothing more will be said.
@@ -117,15 +147,21 @@ impl Patience {
         !state.asked || state.stage == RequestStage::Asking
     }
 
+    /// Whether nothing was read for too long of what waits.
+    pub fn is_stalled(&self) -> bool {
+        self.state.lock().stalls.is_some_and(|until| until <= Instant::now())
+    }
+
     fn deadline(&self) -> Option<Instant> {
         let state = self.state.lock();
-        match state.stage {
+        let of_stage = match state.stage {
             RequestStage::Answering => None,
             RequestStage::Asking => Some(state.until),
             RequestStage::Quiet | RequestStage::Closing => {
                 [Some(state.until), state.leave, state.end].into_iter().flatten().min()
             }
-        }
+        };
+        of_stage.into_iter().chain(state.stalls).min()
     }
 
     /// Ready when it has waited for too long. To be asked after the connection had its turn, so that
@@ -158,6 +194,7 @@ mod tests {
 
     const HEAD: Duration = Duration::from_secs(10);
     const QUIET: Duration = Duration::from_secs(75);
+    const STALL: Duration = Duration::from_secs(30);
 
     /// Seconds that are left, to the next one.
     fn left(patience: &Patience) -> Option<u64> {
@@ -167,7 +204,7 @@ mod tests {
 
     #[test]
     fn each_stage_has_its_time() {
-        let patience = Patience::new(HEAD, QUIET);
+        let patience = Patience::new(HEAD, QUIET, STALL);
         let first = patience.deadline();
         patience.received();
         assert_eq!(patience.deadline(), first, "of a new connection the first moment counts");
@@ -192,15 +229,34 @@ mod tests {
         patience.answered();
         assert_eq!(left(&patience), Some(1));
 
-        let patience = Patience::new(HEAD, QUIET);
+        let patience = Patience::new(HEAD, QUIET, STALL);
         patience.closing();
         patience.received();
         assert!(left(&patience) == Some(2) && !patience.is_over(), "the end is waited for");
     }
 
+    #[test]
+    fn an_answer_may_last_as_long_as_it_is_read() {
+        let patience = Patience::new(HEAD, QUIET, STALL);
+        patience.asked();
+        patience.written(true);
+        assert_eq!(left(&patience), None);
+        patience.written(false);
+        let first = patience.deadline();
+        patience.written(false);
+        assert!(
+            left(&patience) == Some(30) && patience.deadline() == first && !patience.is_stalled()
+        );
+        patience.written(true);
+        assert_eq!(left(&patience), None);
+        patience.written(false);
+        patience.answered();
+        assert_eq!(left(&patience), Some(30), "what was handed over has not been read");
+    }
+
     #[tokio::test]
     async fn a_deadline_that_comes_nearer_is_kept() {
-        let patience = Patience::new(Duration::from_millis(1), QUIET);
+        let patience = Patience::new(Duration::from_millis(1), QUIET, STALL);
         patience.asked();
         patience.answered();
         let mut timer = pin!(tokio::time::sleep(Duration::ZERO));

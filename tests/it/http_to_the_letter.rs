@@ -7,10 +7,10 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
-use crate::support::{DEADLINE, Stage, eventually, within};
+use crate::support::{DEADLINE, Reading, Stage, eventually, within};
 
 const UPGRADE: &str =
     "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
@@ -288,7 +288,9 @@ async fn who_ends_its_half_of_the_connection_is_answered() {
 async fn in_a_drain_each_answer_is_the_last_of_its_connection() {
     let stage = Stage::new(1, &[("DRAIN_TIMEOUT", "20s")]).await;
     let room = stage.room("alice").await;
+    // The first is closed at once, the other half of the drain time later.
     let _alice = stage.member(0, &room, &room.token).await;
+    let _bob = stage.member(0, &room, "bob").await;
     let mut streams = Vec::new();
     for _ in 0..3 {
         let mut stream = TcpStream::connect(stage.nodes[0].addr()).await.unwrap();
@@ -310,4 +312,111 @@ async fn in_a_drain_each_answer_is_the_last_of_its_connection() {
         expect_end(stream).await;
     }
     stage.nodes[0].signal(Signal::SIGKILL);
+}
+
+/// Nobody holds a connection by reading nothing of its answers, or by a body that never comes.
+#[tokio::test]
+async fn who_reads_no_answer_and_who_sends_no_body_is_waited_for_no_longer_than_others() {
+    let settings = [
+        ("STALL_TIMEOUT", "500ms"),
+        ("HEADER_TIMEOUT", "300ms"),
+        ("REQUESTS_PER_SECOND", "100000"),
+    ];
+    let stage = Stage::new(1, &settings).await;
+    let addr = stage.nodes[0].addr();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut deaf = socket.connect(addr).await.unwrap();
+    // More than the system keeps for a reader.
+    let asked = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(300);
+    let asking = tokio::spawn(async move {
+        // Until it is hung up on.
+        let _ = deaf.write_all(asked.as_bytes()).await;
+        deaf
+    });
+    eventually(DEADLINE, "it is hung up on", async || {
+        let reading = Reading::of(&stage.nodes[0]).await;
+        (reading.value("linkroom_slow_consumers_total") == 1.0).then_some(())
+    })
+    .await;
+    drop(asking.await.unwrap());
+
+    for (request, status) in [
+        (format!("{POST}content-length: 30\r\n\r\n"), 400),
+        ("GET /healthz HTTP/1.1\r\nhost: x\r\ncontent-length: 30\r\n\r\n".to_owned(), 200),
+        ("GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(), 200),
+    ] {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = Answer::read(&mut stream).await;
+        assert_eq!(answer.status(), status, "{request}");
+        assert!(answer.head.contains("\r\nconnection: close\r\n"), "{}", answer.head);
+        expect_end(&mut stream).await;
+    }
+}
+
+/// Preconditions, ranges, targets and methods that are rare: what is not known is ignored or refused, and never
+/// half understood.
+#[tokio::test]
+async fn what_is_asked_for_in_a_rare_way_is_answered_as_the_standard_says() {
+    let stage = Stage::new(1, &[]).await;
+    let addr = stage.nodes[0].addr();
+    let room = stage.room("alice").await;
+    let head = ask(addr, "GET / HTTP/1.1\r\nhost: x\r\n\r\n", "").await.head;
+    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap().to_owned();
+    let get =
+        |path: &str, header: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n{header}\r\n\r\n");
+    let patch = |header: &str| {
+        let (id, token) = (&room.id, &room.token);
+        format!(
+            "PATCH /api/rooms/{id} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\n{header}\r\ncontent-length: 17\r\n\r\n{{\"topic\":\"lunch\"}}"
+        )
+    };
+    let rows = [
+        (get("/", "if-match: \"another\""), 412),
+        (get("/", "if-match: W/\"a\", \"b\""), 412),
+        (get("/", &format!("if-match: \"b\", {tag}")), 200),
+        (get("/", "if-match: *"), 200),
+        (get("/", &format!("if-match: \"b\"\r\nif-none-match: {tag}")), 412),
+        (get("/", &format!("if-match: {tag}\r\nif-none-match: {tag}")), 304),
+        (get("/healthz", "if-match: \"b\""), 412),
+        (get("/healthz", "if-match: *"), 200),
+        (get("/api/rooms/nosuchroom00", "if-match: \"b\""), 404),
+        (get("/", "if-unmodified-since: Thu, 01 Jan 1970 00:00:00 GMT"), 200),
+        (get("/", "if-modified-since: Thu, 01 Jan 2970 00:00:00 GMT"), 200),
+        (get("/", "range: bytes=0-9"), 200),
+        (get("/", "range: bytes=999999-"), 200),
+        (get("/static/js/main.js", "range: bytes=0-0,-1\r\nif-range: \"b\""), 200),
+        (patch("if-match: \"b\""), 412),
+        (patch("if-match: *"), 200),
+        ("CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n".to_owned(), 404),
+        ("CONNECT /healthz HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 405),
+        ("FOO /healthz HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 405),
+        ("get /healthz HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 405),
+        ("TRACE /healthz HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 405),
+        ("FOO * HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 400),
+        ("OPTIONS /healthz HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 405),
+        ("GET http://a HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 200),
+        ("GET HTTP://A:80/healthz?q HTTP/1.1\r\nhost: b\r\n\r\n".to_owned(), 200),
+        ("GET ftp://a/healthz HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), 200),
+    ];
+    for (request, status) in rows {
+        let answer = ask(addr, &request, "").await;
+        assert_eq!(answer.status(), status, "{request}: {}", answer.head);
+        assert!(!answer.head.contains("accept-ranges"), "{}", answer.head);
+        assert!(!answer.head.contains("content-range"), "{}", answer.head);
+        assert_eq!(
+            answer.head.contains("\r\nallow: "),
+            status == 405,
+            "{request}: {}",
+            answer.head
+        );
+        if status == 412 {
+            assert!(answer.error()["details"]["if-match"].is_string(), "{}", answer.body);
+        }
+    }
+    let topic =
+        stage.http().get(&format!("/api/rooms/{}", room.id)).await.data(200)["topic"].clone();
+    assert_eq!(topic, "lunch", "only what matched was done");
 }

@@ -73,6 +73,7 @@ impl Listener {
     /// `patience`, which the connection is waited for with.
     pub async fn run(mut self, patience: Option<Arc<Patience>>) {
         let registered = self.app.registry.register(self.outbox.clone());
+        patience.iter().for_each(|patience| patience.entrust());
         let gone = self.gone.clone();
         let end = tokio::select! {
             () = gone.cancelled() => None,
