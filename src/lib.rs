@@ -27,6 +27,7 @@
 
 pub mod address;
 pub mod app;
+pub mod authorities;
 pub mod background;
 pub mod bench;
 mod boxed;

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -131,8 +130,7 @@ pub(crate) fn build(
     let watch = metrics::watch_event_loop(metrics.clone(), stop.clone());
     background.spawn_vital("the watch over the event loop", watch);
     let url = settings.redis_url.as_ref().map_or(DEFAULT_REDIS_URL, RedisUrl::expose);
-    let redis = Redis::start(url, &node, &settings, metrics.clone(), background)
-        .context("REDIS_URL is not the address of a Redis")?;
+    let redis = Redis::start(url, &node, &settings, metrics.clone(), background)?;
     let scripts = Scripts::new(redis.clone(), settings.clone());
     let fanout =
         Fanout::start(redis.clone(), scripts.clone(), &settings, metrics.clone(), background);

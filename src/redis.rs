@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use fred::{
     clients::Client,
     error::{Error as RedisError, ErrorKind},
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
+    authorities,
     background::Background,
     boxed,
     error::said,
@@ -49,6 +51,8 @@ use script::Named;
 
 /// What other nodes need, where Redis is back, to notice it and to say who is in their rooms.
 const ROOMS_RETURN_IN: Duration = Duration::from_millis(700);
+/// What the address of a Redis over TLS begins with.
+const OVER_TLS: &str = "rediss";
 /// Older ones lack what the scripts use.
 const LEAST_MAJOR_VERSION: u32 = 7;
 /// Messages that may wait between the socket and the one task that reads the subscription. Beyond
@@ -98,15 +102,20 @@ impl Redis {
     /// Begins to connect, and goes on until it succeeds. `node` is this process's own id.
     ///
     /// # Errors
-    /// The URL is not one of Redis.
+    /// The URL is not one of Redis, or it wants TLS and there are no certificates of authorities to trust.
     pub fn start(
         url: &str,
         node: &str,
         settings: &Settings,
         metrics: Arc<Metrics>,
         background: &Background,
-    ) -> Result<Self, RedisError> {
-        let mut config = Config::from_url(url)?;
+    ) -> anyhow::Result<Self> {
+        if url.starts_with(OVER_TLS) {
+            // The client library would trust nobody, or say that it is the address which is wrong.
+            authorities::load()?;
+        }
+        let mut config =
+            Config::from_url(url).context("REDIS_URL is not the address of a Redis")?;
         config.fail_fast = false;
         let key_style =
             if config.server.is_clustered() { KeyStyle::HashTag } else { KeyStyle::Plain };

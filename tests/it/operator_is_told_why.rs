@@ -72,3 +72,47 @@ async fn each_reason_why_redis_is_out_of_reach_is_told_once() {
     ];
     join_all(cases.into_iter().map(|(url, why)| says(&env, url, why))).await;
 }
+
+/// Where a Redis listens that is loading its data: so it answers whatever it is asked.
+fn loading_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut request = [0; 4096];
+                while let Ok(1..) = stream.read(&mut request) {
+                    let _ =
+                        stream.write_all(b"-LOADING Redis is loading the dataset in memory\r\n");
+                }
+            });
+        }
+    });
+    addr
+}
+
+#[tokio::test]
+async fn a_redis_that_is_loading_is_the_only_reason_that_is_told() {
+    let env = TestEnv::new();
+    let url = format!("redis://{}", loading_server());
+    let node = Node::start_unready(&env, &[("REDIS_URL", &url)]).await;
+    let log = eventually(DEADLINE, "a warning", async || {
+        let log = node.log();
+        log.contains("WARN").then_some(log)
+    })
+    .await;
+    // Until the node has looked at Redis some more.
+    let mut looks = 0;
+    eventually(DEADLINE, "the reason", async || {
+        let answer = node.http().get("/readyz").await;
+        let details = answer.body["error"]["details"]["redis"].as_str().unwrap_or_default();
+        assert!(details.contains("LOADING"), "{details}: {log}");
+        looks += 1;
+        (looks == 50).then_some(())
+    })
+    .await;
+    let log = node.log();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("WARN")).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("LOADING"), "{log}");
+}

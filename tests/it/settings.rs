@@ -128,6 +128,34 @@ fn a_refused_redis_url_keeps_its_password() {
     }
 }
 
+#[test]
+fn a_bad_file_of_certificates_is_named_and_not_the_address_of_redis() {
+    let env = TestEnv::new();
+    let file = |name: &str, text: &str| {
+        let path = env.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let files = [
+        env.path().join("missing.pem").to_str().unwrap().to_owned(),
+        env.path().to_str().unwrap().to_owned(),
+        file("empty.pem", ""),
+        file("other.pem", "no certificate\n"),
+        file("broken.pem", broken),
+    ];
+    let urls = ["rediss://127.0.0.1:1", "rediss-cluster://127.0.0.1:1"];
+    for (file, url) in files.iter().flat_map(|file| urls.map(|url| (file, url))) {
+        let settings =
+            [("LISTEN_ADDR", "127.0.0.1:0"), ("REDIS_URL", url), ("SSL_CERT_FILE", file)];
+        let output = run(&[], &settings);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.trim_end().lines().count() == 1, "{said}");
+        assert!(said.contains(&format!("SSL_CERT_FILE ({file})")), "{said}");
+        assert!(!said.contains("REDIS_URL"), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn an_empty_setting_is_not_set() {
     let env = TestEnv::new();
