@@ -1,15 +1,15 @@
-//! The outbox of one connection: its bounded queue, and the handle that the rest of the node has on
-//! it.
+//! The outbox of one connection: its bounded queue, and the handle that other parts of the node
+//! use.
 //!
 //! A pushed frame is written to the socket at once, by the task that pushes it. Only what the
-//! socket does not accept stays in the queue, for the connection's own task. What is pushed to an answer that
-//! goes on stays there until the body of the answer takes it. The queue is bounded
-//! by frames and by bytes. A connection that reads too slowly is closed and its queue is freed at
-//! once, so a slow reader affects only itself.
+//! socket does not accept stays in the queue, for the connection's own task. Frames for an HTTP
+//! answer (the live tail) stay in the queue until the body of the answer takes them. The queue is
+//! bounded by frames and by bytes. A connection that reads too slowly is closed and its queue is
+//! freed at once, so a slow reader affects only itself.
+
+mod frame_queue;
 
 use std::{
-    collections::VecDeque,
-    io::{self, IoSlice},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,21 +19,18 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::sync::Notify;
 
 use crate::{
     i18n::Language,
     names::{MessageId, RoomId, Status},
     protocol::close::CloseReason,
 };
+use frame_queue::{FrameQueue, writable};
+pub use frame_queue::{OutboxLimits, Taking, Wire};
 
-/// Room for so many frames is kept in an empty outbox; more is given back.
-const KEPT_CAPACITY: usize = 4;
-/// Between two looks whether one that is cut off takes something more.
+/// Interval of attempts to write to a connection that is being cut off.
 const BIT_EVERY: Duration = Duration::from_millis(50);
-/// Frames that one system call writes.
-const FRAMES_A_WRITE: usize = 64;
-
 /// The handle on one connection.
 pub struct Outbox {
     id: Arc<str>,
@@ -46,64 +43,22 @@ pub struct Outbox {
     away: AtomicBool,
 }
 
-/// How much may wait for a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct OutboxLimits {
-    /// frames
-    pub frames: usize,
-    /// bytes
-    pub bytes: usize,
-}
-
-/// Where frames go.
-#[derive(Clone)]
-pub enum Wire {
-    /// Into a socket, at once.
-    Socket(Arc<TcpStream>),
-    /// Into the body of an answer, which takes them with [`Outbox::taken`].
-    Answer(Arc<Taking>),
-}
-
-/// How an outbox and the body that takes from it wake each other.
-#[derive(Default)]
-pub struct Taking {
-    /// There is something to take, or nothing will be any more.
-    ready: Notify,
-    /// Something was taken.
-    taken: Notify,
-}
-
-/// Why an answer breaks off: its reader did not keep up.
+/// Why an answer ends early: its reader did not keep up.
 #[derive(Debug, thiserror::Error)]
 #[error("its reader is too slow")]
 pub struct CutOff;
 
-struct FrameQueue {
-    /// Gone when the connection has ended.
-    wire: Option<Wire>,
-    frames: VecDeque<Bytes>,
-    /// Bytes of the frames, and how many of the first frame's were written.
-    bytes: usize,
-    written: usize,
-    /// Bytes that were written since the connection was opened.
-    sent: u64,
-    /// Whether the connection's task knows that frames wait.
-    is_blocked: bool,
-    rejoins: Vec<(RoomId, MessageId)>,
-    close: Option<CloseReason>,
-}
-
 /// What a connection's task has to do.
 #[derive(Default)]
 pub struct Work {
-    /// Rooms to join again, from the message given.
+    /// Rooms to join again, from this message on.
     pub rejoins: Vec<(RoomId, MessageId)>,
-    /// Close after that; everything was written.
+    /// The connection must be closed after that; all frames are written.
     pub close: Option<CloseReason>,
 }
 
 impl Outbox {
-    /// A handle on a connection that was just opened.
+    /// The outbox of a new connection.
     pub fn new(id: Arc<str>, language: Language, limits: OutboxLimits, wire: Wire) -> Self {
         Self {
             id,
@@ -122,7 +77,7 @@ impl Outbox {
         &self.id
     }
 
-    /// What its errors are written in.
+    /// The language of its errors.
     pub fn language(&self) -> Language {
         self.language
     }
@@ -133,8 +88,8 @@ impl Outbox {
         self.flush();
     }
 
-    /// Queues an encoded frame for the next [`Outbox::flush`], or cuts the connection off if too
-    /// much waits. One frame may always wait, however large.
+    /// Queues an encoded frame for the next [`Outbox::flush`], or cuts the connection off if its
+    /// queue is full. One frame of any size always fits.
     pub fn queue(&self, frame: Bytes) {
         let mut queue = self.queue.lock();
         if queue.is_full(self.limits) && !queue.is_blocked {
@@ -151,8 +106,8 @@ impl Outbox {
         queue.add(frame);
     }
 
-    /// Writes what is queued, in one call if the socket takes it. What it does not take is left to
-    /// the connection's task.
+    /// Writes the queued frames, in one call if the socket accepts them. The rest is left to the
+    /// connection's task.
     pub fn flush(&self) {
         let mut queue = self.queue.lock();
         if queue.is_blocked || queue.frames.is_empty() {
@@ -182,19 +137,19 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Closes the connection after what waits was written. The first reason stands.
+    /// Closes the connection once the queued frames are written. Only the first reason counts.
     pub fn close(&self, reason: CloseReason) {
         self.queue.lock().close.get_or_insert(reason);
         self.wake.notify_one();
     }
 
-    /// Cuts the connection off as too slow; what waits for it is dropped.
+    /// Cuts the connection off as too slow; its queue is dropped.
     pub fn overflow(&self) {
         self.queue.lock().cut_off();
         self.wake.notify_one();
     }
 
-    /// Lets go of the socket; nothing is sent any more. An answer ends here.
+    /// Releases the socket; nothing is sent any more. An HTTP answer ends.
     pub fn hang_up(&self) {
         let mut queue = self.queue.lock();
         let wire = queue.wire.take();
@@ -204,10 +159,11 @@ impl Outbox {
         }
     }
 
-    /// Takes what waits for the body of an answer, as soon as something does; `None` when the answer ends.
+    /// Takes the queued frames for the body of an answer, and waits for the first one; `None` when
+    /// the answer ends.
     ///
     /// # Errors
-    /// The reader was cut off, so that the answer breaks off.
+    /// The reader was too slow, so the answer ends early.
     pub async fn taken(&self) -> Result<Option<Bytes>, CutOff> {
         loop {
             let taking = {
@@ -228,37 +184,37 @@ impl Outbox {
         }
     }
 
-    /// Whether no more than half of what may wait does.
+    /// Whether at most half of the queue is used.
     pub fn has_room(&self) -> bool {
         self.queue.lock().has_room(self.limits)
     }
 
-    /// Frames and bytes that wait to be written.
+    /// Number of queued frames and bytes.
     pub fn waiting(&self) -> (usize, usize) {
         let queue = self.queue.lock();
         (queue.frames.len(), queue.bytes)
     }
 
-    /// Bytes of frames that the socket has taken since the connection was opened.
+    /// Bytes that the socket has accepted since the connection was opened.
     pub fn written(&self) -> u64 {
         self.queue.lock().sent
     }
 
-    /// The same where something waits, of which as much is written as the socket takes now: for whoever
-    /// looks whether the client reads at all.
+    /// The same if frames are queued, after an attempt to write them; `None` if none are. Shows
+    /// whether the client reads at all.
     pub fn bytes_taken(&self) -> Option<u64> {
         let mut queue = self.queue.lock();
-        queue.write_anyhow();
+        queue.try_write();
         (!queue.frames.is_empty()).then_some(queue.sent)
     }
 
-    /// Bytes that the socket will have taken when what waits now is written.
+    /// Bytes that the socket will have accepted when the present queue is written.
     pub fn queued(&self) -> u64 {
         let queue = self.queue.lock();
         queue.sent + (queue.bytes - queue.written) as u64
     }
 
-    /// Writes what waits, until there is something else to do. For the connection's own task.
+    /// Writes queued frames until there is something else to do. For the connection's own task.
     pub async fn work(&self) -> Work {
         loop {
             let blocked = {
@@ -283,7 +239,7 @@ impl Outbox {
         }
     }
 
-    /// Waits until everything was written, or the client is gone.
+    /// Waits until the queue is empty, or the client has disconnected.
     pub async fn flushed(&self) {
         loop {
             let blocked = {
@@ -299,14 +255,14 @@ impl Outbox {
         }
     }
 
-    /// Waits until everything was written, as long as the client takes some of it within `patience`, again
-    /// and again, and at most for `most`.
+    /// Waits until the queue is empty: at most for `most`, and only while the client reads
+    /// something within each `patience`.
     pub async fn flushed_bit_by_bit(&self, patience: Duration, most: Duration) {
         let (begun, mut taken_at) = (Instant::now(), Instant::now());
         while taken_at.elapsed() < patience && begun.elapsed() < most {
             {
                 let mut queue = self.queue.lock();
-                if queue.write_anyhow() {
+                if queue.try_write() {
                     taken_at = Instant::now();
                 }
                 if queue.frames.is_empty() {
@@ -317,8 +273,8 @@ impl Outbox {
         }
     }
 
-    /// Writes whatever comes to wait, for as long as this is polled. For the connection's own task,
-    /// while it does something else.
+    /// Writes new frames for as long as this is polled. For the connection's own task, while it
+    /// does something else.
     pub async fn keep_writing(&self) {
         loop {
             self.flushed().await;
@@ -326,185 +282,43 @@ impl Outbox {
         }
     }
 
-    /// Notes that the client was heard of just now.
+    /// Records that the client has just sent something.
     pub fn note_activity(&self) {
         let since_opened = self.opened.elapsed().as_millis();
         self.active_ms.store(u64::try_from(since_opened).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// How long ago the client was last heard of.
+    /// How long the client has sent nothing.
     pub fn silent_for(&self) -> Duration {
         let note_activity = Duration::from_millis(self.active_ms.load(Ordering::Relaxed));
         self.opened.elapsed().saturating_sub(note_activity)
     }
 
-    /// Whether the client was heard of at this moment or later.
+    /// Whether the client has sent something at this moment or later.
     pub fn was_active_since(&self, moment: Instant) -> bool {
-        // What was heard is noted in whole milliseconds.
+        // Activity is recorded in whole milliseconds.
         self.silent_for() <= moment.elapsed() + Duration::from_millis(1)
     }
 
-    /// What the client shows. Returns whether that is news.
+    /// Sets the client's status. Returns whether it changed.
     pub fn show(&self, status: Status) -> bool {
         let away = status == Status::Away;
         self.away.swap(away, Ordering::Relaxed) != away
     }
 
-    /// What the client shows.
+    /// The client's status.
     pub fn status(&self) -> Status {
         if self.away.load(Ordering::Relaxed) { Status::Away } else { Status::Online }
-    }
-}
-
-impl FrameQueue {
-    fn new(wire: Wire) -> Self {
-        Self {
-            wire: Some(wire),
-            frames: VecDeque::new(),
-            bytes: 0,
-            written: 0,
-            sent: 0,
-            is_blocked: false,
-            rejoins: Vec::new(),
-            close: None,
-        }
-    }
-
-    fn add(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.frames.push_back(frame);
-    }
-
-    fn is_full(&self, limits: OutboxLimits) -> bool {
-        self.frames.len() >= limits.frames || self.bytes_behind() >= limits.bytes
-    }
-
-    fn has_room(&self, limits: OutboxLimits) -> bool {
-        self.frames.len() <= limits.frames / 2 && self.bytes_behind() <= limits.bytes / 2
-    }
-
-    /// Whether the body that takes from here had no chance yet to take what was queued last: however much
-    /// came at once, it has taken all that came before.
-    fn waits_for_its_turn(&self) -> bool {
-        matches!(self.wire, Some(Wire::Answer(_))) && !self.is_blocked
-    }
-
-    /// Takes everything, as one piece.
-    fn take_all(&mut self) -> Option<Bytes> {
-        let bytes = match self.frames.len() {
-            0 => return None,
-            1 => self.frames.pop_front()?,
-            _ => self.frames.iter().flat_map(|frame| frame.iter().copied()).collect(),
-        };
-        self.sent += bytes.len() as u64;
-        self.drop_frames();
-        self.is_blocked = false;
-        Some(bytes)
-    }
-
-    /// Bytes that wait behind the first frame. That one is being written, and counts as one frame however
-    /// large it is: or whoever is given much could read nothing else meanwhile.
-    fn bytes_behind(&self) -> usize {
-        self.bytes - self.frames.front().map_or(0, Bytes::len)
-    }
-
-    /// Drops what waits, but for the rest of a frame that is partly written: the close frame could
-    /// not be read behind half a frame.
-    fn cut_off(&mut self) {
-        let begun = self.frames.pop_front().filter(|_| self.written > 0);
-        self.bytes = begun.as_ref().map_or(0, Bytes::len);
-        self.frames = begun.into_iter().collect();
-        self.rejoins = Vec::new();
-        self.close = Some(CloseReason::TooSlow);
-        if let Some(Wire::Answer(taking)) = &self.wire {
-            taking.ready.notify_one();
-        }
-    }
-
-    /// Tries to write though the system has not said that the socket takes more: it says so only when a
-    /// third of its buffer is free, which may take a slow reader long. Returns whether some was taken.
-    fn write_anyhow(&mut self) -> bool {
-        let (Some(Wire::Socket(socket)), Some(first)) = (&self.wire, self.frames.front()) else {
-            return false;
-        };
-        match nix::unistd::write(socket, &first[self.written..]) {
-            Ok(written) => {
-                self.advance(written);
-                true
-            }
-            Err(nix::errno::Errno::EAGAIN) => false,
-            Err(_) => {
-                self.drop_frames();
-                false
-            }
-        }
-    }
-
-    /// Writes as much as the socket takes, or says that there is something to take.
-    fn write(&mut self) {
-        if let Some(Wire::Answer(taking)) = &self.wire {
-            return taking.ready.notify_one();
-        }
-        while let Some(Wire::Socket(socket)) = &self.wire
-            && !self.frames.is_empty()
-        {
-            match self.write_once(socket) {
-                Ok(written) => self.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // The client is gone, as whoever reads will see.
-                Err(_) => self.drop_frames(),
-            }
-        }
-        if self.frames.capacity() > KEPT_CAPACITY {
-            self.frames = VecDeque::new();
-        }
-    }
-
-    fn write_once(&self, socket: &TcpStream) -> io::Result<usize> {
-        if let (Some(only), 1) = (self.frames.front(), self.frames.len()) {
-            return socket.try_write(&only[self.written..]);
-        }
-        let mut slices = [IoSlice::new(&[]); FRAMES_A_WRITE];
-        let mut skip = self.written;
-        for (slice, frame) in slices.iter_mut().zip(&self.frames) {
-            *slice = IoSlice::new(&frame[skip..]);
-            skip = 0;
-        }
-        socket.try_write_vectored(&slices[..self.frames.len().min(FRAMES_A_WRITE)])
-    }
-
-    fn advance(&mut self, written: usize) {
-        self.sent += written as u64;
-        self.written += written;
-        while let Some(first) = self.frames.front()
-            && first.len() <= self.written
-        {
-            self.written -= first.len();
-            self.bytes -= first.len();
-            self.frames.pop_front();
-        }
-    }
-
-    fn drop_frames(&mut self) {
-        self.frames = VecDeque::new();
-        (self.bytes, self.written) = (0, 0);
-    }
-}
-
-/// Waits until more was taken, or is; for ever where there is nothing to wait for.
-async fn writable(wire: Option<Wire>) {
-    match wire {
-        // Where it fails, the next write says so.
-        Some(Wire::Socket(socket)) => drop(socket.writable().await),
-        Some(Wire::Answer(taking)) => taking.taken.notified().await,
-        None => std::future::pending().await,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
-    use tokio::{io::AsyncReadExt, net::TcpListener};
+    use tokio::{
+        io::AsyncReadExt,
+        net::{TcpListener, TcpStream},
+    };
 
     use super::*;
 
