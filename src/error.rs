@@ -1,4 +1,4 @@
-//! What can go wrong, as people outside see it.
+//! Errors as clients see them.
 //!
 //! Which type belongs where: `anyhow` in `main` and in tests; [`Error`] from the room service
 //! upwards; fred's errors become [`Code::ServiceUnavailable`] or [`Code::Internal`] in the one
@@ -11,25 +11,25 @@ use crate::problem::Problem;
 /// Every error code of the contract, the same in HTTP and WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
-    /// A field or a frame is not what it should be; the details say which.
+    /// A field or a frame is invalid; the details name it.
     ValidationFailed,
     /// The token is not that of a live session of the room.
     InvalidToken,
     /// The connection has not joined the room.
     NotInRoom,
-    /// A token of the room that may not do this.
+    /// A token of the room without the right to do this.
     Forbidden,
-    /// The room takes nobody new.
+    /// The room accepts no new users.
     RoomLocked,
     /// There is no such room, or it has expired.
     RoomNotFound,
-    /// There is nothing at this path.
+    /// Nothing exists at this path.
     NotFound,
-    /// The path exists, the method does not.
+    /// The path does not support this method.
     MethodNotAllowed,
     /// A live session holds the name.
     NameTaken,
-    /// The room has as many members as it may have.
+    /// The room has its maximum number of members.
     RoomFull,
     /// The body is over the size limit.
     PayloadTooLarge,
@@ -37,11 +37,11 @@ pub enum Code {
     UnsupportedMediaType,
     /// A plain request where a WebSocket upgrade is needed.
     UpgradeRequired,
-    /// Too much too fast; the answer says when to try again.
+    /// Over a limit; the answer says when to retry.
     RateLimited,
-    /// A fault of ours; the log has the cause.
+    /// A bug; the log has the cause.
     Internal,
-    /// Redis is out of reach or the node drains; try again.
+    /// Redis is unavailable or the node drains; retry.
     ServiceUnavailable,
 }
 
@@ -104,25 +104,25 @@ impl Code {
     }
 }
 
-/// One failed request or frame: the code, what was wrong by field, and when to try again.
+/// The error of one request or frame: the code, the problems by field, and when to retry.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}{}", code.as_str(), cause.as_deref().map(|c| format!(": {c}")).unwrap_or_default())]
 pub struct Error {
     /// The code of the contract.
     pub code: Code,
-    /// What was wrong, by field or header.
+    /// Problems by field or header.
     pub problems: BTreeMap<Cow<'static, str>, Problem>,
     /// When a retry may succeed; always set for 429 and 503.
     pub retry_after: Option<Duration>,
-    /// What happened, for the log alone; never sent to anyone.
+    /// The cause, only for the log; never sent to clients.
     pub cause: Option<String>,
 }
 
-/// When to try again if nothing better is known.
+/// When to retry if nothing better is known.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Error {
-    /// An error of the given code with nothing else to say.
+    /// An error with this code and no details.
     pub fn new(code: Code) -> Self {
         let retry_after = matches!(code, Code::RateLimited | Code::ServiceUnavailable)
             .then_some(DEFAULT_RETRY_AFTER);
@@ -136,7 +136,7 @@ impl Error {
         error
     }
 
-    /// A [`Code::RateLimited`] that may be tried again after `wait`.
+    /// A [`Code::RateLimited`] that may be retried after `wait`.
     pub fn rate_limited(wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..Self::new(Code::RateLimited) }
     }
@@ -159,43 +159,45 @@ impl From<Code> for Error {
 }
 
 impl From<fred::error::Error> for Error {
-    /// A fault in how we speak to Redis, or in what is stored there, stays until somebody mends it;
-    /// anything else means that Redis is out of reach or not ready to serve (loading, read-only, out
-    /// of memory), which passes.
+    /// An error in a command of ours, or in stored data, does not go away by itself and is
+    /// `Internal`. Anything else means that Redis is unavailable or cannot serve at the moment
+    /// (loading, read-only, out of memory).
     fn from(error: fred::error::Error) -> Self {
         use fred::error::ErrorKind;
         match error.kind() {
             ErrorKind::InvalidArgument | ErrorKind::InvalidCommand | ErrorKind::Parse => {
-                Self::internal(said(&error))
+                Self::internal(redacted(&error))
             }
-            _ if is_of_a_script(error.details()) => Self::internal(said(&error)),
-            _ => Self::unavailable(said(&error)),
+            _ if is_of_a_script(error.details()) => Self::internal(redacted(&error)),
+            _ => Self::unavailable(redacted(&error)),
         }
     }
 }
 
-/// What a script may be refused that will be allowed to it: rights, and keys on their way to another shard.
+/// Errors of scripts that go away by themselves: missing rights, and keys that move to another
+/// shard.
 const PASSING: [&str; 3] = ["The user executing the script", "ACL failure", "non local key"];
 
-/// Whether a script failed for what it found, such as a value that is no number: Redis names the line then.
+/// Whether a script failed because of stored data, such as a value that is not a number: then Redis
+/// names the line of the script.
 fn is_of_a_script(words: &str) -> bool {
     let passes = || PASSING.iter().any(|passing| words.contains(passing));
     words.starts_with("ERR ") && words.contains("user_script:") && !passes()
 }
 
-/// What Redis says of an error. It quotes what it was sent where it does not know the command, be that a
-/// password or what somebody wrote: nobody is to read that.
-pub fn said(error: &fred::error::Error) -> &str {
+/// The text of a Redis error without the command that Redis quotes if it does not know it: that may
+/// contain a password or a user's text, and must not be logged or shown.
+pub fn redacted(error: &fred::error::Error) -> &str {
     const QUOTE: &str = ", with args beginning with";
     let words = error.details();
-    words.split_once(QUOTE).map_or(words, |(said, _)| said)
+    words.split_once(QUOTE).map_or(words, |(before, _)| before)
 }
 
 #[cfg(test)]
 mod tests {
     use fred::error::{Error as RedisError, ErrorKind};
 
-    use super::{Code, Error, said};
+    use super::{Code, Error, redacted};
 
     #[test]
     fn what_redis_was_sent_is_not_quoted() {
@@ -211,7 +213,7 @@ mod tests {
             ("NOAUTH Authentication required.", "NOAUTH Authentication required."),
         ] {
             let error = RedisError::new(ErrorKind::Unknown, words);
-            assert_eq!(said(&error), expected);
+            assert_eq!(redacted(&error), expected);
             assert_eq!(Error::from(error).cause.as_deref(), Some(expected));
         }
     }

@@ -134,12 +134,12 @@ impl Fanout {
         let was = self.0.hearing.send_replace(hearing);
         match (was, hearing) {
             (Hearing::Deaf, Hearing::Hears) => {
-                info!("what is published comes again");
+                info!("publications arrive again");
                 self.members_stale();
                 self.0.resync.notify_one();
             }
             (Hearing::Hears | Hearing::Unknown, Hearing::Deaf) => {
-                warn!("what is published does not come; going by answers");
+                warn!("publications do not arrive; using answers instead");
                 self.rooms().iter().for_each(|room| self.fall_back(room, Duration::ZERO));
             }
             _ => {}

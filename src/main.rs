@@ -91,7 +91,7 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
 async fn serve(settings: Settings, lines: LogWriter, metrics: Arc<Metrics>) -> anyhow::Result<()> {
     telemetry::init(&settings, lines)?;
     if let Err(error) = files::raise_limit() {
-        warn!(%error, "no more files may be open than before");
+        warn!(%error, "cannot raise the limit of open files");
     }
     let sockets = files::for_clients()?;
     let address = settings.listen_addr;

@@ -88,7 +88,7 @@ impl Node {
             error = cannot_serve(&app.redis) => return Err(error),
             lost = background.lost() => Leave::Failed(lost.into()),
         };
-        info!(connections = app.metrics.connections.get(), "leaving");
+        info!(connections = app.metrics.connections.get(), "shutting down");
         let leaving = async {
             let sockets = app.settings.drain_timeout * SOCKETS_PERCENT / 100;
             let drained = timeout(sockets, drain(&app, &how)).await;
@@ -101,8 +101,8 @@ impl Node {
             drained.is_ok() && answered.is_ok() && ended.is_ok()
         };
         match timeout(app.settings.drain_timeout, leaving).await {
-            Ok(true) => info!("left"),
-            _ => warn!("left before everything had ended"),
+            Ok(true) => info!("shut down"),
+            _ => warn!("shut down before everything had ended"),
         }
         match how {
             Leave::Failed(error) => Err(error),

@@ -5,6 +5,7 @@
 mod absence;
 pub mod child;
 mod condition;
+mod condition_log;
 mod connect;
 mod durable;
 pub mod keys;
@@ -13,7 +14,6 @@ mod reason;
 mod rights;
 mod script;
 pub mod scripts;
-mod tell;
 
 use std::{
     sync::Arc,
@@ -37,7 +37,7 @@ use crate::{
     authorities,
     background::Background,
     boxed,
-    error::said,
+    error::redacted,
     metrics::Metrics,
     settings::{Durability, Settings},
 };
@@ -149,7 +149,7 @@ impl Redis {
         background.spawn_vital("the probe of Redis", probe::run(redis.clone(), stop.clone()));
         let demoted = leave_replica(redis.clone(), stop.clone());
         background.spawn_vital("the look for a new primary", demoted);
-        let told = tell::run(redis.conditions(), stop.clone());
+        let told = condition_log::run(redis.conditions(), stop.clone());
         background.spawn_vital("the word about Redis", told);
         Ok(redis)
     }
@@ -181,9 +181,9 @@ impl Redis {
             Err(error) if keeper.durability == Durability::Local => anyhow::bail!(
                 "DURABILITY=local needs Redis 7.2 or newer with `appendonly yes`; this is \
                  {version}, and says: {}",
-                said(&error)
+                redacted(&error)
             ),
-            Ok(false) => warn!("messages are not kept as DURABILITY wants; none is acknowledged"),
+            Ok(false) => warn!("DURABILITY is not met; messages are not acknowledged"),
             _ => {}
         }
         Ok(())
@@ -352,7 +352,7 @@ impl Redis {
             return self.suspect(error);
         }
         let way = Reach { tls: self.0.tls, is_known: self.0.version.borrow().is_some() };
-        let why = reason::explain(said(error), way);
+        let why = reason::explain(redacted(error), way);
         *self.0.refused.lock() = Some(why.clone());
         self.set_condition(Condition::Away(why));
         self.look();
@@ -370,12 +370,12 @@ impl Redis {
     fn suspect(&self, error: &RedisError) {
         match error.kind() {
             ErrorKind::IO | ErrorKind::Canceled => {
-                self.set_condition(Condition::Away(said(error).to_owned()));
+                self.set_condition(Condition::Away(redacted(error).to_owned()));
                 self.look();
             }
             ErrorKind::Timeout => self.look(),
             _ if condition::is_demoted(error.details()) => {
-                warn!("this redis became a replica; connecting anew");
+                warn!("this redis became a replica; reconnecting");
                 self.0.demoted.notify_one();
             }
             _ => {}

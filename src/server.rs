@@ -72,7 +72,7 @@ pub async fn serve(
             // It may have waited for long.
             let slot = slots.upgrade_slot(slot);
             if slot.is_reserve {
-                warn!("no more files may be open: clients get an answer, and no connection");
+                warn!("limit of open files reached: new connections are refused");
             }
             let peer = Peer { addr, slot };
             connections.spawn(talk(stream, peer, router.clone(), app.clone(), stop.clone()));
@@ -87,7 +87,7 @@ pub async fn serve(
             accepted = async { (slots.take().await, listener.accept().await) } => accepted,
         };
         if let Err(error) = greet(accepted) {
-            warn!(%error, "not accepted");
+            warn!(%error, "cannot accept a connection");
             sleep(ACCEPT_RETRY).await;
         }
     }

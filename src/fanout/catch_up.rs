@@ -71,7 +71,7 @@ impl Fanout {
     pub(super) async fn tell_members(&self, room: &LocalRoom) {
         // Where it fails, the next heartbeat's fence shows the difference again.
         if let Err(error) = self.0.scripts.tell_members(&room.id).await {
-            warn!(%error, "members not sent");
+            warn!(%error, "cannot send the members");
         }
     }
 

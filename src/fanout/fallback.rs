@@ -68,7 +68,7 @@ impl Fanout {
                 self.facts_stale(room);
             }
             // The next heartbeat's answer shows the difference again.
-            Err(error) => warn!(%error, "members not sent"),
+            Err(error) => warn!(%error, "cannot send the members"),
         }
     }
 }

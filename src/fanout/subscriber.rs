@@ -33,32 +33,32 @@ use super::{
 };
 use crate::{
     background::Background,
-    error::said,
+    error::redacted,
     names::RoomId,
     redis::{Access, Condition},
 };
 
-/// Channels that one SUBSCRIBE names.
+/// Maximum number of channels in one SUBSCRIBE.
 const CHUNK: usize = 500;
-/// Payloads that are taken before the rooms write.
+/// Maximum number of payloads that are processed before the rooms write.
 const READ_AT_ONCE: usize = 256;
-/// Between two attempts to subscribe.
+/// Wait between two attempts to subscribe.
 const RETRY: Duration = Duration::from_millis(100);
-/// After so many probes that did not come back the subscription is made anew, and again after as many.
+/// The node reconnects after each time this number of probes has not arrived.
 const RECONNECTS_EVERY: u32 = 16;
 
-/// A change of what is subscribed.
+/// A change of the subscription.
 pub(super) enum Change {
-    /// Somebody sits in a room whose events do not come in yet.
+    /// A connection has a seat in a room that is not subscribed yet.
     Subscribe(Arc<LocalRoom>),
-    /// Nobody may sit in this room any more.
+    /// The last connection may have left this room.
     Release(RoomId),
 }
 
 /// Starts the subscription's tasks.
 pub(super) fn start(fanout: &Fanout, wanted: mpsc::Receiver<Change>, background: &Background) {
     let signs = Arc::new(SignsOfLife::default());
-    // Listening begins before the first connection is up, so that none is missed.
+    // Receiving begins before the first connection is up, so that no payload is missed.
     let payloads = fanout.0.redis.subscriber().message_rx();
     let reconnects = fanout.0.redis.subscriber().reconnect_rx();
     let reads = read(fanout.clone(), payloads, signs.clone());
@@ -69,17 +69,17 @@ pub(super) fn start(fanout: &Fanout, wanted: mpsc::Receiver<Change>, background:
     background.spawn_vital("the probe of the subscription", listens);
 }
 
-/// What shows that the subscription lives.
+/// Evidence that the subscription works.
 #[derive(Default)]
 struct SignsOfLife {
-    /// Payloads that came in.
+    /// Number of received payloads.
     payloads: AtomicU64,
-    /// The latest probe that came back.
+    /// The latest probe that has arrived.
     probed: watch::Sender<u64>,
 }
 
-/// Hands on what comes in: all that is there, and only then the rooms write it, so that what comes
-/// in together goes out together. Nothing here waits for anything but the subscription.
+/// Passes on payloads. The rooms write only after all available payloads are read, so that frames
+/// that arrive together are written together. This task waits only for the subscription.
 async fn read(
     fanout: Fanout,
     mut payloads: tokio::sync::broadcast::Receiver<Payload>,
@@ -105,13 +105,13 @@ async fn read(
             next = payloads.try_recv();
         }
         for room in waiting.drain(..) {
-            // A panic is logged where it happens; the room was given up, and the others go on.
+            // A panic is logged where it happens; the room was given up, and other rooms continue.
             let _ = catch_unwind(AssertUnwindSafe(|| fanout.serve(&room)));
         }
     }
 }
 
-/// Returns the room if it has to be served.
+/// Processes one payload. Returns the room if it has to be served.
 fn on_payload(fanout: &Fanout, payload: &Payload, signs: &SignsOfLife) -> Option<Arc<LocalRoom>> {
     signs.payloads.fetch_add(1, Ordering::Relaxed);
     let text = payload.value.as_str().unwrap_or_default();
@@ -132,7 +132,7 @@ fn on_payload(fanout: &Fanout, payload: &Payload, signs: &SignsOfLife) -> Option
         },
     };
     let Some((room, word)) = word else {
-        // Not even text, or nothing that is understood.
+        // Not text, or not a valid frame.
         fanout.0.metrics.foreign_frame(false);
         return None;
     };
@@ -141,12 +141,12 @@ fn on_payload(fanout: &Fanout, payload: &Payload, signs: &SignsOfLife) -> Option
 
 fn on_loss(fanout: &Fanout, lost: u64) {
     fanout.0.metrics.subscription_lost.inc_by(lost);
-    warn!(lost, "subscription read too slowly; asking every room how far it has come");
+    warn!(lost, "subscription read too slowly; checking every room for missed messages");
     fanout.members_stale();
     fanout.0.resync.notify_one();
 }
 
-/// Makes every change of the subscription, one after the other, and subscribes anew after every
+/// Makes all changes of the subscription, one after the other, and subscribes again after every
 /// reconnect.
 async fn keep_subscribed(
     fanout: Fanout,
@@ -155,7 +155,7 @@ async fn keep_subscribed(
 ) {
     let mut changes = Vec::new();
     subscribe_all(&fanout).await;
-    // The first connection is announced as well, and it interrupted nothing.
+    // The first connection is reported as a reconnect too, but nothing was interrupted.
     while reconnects.try_recv().is_ok() {}
     loop {
         tokio::select! {
@@ -170,8 +170,8 @@ async fn keep_subscribed(
             },
             _ = wanted.recv_many(&mut changes, CHUNK) => {
                 if let Err(error) = make(&fanout, changes.drain(..)).await {
-                    // Those who wait are told in time; the reconnect or the probe does the rest.
-                    warn!(error = said(&error), "subscription not changed");
+                    // Waiting joins time out; the reconnect or the probe repairs the subscription.
+                    warn!(error = redacted(&error), "cannot change the subscription");
                     start_over(&fanout, &error).await;
                 }
             }
@@ -179,7 +179,7 @@ async fn keep_subscribed(
     }
 }
 
-/// Subscribes to everything that is heard here, as soon as Redis allows it, until it succeeds.
+/// Subscribes to all rooms of this node; retries until it succeeds.
 async fn subscribe_all(fanout: &Fanout) {
     let mut conditions = fanout.0.redis.conditions();
     loop {
@@ -191,12 +191,12 @@ async fn subscribe_all(fanout: &Fanout) {
             Ok(rooms) => {
                 info!(rooms, "subscribed");
                 fanout.0.resync.notify_one();
-                // What was published before did not come here.
+                // Publications until now were missed.
                 fanout.0.redis.look();
                 return;
             }
             Err(error) => {
-                tracing::debug!(error = said(&error), "not subscribed");
+                tracing::debug!(error = redacted(&error), "not subscribed");
                 start_over(fanout, &error).await;
                 tokio::time::sleep(RETRY).await;
             }
@@ -204,11 +204,11 @@ async fn subscribe_all(fanout: &Fanout) {
     }
 }
 
-/// Connects anew where Redis refused to subscribe: its answer came when nobody waited for it, and
-/// would be taken for that to the next command.
+/// Reconnects if Redis refused a SUBSCRIBE: nobody waited for that answer, so it would be taken for
+/// the answer to the next command.
 async fn start_over(fanout: &Fanout, error: &RedisError) {
     if !matches!(error.kind(), ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Timeout) {
-        // Where this fails, there is no connection.
+        // It fails if there is no connection.
         let _ = fanout.0.redis.subscriber().force_reconnection().await;
     }
 }
@@ -237,7 +237,7 @@ async fn subscribe(fanout: &Fanout, rooms: &[Arc<LocalRoom>]) -> Result<(), Redi
 }
 
 async fn make(fanout: &Fanout, changes: impl Iterator<Item = Change>) -> Result<(), RedisError> {
-    // Of several changes of one room the last one counts.
+    // Only the last of several changes of one room counts.
     let mut subscribes = HashMap::new();
     let mut releases = Vec::new();
     for change in changes {
@@ -257,14 +257,14 @@ async fn make(fanout: &Fanout, changes: impl Iterator<Item = Change>) -> Result<
     if !gone.is_empty() {
         redis.subscriber().unsubscribe(gone).await?;
     }
-    // Who asked may have given up, and the room be gone since.
+    // The join may have been given up, and the room released since.
     let rooms: Vec<_> = subscribes.into_values().filter(|room| fanout.serves(room)).collect();
     if rooms.is_empty() { Ok(()) } else { subscribe(fanout, &rooms).await }
 }
 
-/// Sees whether the words come back that Redis is asked to publish to this node: a subscription can
-/// die in silence while its connection looks healthy. One through which anything came lately is only
-/// busy.
+/// Checks whether the probes arrive that Redis publishes to this node: a subscription can die
+/// without an error while its connection looks healthy. A subscription that recently received
+/// anything is only busy.
 async fn listen_for_probes(fanout: Fanout, signs: Arc<SignsOfLife>) {
     let redis = &fanout.0.redis;
     let mut probes = redis.probes();
@@ -281,11 +281,11 @@ async fn listen_for_probes(fanout: Fanout, signs: Arc<SignsOfLife>) {
         } else if redis.condition() == Condition::Serves {
             fanout.hears(Hearing::Deaf);
             misses += 1;
-            // Less and less often: what eats one subscription may eat them all, and each makes
-            // every room be asked how far it has come.
+            // Less and less often: the cause may affect every new subscription, and each reconnect
+            // makes the node ask every room for its tip.
             if misses.is_power_of_two() || misses.is_multiple_of(RECONNECTS_EVERY) {
-                warn!("the subscription is dead; connecting anew");
-                // Where this fails, a later probe asks for it again.
+                warn!("the subscription is dead; reconnecting");
+                // If it fails, a later probe triggers it again.
                 let _ = redis.subscriber().force_reconnection().await;
             }
         }
@@ -293,8 +293,8 @@ async fn listen_for_probes(fanout: Fanout, signs: Arc<SignsOfLife>) {
 }
 
 impl SignsOfLife {
-    /// Waits until the probe is back, for as long as anything comes in at all. `false` where
-    /// nothing did for `patience`.
+    /// Waits until the probe arrives, and as long as any payloads arrive. `false` if none did for
+    /// `patience`.
     async fn seen(&self, probe: u64, patience: Duration) -> bool {
         let mut probed = self.probed.subscribe();
         loop {
@@ -310,7 +310,7 @@ impl SignsOfLife {
     }
 }
 
-/// What waiting for a payload came to, as looking for one says it.
+/// Converts the error of waiting for a payload into that of polling for one.
 fn no_more(error: RecvError) -> TryRecvError {
     match error {
         RecvError::Closed => TryRecvError::Closed,

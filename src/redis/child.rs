@@ -1,10 +1,10 @@
-//! A redis-server of our own, for the machine where none runs: started where the default address
-//! is free, with an append-only file, and stopped together with us.
+//! The node's own redis-server, for a machine on which none runs: it is started if the default
+//! address is free, with an append-only file, and stopped together with the node.
 //!
-//! It must not outlive us even when we are killed. Only the kernel can see to that (the
-//! parent-death signal), and it must be asked in the child itself, before redis-server runs. So
-//! the child is this program again, with a first argument that leads to
-//! [`become_redis_server`], which asks and then turns into redis-server.
+//! It must not outlive the node, even if the node is killed. Only the kernel can do that (the
+//! parent-death signal), and the child itself has to request it before redis-server runs. So the
+//! child is this program again, with a first argument that leads to [`become_redis_server`], which
+//! requests the signal and then executes redis-server.
 
 use std::{
     env,
@@ -35,23 +35,23 @@ const SERVER: &str = "redis-server";
 const HOST: &str = "127.0.0.1";
 const PORT: u16 = 6379;
 const LOG_FILE: &str = "redis-server.log";
-/// Reading a long append-only file takes its time.
+/// How long the start may take; loading a large append-only file is slow.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// One that ran for so long did not end because of how it was started.
+/// After this time, an exit is not a failed start.
 const STEADY: Duration = Duration::from_secs(60);
-/// How often it is started again where it ends before that.
+/// Maximum number of failed starts in a row.
 const STARTS_IN_A_ROW: u32 = 5;
 const BETWEEN_PINGS: Duration = Duration::from_millis(50);
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whether anything listens where the child would.
+/// Whether something listens at the child's address.
 pub async fn something_listens() -> bool {
     let connected = timeout(PING_TIMEOUT, TcpStream::connect((HOST, PORT))).await;
     matches!(connected, Ok(Ok(_)))
 }
 
-/// A redis-server of our own.
+/// The node's own redis-server.
 pub struct OwnRedis {
     child: Child,
     server: PathBuf,
@@ -61,12 +61,12 @@ pub struct OwnRedis {
 impl OwnRedis {
     /// Starts it and waits until it serves.
     ///
-    /// To be called on the main thread, as is [`OwnRedis::keep`]: the parent-death signal comes when
-    /// the *thread* that started the child ends, and the runtime's other threads may end before the
-    /// program does.
+    /// Must be called on the main thread, like [`OwnRedis::keep`]: the parent-death signal is sent
+    /// when the *thread* that started the child ends, and other threads of the runtime may end
+    /// before the program does.
     ///
     /// # Errors
-    /// redis-server is not installed, its folder cannot be made, or it does not come up.
+    /// redis-server is not installed, its folder cannot be created, or it does not start.
     pub async fn start(data_dir: &Path) -> anyhow::Result<Self> {
         let Some(server) = find_server(env::var_os("PATH").as_deref()) else {
             bail!(
@@ -83,7 +83,7 @@ impl OwnRedis {
         Ok(redis)
     }
 
-    /// Starts it again whenever it ends. Returns why that is of no use any more.
+    /// Restarts it whenever it ends. Returns the error when that keeps failing.
     pub async fn keep(&mut self) -> anyhow::Error {
         let mut in_a_row = 0;
         let mut started = Instant::now();
@@ -128,7 +128,7 @@ impl OwnRedis {
     }
 }
 
-/// Where to look for what it has to say.
+/// Where its data and its log are.
 impl fmt::Display for OwnRedis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "see {}", log_of(&self.folder).display())
@@ -139,7 +139,7 @@ fn log_of(folder: &Path) -> PathBuf {
     folder.join(LOG_FILE)
 }
 
-/// Where redis-server is.
+/// The path of redis-server.
 fn find_server(path: Option<&OsStr>) -> Option<PathBuf> {
     env::split_paths(path?).map(|folder| folder.join(SERVER)).find(|file| file.is_file())
 }
@@ -155,7 +155,8 @@ fn spawn(server: &Path, folder: &Path) -> anyhow::Result<Child> {
         .args([OsStr::new("--logfile"), log_of(folder).as_os_str()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        // Ctrl-C goes to the whole group of the terminal; the child is needed until we are done.
+        // Ctrl-C goes to the whole process group of the terminal, but the node needs the child
+        // until its end.
         .process_group(0)
         .spawn()
         .context("redis-server cannot be started")
@@ -173,7 +174,7 @@ async fn until_it_serves(child: &mut Child) -> anyhow::Result<()> {
     }
 }
 
-/// Whether Redis answers as one that serves, and not as one that still loads its file.
+/// Whether Redis serves, and does not still load its file.
 async fn ping() -> io::Result<bool> {
     const PONG: &[u8] = b"+PONG\r\n";
     let mut stream = TcpStream::connect((HOST, PORT)).await?;
@@ -183,7 +184,7 @@ async fn ping() -> io::Result<bool> {
     Ok(answer == PONG)
 }
 
-/// Turns this process into redis-server. `args`: the parent's process id, the server's path, and
+/// Executes redis-server in this process. `args`: the parent's process id, the server's path, and
 /// the server's own arguments.
 ///
 /// Returns only if that fails, with the reason.
@@ -198,7 +199,7 @@ fn exec(mut args: impl Iterator<Item = OsString>) -> anyhow::Result<std::convert
     let parent = args.next().context("the parent's process id is missing")?;
     let server = args.next().context("the path of redis-server is missing")?;
     die_with_parent()?;
-    // The parent may have died before the kernel was asked.
+    // The parent may have died before the signal was requested.
     ensure!(parent == OsStr::new(&parent_id().to_string()), "the parent is gone");
     let error = std::process::Command::new(&server).args(args).exec();
     Err(error).with_context(|| format!("cannot run {}", Path::new(&server).display()))
@@ -209,7 +210,7 @@ fn die_with_parent() -> anyhow::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).context("no parent-death signal")
 }
 
-/// Elsewhere the child is stopped by us alone, and outlives us when we are killed.
+/// On other systems only the node stops the child, which outlives a killed node.
 #[cfg(not(target_os = "linux"))]
 fn die_with_parent() -> anyhow::Result<()> {
     Ok(())

@@ -1,35 +1,36 @@
-//! The condition of Redis, as it was when it was last asked.
+//! The condition of Redis, from its last answer.
 
-/// What Redis said when it was last asked.
+/// The condition of Redis, from its last answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// It does not answer, or answers nothing but errors; why, as far as it is known.
+    /// It does not answer, or only with errors; with the reason, if known.
     Away(String),
-    /// It answers, and refuses to write; why, in its own words. What only reads may run.
+    /// It answers but refuses to write; with its own error. Scripts that only read may run.
     Refuses(String),
-    /// We may not do all that we need. What only reads may run; a script that writes could end half
-    /// way. What is missing, as `ACL SETUSER` takes it.
+    /// Our user lacks rights; with the missing ones as `ACL SETUSER` takes them. Scripts that only
+    /// read may run; a script that writes could fail half way.
     Lacks(String),
-    /// It writes.
+    /// It accepts writes.
     Serves,
 }
 
-/// What a script does, which decides when it may run.
+/// Whether a script writes, which decides when it may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// It changes a room.
     Writes,
-    /// It changes nothing, so it runs while Redis refuses to write.
+    /// It only reads, so it runs while Redis refuses to write.
     Reads,
 }
 
-/// How a Redis begins to refuse that became a replica: the connections have to find the new primary.
+/// Beginning of the error of a Redis that became a replica: then the connections have to find the
+/// new primary.
 const DEMOTED: &str = "READONLY";
-/// How a Redis begins to refuse that keeps all data from being changed, and lets it be read.
+/// Beginnings of the errors of a Redis that refuses writes but allows reads.
 const REFUSALS: [&str; 5] = ["OOM", "MISCONF", "NOREPLICAS", "NOPERM", DEMOTED];
 
 impl Condition {
-    /// Of a Redis that answered with this error.
+    /// The condition of a Redis that answered with this error.
     pub fn of_error(words: &str) -> Self {
         let refuses = REFUSALS.iter().any(|word| words.starts_with(word));
         let words = words.trim_end_matches('.').to_owned();
@@ -41,8 +42,8 @@ impl Condition {
         !matches!(self, Self::Away(_))
     }
 
-    /// Whether a script is worth sending. A Redis that refuses says so itself, and may have changed
-    /// its mind since it was asked.
+    /// Whether to send a script. To a Redis that refuses writes it is sent all the same: its
+    /// condition may have changed, and it refuses by itself.
     pub fn allows(&self, access: Access) -> bool {
         match self {
             Self::Serves | Self::Refuses(_) => true,
@@ -52,7 +53,7 @@ impl Condition {
     }
 }
 
-/// Whether a Redis that says this became a replica.
+/// Whether this error means that Redis became a replica.
 pub fn is_demoted(words: &str) -> bool {
     words.starts_with(DEMOTED)
 }

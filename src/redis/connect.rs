@@ -1,4 +1,4 @@
-//! How a client of Redis is set up.
+//! Sets up clients of Redis.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use fred::{
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::{background::Background, error::said};
+use crate::{background::Background, error::redacted};
 
-/// Between two attempts to connect, give or take the jitter.
+/// Wait between two attempts to connect, without the jitter.
 const RECONNECT_DELAY_MS: u32 = 100;
 const RECONNECT_JITTER_MS: u32 = 50;
-/// Commands that may wait for a connection. Beyond it they fail at once.
+/// Maximum number of commands that wait for a connection. Further ones fail at once.
 const COMMAND_BUFFER: usize = 20_000;
-/// A connection on which nothing came back for so many command timeouts is closed.
+/// A connection without any answer for this many command timeouts is closed.
 const UNRESPONSIVE_TIMEOUTS: u32 = 2;
 
-/// fred's defaults are unbounded and patient: every limit is set here.
+/// Creates a client. fred's defaults have no limits and long timeouts, so every limit is set here.
 ///
-/// fred writes each script by itself, however many are waiting. Without `nodelay` the system gathers
-/// (RFC 896) what is written until Redis has answered what is under way, which every command is: one
-/// alone goes out at once, and many go out together, a round trip later at most.
+/// fred writes each script separately, however many are waiting. Without `nodelay` the system
+/// collects writes until Redis has answered the previous ones (RFC 896): a single script is sent at
+/// once, and many are sent together, at most a round trip later.
 pub(super) fn connect(
     config: Config,
     timeout: Duration,
@@ -43,7 +43,7 @@ pub(super) fn connect(
     let connection = ConnectionConfig {
         connection_timeout: timeout,
         internal_command_timeout: timeout,
-        // A script that was under way when the connection broke must not run a second time.
+        // A script that was in progress when the connection broke must not run twice.
         max_command_attempts: 1,
         max_command_buffer_len: COMMAND_BUFFER,
         unresponsive: UnresponsiveConfig {
@@ -65,12 +65,12 @@ pub(super) fn connect(
     client
 }
 
-/// Waits until a client tries no more, which it does of itself where it takes its settings for wrong.
+/// Waits until a client stops reconnecting; it does so if it considers its configuration wrong.
 async fn ended(connecting: ConnectHandle, stop: CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         ended = connecting => if let Ok(Err(error)) = ended {
-            error!(error = said(&error), "a client of redis gave up");
+            error!(error = redacted(&error), "the redis client stopped reconnecting");
         }
     }
 }

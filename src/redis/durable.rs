@@ -27,37 +27,38 @@ use tokio_util::sync::CancellationToken;
 use super::condition::Condition;
 use crate::settings::Durability;
 
-/// Jobs that may wait for their turn, which they have together. Beyond it whoever asks is told to
-/// try again.
+/// Maximum number of waiting jobs; they run together. Beyond it, callers get an error and may
+/// retry.
 const QUEUE: usize = 1024;
-/// Connections, each with one WAIT at a time.
+/// Number of connections, each with one WAIT at a time.
 pub(super) const CLIENTS: usize = 4;
-/// What a WAIT may take before the next one begins beside it: all together a second.
+/// How long a WAIT runs before the next client starts another one; a second for all clients
+/// together.
 const TURN: Duration = Duration::from_millis(250);
-/// What a sender waits for its answer at most; 2 s are promised.
+/// Maximum wait of a sender; 2 s are promised.
 const GIVE_UP: Duration = Duration::from_millis(1900);
-/// What waits for the append-only file.
+/// The command that waits for the append-only file.
 const WAIT_FOR_FILE: &str = "WAITAOF";
-/// Nobody listens there.
+/// A channel without subscribers.
 const KEPT_CHANNEL: &str = "node:kept";
 
-/// A script to run, whose answer is given once what it stored or read is kept.
+/// A script to run, whose answer is passed on once the messages that it stored or read are durable.
 struct Job {
     script: Script,
     keys: Vec<String>,
     args: Value,
-    /// Where to tell of the messages that it stored; none for one that only reads.
+    /// The channel on which its stored messages are published; `None` for a script that only reads.
     channel: Option<String>,
     until: Instant,
     reply: oneshot::Sender<FredResult<Vec<Value>>>,
 }
 
-/// The queue of what has to be kept.
+/// The queue of jobs.
 #[derive(Clone)]
 pub(super) struct Durable(mpsc::Sender<Job>);
 
 impl Durable {
-    /// A queue, and the worker that has to be spawned for it. `condition` is that of Redis.
+    /// A queue, and its worker, which has to be spawned. `condition` is that of Redis.
     pub fn new(
         clients: Vec<Client>,
         durability: Durability,
@@ -70,11 +71,11 @@ impl Durable {
         (Self(jobs), worker.run(waiting, stop))
     }
 
-    /// Runs a script, waits until what it stored or read is kept, tells `channel` of the messages
-    /// that it stored, and returns what it said.
+    /// Runs a script, waits until the messages that it stored or read are durable, publishes the
+    /// stored ones on `channel`, and returns the script's answer.
     ///
     /// # Errors
-    /// Redis is out of reach, or did not confirm in time.
+    /// Redis is unavailable, or did not confirm in time.
     pub async fn run(
         &self,
         script: &Script,
@@ -100,14 +101,15 @@ fn not_confirmed() -> RedisError {
     RedisError::new(ErrorKind::Timeout, "redis did not confirm in time")
 }
 
-/// The frames of stored messages, at the end of a script's answer; the second value is their number.
+/// The frames of stored messages, at the end of a script's answer; its second value is their
+/// number.
 fn frames(said: &[Value]) -> &[Value] {
     let count = said.get(1).and_then(Value::as_usize).unwrap_or_default();
     &said[said.len().saturating_sub(count)..]
 }
 
 impl Job {
-    /// Whether there is something to be kept behind what the script said.
+    /// Whether the script's answer has messages that must become durable.
     fn waits(&self, said: &[Value]) -> bool {
         self.channel.is_none() || !frames(said).is_empty()
     }
@@ -117,17 +119,17 @@ impl Job {
     }
 
     fn answer(self, answer: FredResult<Vec<Value>>) {
-        // Whoever asked may be gone.
+        // The caller may be gone.
         let _ = self.reply.send(answer);
     }
 }
 
-/// A job, and what its script said.
+/// A job, and the answer of its script.
 type Said = (Job, Vec<Value>);
-/// The connections that a client made since it was asked for them.
+/// The connections that a client has made since this was subscribed.
 type Reconnects = broadcast::Receiver<Server>;
 
-/// What goes through the scripts and the WAIT together.
+/// Jobs that share one WAIT.
 struct Batch<'a> {
     client: &'a Client,
     waiting: Vec<Said>,
@@ -155,7 +157,7 @@ impl Worker {
                 count = async { turn.await; waiting.recv_many(&mut jobs, QUEUE).await } => {
                     let Some(client) = clients.next().filter(|_| count > 0) else { return };
                     begun = Instant::now();
-                    // The others were given up: to store them now would be to answer nobody.
+                    // The callers of the others have given up; nobody would get the answer.
                     jobs.retain(|job| job.until > begun);
                     under_way.push_back(self.keep(client, std::mem::take(&mut jobs)));
                 }
@@ -163,7 +165,7 @@ impl Worker {
         }
     }
 
-    /// Runs the scripts, and waits until what they stored and read is kept.
+    /// Runs the scripts, and waits until the messages that they stored and read are durable.
     async fn keep<'a>(&self, client: &'a Client, jobs: Vec<Job>) -> Batch<'a> {
         let mut batch = Batch { client, waiting: Vec::with_capacity(jobs.len()), kept: Ok(()) };
         if !self.reaches(client).await {
@@ -185,8 +187,8 @@ impl Worker {
         batch
     }
 
-    /// Whether it makes sense to ask. Who is about to connect is waited for: a connection that is
-    /// made later would look like one that was made anew.
+    /// Whether the client is connected; waits if it is connecting, because a connection that is
+    /// made later would look like a reconnect.
     async fn reaches(&self, client: &Client) -> bool {
         let connected = tokio::time::timeout(self.timeout, client.wait_for_connect());
         self.condition.borrow().is_up() && matches!(connected.await, Ok(Ok(())))
@@ -194,16 +196,16 @@ impl Worker {
 
     async fn confirmed(&self, batch: &Batch<'_>, reconnects: &Reconnects) -> FredResult<()> {
         if batch.waiting.iter().any(|(job, _)| job.channel.is_none()) {
-            // A WAIT is for what its own connection wrote last, and accounts for all before it.
+            // A WAIT covers the last write of its own connection, and all writes before it.
             batch.client.publish::<(), _, _>(KEPT_CHANNEL, "").await?;
         }
         let is_kept = confirm(batch.client, self.durability, self.timeout).await?;
-        // On another connection, perhaps to another Redis, the WAIT was for nothing that we wrote.
+        // On another connection, perhaps to another Redis, the WAIT did not cover our writes.
         if is_kept && reconnects.is_empty() { Ok(()) } else { Err(not_confirmed()) }
     }
 }
 
-/// Waits until the next client may begin: at once where nothing is under way.
+/// Waits until the next client may start: at once if none is running, forever while all are.
 async fn wait_for_turn(under_way: usize, begun: Instant) {
     match under_way {
         0 => {}
@@ -213,7 +215,7 @@ async fn wait_for_turn(under_way: usize, begun: Instant) {
 }
 
 impl Batch<'_> {
-    /// Tells the rooms of messages that are kept, and answers whoever asked.
+    /// Publishes the durable messages and answers the callers.
     async fn tell(self) {
         let outcome = match self.kept {
             Ok(()) => self.publish().await,
@@ -236,10 +238,10 @@ impl Batch<'_> {
     }
 }
 
-/// How long a command of the keeper may take.
+/// Timeout of a command of these clients.
 pub(super) fn timeout(durability: Durability, redis_timeout: Duration) -> Duration {
     match durability {
-        // With `appendfsync everysec` Redis syncs its file once a second, whoever waits.
+        // With `appendfsync everysec` Redis syncs its file only once a second.
         Durability::Local => redis_timeout.max(GIVE_UP),
         Durability::Memory | Durability::Replicated => redis_timeout,
     }
@@ -254,17 +256,17 @@ pub(super) fn command(durability: Durability) -> &'static str {
     }
 }
 
-/// Waits until this connection's writes are where `durability` wants them. `false` where that
+/// Waits until this connection's writes are as durable as `durability` requires. `false` if that
 /// takes longer than `timeout`.
 ///
 /// # Errors
-/// Redis is out of reach, or cannot do it at all.
+/// Redis is unavailable, or does not support it.
 pub(super) async fn confirm(
     client: &Client,
     durability: Durability,
     timeout: Duration,
 ) -> Result<bool, RedisError> {
-    // Somewhat less than a command may take, so that it is Redis that gives up.
+    // Less than the command timeout, so that Redis gives up first.
     let patience_ms = i64::try_from(timeout.as_millis() * 4 / 5).unwrap_or(i64::MAX).max(1);
     match durability {
         Durability::Memory => Ok(true),

@@ -19,7 +19,7 @@ use super::{
     rights::{self, Denied},
     script::{Named, pack, script},
 };
-use crate::{error::said, names::RoomId, ticks};
+use crate::{error::redacted, names::RoomId, ticks};
 
 /// Between two looks at a Redis that serves.
 pub(super) const PROBE_EVERY: Duration = Duration::from_millis(500);
@@ -145,8 +145,8 @@ fn judge(is_answering: bool, report: FredResult<Vec<Value>>, patience: Duration)
     };
     let of_condition = |condition| Found { condition, version: None, silence: None };
     if *error.kind() != ErrorKind::Timeout {
-        let version = said(&error).contains(NOT_COMPILED).then(|| OLDER.to_owned());
-        return Found { version, ..of_condition(Condition::of_error(said(&error))) };
+        let version = redacted(&error).contains(NOT_COMPILED).then(|| OLDER.to_owned());
+        return Found { version, ..of_condition(Condition::of_error(redacted(&error))) };
     }
     let (silence, what) = match is_answering {
         true => {

@@ -1,22 +1,22 @@
 //! Why Redis is out of reach: the error of the library or of Redis, and a hint what to check.
 
-/// How Redis is reached, as far as it says what to look at.
+/// How Redis is reached; selects the hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reach {
     /// Over TLS.
     pub tls: bool,
-    /// Whether Redis answered before: then its address is right.
+    /// Whether Redis has answered before: then its address is correct.
     pub is_known: bool,
 }
 
-/// Words in a reason, on which ways, and what they hint at.
+/// Words in an error, whether they apply with TLS (`None`: always), and the hint.
 const HINTS: [(&str, Option<bool>, &str); 7] = [
     ("UnknownIssuer", None, "name your CA's file in SSL_CERT_FILE"),
     ("NotValidForName", None, "the certificate is for another name than that in REDIS_URL"),
     ("timed out", Some(true), "does it speak TLS there? if not, write redis://"),
     ("InvalidMessage", Some(true), "does it speak TLS there? if not, write redis://"),
     ("Connection reset", Some(false), "does it want TLS there? if so, write rediss://"),
-    // Which of them said what, the client library keeps to itself.
+    // The client library does not report which of them failed.
     (
         "all sentinel nodes",
         None,
@@ -25,7 +25,7 @@ const HINTS: [(&str, Option<bool>, &str); 7] = [
     ("Missing primary address", None, "is sentinelServiceName in REDIS_URL right?"),
 ];
 
-/// One line for the operator.
+/// The error with a hint, in one line for the operator.
 pub(super) fn explain(details: &str, way: Reach) -> String {
     let words = plain(details);
     let fits = |(word, tls, _): &&(&str, Option<bool>, &str)| {
@@ -37,7 +37,7 @@ pub(super) fn explain(details: &str, way: Reach) -> String {
     }
 }
 
-/// The client library writes the system's and TLS's errors as they look in its source.
+/// Rewrites errors of the system and of TLS, which the client library prints in debug format.
 fn plain(details: &str) -> String {
     let inner = |open: &str, close: &str| {
         let (_, rest) = details.split_once(open)?;

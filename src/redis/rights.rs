@@ -1,21 +1,21 @@
-//! What the user of `REDIS_URL` may do, and what is missing to what a node needs.
+//! The rights of the user of `REDIS_URL`, and those that are missing.
 
 use std::collections::BTreeSet;
 
-/// Something that Redis would not let us do.
+/// A command that Redis denied.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Denied {
     /// The command, with `|` before its subcommand.
     pub command: String,
-    /// The key or channel that it was about.
+    /// The key or channel of the command.
     pub about: String,
-    /// Redis's words.
+    /// Redis's error.
     pub words: String,
 }
 
 impl Denied {
-    /// What would allow it, as `ACL SETUSER` takes it. Redis looks at the command first, so the key
-    /// is what is missing only where it says so.
+    /// The missing right, as `ACL SETUSER` takes it. Redis checks the command first, so the right
+    /// to the key is missing only if the error says so.
     fn remedy(&self) -> String {
         let pattern = || self.about.split(':').next().unwrap_or_default().to_owned() + ":*";
         let is_about = |what| self.words.contains(what) && !self.words.contains(" to run ");
@@ -29,7 +29,7 @@ impl Denied {
     }
 }
 
-/// Everything that is missing, in one line; empty where nothing is.
+/// All missing rights in one line; empty if there are none.
 pub fn missing(denied: &[Denied]) -> String {
     let remedies: BTreeSet<String> = denied.iter().map(Denied::remedy).collect();
     remedies.into_iter().collect::<Vec<_>>().join(" ")

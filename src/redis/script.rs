@@ -1,4 +1,4 @@
-//! A script as it is sent to Redis, and how its arguments are.
+//! A script as it is sent to Redis, and the encoding of its arguments.
 
 use fred::{prelude::Value, types::scripts::Script};
 use serde::Serialize;
@@ -6,28 +6,28 @@ use tokio::sync::Semaphore;
 
 use super::condition::Access;
 
-/// Calls of one script under way at once. More would only wait in Redis, in front of everybody's messages:
-/// where thousands leave together, they wait here.
+/// Maximum number of calls of one script in progress. More would only wait in Redis, in front of
+/// the messages of all rooms; when thousands of users leave together, their calls wait here.
 pub const CALLS_AT_ONCE: usize = 32;
-/// What most calls pack, in bytes.
+/// Bytes of the packed arguments of most calls.
 const PACKED: usize = 1024;
 
-/// A script with the name of its file, under which it is measured.
+/// A script and its name, which is a label of the metrics.
 pub struct Named {
     /// The file's name.
     pub name: &'static str,
-    /// Its text, and that of the fragments that it calls.
+    /// Its source, including the fragments that it calls.
     pub script: Script,
-    /// Whether it changes anything.
+    /// Whether it writes.
     pub access: Access,
-    /// Of its calls that are under way at once.
+    /// Limits its calls in progress.
     pub turns: Semaphore,
 }
 
 /// Joins an entry script to the fragments that it calls, in the order in which they need each
-/// other. The first line makes Redis check before it starts that it may write at all, so that no
-/// script stops half way for want of memory; one that `reads` says so there, and runs where nothing
-/// may be written. The second line takes the arguments apart.
+/// other. The first line makes Redis check before the script starts whether it may write, so that
+/// no script fails half way because of memory; a script that only `reads` declares that there, and
+/// runs while Redis refuses to write. The second line unpacks the arguments.
 macro_rules! script {
     (reads $name:literal $(, $fragment:literal)*) => {
         script!(@ $crate::redis::condition::Access::Reads, "#!lua flags=no-writes\n", $name $(, $fragment)*)
@@ -51,9 +51,9 @@ macro_rules! script {
 }
 pub(super) use script;
 
-/// All arguments as one: Redis's client writes one long string sooner than many short ones. The
-/// second line of every script takes them apart. Each stands for itself: Lua makes a table of them
-/// sooner than of an array.
+/// Packs all arguments into one string: the Redis client writes one long string faster than many
+/// short ones. The second line of every script unpacks them. They are packed as separate values,
+/// which Lua unpacks faster than an array.
 pub(super) fn pack<A: Serialize>(args: &[A]) -> Value {
     let mut packed = Vec::with_capacity(PACKED);
     for arg in args {

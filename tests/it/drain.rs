@@ -192,5 +192,5 @@ async fn who_connects_while_a_node_leaves_is_told_or_turned_away() {
         assert_eq!(code.unwrap(), Some(1012));
     }
     assert!(stage.nodes[0].exit_status().await.success());
-    assert!(!stage.nodes[0].log().contains("left before"), "{}", stage.nodes[0].log());
+    assert!(!stage.nodes[0].log().contains("shut down before"), "{}", stage.nodes[0].log());
 }

@@ -1,4 +1,4 @@
-//! Tells the operator what state Redis is in, once for each reason.
+//! Logs changes of Redis's condition, once for each reason.
 
 use std::time::Duration;
 
@@ -8,37 +8,37 @@ use tracing::{info, warn};
 
 use super::condition::Condition;
 
-/// How long is waited for the reason. When Redis goes, what was under way says less of it than what is
-/// tried next; when it comes, not everything of it does at once.
-const SETTLES_IN: Duration = Duration::from_millis(300);
+/// How long to wait until the condition is stable. When Redis becomes unavailable, the errors of
+/// the next attempts explain more than those of the commands in progress; when it becomes available,
+/// not everything works at once.
+const STABLE_AFTER: Duration = Duration::from_millis(300);
 
-/// Tells of each change until `stop`, and then of what was not told yet.
+/// Logs each change until `stop`, the last one included.
 pub(super) async fn run(mut conditions: watch::Receiver<Condition>, stop: CancellationToken) {
     let mut known = None;
     while let Some(Ok(())) = stop.run_until_cancelled(conditions.changed()).await {
         let first = conditions.borrow_and_update().clone();
         if first != Condition::Serves {
-            stop.run_until_cancelled(sleep(SETTLES_IN)).await;
+            stop.run_until_cancelled(sleep(STABLE_AFTER)).await;
         }
-        let settled = conditions.borrow_and_update().clone();
-        for news in news(known.as_ref(), first, settled) {
-            say(&news);
-            known = Some(news);
+        let last = conditions.borrow_and_update().clone();
+        for change in changes(known.as_ref(), first, last) {
+            log(&change);
+            known = Some(change);
         }
     }
 }
 
-/// What is new, where `known` was told, then `first` was seen, and a moment later it had `settled`. One
-/// that served and does again is no reason to keep quiet about what was between.
-fn news(known: Option<&Condition>, first: Condition, settled: Condition) -> Vec<Condition> {
+/// The conditions to log: `known` was logged last, then `first` was seen, and a moment later `last`.
+/// `first` is logged too if Redis served before and serves again.
+fn changes(known: Option<&Condition>, first: Condition, last: Condition) -> Vec<Condition> {
     let served = known == Some(&Condition::Serves);
-    let between =
-        Some(first).filter(|first| served && settled == Condition::Serves && *first != settled);
-    let is_new = known != Some(&settled) || between.is_some();
-    between.into_iter().chain(is_new.then_some(settled)).collect()
+    let between = Some(first).filter(|first| served && last == Condition::Serves && *first != last);
+    let is_new = known != Some(&last) || between.is_some();
+    between.into_iter().chain(is_new.then_some(last)).collect()
 }
 
-fn say(condition: &Condition) {
+fn log(condition: &Condition) {
     match condition {
         Condition::Serves => info!("redis answers"),
         Condition::Refuses(why) => warn!(why, "redis refuses to write"),
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_change_is_told_once_by_its_last_reason() {
+    fn each_change_is_logged_once_with_its_last_reason() {
         use Condition::Serves;
         let away = |why: &str| Condition::Away(why.to_owned());
         let (broken, refused) = (away("broken"), away("refused"));
@@ -66,13 +66,9 @@ mod tests {
             (Some(&refused), &broken, &refused, &[]),
             (Some(&refused), &Serves, &Serves, &[&Serves]),
         ];
-        for (known, first, settled, expected) in cases {
-            let news = news(known, first.clone(), settled.clone());
-            assert_eq!(
-                news.iter().collect::<Vec<_>>(),
-                expected,
-                "{known:?} {first:?} {settled:?}"
-            );
+        for (known, first, last, expected) in cases {
+            let logged = changes(known, first.clone(), last.clone());
+            assert_eq!(logged.iter().collect::<Vec<_>>(), expected, "{known:?} {first:?} {last:?}");
         }
     }
 }
