@@ -1,13 +1,14 @@
-//! What becomes of a room on this node whose work was ended by a fault: it is given up alone. Its
-//! connections are closed, and come back to a new one, which begins with what Redis says.
+//! Gives up a room on this node after a panic in its work, without affecting other rooms. Its
+//! connections are closed and reconnect to a new `LocalRoom`, which starts with the state in Redis.
 
 use std::{sync::Arc, thread};
 
 use super::{Fanout, LocalRoom};
 use crate::protocol::close::CloseReason;
 
-/// Gives a room up where it is dropped by a panic. To be held, before any of the room's locks, by whatever
-/// works on the room: what it leaves half done would leave the room stuck.
+/// Gives a room up if it is dropped by a panic. Every task that works on the room holds it, and
+/// acquires it before any of the room's locks, because inconsistent state would leave the room
+/// stuck.
 pub(super) struct Watch<'a> {
     fanout: &'a Fanout,
     room: &'a Arc<LocalRoom>,
@@ -29,7 +30,7 @@ impl Fanout {
         let seats = room.seats();
         tracing::error!(connections = seats.len(), "a room was given up after a panic");
         seats.iter().for_each(|seat| seat.outbox.close(CloseReason::Failed));
-        // Where nobody comes back, nobody hears it.
+        // Releases the room if no client reconnects.
         self.release(&room.id);
     }
 }

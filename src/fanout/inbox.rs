@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 
 use super::feed::Inbound;
 
-/// With so much waiting, the room's own clients wait before they add to it.
+/// From this length on, the room's own clients wait before they add to it.
 const LONG: usize = 64;
-/// What comes beyond is dropped: a message leaves a gap and an event a wrong count, and both are
-/// found by the next message or fence.
+/// Maximum length. Further frames are dropped: a message leaves a gap and an event a wrong count,
+/// and the next message or fence shows both.
 const MAX: usize = 8192;
 
 /// A room's inbox.
@@ -25,15 +25,15 @@ pub struct Inbox {
     shorter: Notify,
 }
 
-/// Nobody serves the room.
+/// No task serves the room.
 const IDLE: u8 = 0;
-/// Somebody does.
+/// A task serves the room.
 const SERVES: u8 = 1;
-/// Somebody does, and something came in since the round began.
+/// A task serves the room, and there is new input since its round began.
 const SERVES_AGAIN: u8 = 2;
 
 impl Inbox {
-    /// Adds what came in. Returns how much is waiting, or `None` where that is too much.
+    /// Adds input. Returns the length, or `None` if the inbox is full.
     pub fn push(&self, word: Inbound) -> Option<usize> {
         let mut waiting = self.waiting.lock();
         if waiting.len() == MAX {
@@ -43,7 +43,7 @@ impl Inbox {
         Some(waiting.len())
     }
 
-    /// The oldest of what waits.
+    /// Removes the oldest input.
     pub fn pop(&self) -> Option<Inbound> {
         let mut waiting = self.waiting.lock();
         let oldest = waiting.pop_front();
@@ -56,7 +56,7 @@ impl Inbox {
         oldest
     }
 
-    /// Waits until not much is waiting.
+    /// Waits until the inbox is short enough for the room's clients to add to it.
     pub async fn has_space(&self) {
         loop {
             let shorter = self.shorter.notified();
@@ -67,18 +67,18 @@ impl Inbox {
         }
     }
 
-    /// There is something to do for the room. Returns whether the caller has to serve it; else
-    /// somebody does, who will see what there is.
+    /// Reports that the room has work. Returns whether the caller has to serve it; otherwise
+    /// another task does, and will see the work.
     pub fn begin(&self) -> bool {
         self.server.swap(SERVES_AGAIN, Ordering::SeqCst) == IDLE
     }
 
-    /// Whoever serves begins to look what there is.
+    /// The serving task begins a round.
     pub fn begin_round(&self) {
         self.server.store(SERVES, Ordering::SeqCst);
     }
 
-    /// Returns whether that was all, and nothing came in since the round began.
+    /// Ends a round. Returns whether nothing came in since the round began.
     pub fn end_round(&self) -> bool {
         self.waiting.lock().is_empty()
             && self

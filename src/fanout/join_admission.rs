@@ -3,24 +3,24 @@
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Joins of one room that are under way at once: more would only wait in Redis.
+/// Maximum number of concurrent joins of one room: more would only wait in Redis.
 const JOINS_AT_ONCE: usize = 32;
-/// So many of them one counts for where there is a crowd: it is more work for the node as well.
+/// The weight of a join in a crowded room, where it is also more work for the node.
 const CROWD_WEIGHT: u32 = 8;
 
-/// The turns of those who join one room.
+/// The join admission of one room.
 pub(super) struct JoinAdmission(Semaphore);
 
 impl JoinAdmission {
-    /// All of them are free.
+    /// No join is in progress.
     pub fn new() -> Self {
         Self(Semaphore::new(JOINS_AT_ONCE))
     }
 
-    /// Waits for a turn, to be held while a join is under way.
+    /// Waits for admission; the permit must be held during the join.
     pub async fn take(&self, is_crowded: bool) -> Option<SemaphorePermit<'_>> {
         let weight = if is_crowded { CROWD_WEIGHT } else { 1 };
-        // It is never closed.
+        // The semaphore is never closed.
         self.0.acquire_many(weight).await.ok()
     }
 }

@@ -40,11 +40,11 @@ pub struct LocalRoom {
     pub(super) reporting: tokio::sync::RwLock<()>,
     /// Reports of its connections that do not wait for the next heartbeat.
     pub reports: Reports,
-    /// When the last heartbeat began that Redis took as a whole.
+    /// When the last heartbeat began that Redis has fully processed.
     pub(super) last_heartbeat: Mutex<Option<Instant>>,
-    /// What is needed to restore the room, once a join told it.
+    /// The facts to restore the room with, known after the first join.
     pub(super) facts: Mutex<Option<RoomFacts>>,
-    /// How often these may have changed since they were read.
+    /// How often the facts may have changed since they were read.
     pub(super) facts_changes: AtomicU64,
     /// Whether Redis has confirmed the subscription.
     pub(super) subscribed: watch::Sender<bool>,
@@ -53,13 +53,13 @@ pub struct LocalRoom {
     /// The node's count of heartbeats.
     pub(super) heartbeats: Arc<AtomicU64>,
     pub(super) inbox: Inbox,
-    /// Whether something was queued that was not written.
+    /// Whether outboxes have queued frames to flush.
     pub(super) is_unwritten: AtomicBool,
-    /// Whether Redis knows nothing of the room.
+    /// Whether the room is missing in Redis.
     pub(super) is_missing: AtomicBool,
-    /// Whether the list of members was asked for and has not been sent.
+    /// Whether a list of members was requested and has not arrived.
     pub(super) asks_members: AtomicBool,
-    /// What the last heartbeat was answered with, until its fence is seen to have come.
+    /// The position in the answer of the last heartbeat, until its fence arrives.
     pub(super) unfenced: Mutex<Option<Position>>,
     pub(super) join_admission: JoinAdmission,
     pub(super) publish_queue: PublishQueue,
@@ -100,7 +100,8 @@ impl LocalRoom {
         self.seat_answered(outbox, Some(joined), snapshot.tip, secret)
     }
 
-    /// A connection that only listens has everything up to `tip`: sends what came in since.
+    /// For a connection that only listens and has everything up to `tip`: sends the frames that
+    /// were buffered since.
     pub fn listens(&self, outbox: &Outbox, tip: MessageId, secret: String) -> Answered {
         self.seat_answered(outbox, None, tip, secret)
     }
@@ -119,12 +120,12 @@ impl LocalRoom {
         answered
     }
 
-    /// Whether Redis knew nothing of the room when it was asked last, and nobody here could put it back.
+    /// Whether the room was missing in Redis at the last call, and nobody here could restore it.
     pub fn is_missing(&self) -> bool {
         self.is_missing.load(Ordering::Relaxed)
     }
 
-    /// Notes whether Redis knows the room, or somebody here puts it back.
+    /// Sets whether the room is missing in Redis and nobody here restores it.
     pub fn set_missing(&self, is_missing: bool) {
         self.is_missing.store(is_missing, Ordering::Relaxed);
     }
@@ -137,44 +138,44 @@ impl LocalRoom {
         }
     }
 
-    /// Whether a connection that was asked to join again still has to.
+    /// Whether a connection that must join again has not done so.
     pub fn is_behind(&self, connection: &str) -> bool {
         self.feed.lock().is_behind(connection)
     }
 
-    /// Whether a connection was given this message.
+    /// Whether this message was delivered to a connection.
     pub fn has_delivered(&self, connection: &str, id: MessageId) -> bool {
         self.feed.lock().has_delivered(connection, id)
     }
 
-    /// To be held while a join is under way.
+    /// Waits for join admission; the permit must be held during the join.
     pub async fn admit_join(&self) -> Option<SemaphorePermit<'_>> {
         let permit = self.join_admission.take(self.is_crowded()).await;
         self.inbox.has_space().await;
         permit
     }
 
-    /// To be held while connections are reported, from before they are gathered.
+    /// Must be held while connections are reported, from before they are collected.
     pub async fn reporting(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
         self.reporting.read().await
     }
 
-    /// Waits until no report is under way that began before.
+    /// Waits until the reports that began before have ended.
     pub async fn reported(&self) {
         drop(self.reporting.write().await);
     }
 
-    /// When the last heartbeat began that Redis took as a whole.
+    /// When the last heartbeat began that Redis has fully processed.
     pub fn last_heartbeat(&self) -> Option<Instant> {
         *self.last_heartbeat.lock()
     }
 
-    /// Redis may have forgotten what it was told.
+    /// Redis may have lost the last heartbeat.
     pub fn forget_heartbeat(&self) {
         *self.last_heartbeat.lock() = None;
     }
 
-    /// Redis took a heartbeat that began at this moment.
+    /// Redis has processed a heartbeat that began at this moment.
     pub fn heartbeat_taken(&self, began: Instant) {
         *self.last_heartbeat.lock() = Some(began);
     }
@@ -189,7 +190,7 @@ impl LocalRoom {
         self.feed.lock().is_empty()
     }
 
-    /// What is needed to restore the room.
+    /// The facts to restore the room with.
     pub fn facts(&self) -> Option<RoomFacts> {
         self.facts.lock().clone()
     }

@@ -18,9 +18,10 @@ use crate::{
     settings::Durability,
 };
 
-/// Messages that one script call stores, at most. More would save Redis little, and block other calls.
+/// Maximum number of messages in one script call. More would save Redis little, and delay other
+/// calls.
 pub const BATCH_MAX: usize = 8;
-/// Bytes of text that one script call stores, about.
+/// Approximate maximum bytes of text in one script call.
 const BYTES: usize = 32 * 1024;
 
 /// The drafts of a room that are not in Redis yet.
@@ -86,7 +87,7 @@ impl DraftQueue {
     }
 }
 
-/// Scripts that store messages of one room at once.
+/// Maximum number of concurrent publish scripts of one room.
 pub fn scripts_at_once(durability: Durability) -> usize {
     match durability {
         Durability::Memory => 1,

@@ -8,32 +8,32 @@ use tokio::sync::oneshot;
 use super::Seat;
 use crate::error::Error;
 
-/// What the connections of one room have to report.
+/// The reports of one room's connections.
 #[derive(Default)]
 pub struct Reports(Mutex<ReportQueue>);
 
 #[derive(Default)]
 struct ReportQueue {
     waiting: Vec<Report>,
-    /// Whether somebody takes what waits.
+    /// Whether a task takes the queued reports.
     is_served: bool,
 }
 
-/// What one connection has to report.
+/// The report of one connection.
 pub struct Report {
     /// The connection, in this room.
     pub seat: Seat,
-    /// Whether what it has read is news.
+    /// Whether its read position has changed.
     pub read: bool,
     answer: oneshot::Sender<Result<(), Error>>,
 }
 
-/// What will become of a report.
+/// The outcome of a report.
 pub type Answer = oneshot::Receiver<Result<(), Error>>;
 
 impl Reports {
-    /// Adds a report. Returns what will become of it, and whether the caller has to see to it that what
-    /// waits is taken until nothing is left.
+    /// Adds a report. Returns its outcome, and whether the caller has to start a task that takes
+    /// the reports until none is left.
     pub fn push(&self, seat: Seat, read: bool) -> (Answer, bool) {
         let (answer, answered) = oneshot::channel();
         let mut queue = self.0.lock();
@@ -42,7 +42,7 @@ impl Reports {
         (answered, begins)
     }
 
-    /// Takes all that waits; `None` where there is nothing, and the caller is done.
+    /// Takes all queued reports; `None` if there are none, and the calling task ends.
     pub fn take(&self) -> Option<Vec<Report>> {
         let mut queue = self.0.lock();
         queue.is_served = !queue.waiting.is_empty();
@@ -51,14 +51,14 @@ impl Reports {
 }
 
 impl Report {
-    /// Whether the connection still waits for it. One that does not may have left.
+    /// Whether the connection still waits for the outcome. If not, it may have left.
     pub fn is_wanted(&self) -> bool {
         !self.answer.is_closed()
     }
 
-    /// Says what became of it.
+    /// Sends the outcome.
     pub fn answer(self, answer: Result<(), Error>) {
-        // Whoever asked may be gone.
+        // The connection may be gone.
         let _ = self.answer.send(answer);
     }
 }

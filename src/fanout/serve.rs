@@ -18,23 +18,23 @@ use super::{
 };
 use crate::{names::RoomId, outbox::Outbox};
 
-/// Connections that are written to at once; a room with more of them is crowded.
+/// A room with more connections than this is crowded.
 const WRITTEN_AT_ONCE: usize = 64;
-/// Connections of a crowded room that are written to before others have a turn.
+/// Connections of a crowded room that are written to in one turn.
 const WRITTEN_A_TURN: usize = 32;
-/// What a crowded room puts in order before it writes.
+/// Maximum number of frames that a crowded room orders before it writes.
 const ORDERED_A_ROUND: usize = 128;
-/// A crowded room that has so much to write at once makes way for others.
+/// From this number of frames on, a crowded room sleeps between its turns if other rooms are
+/// active.
 const YIELD_FRAMES_MIN: usize = 4;
-/// There are others for so long after one of them was served.
+/// Other rooms count as active for this long after one of them was served.
 const OTHERS_ACTIVE_FOR: Duration = Duration::from_secs(1);
-/// How long a crowded room that makes way sleeps between its turns. The timer makes it a
-/// millisecond, more or less.
+/// How long a crowded room sleeps between its turns; the timer makes it about a millisecond.
 const PAUSE: Duration = Duration::from_micros(500);
 
 impl Fanout {
-    /// What came in about a room. It waits for [`Fanout::serve`]; returns the room if it is the first
-    /// to wait there.
+    /// Puts input into a room's inbox, for [`Fanout::serve`]. Returns the room if its inbox was
+    /// empty.
     pub(super) fn on_inbound(&self, room: &RoomId, word: Inbound) -> Option<Arc<LocalRoom>> {
         let local = self.find(room)?;
         match local.inbox.push(word) {
@@ -46,8 +46,8 @@ impl Fanout {
         }
     }
 
-    /// Serves a room: what came in is put in order, and what was queued is written. Where somebody
-    /// else does already, that one goes on until nothing is left.
+    /// Serves a room: orders its input and flushes the outboxes. If another task already serves it,
+    /// that task continues until nothing is left.
     pub(super) fn serve(&self, room: &Arc<LocalRoom>) {
         if !room.inbox.begin() {
             return;
@@ -106,7 +106,7 @@ impl Fanout {
                 }
                 self.order_frame(room, frame)
             }
-            // A fence lets nothing out by itself.
+            // A fence itself delivers nothing.
             Inbound::Fence(fence) => room.feed.lock().fence(fence),
             Inbound::Members(events, frame) => {
                 room.feed.lock().members(events, frame);
@@ -142,17 +142,17 @@ impl Fanout {
 }
 
 impl LocalRoom {
-    /// Whether more hear the room than are written to at once.
+    /// Whether the room has too many connections to write to all of them at once.
     pub(super) fn is_crowded(&self) -> bool {
         self.feed.lock().sinks().count() > WRITTEN_AT_ONCE
     }
 
-    /// Something was queued that is to be written.
+    /// Reports that frames were queued which have to be flushed.
     pub(super) fn has_unwritten(&self) {
         self.is_unwritten.store(true, Ordering::SeqCst);
     }
 
-    /// Everybody who may have to be written to.
+    /// The outboxes that may have to be flushed.
     fn unwritten(&self) -> Vec<Arc<Outbox>> {
         if !self.is_unwritten.swap(false, Ordering::SeqCst) {
             return Vec::new();
@@ -161,8 +161,8 @@ impl LocalRoom {
     }
 }
 
-/// Whether a crowded room with so much to write makes way, where the last of the others was served
-/// so long ago.
+/// Whether a crowded room with `to_write` frames sleeps between its turns, if another room was last
+/// served `others_served` ago.
 fn yields_to_others(to_write: usize, others_served: Duration) -> bool {
     to_write >= YIELD_FRAMES_MIN && others_served < OTHERS_ACTIVE_FOR
 }

@@ -1,10 +1,10 @@
-//! Where this service is, as those who open its links see it.
+//! The base URL of links to this service.
 
 use axum::http::{HeaderMap, header};
 
 use crate::settings::Settings;
 
-/// What links begin with: as the operator says, or else the way the request came.
+/// The base URL of links: the setting, or else the address that the request was sent to.
 pub fn base_url(settings: &Settings, headers: &HeaderMap) -> String {
     if let Some(url) = &settings.public_url {
         return url.to_string();

@@ -1,7 +1,7 @@
-//! The live tail: a room as it talks, as Server-Sent Events, for whoever only listens.
+//! The live tail: the events of a room as Server-Sent Events, for clients that only listen.
 //!
-//! It is a seat in the room's feed like any other, with an outbox of the same bounds; it has no session
-//! and is no member.
+//! It has a seat in the room's feed and an outbox with the same limits as any connection; it has no
+//! session and is not a member.
 
 mod listener;
 
@@ -32,20 +32,21 @@ use crate::{
 };
 use listener::Listener;
 
-/// The header with which a browser's `EventSource` comes back.
+/// The header with which a browser's `EventSource` resumes.
 const LAST_EVENT_ID: &str = "last-event-id";
 
-/// From where on, as it stands in the query.
+/// The position to begin at, as a query parameter.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "a description; the handler reads it")]
 struct Since {
-    /// The last message seen: begin with what came after it. Without it, with what comes from now on.
+    /// The last message seen: begin with the messages after it. Without it, begin with the events
+    /// from now on.
     #[param(example = "1763683200123-0")]
     since: Option<String>,
 }
 
-/// The same as a header, which wins.
+/// The same as a header, which has precedence.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "a description; the handler reads it")]
@@ -57,9 +58,9 @@ struct LastEventId {
 
 /// Hear a room live
 ///
-/// Server-Sent Events: everything that a member would be told, each as `event: T` and `data:` the frame of
-/// the WebSocket; a message has its id. It needs no token and is no member. `gap` says that messages
-/// are missing that are no longer kept.
+/// Server-Sent Events: all events that a member gets, each as `event: T` and `data:` the frame of
+/// the WebSocket; a message has its id. It needs no token and is not a member. `gap` says that
+/// messages are missing because they are no longer stored.
 #[utoipa::path(
     get,
     path = "/api/rooms/{id}/events",
@@ -83,7 +84,7 @@ pub async fn listen(
     let since = since(request.headers(), query.remove("since"))?;
     if request.method() == Method::HEAD {
         app.rooms.preview(&room).await?;
-        // As long as the other would be: nobody knows.
+        // A stream as for `GET`, so that the answer has no `Content-Length`.
         return Ok(answer(Body::from_stream(stream::empty::<Result<Bytes, CutOff>>())));
     }
     if app.drain.is_cancelled() {
@@ -115,13 +116,14 @@ pub async fn listen(
 fn answer(body: Body) -> Response {
     let headers = [
         (header::CONTENT_TYPE.as_str(), "text/event-stream"),
-        // nginx would keep events until it has a buffer full of them.
+        // Otherwise nginx buffers events.
         ("x-accel-buffering", "no"),
     ];
     (headers, body).into_response()
 }
 
-/// From where on: the header wins, as an `EventSource` comes back to the address that it began with.
+/// The position to begin at. The header has precedence, because an `EventSource` reconnects to its
+/// original address.
 fn since(headers: &HeaderMap, query: Option<String>) -> Result<Option<MessageId>, Error> {
     let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
     let (field, raw) = match header.filter(|value| !value.is_empty()) {

@@ -1,4 +1,4 @@
-//! Who may ask from where, and how often: cross-origin rules and the limits of an address.
+//! Cross-origin rules and the limits of an address.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use axum::{
 use super::{envelope::Failure, headers};
 use crate::{address::ClientIp, app::App, error::Code, limits::Limit};
 
-/// Middleware that turns away an address which asks too often.
+/// Middleware that refuses requests of an address over its limit.
 pub async fn limit(
     State(app): State<App>,
     ClientIp(ip): ClientIp,
@@ -28,7 +28,7 @@ pub async fn limit(
     }
 }
 
-/// Middleware that turns away an address which makes too many rooms.
+/// Middleware that refuses new rooms of an address over its limit.
 pub async fn limit_rooms(
     State(app): State<App>,
     ClientIp(ip): ClientIp,
@@ -44,8 +44,7 @@ pub async fn limit_rooms(
     next.run(request).await
 }
 
-/// Middleware that slows down an address which asks for rooms that are not there, or shows tokens
-/// that are wrong.
+/// Middleware that slows down an address that guesses room ids or tokens.
 pub async fn limit_guesses(
     State(app): State<App>,
     ClientIp(ip): ClientIp,
@@ -61,15 +60,15 @@ pub async fn limit_guesses(
     let failure = response.extensions().get::<Arc<Failure>>();
     match failure.map(|failure| failure.error.code) {
         Some(Code::RoomNotFound | Code::InvalidToken) => app.limits.note_miss(ip),
-        // Nobody else who posts has a limit behind this but the messages of a user.
+        // The only limit behind this middleware for a POST is that of a user's messages.
         Some(Code::RateLimited) if posts => app.metrics.turned_away(Limit::Messages),
         _ => {}
     }
     response
 }
 
-/// Middleware that lets pages of any origin use the API: who one is says the token, and there
-/// are no cookies that a foreign page could ride on.
+/// Middleware that allows pages of any origin to use the API: requests are authenticated by a
+/// token, and there are no cookies that another site could abuse.
 pub async fn allow_any_origin(request: Request, next: Next) -> Response {
     if !is_api(request.uri().path()) {
         return next.run(request).await;
@@ -82,7 +81,8 @@ pub async fn allow_any_origin(request: Request, next: Next) -> Response {
     response
 }
 
-/// What programs ask. The client's files are for its own pages, and metrics for who runs the node.
+/// Whether a path belongs to the API. The client's files are for its own pages, and the metrics for
+/// operators.
 fn is_api(path: &str) -> bool {
     let is_below =
         |root| path.strip_prefix(root).is_some_and(|p| p.is_empty() || p.starts_with('/'));

@@ -1,11 +1,11 @@
-//! The headers that every answer carries, whatever it is.
+//! The headers of every answer.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// What is no page runs nothing and is framed by nobody.
+/// The policy of answers that are not pages: they run nothing and may not be framed.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// Adds them. Who made the answer may have said something better about caching, and what a page may do.
+/// Adds them. Headers for caching and the policy of a page are kept if the answer already has them.
 pub fn secure(headers: &mut HeaderMap) {
     let default = |value| HeaderValue::from_static(value);
     headers.entry(header::CACHE_CONTROL).or_insert(default("no-store"));
@@ -14,7 +14,7 @@ pub fn secure(headers: &mut HeaderMap) {
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 
-/// Lets pages of any origin read an answer, and of its headers those that tell them something.
+/// Allows pages of any origin to read an answer and its useful headers.
 pub fn share(headers: &mut HeaderMap) {
     let readable = HeaderValue::from_static("retry-after, x-request-id");
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

@@ -1,4 +1,4 @@
-//! What orchestrators ask: does the process live, should it get traffic, what does it count.
+//! Health checks and metrics.
 
 use axum::{
     extract::State,
@@ -58,13 +58,13 @@ pub async fn ready(State(app): State<App>) -> Result<Success<NodeState>, Failure
     }
 }
 
-/// What keeps the node from serving.
+/// The reasons why the node cannot serve.
 fn outages(app: &App) -> Vec<Outage> {
     let leaves = app.drain.is_cancelled().then_some(Outage::Node);
     leaves.into_iter().chain(outage_of_redis(app)).collect()
 }
 
-/// What keeps the node from serving, as far as it is Redis or the way there.
+/// The reason why Redis cannot be used, if any.
 fn outage_of_redis(app: &App) -> Option<Outage> {
     if let (Condition::Serves, Some(waits)) = (app.redis.condition(), app.redis.unanswered_for()) {
         return Some(Outage::Away(format!("no answer for {} ms", waits.as_millis())));
@@ -95,7 +95,7 @@ pub async fn metrics(
     Ok(([(header::CONTENT_TYPE, text_format(&headers))], text))
 }
 
-/// Levels that nobody needs to know in between.
+/// Sets the gauges that are measured only on request.
 fn measure(app: &App) {
     let metrics = &app.metrics;
     let level = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
@@ -110,8 +110,8 @@ fn measure(app: &App) {
     metrics.ready.set(outages(app).is_empty().into());
 }
 
-/// The text is OpenMetrics, and is called so for those who know it. Others read it as the older
-/// format, of which it uses nothing that means something else there.
+/// The text is OpenMetrics, and has that content type for clients that accept it. Others read it as
+/// the older Prometheus format, which gives the text the same meaning.
 fn text_format(headers: &HeaderMap) -> &'static str {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     match accepted.is_some_and(|kinds| kinds.contains(OPENMETRICS)) {

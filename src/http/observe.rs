@@ -1,6 +1,6 @@
-//! One log line and one count for each request, and the headers that every answer carries.
+//! Logs and counts every request, and adds the common headers of all answers.
 //!
-//! Lines name the route's pattern, never the path, the query, an address or anything said.
+//! Log lines have the route's pattern, never the path, the query, an address or a text.
 
 use std::{sync::Arc, time::Instant};
 
@@ -15,17 +15,17 @@ use tracing::Instrument;
 use super::{envelope::Failure, headers};
 use crate::{app::App, error::Code};
 
-/// Names the request in the answer and in the log, so that the two can be brought together.
+/// Identifies the request in the answer and in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_LENGTH: usize = 12;
 
-/// Middleware, outermost of all: counts, logs, and adds what every answer carries.
+/// The outermost middleware: counts, logs, and adds the common headers.
 pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let method = method_label(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let begun = Instant::now();
     let id = nanoid::nanoid!(REQUEST_ID_LENGTH);
-    // At the highest level, as any line that is written may be about a request.
+    // At the highest level, so that log lines of every level name the request.
     let span = tracing::error_span!("request", request_id = id);
     let mut response = next.run(request).instrument(span.clone()).await;
 
@@ -65,7 +65,7 @@ impl AccessLine<'_> {
     }
 }
 
-/// Clients may make up methods; a metric's labels may not.
+/// Methods that a client invented must not become labels.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

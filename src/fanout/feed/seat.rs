@@ -6,43 +6,44 @@ use crate::{
     names::MessageId,
 };
 
-/// Frames that wait for the answer to one join. Beyond it the connection is cut off.
+/// Maximum number of frames that wait for the answer to one join. Beyond it the connection is cut
+/// off.
 const EARLY_MAX: usize = 8192;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SeatState<S> {
     pub(super) sink: S,
-    /// What the fence of the join is tagged with that has not been answered; else empty.
+    /// The tag of the fence of an unanswered join; otherwise empty.
     pub(super) tag: String,
-    /// The last message that the connection's snapshot accounts for.
+    /// The last message that the connection's snapshot contains.
     pub(super) cutoff: MessageId,
     pub(super) stage: JoinStage,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum JoinStage {
-    /// The join has not been answered. Messages wait, those after `heard_from` where the room was
-    /// not heard before; events too once the fence has passed.
+    /// The join has not been answered. Messages are buffered, those after `heard_from` if the room
+    /// was not heard before; events too, once the fence has passed.
     Joining { from: Origin, fenced: bool, heard_from: Option<MessageId>, early: Vec<Frame> },
-    /// The join was answered when this was the number of the latest heartbeat; its fence has not
-    /// passed, so events may still be old.
+    /// The join was answered when this was the number of the latest heartbeat. Its fence has not
+    /// passed, so events may be older than the answer.
     Answered { tag: String, heartbeat: u64 },
-    /// Everything goes out.
+    /// Every frame is delivered.
     Live,
 }
 
-/// Where a connection was that joins.
+/// The state of a connection when it joins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// Not in the room.
     Outside,
-    /// In it, and nothing was missing. It had been given the messages up to this one when the fence
-    /// passed: more than there were at the fence, where the stream was read meanwhile.
+    /// In the room without a gap. The messages up to this one had been delivered to it when the
+    /// fence passed: if the stream was read meanwhile, these are more than existed at the fence.
     Inside(Option<MessageId>),
-    /// In it, before a gap that only a join can close.
+    /// In the room, before a gap that only a join can close.
     Gap,
-    /// In it, joining anew, and a gap was found meanwhile behind this message. The answer may
-    /// account for it.
+    /// In the room and joining again; meanwhile a gap was found after this message. The answer may
+    /// contain the missing messages.
     InsideWithGap(MessageId),
 }
 
@@ -57,7 +58,7 @@ impl<S: Sink> SeatState<S> {
         matches!(self.stage, JoinStage::Joining { .. })
     }
 
-    /// Whether it is given events, or will be.
+    /// Whether it gets events, or will get them.
     pub(super) fn hears_events(&self) -> bool {
         matches!(self.stage, JoinStage::Live | JoinStage::Joining { fenced: true, .. })
     }
@@ -82,8 +83,8 @@ impl<S: Sink> SeatState<S> {
         true
     }
 
-    /// The last message that it was given, where it was in the room while it joined. `last` is the
-    /// last that went out.
+    /// The last message that was delivered to it if it was in the room while it joined. `last` is
+    /// the last message that the feed delivered.
     pub(super) fn given(&self, last: Option<MessageId>) -> Option<MessageId> {
         match self.stage {
             JoinStage::Joining { from: Origin::Inside(given), .. } => given,
@@ -93,8 +94,8 @@ impl<S: Sink> SeatState<S> {
         }
     }
 
-    /// A fence passes; `last` is the last message that went out. Returns whether the connection may
-    /// have missed events.
+    /// A fence passes; `last` is the last message that the feed delivered. Returns whether the
+    /// connection may have missed events.
     pub(super) fn pass(&mut self, fence: &Fence, last: Option<MessageId>) -> bool {
         match (&mut self.stage, &fence.tag) {
             (JoinStage::Joining { fenced, .. }, Tag::Join(tag)) if *tag == self.tag => {
@@ -103,7 +104,7 @@ impl<S: Sink> SeatState<S> {
             (JoinStage::Answered { tag: own, .. }, Tag::Join(tag)) if tag == own => {
                 self.stage = JoinStage::Live;
             }
-            // It joins again: what comes from here on is for after the answer.
+            // It joins again: frames from here on are delivered after the answer.
             (stage, Tag::Join(tag)) if *tag == self.tag => {
                 let may_have_missed = matches!(stage, JoinStage::Answered { .. });
                 self.stage = JoinStage::Joining {
@@ -114,7 +115,7 @@ impl<S: Sink> SeatState<S> {
                 };
                 return may_have_missed;
             }
-            // Its own fence was lost: this heartbeat was sent after the answer came.
+            // Its own fence was lost: this heartbeat was sent after the answer arrived.
             (JoinStage::Answered { heartbeat, .. }, Tag::Heartbeat(number))
                 if number > heartbeat =>
             {
@@ -128,8 +129,8 @@ impl<S: Sink> SeatState<S> {
 }
 
 impl Frame {
-    /// Whether the frame is news to whoever has everything up to `cutoff`. Only messages can be
-    /// old.
+    /// Whether the frame is new to a connection that has everything up to `cutoff`. Only messages
+    /// can be old.
     pub(super) fn is_after(&self, cutoff: MessageId) -> bool {
         !matches!(self.kind, FrameKind::Message(id) if id <= cutoff)
     }

@@ -7,74 +7,75 @@ use crate::{
     names::MessageId,
 };
 
-/// Where a room's frames go: one connection's outbox.
+/// The receiver of a room's frames: one connection's outbox.
 pub trait Sink {
     /// The id of the connection.
     fn connection(&self) -> &str;
     /// Queues a frame.
     fn push(&self, frame: &Frame);
-    /// Cuts the connection off: more waits for it than may.
+    /// Cuts the connection off: its queue is full.
     fn overflow(&self);
-    /// Asks the connection to join again, from the last message that it was given.
+    /// Asks the connection to join again, from the last message that was delivered to it.
     fn rejoin(&self, since: MessageId);
 }
 
-/// What the machine wants done.
+/// Actions that the feed requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Actions {
     /// Read the stream, beginning with [`Feed::reading`](super::Feed::reading) of this number.
     pub catch_up: Option<u64>,
-    /// Have the list of members sent to this node.
+    /// Have the list of members published to this node.
     pub tell_members: bool,
-    /// Ask for it, as nothing that is sent comes: [`Feed::listed`](super::Feed::listed).
+    /// Read the list of members, because publications do not arrive:
+    /// [`Feed::listed`](super::Feed::listed).
     pub list_members: bool,
 }
 
-/// How a frame fared, for the counters.
+/// The outcome of a frame, for the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It went to so many connections, or waits behind others that will.
+    /// It was delivered to this many connections, or waits behind earlier frames.
     Delivered(usize),
-    /// It was not newer than what went out before.
+    /// It was not newer than the last delivered message.
     Stale,
-    /// It is no message of the stream and was passed on.
+    /// It is not a message of the stream, and was passed on.
     Foreign,
 }
 
-/// What became of the answer to a join.
+/// The outcome of the answer to a join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Answered {
     /// It was sent.
     Sent,
-    /// The connection is no longer seated.
+    /// The connection has no seat any more.
     Gone,
-    /// It was not: the connection was in the room already, and was given messages that the answer does
-    /// not account for. The join has to be made anew.
+    /// It was not sent: the connection was already in the room, and messages were delivered to it
+    /// that the answer does not contain. The join has to be repeated.
     Overtaken,
 }
 
-/// What a join was answered with.
+/// The answer to a join.
 pub struct JoinAnswer {
-    /// The `joined` frame; `None` for whoever listens and is no member.
+    /// The `joined` frame; `None` for a connection that only listens.
     pub joined: Option<Bytes>,
-    /// The last message that it accounts for.
+    /// The last message that it contains.
     pub tip: MessageId,
-    /// What the ids of the room's messages are made with.
+    /// The secret of the room's message ids.
     pub secret: String,
-    /// The number of the room's latest heartbeat when it came.
+    /// The number of the room's latest heartbeat when it arrived.
     pub heartbeat: u64,
 }
 
-/// What came in about a room and waits for its turn.
+/// Input of a room's inbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inbound {
     /// A frame of the room's channel.
     Frame(Frame),
     /// A fence on this node's channel.
     Fence(Fence),
-    /// The list of members on this node's channel, and the number of events that it accounts for.
+    /// The list of members from this node's channel, and the number of events that it contains.
     Members(u64, Bytes),
 }
 
