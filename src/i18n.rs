@@ -86,11 +86,11 @@ pub const fn message(code: Code, language: Language) -> &'static str {
             "이 방에 들어와 있지 않습니다. 먼저 입장해 주세요.",
         ),
         Code::Forbidden => (
-            "Only who made this room may do this. Use the token that making it was answered with.",
+            "Only the creator of this room may do this. Use the token that you got when you made it.",
             "방을 만든 사람만 할 수 있습니다. 방을 만들 때 받은 토큰을 써 주세요.",
         ),
         Code::RoomLocked => (
-            "This room is locked and takes nobody new. Ask who made it to unlock it.",
+            "This room is locked and accepts no new users. Ask its creator to unlock it.",
             "잠긴 방이라 새로 들어올 수 없습니다. 방을 만든 사람에게 열어 달라고 해 주세요.",
         ),
         Code::RoomNotFound => (
@@ -102,11 +102,11 @@ pub const fn message(code: Code, language: Language) -> &'static str {
             "이 주소에는 아무것도 없습니다. 경로를 확인해 주세요.",
         ),
         Code::MethodNotAllowed => (
-            "This address does not take this method. The Allow header lists those it takes.",
+            "This path does not allow this method. The Allow header lists those that it allows.",
             "이 주소에서는 쓸 수 없는 메서드입니다. 쓸 수 있는 메서드는 Allow 헤더에 있습니다.",
         ),
         Code::NameTaken => (
-            "Somebody in this room has this name already. Choose another one.",
+            "Somebody in this room already has this name. Choose another one.",
             "이 방에서 이미 쓰고 있는 이름입니다. 다른 이름을 골라 주세요.",
         ),
         Code::RoomFull => (
@@ -179,7 +179,7 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             ("Use at most {max} characters.", "{max}자 이하로 적어 주세요.")
         }
         Problem::NameCharacters => (
-            "Leave out what nobody can see: control characters, direction marks, fillers, joiners and \
+            "Remove invisible characters: control characters, direction marks, fillers, joiners and \
              accents without a letter.",
             "보이지 않는 문자를 빼 주세요. 제어 문자, 글자 방향 문자, 채움 문자, 글자 없는 결합 문자가 그렇습니다.",
         ),
@@ -206,7 +206,7 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             "무작위 UUID처럼 출력 가능한 ASCII 문자 {min}자에서 {max}자를 적어 주세요.",
         ),
         Problem::RequestKeyReused => (
-            "This key was that of another request. Use a new one for each request.",
+            "This key was already used for another request. Use a new one for each request.",
             "다른 요청에 쓴 키입니다. 요청마다 새 키를 써 주세요.",
         ),
         Problem::TopicLength { .. } => (
@@ -226,7 +226,7 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
         }
         Problem::NotJson => ("Send one JSON object.", "JSON 객체 하나를 보내 주세요."),
         Problem::HalfCharacter => (
-            "A \\u escape here is half of a character. Send both halves, or the character itself.",
+            "A \\u escape here is half of a surrogate pair. Send both, or the character itself.",
             "여기의 \\u 이스케이프는 글자의 반쪽입니다. 두 쪽을 모두 보내거나 글자를 그대로 보내 주세요.",
         ),
         Problem::Binary => (
@@ -245,18 +245,18 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             "이 연결은 이미 다른 이름으로 이 방에 있습니다. 먼저 나가 주세요.",
         ),
         Problem::ForeignOrigin => (
-            "Pages of this site may not connect. Whoever runs the service can allow it with \
+            "Pages of this site may not connect. The operator of the service can allow it with \
              ALLOWED_ORIGINS.",
             "이 사이트의 페이지는 연결할 수 없습니다. 운영자가 ALLOWED_ORIGINS로 허용할 수 있습니다.",
         ),
         Problem::TooManyFrames { .. } => (
-            "You send more than {max} frames a second: what is over that waits. Slow down, or the \
+            "You send more than {max} frames a second: the rest has to wait. Slow down, or the \
              connection is closed.",
             "1초에 {max}개가 넘는 프레임을 보내고 있어, 넘치는 것은 기다립니다. 천천히 보내지 않으면 \
              연결이 끊어집니다.",
         ),
         Problem::TooManyConnections { .. } => (
-            "This user has {max} connections in this room, as many as one may have. Close one of them.",
+            "This user has {max} connections in this room, which is the maximum. Close one of them.",
             "이 사용자는 이 방에 이미 연결이 {max}개 있고, 더 만들 수 없습니다. 연결 하나를 닫아 주세요.",
         ),
         Problem::TooManyRooms { .. } => (
@@ -272,15 +272,15 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             "본문을 압축하지 말고 이 헤더 없이, 또는 Transfer-Encoding: chunked로만 보내 주세요.",
         ),
         Problem::BodyCut => (
-            "The body broke off, or is not cut into chunks as it says. Send the whole of it again.",
+            "The body broke off, or has invalid chunks. Send all of it again.",
             "본문이 중간에 끊겼거나 청크 형식이 잘못되었습니다. 전체를 다시 보내 주세요.",
         ),
         Problem::BodyLate => (
-            "The body did not come whole in time. Send it again, without a pause.",
+            "The body did not arrive in time. Send it again without pauses.",
             "본문이 제시간에 다 오지 않았습니다. 쉬지 말고 다시 보내 주세요.",
         ),
         Problem::Target => (
-            "Begin what you ask for with a slash, as in GET /healthz.",
+            "Begin the target with a slash, as in GET /healthz.",
             "요청 경로를 GET /healthz처럼 슬래시로 시작해 주세요.",
         ),
         Problem::Precondition => (
@@ -288,11 +288,11 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             "대상의 태그가 이 값과 다릅니다. 다시 읽어 오거나 If-Match를 빼고 보내 주세요.",
         ),
         Problem::OneHost => (
-            "Send exactly one Host header, with a host and perhaps a port, as HTTP/1.1 asks for.",
+            "Send exactly one Host header with a host and an optional port, as HTTP/1.1 requires.",
             "HTTP/1.1에 따라 Host 헤더를 하나만, 호스트와 포트(생략 가능)로 적어 보내 주세요.",
         ),
         Problem::BodyOfUpgrade => (
-            "Send no body with this request. What follows it are WebSocket frames.",
+            "Send no body with this request. WebSocket frames follow it.",
             "이 요청에는 본문을 넣지 마세요. 뒤에 오는 것은 WebSocket 프레임이어야 합니다.",
         ),
         Problem::WebSocketKey => (
@@ -323,8 +323,8 @@ pub fn outage(outage: &Outage, language: Language) -> String {
             &**missing,
         ),
         Outage::Deaf => (
-            "Redis writes, but what it publishes does not come back to this node. It is subscribing, or \
-             something on the way drops what is published.",
+            "Redis accepts writes, but its publications do not reach this node. It is subscribing, or \
+             something on the way drops them.",
             "Redis에 쓸 수 있지만 발행된 내용이 이 노드로 돌아오지 않습니다. 구독하는 중이거나 \
              중간에서 막고 있습니다.",
             "",
