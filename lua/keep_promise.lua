@@ -1,4 +1,4 @@
--- Notes that what a request was promised is done: no retry does it again, whatever became of it since.
+-- Marks an idempotent request as completed: no retry runs it again, whatever happened to its result since.
 -- KEYS 1: 1 promise
 -- ARGV 0
 -- RETURNS {'OK'}

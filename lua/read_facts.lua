@@ -1,10 +1,10 @@
--- Reads what a room is. O(1), however many are in it.
+-- Reads the facts of a room. O(1), whatever its number of members.
 -- KEYS 1: 1 room
 -- ARGV 0
 -- RETURNS {'OK', then as room_facts lists them creator, createdAt (ms), the room's secret, hash of the creator's
---          token, '1' if encrypted, topic, '1' if locked, ttl (s), members it may have; '' for what it has
---          not} or {'ROOM_NOT_FOUND'}
--- PROMISE 5: what a node knows of a room is what it restores.
+--          token, '1' if encrypted, topic, '1' if locked, ttl (s), maximum number of members; '' for
+--          missing ones} or {'ROOM_NOT_FOUND'}
+-- PROMISE 5: a node restores a room with the facts that it has read.
 local facts = room_facts(KEYS[1])
 if not facts then return {'ROOM_NOT_FOUND'} end
 

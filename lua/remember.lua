@@ -1,8 +1,8 @@
--- Remembers what a request that may be repeated is promised, before anything is changed: a retry is promised
--- the same, be the first try done, lost or still under way.
+-- Stores the promise of an idempotent request before anything is changed: a retry gets the same promise,
+-- whether the first attempt is complete, lost or still running.
 -- KEYS 1: 1 promise
--- ARGV 3: 1 digest of the request's body, 2 the promise, sealed, 3 idempotency TTL (ms)
--- RETURNS {'OK', digest, promise, '1' if it was kept else '0'}: those of the first try
+-- ARGV 3: 1 digest of the request's body, 2 the promise, encrypted, 3 idempotency TTL (ms)
+-- RETURNS {'OK', digest, promise, '1' if it is completed else '0'}: those of the first attempt
 -- PROMISE 3: a retry is not a repeat.
 local promise, digest, sealed, ttl = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 

@@ -1,5 +1,5 @@
--- is_newer(a, b) -> whether message id a comes after b. What is no id comes before all of them. Compared
--- as text: the parts of an id may be larger than what Lua's numbers keep exactly.
+-- is_newer(a, b) -> whether message id a comes after b. A text that is not an id comes before all ids.
+-- Compared as text: the parts of an id may be larger than Lua's numbers can represent exactly.
 local function larger(one, other)
   if #one ~= #other then return #one > #other end
   return one > other

@@ -1,10 +1,10 @@
--- next_id(secret, previous, now, now_ms, count) -> id of the entry that follows `previous`, the
--- millisecond that it is of, and how many of that one came before it. `now` is decimal text, now_ms the
--- same as a number; `count` is that of the previous entry, where the caller knows it.
--- The low 32 bits of its sequence number are a digest of what it follows, so that whoever holds
--- the previous message sees, without asking, whether one is missing in between. The bits above
+-- next_id(secret, previous, now, now_ms, count) -> id of the entry that follows `previous`, its
+-- millisecond, and the number of earlier entries of that millisecond. `now` is decimal text, now_ms the
+-- same as a number; `count` is that of the previous entry, if the caller knows it.
+-- The low 32 bits of its sequence number are a digest of the previous id, so that a node with the
+-- previous message sees, without asking, whether one is missing in between. The bits above
 -- count the messages of one millisecond; together they stay below 2^53, which Lua and browsers
--- keep exactly. Needs: digest.
+-- represent exactly. Needs: digest.
 local function next_id(secret, previous, now, now_ms, count)
   local dash = string.find(previous, '-', 1, true)
   local ms = string.sub(previous, 1, dash - 1)

@@ -1,5 +1,5 @@
--- not_creator(hash, session, token_hash) -> nil for the token that the room was made with; else the code that
--- refuses it. `session` is that of the token's user: others in the room are told that they may not.
+-- not_creator(hash, session, token_hash) -> nil for the creator's token, else the error code. `session` is
+-- that of the token's user: a valid token of another user gets FORBIDDEN.
 local function not_creator(hash, session, token_hash)
   local facts = redis.call('HMGET', hash, 'createdAt', 'creatorToken')
   if not facts[1] then return 'ROOM_NOT_FOUND' end

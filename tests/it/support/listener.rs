@@ -1,4 +1,4 @@
-//! A reader of Server-Sent Events, as the standard reads them; it knows no WebSocket.
+//! A reader of Server-Sent Events, as the standard defines them; it knows no WebSocket.
 
 use std::time::Duration;
 
@@ -18,20 +18,20 @@ pub struct Event {
     pub data: Value,
 }
 
-/// One answer that goes on.
+/// One streaming answer.
 pub struct Listener {
     response: Response,
     unread: Vec<u8>,
     /// every event so far, oldest first
     pub seen: Vec<Event>,
-    /// what to come back with
+    /// the id to resume from
     pub last: Option<String>,
     /// comments so far
     pub comments: usize,
 }
 
 impl Listener {
-    /// Asks with the id that it has, as `EventSource` does when it comes back.
+    /// Requests the events after `last`, as `EventSource` does when it reconnects.
     pub async fn open(http: &Http, room: &str, last: Option<&str>) -> Self {
         let request = http.request(Method::GET, &format!("/api/rooms/{room}/events"));
         let request = last.iter().fold(request, |request, id| request.header("last-event-id", *id));
@@ -47,10 +47,10 @@ impl Listener {
         }
     }
 
-    /// The next event; `None` where the answer ended as it should.
+    /// The next event; `None` if the answer ended normally.
     ///
     /// # Errors
-    /// It broke off.
+    /// The answer ended early.
     pub async fn next(&mut self) -> reqwest::Result<Option<Event>> {
         loop {
             while let Some(end) = self.unread.windows(2).position(|two| two == b"\n\n") {
@@ -71,7 +71,7 @@ impl Listener {
         }
     }
 
-    /// Reads until it knows what to come back with, before the first event.
+    /// Reads until it has an id to resume from, before the first event.
     pub async fn until_position(&mut self) {
         while self.last.is_none() {
             let waits = tokio::time::timeout(Duration::from_millis(20), self.next()).await;
@@ -90,7 +90,7 @@ impl Listener {
         }
     }
 
-    /// Reads until it has had so many messages, and returns their ids.
+    /// Reads until it has this many messages, and returns their ids.
     pub async fn messages(&mut self, count: usize) -> Vec<String> {
         while self.ids().len() < count {
             self.wait_for("msg").await;
@@ -104,7 +104,7 @@ impl Listener {
     }
 }
 
-/// Reads one block of lines. One without data is no event.
+/// Reads one block of lines. A block without data is not an event.
 fn read(block: &str) -> Option<Event> {
     let data = serde_json::from_str(&field(block, "data")?).unwrap();
     Some(Event { kind: field(block, "event").unwrap(), id: field(block, "id"), data })

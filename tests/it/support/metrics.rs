@@ -1,4 +1,4 @@
-//! What a node counts.
+//! The metrics of a node.
 
 use super::Node;
 

@@ -40,7 +40,7 @@ impl Node {
         node
     }
 
-    /// Waits until the node wants traffic.
+    /// Waits until the node is ready.
     pub async fn wait_until_ready(&self) {
         eventually(DEADLINE, "a ready node", async || {
             (self.http().get("/readyz").await.status == 200).then_some(())
@@ -48,7 +48,7 @@ impl Node {
         .await;
     }
 
-    /// Starts a node on a free port and waits for the line that says which.
+    /// Starts a node on a free port and waits for the line with its address.
     pub async fn start_unready(env: &TestEnv, settings: &[(&str, &str)]) -> Self {
         let log = env.fresh_path("node").with_extension("log");
         let mut command = command(guarded(PROGRAM), env, settings);
@@ -58,7 +58,7 @@ impl Node {
         Self { child, addr, log }
     }
 
-    /// Starts a node whose output goes elsewhere, so that it has no log here: `program` runs it.
+    /// Starts a node through `program`, which redirects its output, so it has no log here.
     pub async fn start_apart(
         env: &TestEnv,
         program: std::process::Command,

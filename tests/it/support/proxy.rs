@@ -12,24 +12,24 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What the network does now.
+/// The present state of the network.
 #[derive(Clone, Copy, Default, PartialEq)]
-struct Weather {
-    /// Connections stay open, nothing passes.
+struct Network {
+    /// Connections stay open, but nothing passes.
     frozen: bool,
     /// New connections are closed at once.
     refusing: bool,
-    /// What Redis publishes is lost on the way, though every connection looks healthy.
-    deaf: Option<Deaf>,
-    /// Connections made before the latest cut are gone.
+    /// Publications are lost, although every connection looks healthy.
+    lost: Option<Lost>,
+    /// Number of cuts; connections from before the latest one are closed.
     cuts: u64,
-    /// What a word on its way sets off, once.
+    /// A fault that the next occurrence of a word triggers, once.
     trap: Option<Trap>,
 }
 
-/// What is lost of what Redis publishes.
+/// Which publications are lost.
 #[derive(Clone, Copy, PartialEq)]
-enum Deaf {
+enum Lost {
     ToRooms,
     ToAll,
 }
@@ -44,7 +44,7 @@ enum Trap {
 pub struct Proxy {
     addr: SocketAddr,
     upstream: watch::Sender<SocketAddr>,
-    weather: watch::Sender<Weather>,
+    network: watch::Sender<Network>,
     accepting: JoinHandle<()>,
 }
 
@@ -52,10 +52,10 @@ impl Proxy {
     pub async fn to(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let weather = watch::Sender::new(Weather::default());
+        let network = watch::Sender::new(Network::default());
         let (upstream, leads_to) = watch::channel(upstream);
-        let accepting = tokio::spawn(accept(listener, leads_to, weather.clone()));
-        Self { addr, upstream, weather, accepting }
+        let accepting = tokio::spawn(accept(listener, leads_to, network.clone()));
+        Self { addr, upstream, network, accepting }
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -66,61 +66,62 @@ impl Proxy {
         format!("redis://{}", self.addr)
     }
 
-    /// Leads new connections elsewhere.
+    /// Forwards new connections to another address.
     pub fn lead_to(&self, upstream: SocketAddr) {
         self.upstream.send_replace(upstream);
     }
 
-    /// Cuts every connection; new ones pass.
+    /// Closes every connection; new ones pass.
     pub fn cut_once(&self) {
-        self.weather.send_modify(|weather| weather.cuts += 1);
+        self.network.send_modify(|network| network.cuts += 1);
     }
 
-    /// Cuts every connection and lets no new one pass, until [`resume`](Self::resume).
+    /// Closes every connection and refuses new ones, until [`resume`](Self::resume).
     pub fn cut(&self) {
-        self.weather.send_modify(|weather| {
-            weather.cuts += 1;
-            weather.refusing = true;
+        self.network.send_modify(|network| {
+            network.cuts += 1;
+            network.refusing = true;
         });
     }
 
     /// Keeps every connection, but nothing passes until [`resume`](Self::resume).
     pub fn freeze(&self) {
-        self.weather.send_modify(|weather| weather.frozen = true);
+        self.network.send_modify(|network| network.frozen = true);
     }
 
-    /// The next answer with this word ends its connection there; what came before it passes.
+    /// Closes the connection of the next answer with this word at that word; the bytes before it
+    /// pass.
     pub fn cut_before(&self, word: &'static str) {
-        self.weather.send_modify(|weather| weather.trap = Some(Trap::CutBefore(word)));
+        self.network.send_modify(|network| network.trap = Some(Trap::CutBefore(word)));
     }
 
-    /// Freezes as soon as somebody asks something with this word.
+    /// Freezes the network at the next request with this word.
     pub fn freeze_at(&self, word: &'static str) {
-        self.weather.send_modify(|weather| weather.trap = Some(Trap::FreezeAt(word)));
+        self.network.send_modify(|network| network.trap = Some(Trap::FreezeAt(word)));
     }
 
     /// Whether nothing passes.
     pub fn is_frozen(&self) -> bool {
-        self.weather.borrow().frozen
+        self.network.borrow().frozen
     }
 
-    /// Loses what Redis publishes in rooms, and nothing else, until [`resume`](Self::resume): a
-    /// subscription that died in silence.
+    /// Drops publications to rooms, and nothing else, until [`resume`](Self::resume): a
+    /// subscription that died without an error.
     pub fn lose_what_is_published(&self) {
-        self.weather.send_modify(|weather| weather.deaf = Some(Deaf::ToRooms));
+        self.network.send_modify(|network| network.lost = Some(Lost::ToRooms));
     }
 
-    /// The same of what it publishes to the node alone as well.
+    /// Drops all publications, those to the node included.
     pub fn lose_all_that_is_published(&self) {
-        self.weather.send_modify(|weather| weather.deaf = Some(Deaf::ToAll));
+        self.network.send_modify(|network| network.lost = Some(Lost::ToAll));
     }
 
-    /// Fair weather.
+    /// Ends all faults.
     pub fn resume(&self) {
-        self.weather.send_modify(|weather| {
-            weather.frozen = false;
-            weather.refusing = false;
-            weather.deaf = None;
+        self.network.send_modify(|network| {
+            network.frozen = false;
+            network.refusing = false;
+            network.lost = None;
         });
     }
 }
@@ -135,10 +136,10 @@ impl Drop for Proxy {
 async fn accept(
     listener: TcpListener,
     leads_to: watch::Receiver<SocketAddr>,
-    weather: watch::Sender<Weather>,
+    network: watch::Sender<Network>,
 ) {
     while let Ok((downstream, _)) = listener.accept().await {
-        if weather.borrow().refusing {
+        if network.borrow().refusing {
             continue;
         }
         let upstream = *leads_to.borrow();
@@ -146,8 +147,8 @@ async fn accept(
         let _ = (downstream.set_nodelay(true), upstream.set_nodelay(true));
         let (down_read, down_write) = downstream.into_split();
         let (up_read, up_write) = upstream.into_split();
-        tokio::spawn(forward(down_read, up_write, weather.clone(), false));
-        tokio::spawn(forward(up_read, down_write, weather.clone(), true));
+        tokio::spawn(forward(down_read, up_write, network.clone(), false));
+        tokio::spawn(forward(up_read, down_write, network.clone(), true));
     }
 }
 
@@ -155,19 +156,19 @@ async fn accept(
 async fn forward(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    weather: watch::Sender<Weather>,
+    network: watch::Sender<Network>,
     is_answer: bool,
 ) {
-    let born = weather.borrow().cuts;
-    let (mut clearing, mut cutting) = (weather.subscribe(), weather.subscribe());
+    let born = network.borrow().cuts;
+    let (mut clearing, mut cutting) = (network.subscribe(), network.subscribe());
     let copy = async {
         let mut bytes = vec![0; 16 * 1024];
         loop {
             let count = from.read(&mut bytes).await.unwrap_or(0);
-            let cut = spring(&weather, is_answer, &bytes[..count]);
-            let clear = clearing.wait_for(|weather| !weather.frozen).await.is_ok();
-            let deaf = clearing.borrow().deaf;
-            if deaf.is_some_and(|deaf| is_publication(&bytes[..count], deaf)) {
+            let cut = spring(&network, is_answer, &bytes[..count]);
+            let clear = clearing.wait_for(|network| !network.frozen).await.is_ok();
+            let lost = clearing.borrow().lost;
+            if lost.is_some_and(|lost| is_publication(&bytes[..count], lost)) {
                 continue;
             }
             let passing = &bytes[..cut.unwrap_or(count)];
@@ -177,29 +178,29 @@ async fn forward(
         }
     };
     tokio::select! {
-        // What was frozen does not slip through a cut.
+        // Bytes that were frozen do not pass after a cut.
         biased;
-        _ = cutting.wait_for(|weather| weather.cuts != born) => {}
+        _ = cutting.wait_for(|network| network.cuts != born) => {}
         () = copy => {}
     }
 }
 
-/// Sets off the trap if these bytes have its word. Returns where they are to be cut.
-fn spring(weather: &watch::Sender<Weather>, is_answer: bool, bytes: &[u8]) -> Option<usize> {
-    let (word, frozen) = match weather.borrow().trap? {
+/// Triggers the trap if these bytes have its word. Returns where to cut them.
+fn spring(network: &watch::Sender<Network>, is_answer: bool, bytes: &[u8]) -> Option<usize> {
+    let (word, frozen) = match network.borrow().trap? {
         Trap::CutBefore(word) if is_answer => (word, false),
         Trap::FreezeAt(word) if !is_answer => (word, true),
         _ => return None,
     };
     let at = find(bytes, word)?;
-    weather.send_modify(|weather| (weather.trap, weather.frozen) = (None, frozen));
+    network.send_modify(|network| (network.trap, network.frozen) = (None, frozen));
     (!frozen).then_some(at)
 }
 
-/// Whether these bytes bring something that was published there.
-fn is_publication(bytes: &[u8], deaf: Deaf) -> bool {
+/// Whether these bytes have a publication that is to be lost.
+fn is_publication(bytes: &[u8], lost: Lost) -> bool {
     let contains = |word| find(bytes, word).is_some();
-    let is_there = deaf == Deaf::ToAll || contains("chan:");
+    let is_there = lost == Lost::ToAll || contains("chan:");
     contains("message\r\n") && is_there && !contains("subscribe\r\n")
 }
 

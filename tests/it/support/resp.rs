@@ -1,6 +1,6 @@
-//! A Redis client small enough to be believed: one command, one answer, over a socket of its own.
-//! It blocks, which is fine for a millisecond on loopback, and keeps the tests free of the client
-//! library that they test.
+//! A minimal Redis client: one command, one answer, over a socket of its own. It blocks, which is
+//! fine for a millisecond on loopback, and makes the tests independent of the client library that
+//! they test.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -123,7 +123,7 @@ impl Subscription {
         serde_json::from_str(&self.next_text()).expect("JSON on the channel")
     }
 
-    /// The same where it is no JSON.
+    /// The same for a payload that is not JSON.
     pub fn next_text(&mut self) -> String {
         self.connection.read().expect("a message on the channel").list()[2].text().to_owned()
     }

@@ -1,4 +1,4 @@
-//! What nearly every test begins with: a Redis and some nodes on it.
+//! The setup of nearly every test: a Redis and some nodes.
 
 use serde_json::json;
 
@@ -62,14 +62,14 @@ impl Stage {
         Room { id: text("roomId"), token: text("token") }
     }
 
-    /// A client of node number `node` that is in the room under this nickname or token.
+    /// A client of node number `node` that has joined the room with this nickname or token.
     pub async fn member(&self, node: usize, room: &Room, token: &str) -> Client {
         let mut client = self.nodes[node].client().await;
         client.join(&room.id, token).await;
         client
     }
 
-    /// So many newcomers, "guest 0" and so on, on each node in turn.
+    /// This many guests, "guest 0" and so on, on the nodes in turn.
     pub async fn guests(&self, room: &Room, count: usize) -> Vec<Client> {
         let mut guests = Vec::new();
         for number in 0..count {

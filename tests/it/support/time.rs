@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long anything may take that has no deadline of its own in the contract. Generous, because
-/// the machine may be busy; a test that passes never waits for it.
+/// The deadline of everything without a deadline in the contract. Generous, because the machine may
+/// be busy; a test that passes never waits for it.
 pub const DEADLINE: Duration = Duration::from_secs(15);
 
 const POLL_EVERY: Duration = Duration::from_millis(15);
 
-/// Asks again until there is an answer, and returns it; panics after `deadline`.
+/// Polls until there is a result, and returns it; panics after `deadline`.
 pub async fn eventually<T>(
     deadline: Duration,
     what: &str,
