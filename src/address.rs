@@ -1,4 +1,4 @@
-//! The client address of a request: the peer's, or the one that a trusted proxy names.
+//! The client address of a request: the peer's, or the one that a trusted proxy reports.
 
 use std::{
     convert::Infallible,
@@ -20,15 +20,15 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub struct ClientIp(pub IpAddr);
 
 impl ClientIp {
-    /// Whose request has these parts.
+    /// The client address of the request with these parts.
     pub fn of(app: &App, extensions: &Extensions, headers: &HeaderMap) -> Self {
-        // Whoever comes without an address shares a single limit.
+        // Requests without an address share a single limit.
         let peer = extensions.get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |ConnectInfo(peer)| peer.ip());
         Self::named(&app.settings.trusted_proxies, peer, headers)
     }
 
-    /// Whose request it is that this peer hands on.
+    /// The client address of a request that comes from this peer.
     pub fn named(trusted: &[IpNet], peer: IpAddr, headers: &HeaderMap) -> Self {
         let named = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
         let named: Vec<_> = named.flat_map(|list| list.split(',')).collect();
@@ -44,8 +44,9 @@ impl FromRequestParts<App> for ClientIp {
     }
 }
 
-/// Each proxy appends whom it heard, so the list is read from its end, as far as those are trusted
-/// who wrote it. What stands before a stranger's address is the stranger's own invention.
+/// The client address in `X-Forwarded-For`. Each proxy appends the address of its peer, so the list
+/// is read from its end, as far as trusted proxies wrote it. Entries before an untrusted address
+/// are invented by the client.
 fn nearest_stranger(trusted: &[IpNet], peer: IpAddr, named: &[&str]) -> IpAddr {
     let is_trusted = |ip: &IpAddr| trusted.iter().any(|network| network.contains(ip));
     let mut nearest = peer.to_canonical();
@@ -59,7 +60,7 @@ fn nearest_stranger(trusted: &[IpNet], peer: IpAddr, named: &[&str]) -> IpAddr {
     nearest
 }
 
-/// An address, perhaps in brackets, perhaps with a port.
+/// Parses an address, optionally in brackets, optionally with a port.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();

@@ -1,4 +1,4 @@
-//! The one handle that every request and every connection gets. It holds no fact about a room.
+//! The handle that every request and every connection gets. It has no state of rooms.
 
 use std::{ops::Deref, sync::Arc};
 
@@ -9,29 +9,29 @@ use crate::{
     registry::Registry, room::Rooms, settings::Settings,
 };
 
-/// Everything that a node shares, as one reference: every layer that a request passes takes one.
+/// Everything that a node shares, behind one reference, because every layer of a request clones it.
 #[derive(Clone)]
 pub struct App(Arc<Shared>);
 
 /// What is behind an [`App`].
 pub struct Shared {
-    /// Every setting.
+    /// The settings.
     pub settings: Arc<Settings>,
     /// The room service.
     pub rooms: Rooms,
     /// The connections to Redis.
     pub redis: Redis,
-    /// Who on this node hears which room.
+    /// The rooms of this node and their connections.
     pub fanout: Fanout,
-    /// What keeps this node's members alive.
+    /// Keeps this node's members alive.
     pub heartbeat: Heartbeat,
-    /// The WebSocket connections of this node.
+    /// The connections of this node.
     pub registry: Arc<Registry>,
     /// Limits for an address and a connection.
     pub limits: Arc<Limits>,
-    /// Counters.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Cancelled when the node begins to leave: no new connections.
+    /// Cancelled when the shutdown begins: no new connections.
     pub drain: CancellationToken,
     /// Cancelled when the node is about to end: background work stops.
     pub stop: CancellationToken,

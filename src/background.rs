@@ -1,7 +1,7 @@
 //! Background tasks of a node, and what happens when one of them ends.
 //!
-//! A background task that ends unexpectedly leaves a node that looks alive and does not work. So
-//! the vital tasks are supervised, and the node shuts down when the first of them ends.
+//! If a background task ends unexpectedly, the node looks alive but does not work. So the vital
+//! tasks are supervised, and the node shuts down when the first of them ends.
 
 use std::panic::AssertUnwindSafe;
 
@@ -19,13 +19,13 @@ pub struct Background {
     lost: watch::Sender<Option<EndedTask>>,
 }
 
-/// A task that the node cannot do without, and that ended.
+/// A vital task that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{task} {}, and the node cannot do without it", if *.panicked { "panicked" } else { "ended" })]
 pub struct EndedTask {
-    /// What it did.
+    /// Its name.
     pub task: &'static str,
-    /// Whether it ended by a fault, which the log has.
+    /// Whether it panicked; the log has the panic.
     pub panicked: bool,
 }
 
@@ -36,11 +36,11 @@ impl Background {
         Self { tasks, stop, lost: watch::Sender::new(None) }
     }
 
-    /// Runs what has to go on until `stop`. `name` says what it does, for the operator.
+    /// Spawns a task that must run until `stop`. `name` describes it for the operator.
     pub fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let (stop, lost) = (self.stop.clone(), self.lost.clone());
         self.tasks.spawn(async move {
-            // Nobody looks at what it leaves behind: the node ends.
+            // Its state is not used after a panic: the node shuts down.
             let ended = AssertUnwindSafe(task).catch_unwind().await;
             if !stop.is_cancelled() {
                 lost.send_replace(Some(EndedTask { task: name, panicked: ended.is_err() }));
@@ -48,7 +48,7 @@ impl Background {
         });
     }
 
-    /// Waits until a task has ended that the node cannot do without.
+    /// Waits until a vital task has ended.
     pub async fn lost(&self) -> EndedTask {
         let mut lost = self.lost.subscribe();
         // The sender lives as long as `self`.

@@ -1,9 +1,9 @@
-//! Futures made where they stay.
+//! Creates futures directly on the heap.
 
 use std::pin::Pin;
 
-/// Makes a future in its box. `Box::pin` is given one and copies it, and fred's are 7 KB, most of it
-/// for what seldom happens.
+/// Creates a future inside its box. `Box::pin` takes a future and copies it, and fred's have 7 KB,
+/// most of them for rare cases.
 pub fn in_place<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
     let space = Box::new_uninit();
     Box::into_pin(Box::write(space, make()))

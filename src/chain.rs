@@ -1,4 +1,4 @@
-//! How a message's id names the message before it.
+//! How a message's id identifies the message before it.
 //!
 //! The low 32 bits of an id's sequence number are a digest of the previous message's id and the
 //! id's own milliseconds (`lua/lib/digest.lua` writes it). A node that delivered the previous
@@ -12,7 +12,7 @@ use sha1::{Digest, Sha1};
 
 use crate::names::MessageId;
 
-/// Three numbers of 64 bits, and what stands between them.
+/// Length of three 64-bit numbers with separators.
 const MOST_DIGITS: usize = 3 * 20 + 3;
 
 /// Whether `id` was written right after `previous`, in the room with this secret.
@@ -23,7 +23,7 @@ pub fn follows(secret: &str, previous: MessageId, id: MessageId) -> bool {
 /// The first 32 bits of SHA-1 over the secret, `previous` and the milliseconds in decimal, with
 /// spaces between them.
 fn digest(secret: &str, previous: MessageId, ms: u64) -> u32 {
-    // As long as it gets: growing it costs as much as the rest.
+    // With the final capacity: growing it would cost as much as the rest.
     let mut text = String::with_capacity(secret.len() + MOST_DIGITS);
     write!(text, "{secret} {previous} {ms}").expect("a string takes anything");
     let hash = Sha1::digest(text);

@@ -1,31 +1,31 @@
-//! How many files may be open. Each connection is one.
+//! The limit of open files. Each connection uses one.
 
 use anyhow::{Context, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Kept for everything that is no client: the connections to Redis, which come and go, looking up
-/// its name, the answers to whom there is no room for.
+/// Files that are reserved for other purposes than clients: reconnects to Redis, looking up its
+/// name, answers to clients that are refused.
 const RESERVE: usize = 32;
-/// Where many may be open, one in so many is kept as well, up to `RESERVE_MAX`: a Redis Cluster is
-/// many connections.
+/// With a high limit, this share of it is reserved as well, up to `RESERVE_MAX`: a Redis Cluster
+/// needs many connections.
 const RESERVE_SHARE: usize = 32;
 const RESERVE_MAX: usize = 256;
-/// What a node has open by itself, where the system does not say.
+/// Files that a node uses itself, if the system does not report them.
 const OWN: usize = 16;
 
-/// Takes as many as may be taken: shells begin with 1,024, and allow far more.
+/// Raises the limit as far as the system allows: shells start with 1,024, and allow far more.
 ///
 /// # Errors
-/// The system does not say how many, or does not let go of them.
+/// The system does not report the limit, or does not allow to raise it.
 pub fn raise_limit() -> nix::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)
 }
 
-/// Sockets that clients may have open together, so that files are left for everything else.
+/// Number of sockets for clients, so that files remain for everything else.
 ///
 /// # Errors
-/// So few files may be open that none would be left for clients.
+/// The limit is so low that no files would be left for clients.
 pub fn for_clients() -> anyhow::Result<usize> {
     let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).context("the limit of open files")?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);

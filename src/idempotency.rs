@@ -1,5 +1,5 @@
-//! Requests that may be repeated: what the first try is promised is sealed with the client's own
-//! idempotency key and remembered, so that a retry is promised the same. Knows no Redis and no HTTP.
+//! Idempotent requests: the values chosen for the first attempt are encrypted with the client's
+//! idempotency key and stored, so that a retry gets the same values. Knows no Redis and no HTTP.
 
 use std::net::IpAddr;
 
@@ -14,12 +14,12 @@ use sha2::{Digest, Sha256};
 
 use crate::problem::Problem;
 
-/// Characters of an idempotency key of a request.
+/// Minimum and maximum length of an idempotency key, in characters.
 const KEY_LENGTHS: (usize, usize) = (16, 64);
-/// What keys are derived for; nobody else derives the same.
+/// The purpose of the derived keys, so that they differ from those of other programs.
 const PURPOSE: &[u8] = b"linkroom idempotency";
 
-/// One request that may be repeated, by its key.
+/// One idempotent request.
 pub struct Once {
     name: String,
     digest: String,
@@ -27,7 +27,7 @@ pub struct Once {
 }
 
 impl Once {
-    /// The request to `path` with this `body` from this address, under this key.
+    /// The request to `path` with this `body` from this address, with this key.
     ///
     /// # Errors
     /// The key is too short or too long, or is not printable ASCII.
@@ -37,7 +37,7 @@ impl Once {
         if !(min..=max).contains(&key.len()) || !is_printable {
             return Err(Problem::RequestKeyShape { min, max });
         }
-        // Neither a path nor an address has a line break.
+        // A path and an address cannot contain a line break.
         let scope = format!("{path}\n{address}\n");
         let name = Sha256::new_with_prefix(&scope).chain_update(key).finalize();
         Ok(Self {
@@ -47,17 +47,17 @@ impl Once {
         })
     }
 
-    /// What it is remembered under: nobody learns the key from it who cannot guess it.
+    /// The name under which it is stored: a digest, which does not reveal the key.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What tells another body from this one.
+    /// A digest of the body.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// A promise as only who has the key can read it.
+    /// Encrypts a promise; only the key can decrypt it.
     pub fn seal(&self, promise: &str) -> Option<String> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).ok()?;
@@ -67,7 +67,7 @@ impl Once {
         Some(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
     }
 
-    /// What was promised; `None` where this was not sealed for this request.
+    /// Decrypts a promise; `None` if it was not encrypted for this request.
     pub fn open(&self, sealed: &str) -> Option<String> {
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN)?;
@@ -77,7 +77,7 @@ impl Once {
     }
 }
 
-/// The key that seals what is promised to a request of this name.
+/// The encryption key for a request of this name.
 fn seal(key: &[u8], name: &[u8]) -> LessSafeKey {
     let derived = Salt::new(HKDF_SHA256, PURPOSE).extract(key);
     let info = [name];

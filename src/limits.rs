@@ -1,6 +1,6 @@
-//! Floods that a node turns away by itself: requests, rooms, guesses, connections and sockets of one
-//! address, frames of one connection. What a user may send is counted in Redis instead, for all
-//! nodes together.
+//! Limits that a node enforces by itself: requests, new rooms, guesses, connections and sockets of
+//! one address, frames of one connection. The messages of a user are counted in Redis instead, for
+//! all nodes together.
 
 use std::{
     collections::HashMap,
@@ -22,11 +22,11 @@ use crate::{
     settings::Settings,
 };
 
-/// Addresses that have been quiet are forgotten each time this many were counted: often enough to
-/// stay small, and rare enough to cost nothing.
+/// After this many checks, idle addresses are forgotten: often enough to keep the map small, and
+/// seldom enough to cost nothing.
 const CHECKS_BETWEEN_CLEANINGS: usize = 4096;
 
-/// Everything that keeps something out, by its name in the metrics.
+/// The limits, as in the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// `REQUESTS_PER_SECOND`
@@ -53,12 +53,12 @@ pub enum Limit {
     HeaderSize,
     /// `ALLOWED_ORIGINS`
     Origin,
-    /// The files that may be open.
+    /// The system's limit of open files.
     Files,
 }
 
 impl Limit {
-    /// Every limit that is counted.
+    /// All limits.
     pub const ALL: [Limit; 13] = [
         Limit::Requests,
         Limit::Connections,
@@ -95,26 +95,26 @@ impl Limit {
     }
 }
 
-/// Sockets over its limit on which an address is waited for until it has read so.
+/// Sockets over the limit that one address may have at the same time to read its error.
 const REFUSED_SOCKETS: usize = 16;
 
-/// What one node allows one address.
+/// The limits of each address on one node.
 pub struct Limits {
     requests: Buckets,
     rooms: Buckets,
     misses: Buckets,
-    /// Those that missed too often, and until when they may look for nothing.
+    /// Addresses that guessed too often, and until when they are refused.
     blocked: Mutex<HashMap<IpAddr, Instant>>,
     connections: Arc<Held>,
     sockets: Arc<Held>,
-    /// Those that were told that they are too many, and have not ended.
+    /// Refused sockets that are still open.
     refused: Arc<Held>,
-    /// Each of them stands for many, and sees to their sockets itself.
+    /// Trusted proxies: each represents many clients, and limits their sockets itself.
     proxies: Vec<IpNet>,
 }
 
 impl Limits {
-    /// Limits as the settings give them.
+    /// Limits from the settings.
     pub fn new(settings: &Settings) -> Self {
         Self {
             requests: Buckets::new(Quota::per_second(count(settings.requests_per_second))),
@@ -136,7 +136,7 @@ impl Limits {
         self.requests.take(ip).map_err(Error::rate_limited)
     }
 
-    /// Counts one room that an address makes.
+    /// Counts one new room of an address.
     ///
     /// # Errors
     /// [`Code::RateLimited`], with the wait until the next one is allowed.
@@ -144,8 +144,8 @@ impl Limits {
         self.rooms.take(ip).map_err(Error::rate_limited)
     }
 
-    /// Whether an address may look for a room or show a token. One that guessed too often has to
-    /// wait before it may try again, right or wrong: the wait must tell it nothing.
+    /// Checks whether an address may request a room or use a token. After too many wrong guesses it
+    /// has to wait, right or wrong, so that the wait reveals nothing.
     ///
     /// # Errors
     /// [`Code::RateLimited`], with the wait.
@@ -160,7 +160,7 @@ impl Limits {
         Err(Error::rate_limited(wait))
     }
 
-    /// Counts a room that is not there, or a token that is wrong.
+    /// Counts an unknown room or a wrong token.
     pub fn note_miss(&self, ip: IpAddr) {
         if let Err(wait) = self.misses.take(ip) {
             let now = Instant::now();
@@ -172,7 +172,7 @@ impl Limits {
         }
     }
 
-    /// Takes one of the WebSockets that an address may hold; dropping the permit gives it back.
+    /// Takes one of the WebSockets that an address may hold; dropping the permit returns it.
     ///
     /// # Errors
     /// [`Code::RateLimited`] when the address holds all of them.
@@ -180,7 +180,7 @@ impl Limits {
         self.connections.take(ip).ok_or(Code::RateLimited.into())
     }
 
-    /// Takes one of the sockets that a peer may hold which are no WebSockets (yet).
+    /// Takes one of the sockets that a peer may hold which are not WebSockets (yet).
     ///
     /// # Errors
     /// [`Code::RateLimited`] when the peer holds all of them.
@@ -192,13 +192,13 @@ impl Limits {
         self.sockets.take(peer).map(Some).ok_or(Code::RateLimited.into())
     }
 
-    /// Takes one of the few sockets over its limit that a peer is given time on, to read that they are.
+    /// Takes one of the few sockets over its limit on which a peer gets time to read the error.
     pub fn linger(&self, peer: IpAddr) -> Option<Permit> {
         self.refused.take(peer)
     }
 }
 
-/// A token bucket for each address.
+/// A token bucket per address.
 struct Buckets {
     limiter: DefaultKeyedRateLimiter<IpAddr>,
     checks: AtomicUsize,
@@ -209,7 +209,7 @@ impl Buckets {
         Self { limiter: RateLimiter::keyed(quota), checks: AtomicUsize::new(1) }
     }
 
-    /// Takes a token, or says how long it is until there is one.
+    /// Takes a token, or returns the wait until there is one.
     fn take(&self, ip: IpAddr) -> Result<(), Duration> {
         if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHECKS_BETWEEN_CLEANINGS) {
             self.limiter.retain_recent();
@@ -220,7 +220,7 @@ impl Buckets {
     }
 }
 
-/// What addresses hold at the moment, of which each may hold so many.
+/// Counts what each address holds, up to a maximum.
 struct Held {
     max: usize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
@@ -243,7 +243,7 @@ impl Held {
     }
 }
 
-/// One of what an address holds, until it is dropped.
+/// One unit that an address holds, until it is dropped.
 pub struct Permit {
     held: Arc<Held>,
     holder: IpAddr,
@@ -261,19 +261,20 @@ impl Drop for Permit {
     }
 }
 
-/// The frames that one connection may send: a bucket that holds a second's worth. Unlike governor's it
-/// can be overdrawn, as nobody knows what a join brings before it is answered. Small, as there are as
-/// many as connections.
+/// The frame budget of one connection: a token bucket with the frames of one second. Unlike
+/// governor's it can be overdrawn, because the size of the answer to a join is known only
+/// afterwards. It is small, because every connection has one.
 pub struct FrameBudget {
     per_second: u64,
     began: Instant,
-    /// When it is full again, in nanoseconds since it began.
+    /// When it is full again, in nanoseconds since it was created.
     full_at: AtomicU64,
 }
 
-/// How long an empty bucket takes to be full, in nanoseconds; it can be overdrawn by as much.
+/// How long an empty bucket takes to fill, in nanoseconds; it can be overdrawn by as much.
 const BUCKET: u64 = 1_000_000_000;
-/// What comes back of it before a connection is read again: few at a time would be many wake-ups.
+/// The share of the bucket (one in this many) that must refill before a connection is read again: a
+/// smaller share would cause many wake-ups.
 const PARTS_OF_BUCKET: u64 = 10;
 
 impl FrameBudget {
@@ -283,12 +284,12 @@ impl FrameBudget {
         Self { per_second, began: Instant::now(), full_at: AtomicU64::new(0) }
     }
 
-    /// Takes so many frames out. Returns whether there is less than one left.
+    /// Takes this many frames. Returns whether less than one is left.
     pub fn spend(&self, frames: usize) -> bool {
         self.spend_at(Instant::now(), frames)
     }
 
-    /// How long it takes until some of it is back.
+    /// How long it takes until a share of the bucket has refilled.
     pub fn pause(&self) -> Duration {
         self.wait(Instant::now(), (self.per_second / PARTS_OF_BUCKET).max(1))
     }
@@ -321,7 +322,7 @@ fn count(wanted: usize) -> NonZeroU32 {
     NonZeroU32::new(wanted).unwrap_or(NonZeroU32::MIN)
 }
 
-/// Whom an address stands for. In IPv6 one subscriber has a whole /64 to choose from.
+/// The address that is counted. In IPv6 one subscriber has a whole /64.
 fn holder(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.into(),

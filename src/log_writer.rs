@@ -1,8 +1,8 @@
-//! Writers to standard error and standard output that never block or fail: a thread of their own
+//! Writers to standard error and standard output that never block or fail: a thread of its own
 //! writes the lines.
 //!
-//! A full disk, a closed pipe and a pipe that nobody reads cost log lines, which are counted, and
-//! nothing else.
+//! With a full disk, a closed pipe or a pipe that nobody reads, log lines are lost and counted, but
+//! nothing else happens.
 
 use std::{
     io::{self, Write},
@@ -17,10 +17,10 @@ use std::{
 
 use prometheus_client::metrics::counter::Counter;
 
-/// Bytes that may wait to be written. What comes beyond it is lost.
+/// Maximum bytes that wait to be written. Lines beyond it are lost.
 const WAITING_MAX: usize = 256 << 10;
 
-/// Where lines can be said; cheap to clone. The thread behind it ends with the last clone.
+/// Accepts log lines; cheap to clone. Its thread ends with the last clone.
 #[derive(Clone)]
 pub struct LogWriter {
     words: Sender<Word>,
@@ -31,15 +31,15 @@ pub struct LogWriter {
 
 enum Word {
     Line(Vec<u8>),
-    /// All that was said before is written, or lost.
+    /// A marker: all lines before it are written or lost.
     Flush(Sender<()>),
 }
 
 impl LogWriter {
-    /// LogWriter that go to `output`. Those that it does not take are counted in `lost`.
+    /// A writer to `output`. Lines that `output` does not accept are counted in `lost`.
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// The system cannot create a thread.
     pub fn to(output: impl Write + Send + 'static, lost: Counter) -> io::Result<Self> {
         let (words, said) = mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -48,7 +48,7 @@ impl LogWriter {
         Ok(Self { words, waiting, lost })
     }
 
-    /// Says a line, which has its end.
+    /// Writes a line, which includes its line break.
     pub fn say(&self, line: &[u8]) {
         let before = self.waiting.fetch_add(line.len(), Ordering::Relaxed);
         let has_room = before + line.len() <= WAITING_MAX;
@@ -58,17 +58,17 @@ impl LogWriter {
         }
     }
 
-    /// Waits until what was said is written, but not for ever.
+    /// Waits until the lines so far are written, for at most `patience`.
     pub fn flush(&self, patience: Duration) {
         let (done, written) = mpsc::channel();
         if self.words.send(Word::Flush(done)).is_ok() {
-            // What is not written by then is lost.
+            // Lines that are not written by then are lost.
             let _ = written.recv_timeout(patience);
         }
     }
 }
 
-/// Each event is one line, and is written at once.
+/// Each call writes one event, which is one line.
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.say(line);
@@ -82,7 +82,7 @@ impl Write for LogWriter {
 
 struct Writer<W> {
     output: W,
-    /// Whether the last line was written in part, so that the next one would go on with it.
+    /// Whether the last line was written only in part, so that the next one would continue it.
     torn: bool,
     waiting: Arc<AtomicUsize>,
     lost: Counter,
@@ -99,7 +99,7 @@ impl<W: Write> Writer<W> {
                     self.waiting.fetch_sub(line.len(), Ordering::Relaxed);
                 }
                 Word::Flush(done) => {
-                    // Whoever asked may have given up.
+                    // The caller may have given up.
                     let _ = done.send(());
                 }
             }

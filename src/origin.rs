@@ -1,34 +1,34 @@
-//! Origins of pages (RFC 6454): scheme, host and port, compared as browsers mean them.
+//! Origins of pages (RFC 6454): scheme, host and port, compared as browsers do.
 
 use std::{fmt, str::FromStr};
 
 use axum::http::{HeaderMap, header, uri::Authority};
 use url::Url;
 
-/// The origin of a page: in lower case, its host as on the wire (IDNA), its port where that is not
-/// the scheme's own.
+/// The origin of a page: in lower case, with its host as on the wire (IDNA), and its port if that
+/// is not the scheme's default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     scheme: String,
     host: String,
-    /// None where the scheme has no usual one and none is named.
+    /// `None` if the scheme has no default and none is given.
     port: Option<u16>,
 }
 
-/// Why a text is no origin.
+/// The error for a text that is not an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAnOrigin;
 
 impl Origin {
-    /// Whether its pages can be fetched from `authority`, a `Host` header. That names no scheme, and
-    /// its port only where it is not the usual one of the page's.
+    /// Whether its pages can come from `authority`, a `Host` header. That has no scheme, and a port
+    /// only if it is not the default of the page's scheme.
     fn is_at(&self, authority: &Authority) -> bool {
         let usual = match self.scheme.as_str() {
             "http" => 80,
             "https" => 443,
             _ => return false,
         };
-        // Something behind the colon that is no number is no port.
+        // Text after the colon that is not a number is not a port.
         let has_port = authority.as_str().len() > authority.host().len();
         let port = authority.port_u16().or((!has_port).then_some(usual));
         self.host.eq_ignore_ascii_case(authority.host()) && self.port == port
@@ -38,10 +38,11 @@ impl Origin {
 impl FromStr for Origin {
     type Err = NotAnOrigin;
 
-    /// Blanks around it, a slash behind it, upper case and the scheme's own port are all the same.
+    /// Surrounding blanks, a trailing slash, upper case and the scheme's default port do not
+    /// matter.
     fn from_str(text: &str) -> Result<Self, NotAnOrigin> {
         let text = text.trim();
-        // A URL may hold some of these, which are then left out or encoded: not what was meant.
+        // A URL parser would drop or encode some of these, and accept something that was not meant.
         if text.contains(|c: char| c.is_whitespace() || c.is_control() || "@\\?#*".contains(c)) {
             return Err(NotAnOrigin);
         }
@@ -69,20 +70,20 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One that may connect.
+/// An origin that may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
     /// Pages of any origin.
     All,
-    /// Pages of this one.
+    /// Pages of this origin.
     One(Origin),
 }
 
-/// Whether the page that sends these headers may connect. Programs send no origin; a page's own
-/// host is always welcome.
+/// Whether the page that sends these headers may connect. Programs send no origin; pages of the
+/// same host are always allowed.
 pub fn is_welcome(headers: &HeaderMap, own: Option<&Origin>, allowed: &[Allowed]) -> bool {
     headers.get_all(header::ORIGIN).iter().all(|value| {
-        // No origin has any other characters on the wire.
+        // An origin has only these characters on the wire.
         let Ok(text) = value.to_str() else { return false };
         if allowed.contains(&Allowed::All) {
             return true;

@@ -1,5 +1,5 @@
-//! The connections of this node, WebSockets and live tails, for what concerns all of them: silence,
-//! stalls and leaving.
+//! The connections of this node, WebSockets and live tails: closes those that are silent or
+//! stalled, and all of them at shutdown.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{metrics::Metrics, outbox::Outbox, protocol::close::CloseReason};
 
-/// Parts of a timeout after which the connections are looked for that it is about.
+/// How often connections are checked per timeout.
 const LOOKS_PER_TIMEOUT: u32 = 10;
 
 /// The connections of this node.
@@ -25,7 +25,7 @@ pub struct Registry {
     opened: AtomicU64,
     outboxes: Mutex<HashMap<Arc<str>, Arc<Outbox>>>,
     left: Notify,
-    /// Whether the node leaves.
+    /// Whether the node shuts down.
     leaving: AtomicBool,
     metrics: Arc<Metrics>,
 }
@@ -42,8 +42,8 @@ impl Registry {
         format!("{}-{}", self.node, self.opened.fetch_add(1, Ordering::Relaxed)).into()
     }
 
-    /// Notes a connection until the guard is dropped. One whose upgrade was under way when the node
-    /// began to leave is closed at once.
+    /// Registers a connection until the guard is dropped. A connection whose upgrade was in
+    /// progress when the shutdown began is closed at once.
     pub fn register(self: &Arc<Self>, outbox: Arc<Outbox>) -> Registered {
         self.outboxes.lock().insert(outbox.id().clone(), outbox.clone());
         if self.leaving.load(Ordering::SeqCst) {
@@ -54,7 +54,7 @@ impl Registry {
         Registered { registry: self.clone(), outbox }
     }
 
-    /// Closes the connections that were silent for too long, until `stop`.
+    /// Closes connections that were silent for too long, until `stop`.
     pub async fn close_silent(self: Arc<Self>, timeout: Duration, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -69,8 +69,8 @@ impl Registry {
         }
     }
 
-    /// Cuts off the connections that read nothing of what waits for them, until `stop`: else one that reads
-    /// nothing at all would hold what it was given for as long as it likes.
+    /// Cuts off connections that read nothing of their outbox for too long, until `stop`: otherwise
+    /// a client that never reads would hold its queue without a limit in time.
     pub async fn cut_off_stalled(self: Arc<Self>, timeout: Duration, stop: CancellationToken) {
         let mut stalls = HashMap::new();
         loop {
@@ -82,10 +82,10 @@ impl Registry {
         }
     }
 
-    /// Closes every connection because the node leaves, evenly over `spread`, so that the clients
-    /// do not all come back elsewhere at once.
+    /// Closes every connection because the node shuts down, evenly over `spread`, so that the
+    /// clients do not all reconnect at once.
     pub async fn close_all(&self, spread: Duration) {
-        // Who is noted from here on sees it, and the others are among these.
+        // Connections that register from here on see the flag; the others are in this list.
         self.leaving.store(true, Ordering::SeqCst);
         let outboxes = self.all();
         let pause = spread / u32::try_from(outboxes.len().max(1)).unwrap_or(u32::MAX);
@@ -107,7 +107,7 @@ impl Registry {
         }
     }
 
-    /// What waits for these connections.
+    /// Totals of the outboxes of these connections.
     pub fn waiting(&self) -> OutboxTotals {
         let mut waiting = OutboxTotals::default();
         for outbox in self.all() {
@@ -124,10 +124,11 @@ impl Registry {
     }
 }
 
-/// Connections for which something waits: how much each has taken so far, and since when it is no more.
+/// Connections with queued frames: the bytes that each has read so far, and since when that number
+/// is the same.
 type Stalls = HashMap<Arc<str>, (u64, Instant)>;
 
-/// Cuts off those that have taken nothing for so long; returns those that may be cut off later.
+/// Cuts off connections that have read nothing for `timeout`; returns those to check again.
 fn look_for_stalls(outboxes: &[Arc<Outbox>], before: Stalls, timeout: Duration) -> Stalls {
     let now = Instant::now();
     let mut stalls = Stalls::new();
@@ -144,14 +145,14 @@ fn look_for_stalls(outboxes: &[Arc<Outbox>], before: Stalls, timeout: Duration) 
     stalls
 }
 
-/// What waits to be written.
+/// Totals of outboxes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutboxTotals {
-    /// Frames, for all connections together.
+    /// Frames of all connections.
     pub frames: usize,
-    /// Bytes, for all connections together.
+    /// Bytes of all connections.
     pub bytes: usize,
-    /// Frames, for the connection that has most of them.
+    /// Frames of the longest outbox.
     pub deepest: usize,
 }
 

@@ -5,25 +5,25 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Sockets beyond those for clients. Each is closed after one answer.
+/// Additional sockets. Each is closed after one answer.
 const RESERVE: usize = 8;
 
-/// The sockets that may be open.
+/// Limits the open sockets.
 pub struct Slots {
     clients: Arc<Semaphore>,
     reserve: Arc<Semaphore>,
 }
 
-/// Room for one open socket, until the last clone is dropped.
+/// The place of one open socket, until the last clone is dropped.
 #[derive(Clone)]
 pub struct Slot {
     _permit: Arc<OwnedSemaphorePermit>,
-    /// Whether it is one of the last, and its socket must not stay.
+    /// Whether it is one of the additional sockets, and must be closed after one answer.
     pub is_reserve: bool,
 }
 
 impl Slots {
-    /// Room for so many clients.
+    /// Slots for this many clients.
     pub fn new(clients: usize) -> Self {
         let clients = clients.min(Semaphore::MAX_PERMITS);
         Self {
@@ -32,7 +32,7 @@ impl Slots {
         }
     }
 
-    /// Waits until there is room. A call that is dropped takes none.
+    /// Waits for a slot. A call that is dropped takes none.
     pub async fn take(&self) -> Slot {
         let (permit, is_reserve) = tokio::select! {
             biased;
@@ -41,12 +41,12 @@ impl Slots {
         };
         match permit {
             Ok(permit) => Slot { _permit: Arc::new(permit), is_reserve },
-            // They are never closed.
+            // The semaphores are never closed.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// Takes the room of a client for one of the last, if there is some again.
+    /// Exchanges an additional slot for a client's, if one is free by now.
     pub fn upgrade_slot(&self, slot: Slot) -> Slot {
         match self.clients.clone().try_acquire_owned() {
             Ok(permit) if slot.is_reserve => Slot { _permit: Arc::new(permit), is_reserve: false },

@@ -5,11 +5,11 @@ use std::{sync::LazyLock, time::Duration};
 
 use tokio::time::Instant;
 
-/// What all moments are counted from.
+/// The origin of all timers.
 static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Waits for the next moment that is a multiple of `period` away from the first of all. Returns that
-/// moment, which may have been a while ago where the node had other things to do.
+/// Waits for the next moment that is a multiple of `period` after the common origin. Returns that
+/// moment, which may be in the past if the node was busy.
 pub async fn next(period: Duration) -> Instant {
     let due = following(*BEGAN, Instant::now(), period);
     tokio::time::sleep_until(due).await;

@@ -1,4 +1,5 @@
-//! What people see of a name or a text, by Unicode's own data. `static/js/names.js` has the same rules.
+//! Which characters of a name or a text are visible, by Unicode's data. `static/js/names.js` has
+//! the same rules.
 
 use icu_properties::{
     CodePointMapData, CodePointSetData,
@@ -8,31 +9,31 @@ use icu_properties::{
     },
 };
 
-/// What a character is to those who read.
+/// How a character is displayed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CharKind {
-    /// It stands for itself.
+    /// Visible by itself.
     Shown,
-    /// It changes the character before it.
+    /// Changes the character before it.
     Mark,
-    /// It separates words.
+    /// Separates words.
     Blank,
-    /// It controls a device or a layout.
+    /// Controls a device or the layout.
     Control,
-    /// It decides whether its neighbours join.
+    /// Decides whether its neighbours join.
     Joiner,
-    /// It shows nothing, or changes how its neighbours look.
+    /// Shows nothing, or changes how its neighbours look.
     Hidden,
 }
 
-/// Whether there is anything to see in this text.
+/// Whether the text has a visible character.
 pub fn shows_something(text: &str) -> bool {
     text.chars().any(|c| kind(c) == CharKind::Shown)
 }
 
-/// Whether people can see every character of this name, so that no two names look alike because of
-/// one that they can't: marks have a base, joiners do something, and what else shows nothing is part
-/// of an emoji or of a script's spelling.
+/// Whether every character of this name is visible, so that no two names look alike because of an
+/// invisible one: marks have a base, joiners have an effect, and every other invisible character is
+/// part of an emoji or of a script's spelling.
 pub fn hides_nothing(name: &str) -> bool {
     let chars: Vec<char> = name.chars().collect();
     let mut base = None;
@@ -72,7 +73,7 @@ fn kind(c: char) -> CharKind {
     }
 }
 
-/// Whether a joiner does something: between two characters, or at the end of a word whose script
+/// Whether a joiner has an effect: between two characters, or at the end of a word of a script that
 /// spells with joiners.
 fn joins(base: Option<char>, before: Option<&char>, after: Option<&char>) -> bool {
     let stands =
@@ -81,8 +82,9 @@ fn joins(base: Option<char>, before: Option<&char>, after: Option<&char>) -> boo
         && (base.is_some_and(|c| is_letter_of(&JOINING, c)) || after.is_some_and(|c| stands(&c)))
 }
 
-/// Scripts whose letters join, and those where a virama makes conjuncts. The youngest of the former
-/// times are left out, as a browser that does not know a name could not read our client's list.
+/// Scripts whose letters join, and those in which a virama makes conjuncts. The newest of them are
+/// left out, because a browser that does not know one of these names cannot parse our client's
+/// list.
 #[rustfmt::skip]
 const JOINING: [Script; 49] = {
     use Script as S;
@@ -98,7 +100,7 @@ const JOINING: [Script; 49] = {
     ]
 };
 
-/// Scripts whose characters come in several forms, chosen by a variation selector behind them.
+/// Scripts whose characters have several forms, selected by a variation selector after them.
 const VARYING: [Script; 5] = [
     Script::Han,
     Script::Myanmar,
@@ -109,7 +111,7 @@ const VARYING: [Script; 5] = [
 
 const MONGOLIAN: [Script; 1] = [Script::Mongolian];
 
-/// Whether this is one of the letters behind a black flag which say whose it is (England's).
+/// Whether this is a tag character in a flag emoji (such as England's).
 fn is_flag(before: &[char], c: char, after: &[char]) -> bool {
     const FLAG: char = '\u{1F3F4}';
     const END: char = '\u{E007F}';
@@ -130,9 +132,9 @@ fn is_spelled(before: Option<&char>, c: char, after: Option<&char>) -> bool {
         (Some('0'..='9' | '#' | '*'), '\u{FE0E}' | '\u{FE0F}', Some('\u{20E3}')) => true,
         (_, '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}', _) => letter(before, &VARYING),
         (_, '\u{180B}'..='\u{180D}' | '\u{180F}', _) => letter(before, &MONGOLIAN),
-        // A vowel that stands apart in its word.
+        // A separated vowel in a word.
         (_, '\u{180E}', _) => letter(before, &MONGOLIAN) && letter(after, &MONGOLIAN),
-        // Two marks of one letter that must not change places.
+        // Two marks of one letter that must not be reordered.
         (_, '\u{34F}', _) => mark(before) && mark(after),
         // Old Hangul: a syllable without its first consonant, or without its vowel.
         (_, '\u{115F}', Some('\u{1161}'..='\u{11A7}' | '\u{D7B0}'..='\u{D7C6}')) => true,
