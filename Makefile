@@ -8,13 +8,13 @@
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-# Not optimised: the first page is there in a third of the time, the tests use the same build, and a
-# few dozen people notice nothing. For more, `make build` and run target/release/linkroom.
+# Not optimised: it builds in a third of the time, the tests use the same build, and it is fast enough
+# for a few dozen people. For more, `make build` and run target/release/linkroom.
 run: ## Start linkroom on http://127.0.0.1:8080
 	@scripts/setup.sh run
 	@cargo run --locked
 
-# Where a file is new, entr ends with status 2, and is given the files anew.
+# If a file is new, entr exits with status 2 and is started again with the new list.
 watch: ## Build and start linkroom, and restart it on every change
 	@scripts/setup.sh watch
 	@while :; do \
@@ -23,7 +23,7 @@ watch: ## Build and start linkroom, and restart it on every change
 		[ $$status -eq 2 ] || exit $$status; \
 	done
 
-# For the inner loop. Whatever needs several nodes, a browser or a broken Redis is left to `make test`.
+# For the inner loop. Tests that need several nodes, a browser or a broken Redis run in `make test`.
 test-fast: ## Run the tests of parts, of the model and of one node, under a minute once compiled
 	@scripts/setup.sh run
 	cargo test --locked --lib --bins
@@ -37,12 +37,12 @@ test: setup lint compose asyncapi web readme ## Run every check and test
 	RUST_TEST_THREADS=4 cargo test --locked --test '*'
 
 # CHAOS_SECONDS says how long, CHAOS_SEED repeats a run, CHAOS_STORM=redis kills Redis in every round.
-chaos: ## Break everything with fresh seeds, for as long as CHAOS_SECONDS says
+chaos: ## Inject faults with fresh seeds, for CHAOS_SECONDS
 	@scripts/setup.sh test
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} cargo test --locked --test chaos -- --ignored --nocapture long
 
-bench: ## Measure CPU, memory and latency beside a floor server, in 3 minutes once built
-bench-bare: ## The same beside a server that is nothing but what linkroom is built on, in 4 minutes
+bench: ## Measure CPU, memory and latency against a floor server, in 3 minutes once built
+bench-bare: ## The same, also against a server with only what linkroom is built on, in 4 minutes
 bench-bare: bench_with = --features bare
 bench bench-bare:
 	@scripts/setup.sh run
@@ -53,17 +53,17 @@ bench bench-bare:
 bench-inner: ## Measure the parts of a node: frames, order, fan-out, heartbeats
 	cd benches && cargo bench --locked --bench inner
 
-measure: tests/web/node_modules ## Measure the web client: its weight, first loads, 5,000 messages
+measure: tests/web/node_modules ## Measure the web client: its size, first loads, 5,000 messages
 	@scripts/setup.sh test
 	cargo build --locked --release
 	npm --prefix tests/web run --silent measure
 
-flood: ## Flood a node, and measure what others notice of it
+flood: ## Flood a node, and measure the effect on other users
 	@scripts/setup.sh test
 	cargo test --locked --release --test ops -- --ignored --nocapture figures_of_a_flood
 
 # Asks for the advisory database, so it needs the network.
-audit: ## Check the licences, sources and known faults of what is built in
+audit: ## Check the licences, sources and known vulnerabilities of dependencies
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 	cargo deny --locked check
 
@@ -77,7 +77,7 @@ build: ## Build the program for use: target/release/linkroom
 fmt: ## Format the source
 	cargo fmt
 
-# Checking what libFuzzer runs builds no libFuzzer, which would need a C++ compiler.
+# Checking the fuzz targets does not build libFuzzer, which would need a C++ compiler.
 lint: ## Check the source: format, clippy, documentation, fuzz targets, benchmarks, scripts, mutations
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -110,7 +110,7 @@ readme: ## Run the README's commands; compare its settings with --help
 	scripts/settings-table.sh --check
 	scripts/readme-tour.sh
 
-settings-table: ## Write the README's table of settings anew
+settings-table: ## Update the README's table of settings
 	cargo build --locked
 	scripts/settings-table.sh
 

@@ -6,7 +6,7 @@
 #   scripts/setup.sh test    also Chromium, fonts, Node.js, nginx, Prometheus, Python, rustfmt and
 #                            clippy; and in target/python what tests/openapi wants
 #
-# What is there already is left as it is, whatever its version. With nothing missing it says
+# Installed programs are left as they are, whatever their version. If nothing is missing, it prints
 # nothing and changes nothing.
 set -eu
 cd "$(dirname "$0")/.."
