@@ -1,4 +1,4 @@
-//! The listener: accepts connections and hands each to the router.
+//! The listener: accepts connections and passes their requests to the router.
 
 use std::{
     convert::Infallible,
@@ -41,24 +41,25 @@ use crate::{
     slots::{Slot, Slots},
     socket::{
         Socket,
-        body::{Answer, Asked},
-        patience::Patience,
+        body::{AnswerBody, TrackedBody},
+        timeouts::Timeouts,
     },
 };
 
-/// After a failed accept (too many open files, usually) it is tried again this much later.
+/// Wait after a failed accept (usually because of too many open files).
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
-/// Whoever goes on asking after 429 waits so long for each answer: it has the next request read later.
+/// Delay of each answer on a connection that continues to send requests after 429: its next request
+/// is read later.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
-/// How long one that was refused is read from, so that it can read why.
+/// How long a refused connection is read, so that the client can read the error.
 const REFUSED_LINGER: Duration = Duration::from_secs(1);
-/// How long a quiet connection is given for one more request when the node is about to end, as a
-/// balancer may have chosen it a moment ago; and the part of the drain time that this is at most.
+/// How long an idle connection may send one more request at the end of a shutdown, because a
+/// balancer may have just chosen it; and its maximum share of the drain time, in percent.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 const LAST_REQUEST_PERCENT: u32 = 5;
 
-/// Accepts connections until `stop`, then waits until the requests in hand are answered. WebSocket
-/// connections are not waited for: they are the registry's.
+/// Accepts connections until `stop`, then waits until the current requests are answered. It does
+/// not wait for WebSocket connections: the registry closes these.
 pub async fn serve(
     listener: TcpListener,
     slots: Slots,
@@ -69,13 +70,19 @@ pub async fn serve(
     let connections = TaskTracker::new();
     let greet = |(slot, accepted)| match accepted {
         Ok((stream, addr)) => {
-            // It may have waited for long.
+            // A client's slot may have become free meanwhile.
             let slot = slots.upgrade_slot(slot);
             if slot.is_reserve {
                 warn!("limit of open files reached: new connections are refused");
             }
             let peer = Peer { addr, slot };
-            connections.spawn(talk(stream, peer, router.clone(), app.clone(), stop.clone()));
+            connections.spawn(serve_connection(
+                stream,
+                peer,
+                router.clone(),
+                app.clone(),
+                stop.clone(),
+            ));
             Ok(())
         }
         Err(error) => Err(error),
@@ -83,7 +90,7 @@ pub async fn serve(
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            // Room first: what was accepted has a file.
+            // The slot first: an accepted connection already uses a file.
             accepted = async { (slots.take().await, listener.accept().await) } => accepted,
         };
         if let Err(error) = greet(accepted) {
@@ -91,7 +98,7 @@ pub async fn serve(
             sleep(ACCEPT_RETRY).await;
         }
     }
-    // The kernel has let some in already, who would be cut off.
+    // The kernel has already accepted some connections, which would be reset.
     if let Ok(listener) = listener.into_std() {
         while let Some(slot) = slots.take().now_or_never()
             && greet((slot, accept_waiting(&listener))).is_ok()
@@ -101,87 +108,93 @@ pub async fn serve(
     connections.wait().await;
 }
 
-/// Accepts one who waits.
+/// Accepts a connection that waits in the listener's queue.
 fn accept_waiting(listener: &std::net::TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (stream, addr) = listener.accept()?;
     stream.set_nonblocking(true)?;
     Ok((TcpStream::from_std(stream)?, addr))
 }
 
-/// Who is at the other end of a socket, and the room that it takes.
+/// The peer of a socket, and the socket's slot.
 #[derive(Clone)]
 struct Peer {
     addr: SocketAddr,
     slot: Slot,
 }
 
-/// Answers the requests of one connection, until it ends or becomes a WebSocket.
-async fn talk(stream: TcpStream, peer: Peer, router: Router, app: App, stop: CancellationToken) {
+/// Answers the requests of one connection, until it ends or is upgraded to a WebSocket.
+async fn serve_connection(
+    stream: TcpStream,
+    peer: Peer,
+    router: Router,
+    app: App,
+    stop: CancellationToken,
+) {
     let Ok(_permit) = app.limits.open_socket(peer.addr.ip()) else {
         app.metrics.turned_away(Limit::Sockets);
-        return turn_away(stream, peer, &app).await;
+        return refuse(stream, peer, &app).await;
     };
     let settings = &app.settings;
-    let patience =
-        Patience::new(settings.header_timeout, settings.keepalive_timeout, settings.stall_timeout);
-    let patience = Arc::new(patience);
+    let timeouts =
+        Timeouts::new(settings.header_timeout, settings.keepalive_timeout, settings.stall_timeout);
+    let timeouts = Arc::new(timeouts);
     let mut http = Builder::new();
     http.header_read_timeout(None)
         .half_close(true)
         .max_buf_size(settings.max_header_bytes)
         .keep_alive(!peer.slot.is_reserve);
-    let manners = Manners::default();
+    let history = RequestHistory::default();
     let answer = service_fn(|request| {
-        patience.asked();
-        let (answered, patience) =
-            (hand_to(&router, &app, &peer, request, &manners, &patience), patience.clone());
-        async { Ok::<_, Infallible>(answered.await.map(|body| Answer { body, patience })) }
+        timeouts.head_received();
+        let (answered, timeouts) =
+            (answer_request(&router, &app, &peer, request, &history, &timeouts), timeouts.clone());
+        async { Ok::<_, Infallible>(answered.await.map(|body| AnswerBody { body, timeouts })) }
     });
-    let connection = http.serve_connection(io(stream, patience.clone()), answer);
+    let connection = http.serve_connection(io(stream, timeouts.clone()), answer);
     let mut connection = pin!(connection.with_upgrades());
     let ended = tokio::select! {
-        ended = until_late(connection.as_mut(), &patience) => ended,
-        () = patience.is_cut_off() => None,
+        ended = until_late(connection.as_mut(), &timeouts) => ended,
+        () = timeouts.is_cut_off() => None,
         () = stop.cancelled() => {
-            patience.leave(LAST_REQUEST.min(settings.drain_timeout * LAST_REQUEST_PERCENT / 100));
+            timeouts.shut_down(LAST_REQUEST.min(settings.drain_timeout * LAST_REQUEST_PERCENT / 100));
             tokio::select! {
-                ended = until_late(connection.as_mut(), &patience) => ended,
-                () = patience.is_cut_off() => None,
+                ended = until_late(connection.as_mut(), &timeouts) => ended,
+                () = timeouts.is_cut_off() => None,
             }
         }
     };
-    if patience.is_stalled() {
+    if timeouts.is_stalled() {
         app.metrics.slow_consumers.inc();
     }
-    if let Some(limit) = limit_behind(ended, &patience) {
+    if let Some(limit) = limit_behind(ended, &timeouts) {
         app.metrics.turned_away(limit);
     }
 }
 
-/// Answers one that is too many. What it sends after its socket was closed would have the answer lost
-/// to a reset, so a few are read from for a while.
-async fn turn_away(stream: TcpStream, peer: Peer, app: &App) {
-    // Where it does not fit into an empty buffer, nobody waits for it.
+/// Answers a connection over the limit. Input after the socket is closed would reset it, and the
+/// client would lose the answer, so a few of them are read for a while.
+async fn refuse(stream: TcpStream, peer: Peer, app: &App) {
+    // If it does not fit into an empty buffer, it is dropped.
     let _ = stream.try_write(&envelope::unread(Code::RateLimited.into()));
     if let Some(_permit) = app.limits.linger(peer.addr.ip()) {
-        let never = Arc::new(Patience::new(REFUSED_LINGER, REFUSED_LINGER, REFUSED_LINGER));
-        // However it ends: all was said.
+        let never = Arc::new(Timeouts::new(REFUSED_LINGER, REFUSED_LINGER, REFUSED_LINGER));
+        // The result does not matter: everything was sent.
         let _ = timeout(REFUSED_LINGER, Socket::new(stream, never).shutdown()).await;
     }
 }
 
-/// Waits until a connection ends. `None` where it was waited for too long.
+/// Waits until a connection ends. `None` after a timeout.
 async fn until_late<C: Future>(
     mut connection: Pin<&mut C>,
-    patience: &Patience,
+    timeouts: &Timeouts,
 ) -> Option<C::Output> {
     let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
     poll_fn(|cx| {
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(Some(ended));
         }
-        ready!(patience.poll_late(timer.as_mut(), cx));
-        // One that only lingers knows now that it may end, and why it did.
+        ready!(timeouts.poll_late(timer.as_mut(), cx));
+        // A closing connection ends now by itself, with its own result.
         match connection.as_mut().poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Some(ended)),
             Poll::Pending => Poll::Ready(None),
@@ -190,58 +203,60 @@ async fn until_late<C: Future>(
     .await
 }
 
-/// The limit that ended a connection, if one did. One that was asked on, and then was quiet, is how
-/// browsers leave them.
-fn limit_behind(ended: Option<hyper::Result<()>>, patience: &Patience) -> Option<Limit> {
-    let Some(ended) = ended else { return patience.is_slow().then_some(Limit::HeaderTime) };
+/// The limit that ended a connection, if one did. An idle connection after a request is not
+/// counted, because browsers leave them open.
+fn limit_behind(ended: Option<hyper::Result<()>>, timeouts: &Timeouts) -> Option<Limit> {
+    let Some(ended) = ended else { return timeouts.is_head_late().then_some(Limit::HeaderTime) };
     let error = ended.err()?;
     debug!(%error, "connection ended badly");
     error.is_parse_too_large().then_some(Limit::HeaderSize)
 }
 
-fn io(stream: TcpStream, patience: Arc<Patience>) -> TokioIo<Socket> {
-    // Without it a small frame waits for the acknowledgement of the one before. Fails only where
-    // the peer is gone.
+fn io(stream: TcpStream, timeouts: Arc<Timeouts>) -> TokioIo<Socket> {
+    // Otherwise a small frame waits for the TCP acknowledgement of the one before. Fails only if
+    // the peer has disconnected.
     let _ = stream.set_nodelay(true);
-    TokioIo::new(Socket::new(stream, patience))
+    TokioIo::new(Socket::new(stream, timeouts))
 }
 
-/// How a connection behaves.
+/// Earlier requests of a connection.
 #[derive(Default)]
-struct Manners {
-    /// Whether it has asked anything.
-    asked: AtomicBool,
-    /// Whether it was told the last time that it asks too much.
+struct RequestHistory {
+    /// Whether there was a request.
+    has_request: AtomicBool,
+    /// Whether the last request got 429.
     refused: AtomicBool,
 }
 
-/// Answers one request. Its answer says that it is the last one on its connection where the request's
-/// body was not read, and once the node leaves: nobody is to ask on one that is about to end.
-async fn hand_to(
+/// Answers one request. The answer announces that it is the last one on its connection if the
+/// request's body was not read, or if the node shuts down: no request should be sent on a
+/// connection that is about to end.
+async fn answer_request(
     router: &Router,
     app: &App,
     peer: &Peer,
     request: Request<Incoming>,
-    manners: &Manners,
-    patience: &Arc<Patience>,
+    history: &RequestHistory,
+    timeouts: &Arc<Timeouts>,
 ) -> Response<Body> {
-    if manners.asked.swap(true, Ordering::Relaxed) {
-        // One that asks without end never waits for the socket, so all others come first.
+    if history.has_request.swap(true, Ordering::Relaxed) {
+        // A connection with many pending requests never waits for the socket, so it yields to all
+        // others first.
         yield_now().await;
     }
-    if manners.refused.load(Ordering::Relaxed) {
+    if history.refused.load(Ordering::Relaxed) {
         sleep(REFUSED_PAUSE).await;
     }
     let (head, body) = request.into_parts();
-    let (body, read) = Asked::new(body);
+    let (body, read) = TrackedBody::new(body);
     let mut request = Request::from_parts(head, Body::new(body));
     request.extensions_mut().insert(ConnectInfo(peer.addr));
     request.extensions_mut().insert(peer.slot.clone());
-    request.extensions_mut().insert(patience.clone());
+    request.extensions_mut().insert(timeouts.clone());
     let Ok(mut response) = router.clone().oneshot(request).await;
-    manners.refused.store(response.status() == StatusCode::TOO_MANY_REQUESTS, Ordering::Relaxed);
-    let is_reserve = app.drain.is_cancelled() || !read.load(Ordering::Relaxed);
-    if is_reserve && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    history.refused.store(response.status() == StatusCode::TOO_MANY_REQUESTS, Ordering::Relaxed);
+    let is_last = app.drain.is_cancelled() || !read.load(Ordering::Relaxed);
+    if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().append(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -1,7 +1,8 @@
-//! A socket that reports activity, and closes so that the client can still read the last answer.
+//! A socket that reports activity to the connection's timeouts, and closes so that the client can
+//! still read the last answer.
 
 pub mod body;
-pub mod patience;
+pub mod timeouts;
 
 use std::{
     io,
@@ -17,34 +18,33 @@ use tokio::{
     net::TcpStream,
 };
 
-use patience::Patience;
+use timeouts::Timeouts;
 
-/// Bytes that are still read, and thrown away, once all has been said. A socket that is closed while
-/// bytes arrive is reset, and with it goes an answer that its client has not read yet.
+/// Bytes that are read and discarded after the last answer. A socket that is closed while bytes
+/// arrive is reset, and then its client loses an answer that it has not read yet.
 const LINGER_BYTES: usize = 64 << 20;
-/// Bytes that are thrown away at once.
+/// Bytes that are discarded in one read.
 const CHUNK: usize = 8192;
 
 /// One end of a TCP connection.
 pub struct Socket {
     stream: TcpStream,
-    patience: Arc<Patience>,
-    /// Bytes that are still thrown away; `None` before the end.
+    timeouts: Arc<Timeouts>,
+    /// Bytes that may still be discarded; `None` before our half is shut down.
     lingering: Option<usize>,
 }
 
 impl Socket {
-    /// What this socket hears counts for `patience`.
-    pub fn new(stream: TcpStream, patience: Arc<Patience>) -> Self {
-        Self { stream, patience, lingering: None }
+    /// Activity on this socket is reported to `timeouts`.
+    pub fn new(stream: TcpStream, timeouts: Arc<Timeouts>) -> Self {
+        Self { stream, timeouts, lingering: None }
     }
 }
 
-/// The bare socket of a connection that speaks another protocol now, and what was read of it beyond
-/// the request.
+/// The plain socket of an upgraded connection, and the bytes that were read after the request.
 pub fn bare(upgraded: Upgraded) -> Option<(TcpStream, Vec<u8>)> {
     let parts = upgraded.downcast::<TokioIo<Socket>>().ok()?;
-    // Copied, as hyper's buffer is large and would live as long as what is in it.
+    // Copied, because hyper's large buffer would live as long as these bytes.
     Some((parts.io.into_inner().stream, parts.read_buf.to_vec()))
 }
 
@@ -57,7 +57,7 @@ impl AsyncRead for Socket {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
         if into.filled().len() > before {
-            self.patience.received();
+            self.timeouts.received();
         }
         Poll::Ready(Ok(()))
     }
@@ -70,7 +70,7 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.patience.written(written.is_ready());
+        self.timeouts.written(written.is_ready());
         written
     }
 
@@ -80,7 +80,7 @@ impl AsyncWrite for Socket {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.patience.written(written.is_ready());
+        self.timeouts.written(written.is_ready());
         written
     }
 
@@ -92,21 +92,21 @@ impl AsyncWrite for Socket {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Ends our half, and then waits for the other one. How long that may take, `patience` knows.
+    /// Shuts down our half, and then waits for the client's. `timeouts` limits the wait.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.patience.closing();
+            self.timeouts.closing();
             self.lingering = Some(LINGER_BYTES);
         }
         let mut space = [0; CHUNK];
-        while !self.patience.is_over() {
+        while !self.timeouts.is_over() {
             let mut chunk = ReadBuf::new(&mut space);
             let received = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk));
-            self.patience.received();
+            self.timeouts.received();
             let read = chunk.filled().len();
             self.lingering = self.lingering.and_then(|left| left.checked_sub(read));
-            // However it ended: all was said.
+            // An error does not matter here: everything was sent.
             if received.is_err() || read == 0 || self.lingering.is_none() {
                 break;
             }

@@ -1,8 +1,8 @@
-//! The one shape of every answer, and the layer that gives it to every error there is.
+//! The common shape of all answers, and the layer that writes it for every error.
 //!
-//! Handlers return an [`Error`] and know no language. The error travels in the response's
-//! extensions to [`render`], which reads `Accept-Language` and writes the body. What the
-//! framework turns away by itself (unknown paths, wrong methods, panics) passes there too.
+//! Handlers return an [`Error`] and know no language. The error is passed in the response's
+//! extensions to [`render`], which reads `Accept-Language` and writes the body. Errors of the
+//! framework (unknown paths, wrong methods, panics) pass through it too.
 
 use std::{
     collections::BTreeMap,
@@ -30,25 +30,25 @@ use crate::{
     message,
 };
 
-/// The shape of every answer.
+/// The shape of all answers.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Envelope<T> {
-    /// Whether the request did what it asked for.
+    /// Whether the request succeeded.
     success: bool,
-    /// What was asked for; null on errors.
+    /// The result; null on errors.
     #[schema(required = true)]
     data: Option<T>,
-    /// A sentence for people; null when there is nothing to say.
+    /// A sentence for people, or null.
     #[schema(required = true)]
     message: Option<&'static str>,
     /// What went wrong; null on success.
     #[schema(required = true)]
     error: Option<Fault>,
-    /// When this was answered: RFC 3339, UTC.
+    /// The time of the answer: RFC 3339, UTC.
     timestamp: String,
 }
 
-/// The data of an answer that has none: null.
+/// The data of an answer without data: null.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Nothing;
 
@@ -60,7 +60,7 @@ pub struct Fault {
     code: &'static str,
     /// A sentence in the reader's language.
     message: &'static str,
-    /// Field, or component that is down, to a sentence in the reader's language.
+    /// A sentence in the reader's language for each field, or for each component that is down.
     #[schema(required = true)]
     details: Option<BTreeMap<String, String>>,
 }
@@ -72,11 +72,11 @@ fn codes() -> Schema {
     schema.description(Some("A code of the contract")).build().into()
 }
 
-/// An answer that went well.
+/// A successful answer.
 pub enum Success<T> {
-    /// 200: here it is.
+    /// 200: found.
     Found(T),
-    /// 201: it was made.
+    /// 201: created.
     Created(T),
 }
 
@@ -102,7 +102,7 @@ impl<T: Serialize> IntoResponse for Success<T> {
 pub struct Failure {
     /// What went wrong.
     pub error: Error,
-    /// What keeps the node from serving, where that was the question.
+    /// The reasons why the node cannot serve, for `/readyz`.
     pub outages: Vec<Outage>,
 }
 
@@ -133,13 +133,13 @@ pub async fn render(request: Request, next: Next) -> Response {
     }
 }
 
-/// Turns a panic in a handler into an answer; for `CatchPanicLayer`. The log has it already, without
-/// what was put together at run time, which may be what somebody said.
+/// Turns a panic in a handler into an answer; for `CatchPanicLayer`. The panic is already in the
+/// log, without its message, which may contain a user's text.
 pub fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     Error::internal("a task panicked").into_response()
 }
 
-/// What an error that no handler of ours made is called in the contract.
+/// The contract's error for a status that the framework returned.
 fn of_framework(status: StatusCode) -> Failure {
     let error = match status {
         StatusCode::NOT_FOUND => Code::NotFound.into(),
@@ -153,8 +153,8 @@ fn of_framework(status: StatusCode) -> Failure {
     Failure { error, outages: Vec::new() }
 }
 
-/// A whole answer in HTTP/1.1, for a request that nobody reads: in the default language, and the
-/// last one on its connection.
+/// A complete HTTP/1.1 answer to a request that is not read: in the default language, and the last
+/// one on its connection.
 pub fn unread(error: Error) -> Vec<u8> {
     let failure = Failure { error, outages: Vec::new() };
     let body = serde_json::to_string(&envelope(&failure, Language::default())).unwrap_or_default();
@@ -206,8 +206,8 @@ fn write(failure: &Failure, language: Language, response: Response) -> Response 
     Response::from_parts(parts, Body::new(body))
 }
 
-/// What the status asks for besides a body: when to come back, how to say who one is, what to
-/// speak instead.
+/// Adds the headers that belong to the status: when to retry, how to authenticate, which protocol
+/// to use.
 fn add_headers(error: &Error, headers: &mut HeaderMap) {
     if let Some(wait) = error.retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));

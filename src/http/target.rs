@@ -1,4 +1,4 @@
-//! Whom a request is for: its target and its host (RFC 9112, section 3.2).
+//! Checks the target and the host of a request (RFC 9112, section 3.2).
 
 use axum::{
     extract::Request,
@@ -9,11 +9,11 @@ use axum::{
 
 use crate::{error::Error, problem::Problem};
 
-/// What `OPTIONS *` asks for: what is done anywhere here.
+/// The answer to `OPTIONS *`: the methods of all paths.
 const METHODS: &str = "GET, HEAD, POST, PATCH, OPTIONS";
 
-/// Middleware that turns away what does not say whom it is for. What says so in its target gets a `Host`
-/// of it, as that is the one which counts.
+/// Middleware that refuses requests without a valid target and host. If the target is an absolute
+/// URL, its host replaces `Host`, because it has precedence.
 pub async fn check(mut request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS && request.uri() == "*" {
         return (StatusCode::NO_CONTENT, [(header::ALLOW, METHODS)]).into_response();
@@ -31,7 +31,7 @@ pub async fn check(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// A path, a whole address, or a host and a port to CONNECT to.
+/// Whether the target is a path, an absolute URL, or a host and a port for CONNECT.
 fn is_target(method: &Method, target: &Uri) -> bool {
     target.path().starts_with('/') || method == Method::CONNECT
 }
@@ -46,7 +46,7 @@ fn is_for_one_host(version: Version, headers: &HeaderMap, target: &Uri) -> bool 
     is_named && target.authority().cloned().is_none_or(is_host)
 }
 
-/// A host and perhaps a port, without a user in front.
+/// Whether this is a host with an optional port, without user information.
 fn is_host(authority: Authority) -> bool {
     let port = authority.as_str().strip_prefix(authority.host());
     let is_port = |port: &str| {

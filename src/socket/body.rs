@@ -12,15 +12,15 @@ use std::{
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
-use super::patience::Patience;
+use super::timeouts::Timeouts;
 
 /// The body of a request; reports when it has been read to its end.
-pub struct Asked {
+pub struct TrackedBody {
     body: Incoming,
     read: Arc<AtomicBool>,
 }
 
-impl Asked {
+impl TrackedBody {
     /// The body, and a flag that is set once it has been read.
     pub fn new(body: Incoming) -> (Self, Arc<AtomicBool>) {
         let read = Arc::new(AtomicBool::new(body.is_end_stream()));
@@ -28,7 +28,7 @@ impl Asked {
     }
 }
 
-impl hyper::body::Body for Asked {
+impl hyper::body::Body for TrackedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -53,20 +53,20 @@ impl hyper::body::Body for Asked {
 }
 
 /// The body of an answer; reports when it has been passed to the connection.
-pub struct Answer {
+pub struct AnswerBody {
     /// The body itself.
     pub body: Body,
     /// The timeouts of the connection.
-    pub patience: Arc<Patience>,
+    pub timeouts: Arc<Timeouts>,
 }
 
-impl Drop for Answer {
+impl Drop for AnswerBody {
     fn drop(&mut self) {
-        self.patience.answered();
+        self.timeouts.answered();
     }
 }
 
-impl hyper::body::Body for Answer {
+impl hyper::body::Body for AnswerBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -18,7 +18,7 @@ use crate::{
     outbox::{Outbox, OutboxLimits, Wire},
     protocol::{ServerFrame, close::CloseReason, sse},
     room::ReadOn,
-    socket::patience::Patience,
+    socket::timeouts::Timeouts,
 };
 
 /// Messages that one reading takes.
@@ -69,11 +69,11 @@ impl Listener {
         self.gone.clone()
     }
 
-    /// Tells what happens until there is nobody to tell, or nothing. Who does not take it is cut off by
-    /// `patience`, which the connection is waited for with.
-    pub async fn run(mut self, patience: Option<Arc<Patience>>) {
+    /// Sends events until the client disconnects or the room ends. Checks itself whether the client
+    /// reads; `timeouts` are those of its connection.
+    pub async fn run(mut self, timeouts: Option<Arc<Timeouts>>) {
         let registered = self.app.registry.register(self.outbox.clone());
-        patience.iter().for_each(|patience| patience.entrust());
+        timeouts.iter().for_each(|timeouts| timeouts.delegate_stall());
         let gone = self.gone.clone();
         let end = tokio::select! {
             () = gone.cancelled() => None,
@@ -84,7 +84,7 @@ impl Listener {
             self.app.metrics.slow_consumers.inc();
             self.outbox.overflow();
             let _ = timeout(self.app.settings.slow_close_timeout, gone.cancelled()).await;
-            patience.iter().for_each(|patience| patience.cut_off());
+            timeouts.iter().for_each(|timeouts| timeouts.cut_off());
         }
         if let Some(end) = end {
             self.app.metrics.closed(end.code().0);
