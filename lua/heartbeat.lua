@@ -46,7 +46,7 @@ local keeps = string.format('%d', math.max(session_ttl, presence_ttl))
 local due, anybody = {}, false
 local next_user = 1
 for i = 1, #users do
-  local user, joined, read, proven = users[i], reported[next_user], reported[next_user + 1], reported[next_user + 2] == '1'
+  local user, joined, read, confirmed = users[i], reported[next_user], reported[next_user + 1], reported[next_user + 2] == '1'
   local first, count = next_user + 4, tonumber(reported[next_user + 3])
   next_user = first + 3 * count
   local session = user_key(room, user, 'session')
@@ -63,8 +63,8 @@ for i = 1, #users do
       if ends > deadline then deadline, lapses, left = ends, lapses_at, lasts end
       if shown == 'online' then status = shown end
     end
-    redis.call('PEXPIRE', session, known[4] and not proven and provisional_ttl or keeps)
-    if known[4] and proven then redis.call('HDEL', session, 'provisional') end
+    redis.call('PEXPIRE', session, known[4] and not confirmed and provisional_ttl or keeps)
+    if known[4] and confirmed then redis.call('HDEL', session, 'provisional') end
     -- Where this is what the room shows of the user, its other connections change nothing, and can only
     -- make it last longer.
     if is_here[i] == 1 and status == (known[3] and 'away' or 'online')

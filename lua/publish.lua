@@ -6,11 +6,11 @@
 --          TTL (ms), 5 session TTL (ms), 6 idempotency TTL (ms), 7 '1' to leave telling the room to the
 --          caller, who waits until the messages are kept, else '0'; then what the caller writes at less
 --          cost: 8 how the JSON of a msg frame begins, up to the id, and the second that it takes this
---          to be: 9 as seconds since 1970, 10 as RFC 3339 up to the dot behind it. Then seven for each
+--          to be: 9 as seconds since 1970, 10 as RFC 3339 up to the dot behind it. Then eight for each
 --          message: user, the session's field that admits the sender: 'token', or 'conn:' and a
 --          connection id, the token hash that the field must hold, or '' where its presence is enough,
---          text, idempotency key or '', and of the msg frame what stands between its id and its time,
---          and behind these
+--          '1' where the sender is known to have its token else '0', text, idempotency key or '', and
+--          of the msg frame what stands between its id and its time, and behind these
 -- RETURNS {'ROOM_NOT_FOUND'}, or {'OK', number of frames, what became of each message, the frames that
 --         the caller tells the room}. Of a message: 'OK', id; 'REPEAT', id, text for a key that was
 --         used; 'RATE_LIMITED', wait (ms); 'FAILED', why; or 'INVALID_TOKEN' or 'NOT_IN_ROOM' alone
@@ -55,11 +55,11 @@ local function add(entry)
 end
 
 local at = 3
-for first = 11, #ARGV, 7 do
-  local user, field, token_hash, text, key, middle, rest = unpack(ARGV, first, first + 6)
+for first = 11, #ARGV, 8 do
+  local user, field, token_hash, confirmed, text, key, middle, rest = unpack(ARGV, first, first + 7)
   local session, idempotency = KEYS[at], key ~= '' and KEYS[at + 1]
   at = at + (idempotency and 2 or 1)
-  local sender = redis.pcall('HMGET', session, field, 'second', 'said')
+  local sender = redis.pcall('HMGET', session, field, 'second', 'said', 'provisional')
   local stored = idempotency and redis.pcall('GET', idempotency)
   -- The second begins with its first message.
   local left, sent_this_second = (tonumber(sender[2]) or 0) + 1000 - now_ms, tonumber(sender[3])
@@ -114,7 +114,8 @@ for first = 11, #ARGV, 7 do
     local frame = head .. value .. middle .. stamp .. rest
     if held then frames[#frames + 1] = frame else redis.pcall('PUBLISH', chan, frame) end
   end
-  if token_hash ~= '' and sender[1] == token_hash then confirm_session(session, session_ttl) end
+  local is_admitted = outcome ~= 'FAILED' and outcome ~= 'INVALID_TOKEN' and outcome ~= 'NOT_IN_ROOM'
+  if sender[4] and confirmed == '1' and is_admitted then confirm_session(session, session_ttl) end
   local n = #answer
   answer[n + 1], answer[n + 2] = outcome, value
   if repeated then answer[n + 3] = repeated end

@@ -33,7 +33,7 @@ local reply = {'OK'}
 local reported, at_user = ARGV[10], 1
 while at_user <= #reported do
   local token_hash, user, joined, read = reported[at_user], reported[at_user + 1], reported[at_user + 2], reported[at_user + 3]
-  local proven, count = reported[at_user + 4] == '1', tonumber(reported[at_user + 5])
+  local confirmed, count = reported[at_user + 4] == '1', tonumber(reported[at_user + 5])
   local session = user_key(room, user, 'session')
   local known = redis.pcall('HGET', session, 'token')
   if type(known) == 'string' and known ~= token_hash then
@@ -44,8 +44,8 @@ while at_user <= #reported do
       -- History may begin anew: nobody has read what is not there.
       if read ~= '' and is_newer(read, at) then read = at end
       if read ~= '' and read ~= '0-0' then redis.call('HSET', session, 'read', read) end
-      if not proven then redis.call('HSET', session, 'provisional', '1') end
-    elseif proven then
+      if not confirmed then redis.call('HSET', session, 'provisional', '1') end
+    elseif confirmed then
       redis.call('HDEL', session, 'provisional')
     end
     for i = at_user + 6, at_user + 3 + 3 * count, 3 do

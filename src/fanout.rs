@@ -4,6 +4,7 @@
 //! All state here is soft: it holds connection handles and positions, and Redis has the facts.
 
 mod catch_up;
+mod confirmations;
 mod fallback;
 pub mod feed;
 pub mod frame;

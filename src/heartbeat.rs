@@ -39,6 +39,9 @@ const CALLS_AT_ONCE: usize = 32;
 const REPORT_PAUSE: Duration = Duration::from_millis(25);
 /// How much later than a deadline the room is looked at: clocks do not run alike.
 const AFTER_DEADLINE: Duration = Duration::from_millis(20);
+/// How long a confirmed session waits for others of its room, or for a message that confirms it. If this
+/// node dies in that time, the session ends soon after the presence.
+const CONFIRM_PAUSE: Duration = Duration::from_secs(1);
 /// Users that one call speaks of.
 const USERS_A_CALL: usize = 256;
 
@@ -235,6 +238,32 @@ impl Heartbeat {
         answer.await.unwrap_or_else(|_| Err(Error::unavailable("the node leaves")))
     }
 
+    /// Reports a confirmed session to Redis after a pause, unless a message confirms it first.
+    pub fn report_confirmed(&self, room: &Arc<LocalRoom>, seat: Seat) {
+        if !room.confirmations.push(seat) {
+            return;
+        }
+        let (heartbeat, room) = (self.clone(), room.clone());
+        // If the node shuts down first, the leave of each connection reports it.
+        tokio::spawn(async move {
+            tokio::time::sleep(CONFIRM_PAUSE).await;
+            let _reporting = room.reporting().await;
+            let seats = room.confirmations.take();
+            if seats.is_empty() {
+                return;
+            }
+            let beats: Vec<UserHeartbeat> =
+                group(&seats).into_iter().map(|(beat, _)| beat).collect();
+            // After an error, the next heartbeat reports it.
+            if heartbeat.tell(&room, &beats, &seats).await.is_ok() {
+                seats
+                    .iter()
+                    .filter_map(|seat| seat.membership.as_ref())
+                    .for_each(|m| m.confirmation_reported());
+            }
+        });
+    }
+
     /// Reports what there is, until nothing is left.
     async fn report_all(&self, room: &Arc<LocalRoom>) {
         while let Some(reports) = room.reports.take() {
@@ -325,8 +354,8 @@ fn single(seat: &Seat, membership: &Membership) -> UserHeartbeat {
     };
     let joined_at_ms = membership.joined_at_ms.load(Ordering::Relaxed);
     let user = membership.user.clone();
-    let proven = membership.is_proven();
-    UserHeartbeat { user, joined_at_ms, read: None, proven, connections: vec![heard] }
+    let confirmed = membership.is_confirmed();
+    UserHeartbeat { user, joined_at_ms, read: None, confirmed, connections: vec![heard] }
 }
 
 /// What the seats say together: one entry a user, however many connections it has.
@@ -338,7 +367,7 @@ pub fn group(seats: &[Seat]) -> Vec<(UserHeartbeat, Arc<Membership>)> {
         let beat = single(seat, membership);
         match users.get_mut(&membership.user) {
             Some((known, _)) => {
-                known.proven |= beat.proven;
+                known.confirmed |= beat.confirmed;
                 known.connections.extend(beat.connections);
             }
             None => {

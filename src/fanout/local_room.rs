@@ -14,6 +14,7 @@ use tokio::sync::{SemaphorePermit, watch};
 
 use super::{
     Inner,
+    confirmations::Confirmations,
     fallback::Position,
     feed::{Answered, Feed, JoinAnswer},
     frame::message_frame,
@@ -40,6 +41,8 @@ pub struct LocalRoom {
     pub(super) reporting: tokio::sync::RwLock<()>,
     /// Reports of its connections that do not wait for the next heartbeat.
     pub reports: Reports,
+    /// Confirmed sessions of guests that will be reported soon.
+    pub confirmations: Confirmations,
     /// When the last heartbeat began that Redis has fully processed.
     pub(super) last_heartbeat: Mutex<Option<Instant>>,
     /// The facts to restore the room with, known after the first join.
@@ -73,6 +76,7 @@ impl LocalRoom {
             feed: Mutex::default(),
             reporting: tokio::sync::RwLock::default(),
             reports: Reports::default(),
+            confirmations: Confirmations::default(),
             last_heartbeat: Mutex::default(),
             facts: Mutex::default(),
             facts_changes: AtomicU64::new(0),

@@ -159,7 +159,7 @@ mod tests {
     fn waiting(texts: &[&str]) -> Pending {
         let draft = |text: &&str| Draft {
             user: UserId::stored("alice"),
-            sender: Sender::Connection("c".into()),
+            sender: Sender::Connection { id: "c".into(), confirmed: true },
             text: (*text).to_owned(),
             key: None,
         };

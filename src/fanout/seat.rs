@@ -35,8 +35,10 @@ pub struct Membership {
     pub token: Token,
     /// When it first joined, milliseconds on Redis's clock; 0 until the join was answered.
     pub joined_at_ms: AtomicU64,
-    /// Whether it has its token: it joined with it, or was heard after the answer to its join was written.
-    pub proven: AtomicBool,
+    /// Whether the client has its token: it joined with it, or sent something after the answer was written.
+    confirmed: AtomicBool,
+    /// Whether Redis knows that.
+    confirmation_reported: AtomicBool,
     /// The last message that it said it has read.
     pub read: Mutex<Option<MessageId>>,
     /// The last message that it sent.
@@ -45,21 +47,36 @@ pub struct Membership {
 
 impl Membership {
     /// Somebody whose join has not been answered.
-    pub fn new(user: UserId, token: Token, proven: bool) -> Self {
-        let (joined_at_ms, proven) = (AtomicU64::new(0), AtomicBool::new(proven));
+    pub fn new(user: UserId, token: Token, confirmed: bool) -> Self {
         Self {
             user,
             token,
-            joined_at_ms,
-            proven,
+            joined_at_ms: AtomicU64::new(0),
+            confirmed: AtomicBool::new(confirmed),
+            confirmation_reported: AtomicBool::new(confirmed),
             read: Mutex::default(),
             last_sent: Mutex::default(),
         }
     }
 
-    /// Whether it has its token for certain.
-    pub fn is_proven(&self) -> bool {
-        self.proven.load(Ordering::Relaxed)
+    /// Whether the client is known to have its token.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the client has its token. Returns whether that is new.
+    pub fn confirm(&self) -> bool {
+        !self.confirmed.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes that Redis knows that the client has its token.
+    pub fn confirmation_reported(&self) {
+        self.confirmation_reported.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether Redis still has to know that the client has its token.
+    pub fn is_unreported(&self) -> bool {
+        self.is_in() && self.is_confirmed() && !self.confirmation_reported.load(Ordering::Relaxed)
     }
 
     /// Whether its join was answered, and its name is still its own.
@@ -67,7 +84,7 @@ impl Membership {
         self.joined_at_ms.load(Ordering::Relaxed) > 0
     }
 
-    /// Somebody else has its name: it is in the room no more.
+    /// Ends it: the connection left, or somebody else has its name.
     pub fn evict(&self) {
         self.joined_at_ms.store(0, Ordering::Relaxed);
     }

@@ -34,10 +34,6 @@ use crate::{
     room::Identity,
 };
 
-/// How long the connection's next frame waits until Redis knows that the guest's sessions are
-/// confirmed.
-const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
-
 /// A request of a connection that waits for Redis.
 pub type Operation = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -72,8 +68,6 @@ pub enum Request {
     Frame(ClientFrame),
     /// Join a room again, from this message on.
     Rejoin(RoomId, MessageId),
-    /// Confirm the provisional sessions in these rooms.
-    Confirm(Vec<RoomId>),
 }
 
 /// The parts of a frame that its error repeats, unchecked.
@@ -95,18 +89,16 @@ impl Client {
     }
 
     /// Called for every text frame: the client has read the answers that were written before. This
-    /// confirms the sessions of its guests. Returns the request that reports this to Redis at once,
-    /// because this node may die.
-    pub fn confirm_sessions(&self) -> Option<Request> {
+    /// confirms the sessions of its guests, which is reported to Redis soon, because this node may die.
+    pub fn confirm_sessions(&self) {
         let end = self.unconfirmed.load(Ordering::Relaxed);
         if end == 0 || self.outbox.written() < end {
-            return None;
+            return;
         }
         self.unconfirmed.store(0, Ordering::Relaxed);
-        let rooms = self.rooms.lock();
-        let confirmed =
-            rooms.iter().filter(|joined| !joined.membership.proven.swap(true, Ordering::Relaxed));
-        Some(Request::Confirm(confirmed.map(|joined| joined.local.id.clone()).collect()))
+        for joined in self.rooms.lock().iter().filter(|joined| joined.membership.confirm()) {
+            self.app.heartbeat.report_confirmed(&joined.local, self.seat(joined));
+        }
     }
 
     /// Starts the next request, in a batch with those that can go with it; errors are answered. A
@@ -135,10 +127,6 @@ impl Client {
         let frame = match request {
             Request::Frame(frame) => frame,
             Request::Rejoin(room, since) => return self.rejoin(&room, since).await,
-            Request::Confirm(rooms) => {
-                self.confirm(&rooms).await;
-                return Ok(());
-            }
         };
         match frame {
             ClientFrame::Join { room_id, token, since, secret } => {
@@ -179,17 +167,6 @@ impl Client {
             self.app.heartbeat.report(&joined.local, &seat, is_about && read.is_some()).await?;
         }
         Ok(())
-    }
-
-    /// Reports to Redis that sessions are confirmed. After an error or a timeout, the next
-    /// heartbeat reports it.
-    async fn confirm(&self, rooms: &[RoomId]) {
-        for room in rooms {
-            let Ok(joined) = self.joined(Some(room.as_str())) else { continue };
-            let seat = self.seat(&joined);
-            let told = self.app.heartbeat.report(&joined.local, &seat, false);
-            let _ = tokio::time::timeout(CONFIRM_TIMEOUT, told).await;
-        }
     }
 
     /// The room that a frame is about.
@@ -244,7 +221,6 @@ impl Request {
         match self {
             Self::Frame(frame) => frame.echo(),
             Self::Rejoin(room, _) => Echo { room_id: Some(room.to_string()), key: None },
-            Self::Confirm(_) => Echo::default(),
         }
     }
 }

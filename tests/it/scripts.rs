@@ -120,7 +120,7 @@ impl Bench {
             user: UserId::stored(name),
             joined_at_ms,
             read: None,
-            proven: true,
+            confirmed: true,
             connections,
         }
     }
@@ -187,12 +187,12 @@ impl Events<'_> {
 }
 
 fn leaves<'a>(user: &'a UserId, connection: &'a str, grace: Duration) -> Leave<'a> {
-    Leave { user, connection, grace, proven: true }
+    Leave { user, connection, grace, confirmed: true }
 }
 
 fn draft(name: &str, connection: &str, text: &str, key: Option<&str>) -> Draft {
-    let (user, sender) = (UserId::stored(name), Sender::Connection(connection.into()));
-    Draft { user, sender, text: text.to_owned(), key: key.map(str::to_owned) }
+    let sender = Sender::Connection { id: connection.into(), confirmed: true };
+    Draft { user: UserId::stored(name), sender, text: text.to_owned(), key: key.map(str::to_owned) }
 }
 
 fn connection(id: &str, age: Duration, status: Status) -> ConnectionReport {
@@ -236,6 +236,25 @@ async fn a_room_is_made_once() {
         let left = bench.redis.cmd(["PTTL", &key]).int();
         assert!((ttl - 5_000..=ttl).contains(&left), "{key} lives {left} ms");
     }
+}
+
+/// So no call but the message's own is needed for it.
+#[tokio::test]
+async fn a_message_confirms_the_session_of_a_guest_that_has_its_token() {
+    let bench = Bench::new(&[]).await;
+    let (room, _) = bench.room().await;
+    let session = format!("user:{room}:guest:session");
+    let provisional = || bench.redis.cmd(["HEXISTS", &session, "provisional"]).int();
+    bench.guest(&room, "guest").await.unwrap();
+    let connection = bench.redis.texts(["HKEYS", &session]);
+    let connection = connection.iter().find_map(|field| field.strip_prefix("conn:")).unwrap();
+    for (confirmed, left) in [(false, 1), (true, 0)] {
+        let sender = Sender::Connection { id: connection.into(), confirmed };
+        let draft = Draft { sender, ..draft("guest", connection, "hi", None) };
+        stored(bench.scripts.publish(&room, &[&draft]).await.unwrap().remove(0));
+        assert_eq!(provisional(), left);
+    }
+    assert!(bench.redis.cmd(["PTTL", &session]).int() > 590_000);
 }
 
 #[tokio::test]

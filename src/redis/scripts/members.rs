@@ -127,7 +127,7 @@ impl Scripts {
             ms(leave.grace),
             ms(settings.session_ttl),
             ms(self.0.redis.spared()),
-            flag(leave.proven),
+            flag(leave.confirmed),
             ms(settings.leave_grace),
             ms(settings.presence_ttl),
         ]);

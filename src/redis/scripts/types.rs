@@ -136,7 +136,12 @@ pub struct Draft {
 #[derive(Clone, Debug)]
 pub enum Sender {
     /// A connection that is in the room.
-    Connection(Arc<str>),
+    Connection {
+        /// its id
+        id: Arc<str>,
+        /// whether its client has its token, which confirms the session
+        confirmed: bool,
+    },
     /// Whoever holds the token of a live session.
     Session(Token),
 }
@@ -165,7 +170,7 @@ pub struct UserHeartbeat {
     /// The last message that it has read, if that is news.
     pub read: Option<MessageId>,
     /// Whether one of its connections proved that it heard the answer to its join.
-    pub proven: bool,
+    pub confirmed: bool,
     /// Its connections.
     pub connections: Vec<ConnectionReport>,
 }
@@ -199,7 +204,7 @@ pub struct Leave<'a> {
     /// How long the user stays a member if it was its last one.
     pub grace: Duration,
     /// Whether it proved that it heard the answer to its join.
-    pub proven: bool,
+    pub confirmed: bool,
 }
 
 /// What the first try of a request was promised.

@@ -38,7 +38,7 @@ pub(super) fn heartbeat_args(
     let user = [
         beat.joined_at_ms.to_string().into(),
         optional(beat.read).into(),
-        if beat.proven { "1" } else { "0" }.into(),
+        if beat.confirmed { "1" } else { "0" }.into(),
         beat.connections.len().to_string().into(),
     ];
     user.into_iter().chain(beat.connections.iter().flat_map(move |heard| {
@@ -116,20 +116,22 @@ pub(super) fn frame_head(room: &RoomId) -> String {
     [r#"{"t":"msg","roomId":""#, room.as_str(), r#"","id":""#].concat()
 }
 
-/// What a script is told of a message: who says it, what proves that, the text, the key, and what
-/// stands in its frame between its id and its time, which the script adds, and behind these.
-pub(super) fn draft_args(draft: &Draft) -> [Arg<'_>; 7] {
+/// What a script is told of a message: who says it, what proves that, whether the sender has its token,
+/// the text, the key, and what stands in its frame between its id and its time, which the script adds, and
+/// behind these.
+pub(super) fn draft_args(draft: &Draft) -> [Arg<'_>; 8] {
     let json = |text: &str| serde_json::to_string(text).expect("a string can be written");
     let (from, text) = (json(draft.user.as_str()), json(&draft.text));
     let key = draft.key.as_deref();
-    let (field, hash) = match &draft.sender {
-        Sender::Connection(id) => (["conn:", id].concat(), String::new()),
-        Sender::Session(token) => ("token".to_owned(), token.hash()),
+    let (field, hash, confirmed) = match &draft.sender {
+        Sender::Connection { id, confirmed } => (["conn:", id].concat(), String::new(), *confirmed),
+        Sender::Session(token) => ("token".to_owned(), token.hash(), true),
     };
     [
         draft.user.as_str().into(),
         field.into(),
         hash.into(),
+        flag(confirmed),
         draft.text.as_str().into(),
         key.unwrap_or_default().into(),
         [r#"","from":"#, &from, r#","text":"#, &text, r#","timestamp":""#].concat().into(),

@@ -157,9 +157,9 @@ impl Client {
         rooms.push(Joined { local: local.clone(), membership: membership.clone() });
         drop(rooms);
         self.app.metrics.joins.inc();
-        let is_proven = membership.is_proven();
+        let is_confirmed = membership.is_confirmed();
         let answered = local.answered(&self.outbox, joined, snapshot);
-        if !is_proven {
+        if !is_confirmed {
             self.unconfirmed.store(self.outbox.queued(), Ordering::Relaxed);
         }
         Ok(answered)

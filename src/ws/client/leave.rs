@@ -24,10 +24,11 @@ impl Client {
     pub(super) async fn leave(&self, joined: &Joined, grace: Duration) {
         let room = &joined.local.id;
         self.rooms.lock().retain(|other| other.local.id != *room);
+        joined.membership.evict();
         self.app.fanout.leave(room, self.outbox.id());
         joined.local.reported().await;
         let (user, connection) = (&joined.membership.user, &**self.outbox.id());
-        let leave = Leave { user, connection, grace, proven: joined.membership.is_proven() };
+        let leave = Leave { user, connection, grace, confirmed: joined.membership.is_confirmed() };
         let left = self.app.rooms.leave(room, leave).await;
         if let Ok(LeaveOutcome::Grace) = left {
             self.app.heartbeat.sweep_after(room.clone(), grace);

@@ -49,15 +49,16 @@ impl Client {
         let outcomes = self.store(&joined, &run).await;
         for ((draft, echo), outcome) in run.iter().zip(&echoes).zip(outcomes) {
             match outcome {
-                Ok(published) => self.last_sent(&joined, draft, published),
+                Ok(published) => self.published(&joined, draft, published),
                 Err(error) => self.publish_failed(&error, echo),
             }
         }
     }
 
     fn draft(&self, joined: &Joined, msg: Msg) -> Result<Draft, Error> {
-        let (user, id) = (joined.membership.user.clone(), self.outbox.id().clone());
-        self.app.rooms.draft(user, Sender::Connection(id), msg.text, msg.key)
+        let (id, confirmed) = (self.outbox.id().clone(), joined.membership.is_confirmed());
+        let user = joined.membership.user.clone();
+        self.app.rooms.draft(user, Sender::Connection { id, confirmed }, msg.text, msg.key)
     }
 
     /// Stores the messages. If Redis does not know the connection, it is reported first and the
@@ -74,8 +75,11 @@ impl Client {
         }
     }
 
-    fn last_sent(&self, joined: &Joined, draft: &Draft, published: Published) {
+    fn published(&self, joined: &Joined, draft: &Draft, published: Published) {
         self.app.metrics.messages.inc();
+        if matches!(draft.sender, Sender::Connection { confirmed: true, .. }) {
+            joined.membership.confirmation_reported();
+        }
         let (Published::Stored(id) | Published::Repeat { id, .. }) = published;
         *joined.membership.last_sent.lock() = Some(id);
         self.app.fanout.stored(&joined.local, id);

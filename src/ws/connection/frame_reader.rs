@@ -59,7 +59,12 @@ impl FrameReader {
 
     /// Starts the next queued request.
     pub fn begin_next(&mut self) -> Option<Operation> {
-        self.client.begin_next(&mut self.pending)
+        let next = self.client.begin_next(&mut self.pending);
+        if self.pending.is_empty() {
+            // An idle connection keeps no memory for requests.
+            self.pending = VecDeque::new();
+        }
+        next
     }
 
     /// Takes one frame. Breaks if the next one has to wait.
@@ -85,10 +90,8 @@ impl FrameReader {
     fn take_text(&mut self, text: &str) {
         let silent_for = self.client.outbox.silent_for();
         self.client.outbox.note_activity();
-        let confirmation = self.client.confirm_sessions();
+        self.client.confirm_sessions();
         self.take_frame(text, silent_for);
-        // After the frame, which does not wait for it.
-        self.pending.extend(confirmation);
     }
 
     fn take_frame(&mut self, text: &str, silent_for: Duration) {
