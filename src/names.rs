@@ -1,4 +1,4 @@
-//! The words of the contract as types: parsed once at the edge, trusted everywhere behind it.
+//! The terms of the contract as types: parsed once at the edge, and trusted everywhere after it.
 //!
 //! Knows no Redis, no HTTP and no socket.
 
@@ -12,7 +12,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::{problem::Problem, visible};
 
-/// What ids and secrets are made of: a double click selects all of it.
+/// The characters of ids and secrets: a double click selects all of them.
 const LETTERS_AND_DIGITS: [char; 62] = [
     '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I',
     'J', 'K', 'L', 'M', 'N', 'O', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z', 'a', 'b',
@@ -29,7 +29,7 @@ const SECRET_LENGTH: usize = 22;
 const SECRET_MAX: usize = 64;
 /// The header that makes a request safe to repeat.
 pub const REQUEST_KEY: &str = "Idempotency-Key";
-/// What every token begins with, and no nickname may.
+/// The prefix of every token; nicknames may not begin with it.
 pub const TOKEN_PREFIX: &str = "lr_";
 
 /// The name of a room.
@@ -42,32 +42,33 @@ impl RoomId {
         Self(nanoid::nanoid!(ROOM_ID_LENGTH, &LETTERS_AND_DIGITS).into())
     }
 
-    /// A room id as it stands in a path or a frame. `None` where no room can have it.
+    /// Parses a room id from a path or a frame. `None` if no room can have it.
     pub fn parse(raw: &str) -> Option<Self> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         let fits = (1..=ROOM_ID_MAX).contains(&raw.len());
         (fits && raw.bytes().all(plain)).then(|| Self(raw.into()))
     }
 
-    /// The id that a link's path begins with; what does not fit into one was glued to it on the way.
+    /// The id at the beginning of a link's path; characters that an id cannot have were appended by
+    /// other apps.
     pub fn in_link(path: &str) -> Option<Self> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         let end = path.find(|c| !plain(c)).unwrap_or(path.len());
         Self::parse(path[..end].trim_end_matches(['_', '-']))
     }
 
-    /// The id as it is written.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A name in one room: trimmed, NFC, and free of characters that nobody can see.
+/// A name in one room: trimmed, NFC, and without invisible characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct UserId(Arc<str>);
 
 impl UserId {
-    /// A nickname as somebody typed it.
+    /// Parses a nickname as a user typed it.
     ///
     /// # Errors
     /// The first rule of the contract that it breaks. `max` is in code points.
@@ -78,18 +79,18 @@ impl UserId {
         Ok(Self(line(raw, max)?.into()))
     }
 
-    /// A name that Redis hands back: it was parsed before it was stored.
+    /// A name from Redis: it was parsed before it was stored.
     pub fn stored(name: &str) -> Self {
         Self(name.into())
     }
 
-    /// The name as it is written.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// One line that people tell things apart by, trimmed and NFC: what names and topics have in common.
+/// The common rules of names and topics: one line, trimmed, NFC, and visible.
 fn line(raw: &str, max: usize) -> Result<String, Problem> {
     let line: String = raw.trim().nfc().collect();
     if line.is_empty() {
@@ -104,7 +105,7 @@ fn line(raw: &str, max: usize) -> Result<String, Problem> {
     Ok(line)
 }
 
-/// What a room is called, as somebody typed it.
+/// Parses a room's topic as a user typed it.
 ///
 /// # Errors
 /// The first rule of the contract that it breaks. `max` is in code points.
@@ -115,7 +116,7 @@ pub fn topic(raw: &str, max: usize) -> Result<String, Problem> {
     })
 }
 
-/// The same of an encrypted room, which only its members can read. `max` is in characters.
+/// Parses the encrypted topic of an encrypted room. `max` is in characters.
 ///
 /// # Errors
 /// Empty, or over `max`.
@@ -124,9 +125,9 @@ pub fn sealed_topic(raw: &str, max: usize) -> Result<String, Problem> {
     if fits { Ok(raw.to_owned()) } else { Err(Problem::TopicLength { max }) }
 }
 
-/// What a user proves itself with: `lr_`, the name in base64url, a dot, the secret.
+/// The secret that identifies a user: `lr_`, the name in base64url, a dot, the random part.
 ///
-/// The name is inside so that one look at the session key is enough; it is no secret.
+/// It contains the name, so that looking up one session key is enough; the name is no secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Arc<str>);
 
@@ -136,11 +137,11 @@ impl Token {
         Self::of(user, &nanoid::nanoid!(SECRET_LENGTH, &LETTERS_AND_DIGITS))
     }
 
-    /// The token of a user of a room whose random part the user itself chose, so that it can ask for
-    /// it again.
+    /// The token with a random part that the client chose, so that it can request the same token
+    /// again.
     ///
     /// # Errors
-    /// The secret is too short or too long, or has other characters than a token may.
+    /// The secret is too short or too long, or has characters that a token may not have.
     pub fn with_secret(user: &UserId, secret: &str) -> Result<Self, Problem> {
         if !is_secret(secret) {
             return Err(Problem::SecretShape { min: SECRET_LENGTH, max: SECRET_MAX });
@@ -153,8 +154,7 @@ impl Token {
         Self(format!("{TOKEN_PREFIX}{name}.{secret}").into())
     }
 
-    /// A token as somebody presents it, with the user that it speaks of. `None` where it is none
-    /// of ours.
+    /// Parses a token and the name in it. `None` if it is not one of ours.
     pub fn parse(raw: &str) -> Option<(Self, UserId)> {
         let (name, secret) = raw.strip_prefix(TOKEN_PREFIX)?.split_once('.')?;
         let name = String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?;
@@ -162,12 +162,12 @@ impl Token {
         plausible.then(|| (Self(raw.into()), UserId(name.into())))
     }
 
-    /// The token itself, for its owner only.
+    /// The token itself, only for its owner.
     pub fn secret(&self) -> &str {
         &self.0
     }
 
-    /// What Redis keeps: SHA-256 in hexadecimal. A slow hash would protect nothing here, as the
+    /// The hash in Redis: SHA-256 in hexadecimal. A slow hash would protect nothing, because the
     /// secret has 130 random bits.
     pub fn hash(&self) -> String {
         HEXLOWER.encode(&Sha256::digest(self.0.as_bytes()))
@@ -187,12 +187,12 @@ impl fmt::Debug for Token {
     }
 }
 
-/// A message's place in its room's stream: the id of its entry, `ms-seq`.
+/// A message's position in its room's stream: the id of its entry, `ms-seq`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId {
     /// milliseconds since 1970, Redis's clock
     pub ms: u64,
-    /// what orders entries of one millisecond; see `chain` for what else it says
+    /// the order of entries of one millisecond; see `chain` for its digest
     pub seq: u64,
 }
 
@@ -208,7 +208,7 @@ impl FromStr for MessageId {
 
     /// `ms-seq`, or `ms` alone for the first of that millisecond.
     fn from_str(raw: &str) -> Result<Self, Problem> {
-        // Rust would read a plus sign as well.
+        // Rust would accept a plus sign as well.
         let number = |part: &str| match part.parse() {
             Ok(number) if !part.starts_with('+') => Ok(number),
             _ => Err(Problem::NotAMessageId),
@@ -240,7 +240,7 @@ impl<'de> Deserialize<'de> for MessageId {
 /// Checks a message's text.
 ///
 /// # Errors
-/// Nothing to see in it, or over `max` code points.
+/// No visible character, or over `max` code points.
 pub fn check_text(text: &str, max: usize) -> Result<(), Problem> {
     if text.chars().count() > max {
         return Err(Problem::TextTooLong { max });
@@ -257,14 +257,14 @@ pub fn check_key(key: &str, max: usize) -> Result<(), Problem> {
     if (1..=max).contains(&length) { Ok(()) } else { Err(Problem::KeyLength { max }) }
 }
 
-/// What a member shows of itself.
+/// The status of a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Here and looking.
+    /// Present and active.
     #[default]
     Online,
-    /// Here, but not looking.
+    /// Present, but not active.
     Away,
 }
 

@@ -1,12 +1,12 @@
-//! What exactly is wrong with one field: a closed list, so that every case has a sentence in
-//! every language (see `i18n`) and a test.
+//! The problem of one field: a closed list, so that every case has a sentence in every language
+//! (see `i18n`) and a test.
 
-/// One thing that is wrong with one field of a request or a frame.
+/// A problem of one field of a request or a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Problem {
     /// The field is missing.
     Required,
-    /// The field has another JSON type than it should.
+    /// The field has the wrong JSON type.
     WrongType,
     /// A name is empty after trimming.
     NameEmpty,
@@ -15,11 +15,11 @@ pub enum Problem {
         /// code points
         max: usize,
     },
-    /// A name has a control character, a direction mark or another character that nobody sees.
+    /// A name has a control character, a direction mark or another invisible character.
     NameCharacters,
-    /// A name begins with `lr_`, as only tokens do.
+    /// A name begins with `lr_`, which is reserved for tokens.
     NameReserved,
-    /// There is nothing to see in a text.
+    /// A text has no visible character.
     TextEmpty,
     /// A text has more than `max` code points.
     TextTooLong {
@@ -31,7 +31,7 @@ pub enum Problem {
         /// code points
         max: usize,
     },
-    /// The secret of a join is too short, too long, or has other characters than a token may.
+    /// The secret of a join is too short, too long, or has characters that a token may not have.
     SecretShape {
         /// characters
         min: usize,
@@ -45,7 +45,7 @@ pub enum Problem {
         /// characters
         max: usize,
     },
-    /// The idempotency key of a request was that of another.
+    /// The idempotency key was used for another request.
     RequestKeyReused,
     /// A topic is empty or has more than `max` characters.
     TopicLength {
@@ -56,66 +56,66 @@ pub enum Problem {
     NotAMessageId,
     /// A number outside its range.
     OutOfRange {
-        /// the least that is allowed
+        /// the minimum
         min: usize,
-        /// the most that is allowed
+        /// the maximum
         max: usize,
     },
     /// `before` and `after` together.
     BeforeAndAfter,
     /// The body or the frame is not JSON, or not a JSON object.
     NotJson,
-    /// A text has half of a character that takes two escapes.
+    /// A text has an escaped surrogate without its pair.
     HalfCharacter,
     /// A binary frame, or text that is not UTF-8.
     Binary,
-    /// The frame has no `t`, or one that is no verb.
+    /// The frame has no `t`, or an unknown one.
     UnknownVerb,
     /// `status` is neither `online` nor `away`.
     UnknownStatus,
     /// The connection is in several rooms (or none), so the frame must say which it means.
     RoomIdNeeded,
-    /// The connection is in the room already, as somebody else.
+    /// The connection is already in the room, as another user.
     AlreadyJoined,
-    /// The page that connects is of a site that may not.
+    /// The page has an origin that may not connect.
     ForeignOrigin,
-    /// The connection sends more frames a second than are read.
+    /// The connection exceeds its frame budget.
     TooManyFrames {
         /// frames
         max: usize,
     },
-    /// The user has as many connections as it may have in a room.
+    /// The user has its maximum number of connections in the room.
     TooManyConnections {
         /// connections
         max: usize,
     },
-    /// The connection is in as many rooms as it may be.
+    /// The connection is in its maximum number of rooms.
     TooManyRooms {
         /// rooms
         max: usize,
     },
-    /// A body in another encoding of characters than UTF-8.
+    /// A body with a character encoding other than UTF-8.
     NotUtf8,
-    /// A body that is compressed, or encoded otherwise, be it for the way alone.
+    /// A body with a content or transfer encoding.
     Encoded,
-    /// A body that stopped before its end, or that is not cut into chunks as it says.
+    /// A body that is incomplete, or has invalid chunks.
     BodyCut,
-    /// A body that did not come in time.
+    /// A body that did not arrive in time.
     BodyLate,
-    /// The target of a request is neither a path nor a whole address.
+    /// The target of a request is neither a path nor an absolute URL.
     Target,
-    /// A request for the case that something has a tag which nothing here has.
+    /// A request with `If-Match`, which no resource here can match.
     Precondition,
-    /// A request without a host, with several, or with one that can be none.
+    /// A request without a host, with several, or with an invalid one.
     OneHost,
-    /// A request for a WebSocket that has a body, which would be taken for frames.
+    /// A request for a WebSocket with a body, which would be read as frames.
     BodyOfUpgrade,
-    /// A request for a WebSocket without a key, with several, or with one that is none.
+    /// A request for a WebSocket without a key, with several, or with an invalid one.
     WebSocketKey,
 }
 
 impl Problem {
-    /// A stable name for the kind of problem, under which the texts are filed.
+    /// A stable name of the kind of problem, by which its sentences are found.
     pub const fn name(self) -> &'static str {
         match self {
             Problem::Required => "required",

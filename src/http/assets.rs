@@ -1,5 +1,6 @@
-//! The web client's files, from inside the binary: with an ETag that is the version of them all, packed
-//! once, code without its comments, and under a policy that runs nothing from anywhere else.
+//! The web client's files, embedded in the binary: with an ETag that has their common version,
+//! compressed once, code without its comments, and with a policy that runs nothing from other
+//! origins.
 
 mod gzip;
 
@@ -18,16 +19,17 @@ use sha2::{Digest, Sha256};
 use crate::error::{Code, Error};
 use gzip::Part;
 
-/// Scripts, styles, images and connections from here only, and no frame around us. Modules are no pages: they
-/// run under the policy of the one that imports them, and say none of their own on the wire.
+/// Scripts, styles, images and connections only from this origin, and no embedding in frames.
+/// Modules are not pages: the policy of the page that imports them applies, so they are sent
+/// without one.
 const POLICY: &str = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
                       form-action 'self'; object-src 'none'";
 const MODULES: &str = "js/";
 const PAGE: &str = "index.html";
 const HEAD_END: &str = "</head>";
-/// What each ETag begins with, and no other server's does.
+/// The prefix of every ETag, which no other server uses.
 const MARK: &str = "linkroom-";
-/// Bytes of a hash that an ETag shows.
+/// Bytes of the hash in an ETag.
 const ETAG_BYTES: usize = 16;
 
 #[derive(Embed)]
@@ -40,7 +42,7 @@ static ASSETS: LazyLock<HashMap<Cow<'static, str>, Asset>> = LazyLock::new(|| {
     files.map(|(file, path)| (path.clone(), Asset::new(&path, file))).collect()
 });
 
-/// The page before and behind what is added to its head.
+/// The page before and after the text that is added to its head.
 static PAGE_PARTS: LazyLock<Option<[Part; 2]>> = LazyLock::new(|| {
     let page = Files::get(PAGE)?.data;
     let at = page.windows(HEAD_END.len()).position(|bytes| bytes == HEAD_END.as_bytes())?;
@@ -48,8 +50,8 @@ static PAGE_PARTS: LazyLock<Option<[Part; 2]>> = LazyLock::new(|| {
     Some([Part::new(part(&page[..at])), Part::last(part(&page[at..]))])
 });
 
-/// A hash of all files. They are one program: whoever keeps some of them can tell whether others belong to
-/// them, and whether an answer is one of ours at all.
+/// A hash of all files, which are one program: a cache can tell whether files belong together, and
+/// whether an answer is one of them at all.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut files: Vec<_> = Files::iter().collect();
     files.sort();
@@ -61,7 +63,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     [MARK, &HEXLOWER.encode(&hash.finalize()[..ETAG_BYTES])].concat()
 });
 
-/// One file in the two forms that it is sent in. Each form has an ETag of its own.
+/// One file, plain and compressed. Each form has its own ETag.
 struct Asset {
     content_type: String,
     /// The request headers that it depends on.
@@ -133,8 +135,8 @@ fn is_script(kind: &str) -> bool {
     matches!(kind, "text/javascript" | "application/javascript")
 }
 
-/// A script or a style sheet without the lines that hold nothing but a comment: a fourth of what it weighs when packed. Looks
-/// at lines only; `tests/web/files.test.js` sees to it that none needs more.
+/// A script or a style sheet without lines that have only a comment, which is a fourth of its
+/// compressed size. Works line by line; `tests/web/files.test.js` checks that no file needs more.
 fn without_comments(script: &str) -> String {
     let mut is_open = false;
     let is_code = |line: &&str| {
@@ -148,7 +150,7 @@ fn without_comments(script: &str) -> String {
     script.split_inclusive('\n').filter(is_code).collect()
 }
 
-/// Whether an `Accept-Encoding` header takes gzip.
+/// Whether an `Accept-Encoding` header accepts gzip.
 fn accepts_gzip(header: &str) -> bool {
     header.split(',').any(|item| {
         let (coding, weight) = item.split_once(';').unwrap_or((item, "q=1"));
@@ -157,7 +159,7 @@ fn accepts_gzip(header: &str) -> bool {
     })
 }
 
-/// Whether an `If-None-Match` header names this ETag; proxies may have weakened it.
+/// Whether an `If-None-Match` header has this ETag; proxies may have made it weak.
 fn matches(tags: &str, etag: &str) -> bool {
     let bare = |tag: &str| tag.trim().trim_start_matches("W/") == etag;
     tags.trim() == "*" || tags.split(',').any(bare)

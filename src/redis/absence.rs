@@ -1,18 +1,18 @@
-//! How long Redis was unavailable, and whether the members of rooms expired meanwhile.
+//! Measures how long Redis was unavailable, and whether presences may have lapsed meanwhile.
 
 use std::time::{Duration, Instant};
 
 use super::probe::PROBE_EVERY;
 
-/// After how large a part of a presence somebody may have lapsed: pings and heartbeats have taken the
-/// rest of it.
+/// The share of a presence (one in this many) after which a member may have lapsed: pings and
+/// heartbeats may have used the rest.
 const LAPSES_AFTER: u32 = 3;
-/// Probes that have to be missing. What is shorter is the pause between two of them.
+/// Minimum number of missing probes. A shorter time may be the pause between two probes.
 const PROBES_MISSED: u32 = 2;
-/// What nodes need to say who is in their rooms, once Redis is back.
+/// How long the nodes need to report their connections once Redis is back.
 const REPORTED_IN: Duration = Duration::from_secs(2);
 
-/// When Redis wrote for us, and when it did so again after a long time.
+/// When Redis last accepted writes, and when it did so again after a long time.
 #[derive(Debug)]
 pub struct Absence {
     presence_ttl: Duration,
@@ -21,12 +21,12 @@ pub struct Absence {
 }
 
 impl Absence {
-    /// Of a Redis that was not asked yet.
+    /// Before the first probe.
     pub fn new(presence_ttl: Duration) -> Self {
         Self { presence_ttl, served: None, returned: None }
     }
 
-    /// What Redis does at this moment.
+    /// Records whether Redis serves at this moment.
     pub fn note(&mut self, serves: bool, now: Instant) {
         if !serves {
             return;
@@ -38,21 +38,21 @@ impl Absence {
         self.served = Some(now);
     }
 
-    /// What is shorter is no absence.
+    /// The shortest time that counts as an absence.
     fn shortest(&self) -> Duration {
         (self.presence_ttl / LAPSES_AFTER).max(PROBE_EVERY * PROBES_MISSED)
     }
 
-    /// How long ago Redis came back after so long that presences may have lapsed with nobody told; nothing
-    /// where it did not, or where everybody had time to come back as well.
+    /// How long ago Redis came back after an absence in which presences may have lapsed without an
+    /// event; `None` if there was none, or if all members had time to come back since.
     pub fn returned_for(&self, now: Instant) -> Option<Duration> {
         let (returned, _) = self.returned?;
         let since = now.duration_since(returned);
         (since < self.presence_ttl).then_some(since)
     }
 
-    /// How much longer than their presence members last, since nobody could keep them alive for so
-    /// long; nothing once everybody was reported again.
+    /// How much longer than their presence members count, because no heartbeat could keep them
+    /// alive meanwhile; zero once all nodes have reported again.
     pub fn spared(&self, now: Instant) -> Duration {
         let recent = self.returned.filter(|(at, _)| now.duration_since(*at) < REPORTED_IN);
         recent.map(|(_, away)| away).unwrap_or_default()

@@ -1,5 +1,5 @@
-//! Asks Redis over and over what state it is in. It is well where a script that may write ran, and
-//! what that published is on its way back: `fanout` listens for it.
+//! Checks the condition of Redis continuously: it serves if a script that may write runs. The
+//! script also publishes a probe to this node, and `fanout` checks that it arrives.
 
 use std::time::{Duration, Instant};
 
@@ -21,47 +21,47 @@ use super::{
 };
 use crate::{error::redacted, names::RoomId, ticks};
 
-/// Between two looks at a Redis that serves.
+/// Interval of probes while Redis serves.
 pub(super) const PROBE_EVERY: Duration = Duration::from_millis(500);
-/// Between two looks at a Redis that answers and does not serve.
+/// Interval of probes while Redis answers but does not serve.
 const PROBE_WHILE_REFUSED: Duration = Duration::from_millis(250);
-/// Between two looks at a Redis that does not answer.
+/// Interval of probes while Redis does not answer.
 const PROBE_WHILE_DOWN: Duration = Duration::from_millis(50);
-/// What is said of a Redis that runs no script with a line for it at the head.
+/// The version to report for a Redis that does not support the first line of our scripts.
 const OLDER: &str = "older";
-/// What such a Redis says.
+/// The error of such a Redis.
 const NOT_COMPILED: &str = "Error compiling script";
-/// What the word begins with that a probe publishes to its node.
+/// The prefix of the payload of a probe.
 pub const PROBE_WORD: &str = "probe ";
 
-/// What a probe found.
+/// The result of a probe.
 struct Found {
     condition: Condition,
-    /// Redis's version, where it said so.
+    /// Redis's version, if known.
     version: Option<String>,
-    /// What did not come back in time.
+    /// What did not answer in time.
     silence: Option<Silence>,
 }
 
-/// What does not come back from Redis.
+/// What does not answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Silence {
-    /// Nothing does: its connections stay open, and a Sentinel may name another Redis by now.
+    /// Nothing answers: the connections stay open, and a Sentinel may report another Redis by now.
     Whole,
-    /// No script does. Those that wait would run when nobody waits for them any more, unless their
-    /// connections are closed.
+    /// Scripts do not answer. Unless their connections are closed, the waiting ones would run when
+    /// nobody waits for them any more.
     OfScripts,
 }
 
-/// Looks at Redis until `stop`.
+/// Probes Redis until `stop`.
 pub(super) async fn run(redis: Redis, stop: CancellationToken) {
     let probe = script!("probe");
     let mut number = 0;
     loop {
         number += 1;
         *redis.0.asked.lock() = Some(Instant::now());
-        // At once: asked after an answer, a Redis that is busy now and then would always be quick.
-        // The clock first, since what is behind it may wait for its answer.
+        // At the same time: right after an answer Redis is seldom busy, and its latency would look too
+        // low. The clock first, because the script may wait.
         let (clock, report) = tokio::join!(redis.read_clock(), redis.try_write(&probe, number));
         *redis.0.asked.lock() = None;
         let found = judge(clock.is_ok(), report, redis.0.timeout);
@@ -81,8 +81,8 @@ pub(super) async fn run(redis: Redis, stop: CancellationToken) {
 }
 
 impl Redis {
-    /// Asks Redis what time it is, which costs it nothing: how long that takes is the way there
-    /// and back, and how long Redis is busy with others.
+    /// Asks Redis for its time, which costs it almost nothing: the latency is that of the network
+    /// and of Redis's queue.
     async fn read_clock(&self) -> FredResult<()> {
         let begun = Instant::now();
         let time = CustomCommand::new_static("TIME", ClusterHash::FirstKey, false);
@@ -94,7 +94,7 @@ impl Redis {
     }
 
     async fn try_write(&self, probe: &Named, number: u64) -> FredResult<Vec<Value>> {
-        // A room that nobody has.
+        // A room that does not exist.
         let keys = self.key_style().room(&RoomId::random());
         let besides =
             self.0.keeper.as_ref().map_or("", |keeper| durable::command(keeper.durability));
@@ -106,7 +106,7 @@ impl Redis {
         in_time(self.0.timeout, script).await
     }
 
-    /// Takes over what a probe found.
+    /// Applies the result of a probe.
     async fn found(&self, found: Found, number: u64) {
         if found.condition == Condition::Serves {
             self.0.probes.send_replace(number);
@@ -128,7 +128,7 @@ impl Redis {
     }
 }
 
-/// Waits for an answer, but not for longer than a command may take.
+/// Waits for an answer, at most for the command timeout.
 async fn in_time<T>(
     patience: Duration,
     answer: impl Future<Output = FredResult<T>>,
@@ -137,7 +137,7 @@ async fn in_time<T>(
     timeout(patience, answer).await.unwrap_or_else(|elapsed| Err(late(elapsed)))
 }
 
-/// What it means that a probe was answered with this. `is_answering` says whether the clock was read.
+/// The result of a probe with this answer. `is_answering` says whether the clock was read.
 fn judge(is_answering: bool, report: FredResult<Vec<Value>>, patience: Duration) -> Found {
     let error = match report {
         Ok(report) => return read(report),
@@ -158,7 +158,7 @@ fn judge(is_answering: bool, report: FredResult<Vec<Value>>, patience: Duration)
     Found { silence: Some(silence), ..of_condition(condition) }
 }
 
-/// Reads the script's answer.
+/// Parses the script's answer.
 fn read(report: Vec<Value>) -> Found {
     let mut words = report.into_iter().map(|word| word.into_string().unwrap_or_default());
     let (_status, version) = (words.next(), words.next());
