@@ -58,9 +58,9 @@ pub struct Fanout(Arc<Inner>);
 
 struct Inner {
     rooms: RwLock<HashMap<RoomId, Arc<LocalRoom>>>,
-    /// Counted for all rooms together, so that no two fences of a room are ever alike.
+    /// One counter for all rooms, so that no two fences of a room have the same number.
     heartbeats: Arc<AtomicU64>,
-    /// Joins sent, so that each has a fence of its own.
+    /// Number of joins, so that each has its own fence.
     joins: AtomicU64,
     changes: mpsc::Sender<Change>,
     redis: Redis,
@@ -81,11 +81,11 @@ struct Inner {
 /// Whether publications reach this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hearing {
-    /// No probe has come back yet.
+    /// No probe has arrived yet.
     Unknown,
-    /// The latest probe came back.
+    /// The latest probe arrived.
     Hears,
-    /// The latest probe was published, and did not come back.
+    /// The latest probe was published, but did not arrive.
     Deaf,
 }
 
@@ -154,7 +154,7 @@ impl Fanout {
         }
     }
 
-    /// Waits until every room has to be asked how far it has come.
+    /// Waits until every room has to be checked for missed messages.
     pub async fn resync_wanted(&self) {
         self.0.resync.notified().await;
     }
@@ -163,7 +163,7 @@ impl Fanout {
     /// on the join script may run.
     ///
     /// # Errors
-    /// `SERVICE_UNAVAILABLE` where Redis does not confirm the subscription in time.
+    /// `SERVICE_UNAVAILABLE` if Redis does not confirm the subscription in time.
     pub async fn enter(&self, seat: Seat) -> Result<(Arc<LocalRoom>, String), Error> {
         let tag = format!("{}.{}", seat.outbox.id(), self.0.joins.fetch_add(1, Ordering::Relaxed));
         let local = self.seat(seat, tag.clone());
@@ -171,7 +171,8 @@ impl Fanout {
         if !*local.subscribed.borrow() {
             let change = Change::Subscribe(local.clone());
             let asked = self.0.changes.try_send(change).is_ok();
-            // A deaf node gets no confirmation, and uses answers instead.
+            // If publications do not arrive, there is no confirmation, and the node uses answers
+            // instead.
             if self.hearing() != Hearing::Deaf && !(asked && self.is_confirmed(&local).await) {
                 return Err(Error::unavailable("the subscription was not confirmed"));
             }
@@ -200,7 +201,7 @@ impl Fanout {
         stays
     }
 
-    /// Takes a connection out of a room.
+    /// Removes a connection from a room.
     pub fn leave(&self, room: &RoomId, connection: &str) {
         let Some(local) = self.find(room) else { return };
         let mut feed = local.feed.lock();

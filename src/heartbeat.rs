@@ -1,4 +1,4 @@
-//! The heartbeat of this node: one call per room and interval, however many connections.
+//! The heartbeat of this node: one call per room and interval, for any number of connections.
 //!
 //! It keeps members alive, sweeps lapsed ones, asks for a fence, which shows publications that were
 //! lost, and restores what Redis has lost. Rooms are spread over the interval, so the load is even.
@@ -29,15 +29,15 @@ use crate::{
     ticks,
 };
 
-/// Parts into which the interval is cut.
+/// Number of slots in an interval.
 const SLOTS: u32 = 16;
-/// How much later than its answer a heartbeat's fence may come.
+/// How much later than its answer a heartbeat's fence may arrive.
 const FENCE_PATIENCE: Duration = Duration::from_secs(1);
 /// Calls under way at once, so that a return of Redis makes no herd.
 const CALLS_AT_ONCE: usize = 32;
 /// Between two reports of one room, be it that each of its users has something to say every moment.
 const REPORT_PAUSE: Duration = Duration::from_millis(25);
-/// How much later than a deadline the room is looked at: clocks do not run alike.
+/// How long after a deadline the room is swept, because clocks differ.
 const AFTER_DEADLINE: Duration = Duration::from_millis(20);
 /// How long a confirmed session waits for others of its room, or for a message that confirms it. If this
 /// node dies in that time, the session ends soon after the presence.
@@ -67,7 +67,7 @@ impl Heartbeat {
         Self { fanout, scripts, settings, tasks, stop }
     }
 
-    /// Starts to beat, until `stop`.
+    /// Starts the heartbeats, until `stop`.
     pub fn start(&self, redis: &Redis, background: &Background) {
         let beats = self.clone().run(redis.clone(), background.stop.clone());
         background.spawn_vital("the heartbeat", beats);
@@ -106,7 +106,7 @@ impl Heartbeat {
         }
     }
 
-    /// Where the fence of a room's heartbeat did not come, what its answer said counts.
+    /// Uses the answer of a room's heartbeat if its fence did not arrive.
     fn look_for_fences(&self, heartbeat_answered: &mut VecDeque<(Instant, Vec<Arc<LocalRoom>>)>) {
         while heartbeat_answered.front().is_some_and(|(at, _)| at.elapsed() >= FENCE_PATIENCE) {
             for room in heartbeat_answered.pop_front().into_iter().flat_map(|(_, rooms)| rooms) {
@@ -115,24 +115,25 @@ impl Heartbeat {
         }
     }
 
-    /// Somewhat shorter than what clients keep to, so that a loss is found within theirs.
+    /// A little shorter than the clients' interval, so that a loss is found within theirs.
     fn period(&self) -> Duration {
         self.settings.heartbeat() * 4 / 5
     }
 
-    /// Whether a connection that was silent for so long would lapse before the next round.
+    /// Whether a connection that was silent for this long would lapse before the next heartbeat.
     pub fn is_urgent(&self, silent_for: Duration) -> bool {
         silent_for + self.period() * 2 >= self.settings.presence_ttl
     }
 
-    /// One heartbeat of one room, which tells of everybody. What fails is tried again in the next round.
+    /// One heartbeat of one room, for all connections. A failed one is retried in the next
+    /// interval.
     pub async fn beat(&self, room: &Arc<LocalRoom>) {
         room.forget_heartbeat();
         self.send_changes(room).await;
     }
 
-    /// One heartbeat of one room, which tells of the connections that were heard since Redis was told
-    /// last. The others have nothing to say, and last as long as they did.
+    /// One heartbeat of one room, for the connections that were active since the last one. The
+    /// deadlines of the others do not move.
     async fn send_changes(&self, room: &Arc<LocalRoom>) {
         if room.is_empty() {
             return self.fanout.release(&room.id);
@@ -153,8 +154,8 @@ impl Heartbeat {
         self.tell(room, &beats, &seats).await
     }
 
-    /// Tells Redis of these users, and puts back those of the `seats` that it does not know. Where
-    /// there are none the room is looked after all the same.
+    /// Reports these users to Redis, and restores those of the `seats` that it does not know.
+    /// Without users, the room is swept all the same.
     async fn tell(
         &self,
         room: &Arc<LocalRoom>,
@@ -208,7 +209,7 @@ impl Heartbeat {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(pause + AFTER_DEADLINE) => {
-                    // Where it fails, the next heartbeat of the room does it.
+                    // If it fails, the next heartbeat of the room does it.
                     let _ = scripts.sweep_room(&room).await;
                 }
             }
@@ -338,14 +339,14 @@ impl Heartbeat {
     }
 }
 
-/// Which part of the interval a room's turn is in.
+/// The slot of a room in the interval.
 fn slot_of(room: &RoomId) -> u32 {
     let mut hasher = DefaultHasher::new();
     room.hash(&mut hasher);
     (hasher.finish() % u64::from(SLOTS)) as u32
 }
 
-/// What a member's seat says by itself.
+/// The report of one seat.
 fn single(seat: &Seat, membership: &Membership) -> UserHeartbeat {
     let heard = ConnectionReport {
         connection: seat.outbox.id().clone(),

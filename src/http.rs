@@ -1,6 +1,6 @@
-//! The HTTP layer: which path leads to which handler, and what every request passes through.
+//! The HTTP layer: the routes, and the middleware of every request.
 //!
-//! Knows the room service and no Redis.
+//! Knows the room service, but no Redis.
 
 pub mod envelope;
 
@@ -36,7 +36,7 @@ use crate::{
     error::{Code, Error},
 };
 
-/// Everything that the service answers.
+/// All routes of the service.
 pub fn router(app: App) -> Router {
     let limit = from_fn_with_state(app.clone(), guard::limit);
     let (routes, description) = OpenApiRouter::with_openapi(openapi::Description::openapi())
@@ -44,13 +44,13 @@ pub fn router(app: App) -> Router {
         .merge(client().layer(limit.clone()))
         .merge(node())
         .split_for_parts();
-    // Written once: it is long, and whoever asks for it again and again would take the time of all others.
+    // Written once: it is long, and repeated requests would delay all other clients.
     let description = Bytes::from(openapi::bounds::apply(&description, &app.settings).to_string());
     let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     routes
         .route("/openapi.json", get(async || (json, description)).layer(limit.clone()))
         .fallback((async || Error::new(Code::NotFound)).layer(limit))
-        // The last is the outermost: what is observed has its envelope, panics included.
+        // The last layer is the outermost: it observes complete answers, panics included.
         .layer(from_fn(precondition::check))
         .layer(from_fn(target::check))
         .layer(CatchPanicLayer::custom(envelope::panicked))
@@ -60,7 +60,7 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// What costs Redis something.
+/// The routes that use Redis.
 fn api(app: &App) -> OpenApiRouter<App> {
     let create = OpenApiRouter::new()
         .routes(routes!(rooms::create))
@@ -75,7 +75,7 @@ fn api(app: &App) -> OpenApiRouter<App> {
     create.merge(room).route("/ws", get(crate::ws::upgrade))
 }
 
-/// What orchestrators ask, however much others do.
+/// Health checks, which are not limited.
 fn node() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(health::live))

@@ -1,4 +1,4 @@
-//! A message as everybody sees it: in `joined`, in HTTP pages, in the answer to a post.
+//! A message as clients get it: in `joined`, in HTTP pages, in the answer to a post.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ pub struct Message {
     /// The room it was sent to.
     #[schema(value_type = String, example = "k7M2x9Q4tW8b")]
     pub room_id: RoomId,
-    /// Its place in the room's stream: order, time and cursor in one.
+    /// Its position in the room's stream: order, time and cursor in one.
     #[schema(value_type = String, example = "1763683200123-4294967296")]
     pub id: MessageId,
     /// The name of the user who sent it.
@@ -53,7 +53,7 @@ pub fn newest_within(messages: &[Message], bytes: usize) -> &[Message] {
 
 /// Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds.
 ///
-/// Past the year 9999, where RFC 3339 ends, the last instant that it can write.
+/// After the year 9999, where RFC 3339 ends, the last instant that it can represent.
 pub fn timestamp(ms: u64) -> String {
     /// 9999-12-31T23:59:59.999Z
     const LAST: u64 = 253_402_300_799_999;

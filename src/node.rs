@@ -1,4 +1,4 @@
-//! One node from start to end: puts the parts together, serves, and leaves politely.
+//! One node from start to end: creates its parts, serves, and shuts down gracefully.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,19 +28,19 @@ const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
 /// The part of the drain time over which sockets are told to close.
 const SPREAD_PERCENT: u32 = 70;
-/// The part of the drain time after which sockets are no longer waited for.
+/// Percentage of the drain time after which the node no longer waits for sockets.
 const SOCKETS_PERCENT: u32 = 90;
 /// How long the last requests, and then background work, may take to end.
 const LAST_WORK: Duration = Duration::from_secs(2);
 
-/// Why a node leaves, and so how.
+/// Why a node shuts down, which decides how.
 #[derive(Debug)]
 pub enum Leave {
     /// With the drain time of the settings: SIGTERM.
     Politely,
-    /// At once, as somebody waits at the keyboard: SIGINT.
+    /// At once, because somebody waits at the keyboard: SIGINT.
     Quickly,
-    /// As politely, because something is missing without which it cannot serve.
+    /// Gracefully, because something is missing without which it cannot serve.
     Failed(anyhow::Error),
 }
 
@@ -51,20 +51,20 @@ pub struct Node {
 }
 
 impl Node {
-    /// Puts a node together and begins to connect to Redis.
+    /// Creates the parts of a node and starts to connect to Redis.
     ///
     /// # Errors
-    /// The Redis URL is none.
+    /// The Redis URL is invalid.
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let background = Background::new();
         Ok(Self { app: build(settings, metrics, &background)?, background })
     }
 
-    /// Serves on `listener`, where clients may have so many sockets open, until `leave` resolves
-    /// and everything is put away.
+    /// Serves on `listener`, with this many sockets for clients, until `leave` resolves and the
+    /// shutdown is complete.
     ///
     /// # Errors
-    /// The Redis that was found cannot serve, or a part of the node ended by itself.
+    /// This Redis cannot serve, or a vital task ended.
     pub async fn run(
         self,
         listener: TcpListener,
@@ -157,7 +157,7 @@ pub(crate) fn build(
     Ok(shared.into())
 }
 
-/// Not ready, no new connections, then every socket closed in its turn.
+/// Not ready, no new connections; then every socket is closed.
 async fn drain(app: &App, how: &Leave) {
     app.drain.cancel();
     let spread = match how {

@@ -49,17 +49,18 @@ use keys::KeyStyle;
 use reason::Reach;
 use script::Named;
 
-/// What other nodes need, where Redis is back, to notice it and to say who is in their rooms.
+/// How long the other nodes need, after Redis is back, to notice it and to report their
+/// connections.
 const ROOMS_RETURN_IN: Duration = Duration::from_millis(700);
-/// What the address of a Redis over TLS begins with.
+/// The URL scheme of Redis over TLS.
 const OVER_TLS: &str = "rediss";
-/// Older ones lack what the scripts use.
+/// Older versions lack commands that the scripts use.
 const LEAST_MAJOR_VERSION: u32 = 7;
-/// Messages that may wait between the socket and the one task that reads the subscription. Beyond
-/// it they are dropped, which the fences show.
+/// Maximum number of messages between the socket and the task that reads the subscription. Further
+/// ones are dropped, which the fences show.
 const SUBSCRIPTION_BUFFER: usize = 8192;
-/// Events of any other client that wait: errors, of which one is enough. fred allocates this for
-/// every kind of event.
+/// Maximum number of queued events of any other client: errors, of which one is enough. fred
+/// allocates this for every kind of event.
 const EVENT_BUFFER: usize = 16;
 
 /// Handle on all connections to Redis.
@@ -76,9 +77,9 @@ struct Inner {
     refused: Mutex<Option<String>>,
     /// When the probe that is under way began.
     asked: Mutex<Option<Instant>>,
-    /// The number of the latest probe that Redis took.
+    /// The number of the latest probe that Redis published.
     probes: watch::Sender<u64>,
-    /// Redis's version, once it said so.
+    /// Redis's version, once it is known.
     version: watch::Sender<Option<String>>,
     absence: Mutex<Absence>,
     suspicion: Notify,
@@ -90,7 +91,7 @@ struct Inner {
     metrics: Arc<Metrics>,
 }
 
-/// What keeps messages before they are told; only where the operator wants it.
+/// Makes messages durable before they are published; only with `DURABILITY`.
 struct DurableStore {
     durability: Durability,
     clients: Vec<Client>,
@@ -99,7 +100,7 @@ struct DurableStore {
 }
 
 impl Redis {
-    /// Begins to connect, and goes on until it succeeds. `node` is this process's own id.
+    /// Starts to connect, and retries until it succeeds. `node` is this process's own id.
     ///
     /// # Errors
     /// The URL is not one of Redis, or it wants TLS and there are no certificates of authorities to trust.
@@ -111,7 +112,7 @@ impl Redis {
         background: &Background,
     ) -> anyhow::Result<Self> {
         if url.starts_with(OVER_TLS) {
-            // The client library would trust nobody, or say that it is the address which is wrong.
+            // Otherwise the client library would trust no certificate, or report a wrong address.
             authorities::load()?;
         }
         let mut config =
@@ -157,9 +158,9 @@ impl Redis {
     /// Waits until Redis answers, then says why this Redis cannot serve, if it cannot.
     ///
     /// # Errors
-    /// It is too old, or cannot keep messages as the settings want.
+    /// It is too old, or does not support `DURABILITY`.
     pub async fn check(&self) -> anyhow::Result<()> {
-        // A WAIT asks one shard, and a batch is for rooms on all of them.
+        // A WAIT covers one shard, but a batch has rooms of all shards.
         anyhow::ensure!(
             self.0.keeper.is_none() || self.0.key_style == KeyStyle::Plain,
             "DURABILITY must be memory on Redis Cluster"
@@ -189,13 +190,13 @@ impl Redis {
         Ok(())
     }
 
-    /// What state Redis was in when it was last asked. What it does not allow fails at once.
+    /// The condition of Redis at the last probe. Calls that it does not allow fail at once.
     pub fn condition(&self) -> Condition {
         self.0.condition.borrow().clone()
     }
 
-    /// How long the probe under way has been waiting, where that is so long that Redis may not serve any
-    /// more: half of what a command may take.
+    /// How long the running probe has been waiting, if that is at least half of the command
+    /// timeout: then Redis may not serve any more.
     pub fn unanswered_for(&self) -> Option<Duration> {
         let waits = self.0.asked.lock().map(|asked| asked.elapsed())?;
         (waits >= self.0.timeout / 2).then_some(waits)
@@ -206,21 +207,23 @@ impl Redis {
         self.0.condition.subscribe()
     }
 
-    /// Whether Redis was away lately for so long that presences may have lapsed with nobody told.
+    /// Whether Redis came back recently after so long that presences may have lapsed without an
+    /// event.
     pub fn is_returning(&self) -> bool {
         self.0.absence.lock().returned_for(Instant::now()).is_some()
     }
 
-    /// For how long nobody could be kept alive of late; nothing once everybody had time to be heard.
+    /// How long no heartbeat could keep members alive recently; zero once all nodes have reported
+    /// again.
     pub fn spared(&self) -> Duration {
         self.0.absence.lock().spared(Instant::now())
     }
 
-    /// Waits until somebody new may be shown who is in a room: where Redis was away for long, its
-    /// members have to be reported again first.
+    /// Waits until a new member may be shown the list of members: after a long outage the members
+    /// have to be reported again first.
     ///
     /// # Errors
-    /// Redis does not write.
+    /// Redis does not accept writes.
     pub async fn rooms_returned(&self) -> FredResult<()> {
         let condition = self.condition();
         if condition != Condition::Serves {
@@ -233,22 +236,22 @@ impl Redis {
         Ok(())
     }
 
-    /// The numbers of the probes that Redis took, whose words were published to this node.
+    /// The numbers of the probes that Redis published to this node.
     pub fn probes(&self) -> watch::Receiver<u64> {
         self.0.probes.subscribe()
     }
 
-    /// Has Redis looked at right away.
+    /// Starts a probe at once.
     pub fn look(&self) {
         self.0.suspicion.notify_one();
     }
 
-    /// The client whose only use is the subscription.
+    /// The client that is used only for the subscription.
     pub fn subscriber(&self) -> &Client {
         &self.0.subscriber
     }
 
-    /// The channel on which scripts speak to this node alone.
+    /// The channel on which scripts publish to this node alone.
     pub fn node_channel(&self) -> &str {
         &self.0.node_channel
     }
@@ -258,18 +261,18 @@ impl Redis {
         self.0.key_style
     }
 
-    /// What Redis's clock should say, milliseconds since 1970; 0 while that is not known. It saves
-    /// scripts work; what they decide is decided by the clock itself.
+    /// The estimated time of Redis, milliseconds since 1970; 0 if unknown. It saves scripts work;
+    /// their decisions use Redis's own clock.
     pub fn now_ms(&self) -> u64 {
         self.0.metrics.deliveries.clock.now_ms().unwrap_or_default()
     }
 
-    /// Runs a script, sending its text first where Redis has forgotten it. `args` are all of its
-    /// arguments, packed.
+    /// Runs a script, and loads it first if Redis does not have it. `args` are all its arguments,
+    /// packed.
     ///
     /// # Errors
-    /// The script failed, or Redis is out of reach. A command that was under way when the
-    /// connection broke is not sent again, so a script that failed may have run, but only once.
+    /// The script failed, or Redis is out of reach. A command that was running when the connection
+    /// broke is not sent again, so a failed script may have run, but only once.
     async fn evalsha(
         &self,
         named: &Named,
@@ -278,19 +281,19 @@ impl Redis {
     ) -> FredResult<Vec<Value>> {
         self.check_allowed(named.access)?;
         let begun = Instant::now();
-        // Boxed: fred's future is large, and everything that waits for it would be.
+        // Boxed: fred's future is large, and so would be every future that awaits it.
         let run = || named.script.evalsha_with_reload(&self.0.commands, keys, args);
         let reply = boxed::in_place(run).await;
         self.note(named.name, begun, &reply);
         reply
     }
 
-    /// Runs a script of whose messages a room will be told, and waits until they are where the
-    /// operator wants them. One that stores a message leaves telling the room to us, and we wait
-    /// before we tell `channel`; what one reads may have been stored and not confirmed yet.
+    /// Runs a script whose messages will be delivered to a room, and waits until they are durable.
+    /// A script that stores messages does not publish them itself: this waits, and then publishes
+    /// them on `channel`. Messages that a script reads may be stored but not confirmed yet.
     ///
     /// # Errors
-    /// As [`Redis::evalsha`], and where the messages are not kept in time.
+    /// As [`Redis::evalsha`], and if the messages are not durable in time.
     async fn evalsha_durable(
         &self,
         named: &Named,
@@ -309,7 +312,7 @@ impl Redis {
         reply
     }
 
-    /// Counts what a script took, and looks into why it failed.
+    /// Records the latency of a script, and checks the error if it failed.
     fn note(&self, name: &'static str, begun: Instant, reply: &FredResult<Vec<Value>>) {
         self.0.metrics.observe_script(name, begun.elapsed());
         if let Err(error) = reply {
@@ -320,7 +323,7 @@ impl Redis {
 
     /// Closes the connections.
     pub async fn quit(&self) {
-        // Fails where the connection is gone already, which is what is wanted.
+        // It fails if the connection is already closed, which is fine.
         let quits =
             self.clients().map(|client| tokio::time::timeout(self.0.timeout, client.quit()));
         futures_util::future::join_all(quits).await;
@@ -346,7 +349,7 @@ impl Redis {
         if condition.allows(access) { Ok(()) } else { Err(refusal(&condition)) }
     }
 
-    /// Notes why there is no connection. What waits for one only knows that it waited in vain.
+    /// Records why there is no connection; a command that waits for one only gets a timeout.
     fn connection_failed(&self, error: &RedisError) {
         if self.0.commands.is_connected() {
             return self.suspect(error);
@@ -358,7 +361,7 @@ impl Redis {
         self.look();
     }
 
-    /// Why Redis is away, which whoever refused the connection knows better.
+    /// Why Redis is unavailable; the error of the connection explains more.
     fn why_away(&self, seen: &str) -> String {
         let refused = self.0.refused.lock().clone();
         let way = Reach { tls: false, is_known: true };
@@ -366,7 +369,7 @@ impl Redis {
         refused.filter(|_| !self.0.commands.is_connected()).unwrap_or_else(seen)
     }
 
-    /// Has Redis looked at right away after an error that may mean that it is gone.
+    /// Starts a probe at once after an error that may mean that Redis is unavailable.
     fn suspect(&self, error: &RedisError) {
         match error.kind() {
             ErrorKind::IO | ErrorKind::Canceled => {
@@ -400,7 +403,7 @@ impl Redis {
     }
 }
 
-/// What something fails with that Redis does not allow in this condition.
+/// The error of a call that this condition does not allow.
 fn refusal(condition: &Condition) -> RedisError {
     match condition {
         Condition::Lacks(missing) => {
@@ -445,7 +448,7 @@ async fn mark_down_on_errors(redis: Redis, stop: CancellationToken) {
     }
 }
 
-/// Connects anew when the Redis that we are connected to turns out to be a replica.
+/// Reconnects when the connected Redis has become a replica.
 async fn leave_replica(redis: Redis, stop: CancellationToken) {
     loop {
         tokio::select! {

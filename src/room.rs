@@ -30,21 +30,21 @@ pub struct Created {
     pub token: Token,
 }
 
-/// What a request is answered with.
+/// The promised answer to an idempotent request.
 struct Promise {
     made: Created,
-    /// Whether it is done.
+    /// Whether the request is completed.
     is_kept: bool,
 }
 
-/// A name in a room, with what proves it.
+/// A user of a room and its token.
 #[derive(Clone)]
 pub struct Identity {
     /// The user.
     pub user: UserId,
     /// Its token.
     pub token: Token,
-    /// Whether it is new: the name must be free, and the token is unknown to Redis yet.
+    /// Whether it is a new guest: the name must be free, and Redis does not know the token yet.
     pub guest: bool,
 }
 
@@ -62,8 +62,8 @@ impl Rooms {
         UserId::parse(raw, self.settings.name_max).map_err(|problem| Error::invalid(field, problem))
     }
 
-    /// Reads the `token` of a join: a secret, or a nickname of a new guest, which may choose the random part
-    /// of its token by `secret`.
+    /// Parses the `token` of a join: a token, or the nickname of a new guest, which may choose the
+    /// random part of its token with `secret`.
     ///
     /// # Errors
     /// `INVALID_TOKEN` for a token that is none of ours, `VALIDATION_FAILED` for a bad nickname or secret,
@@ -90,10 +90,10 @@ impl Rooms {
         Ok(Identity { token, user, guest: true })
     }
 
-    /// Parses a topic; of an encrypted room it comes sealed.
+    /// Parses a topic; that of an encrypted room is encrypted.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The problem of the topic.
     pub fn topic(settings: &Settings, raw: &str, e2e: bool) -> Result<String, Problem> {
         match e2e {
             true => names::sealed_topic(raw, settings.sealed_topic_max),
@@ -106,10 +106,11 @@ impl Rooms {
         topic.map_err(|problem| Error::invalid("topic", problem))
     }
 
-    /// Makes a room. Its topic is as somebody typed it.
+    /// Creates a room. Its topic is unchecked.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED` about `topic`, or where the same key had another body; or Redis is out of reach.
+    /// `VALIDATION_FAILED` about `topic`, or if the same key was used with another body; or Redis
+    /// is out of reach.
     pub async fn create(
         &self,
         creator: UserId,
@@ -131,7 +132,7 @@ impl Rooms {
         }
     }
 
-    /// Changes a room as its creator says. A topic is as somebody typed it. Returns the room as it is then.
+    /// Changes a room for its creator. The topic is unchecked. Returns the changed room.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `VALIDATION_FAILED` about `topic`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of
@@ -160,7 +161,7 @@ impl Rooms {
     /// What a request is to be answered with: what an earlier try of it was promised, or else this.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED` where the earlier one had another body, or Redis is out of reach.
+    /// `VALIDATION_FAILED` if the earlier attempt had another body, or Redis is out of reach.
     async fn promise(&self, once: Option<&Once>, fresh: Created) -> Result<Promise, Error> {
         let Some(once) = once else { return Ok(Promise { made: fresh, is_kept: false }) };
         let unreadable = || Error::internal("a promise that cannot be read");
@@ -178,7 +179,7 @@ impl Rooms {
         Ok(Promise { made: Created { room, token }, is_kept: known.is_kept })
     }
 
-    /// What was promised is done.
+    /// Marks a promise as completed.
     async fn kept(&self, once: Option<&Once>, promise: Promise) -> Result<Created, Error> {
         if let Some(once) = once
             && !promise.is_kept
@@ -244,7 +245,7 @@ impl Rooms {
         Ok(Draft { user, sender, text, key })
     }
 
-    /// Stores a message of whoever holds `token` and tells the room.
+    /// Stores and publishes a message of the user with this `token`.
     ///
     /// # Errors
     /// `VALIDATION_FAILED`, `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `RATE_LIMITED`, or Redis is out of

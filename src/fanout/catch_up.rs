@@ -11,13 +11,13 @@ use tracing::warn;
 use super::{Fanout, LocalRoom, feed::Actions, frame::message_frame, jittered};
 use crate::message::Message;
 
-/// Messages that one reading of the stream takes.
+/// Messages of one page of a catch-up.
 const CATCH_UP_PAGE: usize = 500;
-/// Between two attempts to read the stream, at most.
+/// Maximum wait between two attempts to read the stream.
 const CATCH_UP_RETRY: Duration = Duration::from_millis(400);
 
 impl Fanout {
-    /// Does what the room's feed asks for.
+    /// Executes the actions that the room's feed requests.
     pub(super) fn act(&self, room: &Arc<LocalRoom>, actions: Actions) {
         if let Some(number) = actions.catch_up {
             let (fanout, room) = (self.clone(), room.clone());
@@ -26,7 +26,7 @@ impl Fanout {
                 fanout.catch_up(&room, number).await;
             });
         }
-        // One at a time: each fence, or answer, asks again until the list is here.
+        // One at a time: each fence or answer requests it again until the list arrives.
         if (actions.tell_members || actions.list_members)
             && !room.asks_members.swap(true, Ordering::SeqCst)
         {
@@ -42,12 +42,12 @@ impl Fanout {
         }
     }
 
-    /// Has everybody here told the whole truth about the members again.
+    /// Sends the list of members to all connections of this node again.
     pub fn tell_members_again(&self, room: &Arc<LocalRoom>) {
         self.act(room, Actions { tell_members: true, ..Actions::default() });
     }
 
-    /// What is needed to restore the room may have changed: it is read anew, once at a time.
+    /// The facts to restore the room with may have changed: reads them again, one read at a time.
     pub(super) fn facts_stale(&self, room: &Arc<LocalRoom>) {
         if room.facts_changes.fetch_add(1, Ordering::SeqCst) > 0 {
             return;
@@ -56,7 +56,7 @@ impl Fanout {
         self.0.tasks.spawn(async move {
             loop {
                 let changes = room.facts_changes.load(Ordering::SeqCst);
-                // Where it fails, the next join says it.
+                // If it fails, the next join has them.
                 if let Ok(facts) = scripts.read_facts(&room.id).await {
                     *room.facts.lock() = Some(facts);
                 }
@@ -75,7 +75,7 @@ impl Fanout {
         }
     }
 
-    /// Reads the stream from where the room's feed stands until there is nothing behind it.
+    /// Reads the stream from the feed's position to its end.
     pub(super) async fn catch_up(&self, room: &Arc<LocalRoom>, mut number: u64) {
         self.0.metrics.catchups.inc();
         loop {

@@ -11,7 +11,7 @@ use tracing::warn;
 use super::{Fanout, Hearing, LocalRoom, frame::whole_truth};
 use crate::{names::MessageId, redis::scripts::HeartbeatReply};
 
-/// How far a room had come when the heartbeat of this number ran.
+/// The position of a room when the heartbeat with this number ran.
 pub(super) struct Position {
     heartbeat: u64,
     tip: MessageId,
@@ -20,8 +20,8 @@ pub(super) struct Position {
 }
 
 impl Fanout {
-    /// A heartbeat was answered. Its fence says the same, and is waited for, unless the node is known
-    /// to be deaf.
+    /// A heartbeat was answered. Its fence has the same position, and the node waits for it, unless
+    /// publications do not arrive anyway.
     pub fn heartbeat_answered(
         &self,
         room: &Arc<LocalRoom>,
@@ -40,7 +40,7 @@ impl Fanout {
         }
     }
 
-    /// Goes by the answer to the room's last heartbeat where its fence has not come since, for so long.
+    /// Uses the answer of the room's last heartbeat if its fence has not arrived within `patience`.
     pub fn fall_back(&self, room: &Arc<LocalRoom>, patience: Duration) {
         let waited = |position: &mut Position| position.answered.elapsed() >= patience;
         let position = room.unfenced.lock().take_if(waited);
@@ -49,7 +49,8 @@ impl Fanout {
         self.act(room, actions);
     }
 
-    /// A message was stored from here. It comes like any other, unless the node is deaf.
+    /// A message was stored by this node. It arrives like any other, unless publications do not
+    /// arrive.
     pub fn stored(&self, room: &Arc<LocalRoom>, id: MessageId) {
         if self.hearing() == Hearing::Deaf {
             let actions = room.feed.lock().stored(id);

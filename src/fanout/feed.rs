@@ -28,28 +28,28 @@ use crate::{chain, names::MessageId};
 /// and an event a wrong count, and both are found by the next message or fence.
 const BACKLOG_MAX: usize = 1024;
 
-/// What the connections know of the room's members.
+/// What the connections know about the room's members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Members {
-    /// All that happened.
+    /// Every event.
     Known,
     /// The subscription was interrupted: a fence will show whether anything happened.
     Stale,
-    /// All that happened up to a list that came out of order: there may be events on the way that it
-    /// accounts for.
+    /// Everything up to a list that came out of order: events that the list contains may still
+    /// arrive.
     Listed,
-    /// Something happened that they were not told. Events would not fit what they know, so these
-    /// wait for the whole truth.
+    /// Events were lost. Further events would not match what they know, so they are held back until
+    /// a new list arrives.
     Unknown,
 }
 
-/// What waits while the stream is read.
+/// Frames that wait while the stream is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct CatchUp {
-    /// Which reading of the stream it waits for.
+    /// The number of the catch-up that they wait for.
     number: u64,
     backlog: VecDeque<Inbound>,
-    /// How many of these were here before the latest reading began: it accounts for them.
+    /// How many of them arrived before the latest read began: its result contains them.
     covered: usize,
 }
 
@@ -57,7 +57,7 @@ struct CatchUp {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feed<S> {
     seats: Vec<SeatState<S>>,
-    /// What the ids of the room's messages are made with; empty until a first join is answered.
+    /// The secret of the room's message ids; empty until a first join is answered.
     secret: String,
     /// The last message that went out; unknown until a first fence. No answer says it: answers
     /// overtake what is on the channel.
@@ -194,8 +194,8 @@ impl<S: Sink> Feed<S> {
         self.seats.iter().any(|seat| seat.sink.connection() == connection && waits(&seat.stage))
     }
 
-    /// Whether a connection was given this message before, be it with its snapshot, so that an
-    /// answer to its retry has to be sent by itself.
+    /// Whether this message was already delivered to a connection, also in its snapshot: then the
+    /// answer to its retry has to be sent separately.
     pub fn has_delivered(&self, connection: &str, id: MessageId) -> bool {
         let own = |seat: &SeatState<S>| seat.sink.connection() == connection && id <= seat.cutoff;
         self.last >= Some(id) || self.seats.iter().any(own)
@@ -245,7 +245,7 @@ impl<S: Sink> Feed<S> {
         self.last
     }
 
-    /// A page of the stream. `last_page` says that there was nothing behind it when it was read.
+    /// A page of the stream. `last_page` says that it was the last one when it was read.
     pub fn caught_up(
         &mut self,
         number: u64,
@@ -286,7 +286,7 @@ impl<S: Sink> Feed<S> {
             seat.stage = JoinStage::joining(from);
         }
         if let Some(catch_up) = &mut self.catch_up {
-            // Nothing was read, so nothing that waits is accounted for.
+            // Nothing was read, so no waiting frame is contained in the result.
             catch_up.covered = 0;
         }
         self.release_backlog()

@@ -15,19 +15,19 @@ use crate::{
     redis::probe::PROBE_WORD,
 };
 
-/// A frame on a room's channel, ready to be sent as it is.
+/// A frame of a room's channel, ready to be sent unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// What it is.
+    /// Its kind.
     pub kind: FrameKind,
-    /// The JSON in its WebSocket frame, encoded once for all.
+    /// The JSON as a WebSocket frame, encoded once for all connections.
     pub text: Bytes,
 }
 
-/// What a frame is, as far as delivery cares.
+/// The kinds of frames that delivery distinguishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameKind {
-    /// A message that says where in the stream it stands.
+    /// A message with its position in the stream.
     Message(MessageId),
     /// One of the room's own events, which scripts count.
     Event,
@@ -40,8 +40,8 @@ pub enum FrameKind {
 }
 
 impl Frame {
-    /// Decodes a payload of a room's channel. `None` for what must not reach a client: not a JSON
-    /// object with a `t`, over `max` bytes, or a message whose id is none.
+    /// Decodes a payload of a room's channel. `None` for payloads that must not reach a client: not
+    /// a JSON object with a `t`, over `max` bytes, or a message with an invalid id.
     pub fn decode(payload: &str, max: usize) -> Option<Self> {
         #[derive(Deserialize)]
         struct FrameFields<'a> {
@@ -71,44 +71,44 @@ impl Frame {
     }
 }
 
-/// What a script tells this node alone.
+/// A payload of this node's own channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeSignal {
-    /// How far a room had come when the script ran.
+    /// The position of a room when the script ran.
     Fence(RoomId, Fence),
-    /// The whole truth about a room and its members, and the number of events that it accounts for.
+    /// The state of a room with its list of members, and the number of events that it contains.
     Members(RoomId, u64, Bytes),
-    /// A probe of Redis came back: the subscription lives.
+    /// A probe arrived: the subscription works.
     Probe(u64),
 }
 
-/// How far a room had come, in order with its events.
+/// The position of a room, in order with its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
-    /// Which call of which script it belongs to.
+    /// The call to which it belongs.
     pub tag: Tag,
     /// The last message of the stream.
     pub tip: MessageId,
-    /// How many events the room had seen.
+    /// The number of events of the room so far.
     pub events: u64,
 }
 
-/// What a fence belongs to.
+/// The call to which a fence belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tag {
-    /// The join that has this tag, of which there is no other.
+    /// The join with this unique tag.
     Join(String),
-    /// The heartbeat of this number.
+    /// The heartbeat with this number.
     Heartbeat(u64),
 }
 
-/// How a heartbeat's fence is tagged.
+/// The tag of a heartbeat's fence.
 pub fn heartbeat_tag(number: u64) -> String {
     format!("@{number}")
 }
 
 impl NodeSignal {
-    /// Decodes a payload of this node's channel. `None` for anything that no script sends.
+    /// Decodes a payload of this node's channel. `None` for payloads that no script publishes.
     pub fn decode(payload: &str) -> Option<Self> {
         if let Some(number) = payload.strip_prefix(PROBE_WORD) {
             return Some(NodeSignal::Probe(number.parse().ok()?));

@@ -22,18 +22,19 @@ use crate::{
 pub struct Seat {
     /// The connection.
     pub outbox: Arc<Outbox>,
-    /// Who it is in this room; nobody where it only listens.
+    /// Its membership; `None` for a listener.
     pub membership: Option<Arc<Membership>>,
     pub(super) room: RoomId,
 }
 
-/// Who a connection is in a room: what it takes to be there again after Redis lost everything.
+/// What a node knows of one connection in one room: enough to restore the user after Redis lost its
+/// data.
 pub struct Membership {
     /// The user.
     pub user: UserId,
     /// Its token.
     pub token: Token,
-    /// When it first joined, milliseconds on Redis's clock; 0 until the join was answered.
+    /// When it first joined, milliseconds on Redis's clock; 0 until the join is answered.
     pub joined_at_ms: AtomicU64,
     /// Whether the client has its token: it joined with it, or sent something after the answer was written.
     confirmed: AtomicBool,
@@ -79,7 +80,7 @@ impl Membership {
         self.is_in() && self.is_confirmed() && !self.confirmation_reported.load(Ordering::Relaxed)
     }
 
-    /// Whether its join was answered, and its name is still its own.
+    /// Whether its join was answered, and it still holds its name.
     pub fn is_in(&self) -> bool {
         self.joined_at_ms.load(Ordering::Relaxed) > 0
     }
@@ -96,12 +97,12 @@ impl Seat {
         Self { outbox, membership: Some(membership), room }
     }
 
-    /// A connection that hears a room and is no member: it is told in Server-Sent Events.
+    /// A listener of a room, which gets Server-Sent Events.
     pub fn listener(outbox: Arc<Outbox>, room: RoomId) -> Self {
         Self { outbox, membership: None, room }
     }
 
-    /// Whether it is a member's, whose join was answered and whose name is still its own.
+    /// Whether it belongs to a member whose join was answered and who still holds the name.
     pub fn is_in(&self) -> bool {
         self.membership.as_ref().is_some_and(|membership| membership.is_in())
     }

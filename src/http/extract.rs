@@ -25,10 +25,10 @@ use crate::{
 
 /// Under this name a validation error carries the [`Problem`] that it stands for.
 const PROBLEM: &str = "problem";
-/// Under this one the field that it is about, where that takes looking at others too.
+/// The parameter that has the field, for checks of several fields.
 const FIELD: &str = "field";
 
-/// The room that the path names.
+/// The room in the path.
 pub struct RoomPath(pub RoomId);
 
 impl FromRequestParts<App> for RoomPath {
@@ -72,7 +72,7 @@ where
     }
 }
 
-/// A JSON body that passed its checks, of a request that may be repeated where it has an idempotency key.
+/// A JSON body that passed its checks, and the idempotency key if the request has one.
 pub struct Repeatable<T>(pub T, pub Option<Once>);
 
 impl<T> FromRequest<App> for Repeatable<T>
@@ -88,7 +88,7 @@ where
         let value = checked(&body, &app.settings)?;
         let mut keys = headers.get_all(names::REQUEST_KEY).iter();
         let Some(key) = keys.next() else { return Ok(Self(value, None)) };
-        // Two are none that anybody could have meant.
+        // Two keys are invalid.
         let key = if keys.next().is_none() { key.as_bytes() } else { &[] };
         let once = Once::new(key, &path, ip, &body);
         let once = once.map_err(|problem| Error::invalid(names::REQUEST_KEY, problem))?;
@@ -107,7 +107,7 @@ fn late() -> Error {
     Error::invalid("body", Problem::BodyLate)
 }
 
-/// What a JSON body says, checked.
+/// Parses and checks a JSON body.
 fn checked<T>(body: &[u8], settings: &Settings) -> Result<T, Error>
 where
     T: DeserializeOwned + for<'a> ValidateArgs<'a, Args = &'a Settings>,
@@ -126,7 +126,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
-/// Whether a body of these headers can be read at all.
+/// Whether a body with these headers can be read.
 fn check_media(headers: &HeaderMap) -> Result<(), Error> {
     let refused = |problems| Error { problems, ..Code::UnsupportedMediaType.into() };
     if !is_json(headers) {
@@ -135,7 +135,7 @@ fn check_media(headers: &HeaderMap) -> Result<(), Error> {
     if !is_utf8(headers) {
         return Err(refused([(header_name(header::CONTENT_TYPE), Problem::NotUtf8)].into()));
     }
-    // What is understood of each: of a body that was compressed for the way alone, only the chunks are.
+    // The supported value of each.
     let known = [(header::CONTENT_ENCODING, "identity"), (header::TRANSFER_ENCODING, "chunked")];
     match known.into_iter().find(|(name, word)| !says_at_most(headers, name, word)) {
         Some((name, _)) => Err(refused([(header_name(name), Problem::Encoded)].into())),
@@ -143,7 +143,7 @@ fn check_media(headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// Whether a header is not there, or says this once.
+/// Whether a header is missing, or has exactly this value.
 fn says_at_most(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     let mut values = headers.get_all(name).iter();
     let is_word =
@@ -151,7 +151,7 @@ fn says_at_most(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     is_word && values.next().is_none()
 }
 
-/// No `charset`, or the one that JSON has.
+/// Whether there is no `charset`, or that of JSON.
 fn is_utf8(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let parameters = value.into_iter().flat_map(|value| value.split(';').skip(1));
@@ -165,8 +165,8 @@ fn header_name(name: HeaderName) -> Cow<'static, str> {
     name.as_str().to_owned().into()
 }
 
-/// Reads a body of at most `max` bytes. Of one that is too large no more is read: who sends it gets
-/// the answer all the same, as the connection stays open for a while (see `socket`).
+/// Reads a body of at most `max` bytes. The rest of a larger body is not read here; the client
+/// still gets the answer, because the connection stays open for a while (see `socket`).
 async fn read(body: Body, max: usize) -> Result<Bytes, Error> {
     if body.size_hint().lower() > max as u64 {
         return Err(Code::PayloadTooLarge.into());
@@ -182,14 +182,14 @@ async fn read(body: Body, max: usize) -> Result<Bytes, Error> {
     Ok(kept.into())
 }
 
-/// Reads a JSON object into a request, by the rules of the socket's frames.
+/// Parses a JSON object with the rules of WebSocket frames.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     let json = str::from_utf8(body).map_err(|_| unreadable())?;
     let fields: Fields<'_> = serde_json::from_str(json).map_err(|_| unreadable())?;
     fields.read().map_err(|(field, problem)| Error::invalid(field, problem))
 }
 
-/// Deserializer of a field that is left out where it is null.
+/// Deserializer of a field for which null means that it is left out.
 pub fn or_default<'de, D, T>(field: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -198,7 +198,7 @@ where
     Option::deserialize(field).map(Option::unwrap_or_default)
 }
 
-/// Deserializer of a field in which null says something else than leaving it out.
+/// Deserializer of a field for which null differs from leaving it out.
 pub fn present<'de, D, T>(field: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -211,7 +211,7 @@ fn unreadable() -> Error {
     Error::invalid("body", Problem::NotJson)
 }
 
-/// What the validator found, by the fields' names on the wire.
+/// Converts the validator's errors, with the field names on the wire.
 fn invalid(errors: ValidationErrors) -> Error {
     let fields = errors.field_errors().into_iter();
     let problems: BTreeMap<_, _> = fields
@@ -230,7 +230,7 @@ fn problem(error: &ValidationError) -> Problem {
     carried.and_then(|value| serde_json::from_value(value).ok()).unwrap_or(Problem::Required)
 }
 
-/// The validator speaks of fields as Rust names them.
+/// Converts a field's Rust name to its name on the wire.
 fn camel_case(field: &str) -> String {
     let mut words = field.split('_');
     let first = words.next().unwrap_or_default().to_owned();
@@ -246,7 +246,7 @@ fn carry(problem: Problem) -> ValidationError {
     error
 }
 
-/// What a check of several fields found wrong with this one.
+/// The error of a check of several fields, for this field.
 pub fn carry_for(field: &'static str, problem: Problem) -> ValidationError {
     let mut error = carry(problem);
     error.add_param(Cow::Borrowed(FIELD), &field);

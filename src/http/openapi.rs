@@ -1,5 +1,5 @@
-//! What `/openapi.json` says besides the handlers' own descriptions: the title, the token, the
-//! WebSocket, and the failures that several rows share, from the one table of codes.
+//! The parts of `/openapi.json` besides the handlers' own descriptions: the title, the token, the
+//! WebSocket, and groups of errors that several calls share, from the one table of codes.
 
 pub mod bounds;
 
@@ -21,7 +21,7 @@ use crate::{
     i18n::{self, Language},
 };
 
-/// The frame of the description, into which the routes are put.
+/// The base of the description; the routes are added to it.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -34,7 +34,7 @@ use crate::{
 )]
 pub struct Description;
 
-/// How one says who one is.
+/// The authentication.
 struct BearerScheme;
 
 impl Modify for BearerScheme {
@@ -46,7 +46,7 @@ impl Modify for BearerScheme {
     }
 }
 
-/// What a request for a WebSocket may fail with; a page of a foreign site finds nothing here.
+/// Errors of a request for a WebSocket; a page of another origin gets `NOT_FOUND`.
 const SOCKET: [Code; 6] = [
     Code::ValidationFailed,
     Code::NotFound,
@@ -56,7 +56,7 @@ const SOCKET: [Code; 6] = [
     Code::ServiceUnavailable,
 ];
 
-/// The WebSocket: OpenAPI can say where it is, not what it speaks.
+/// The WebSocket: OpenAPI can describe its path, but not its protocol.
 struct WebSocketPath;
 
 impl Modify for WebSocketPath {
@@ -125,11 +125,11 @@ macro_rules! failure_groups {
 }
 
 failure_groups! {
-    /// What may happen to every call of the API.
+    /// Errors that every call of the API can return.
     Always: RateLimited, Internal, ServiceUnavailable;
     /// The node does not take traffic.
     NotReady: ServiceUnavailable;
-    /// The body is not what it should be.
+    /// The body is invalid.
     BadBody: ValidationFailed, PayloadTooLarge, UnsupportedMediaType;
     /// The query is not what it should be.
     BadQuery: ValidationFailed;

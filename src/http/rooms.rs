@@ -28,8 +28,8 @@ use crate::{
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "a description; the extractor reads it")]
 struct RequestKey {
-    /// Makes a retry safe for ten minutes: the same key, call, room, body and client address get the same
-    /// answer. To be chosen at random for each request.
+    /// Makes a retry safe for ten minutes: the same key, call, room, body and client address get
+    /// the same answer. Choose it at random for each request.
     #[param(
         rename = "Idempotency-Key",
         value_type = String,
@@ -41,7 +41,7 @@ struct RequestKey {
     key: Option<String>,
 }
 
-/// A wish for a new room.
+/// The request for a new room.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[validate(context = Settings)]
@@ -51,7 +51,7 @@ pub struct NewRoom {
     #[validate(required, custom(function = check_name, use_context))]
     #[schema(value_type = String, required = true, example = "홍길동")]
     creator_name: Option<String>,
-    /// Whether texts are encrypted from end to end.
+    /// Whether the room is end-to-end encrypted.
     #[serde(default, deserialize_with = "or_default")]
     #[schema(value_type = Option<bool>)]
     e2e: bool,

@@ -8,7 +8,7 @@ use crate::names::{RoomId, UserId};
 /// How a room's id is written inside a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyStyle {
-    /// As it is: standalone and Sentinel deployments.
+    /// Unchanged: standalone and Sentinel deployments.
     Plain,
     /// In braces, so that Redis Cluster keeps a room in one slot.
     HashTag,
@@ -41,7 +41,7 @@ pub struct RoomKeys {
 }
 
 impl RoomKeys {
-    /// HASH: that the room exists, and its options.
+    /// HASH: the room's facts and options.
     pub fn room(&self) -> String {
         ["room:", &self.tag].concat()
     }
@@ -61,7 +61,7 @@ impl RoomKeys {
         ["room:", &self.tag, ":messages"].concat()
     }
 
-    /// STRING: that the members come back after Redis was away, so nobody joins.
+    /// STRING: set while the members return after an outage, so that nobody is announced as joined.
     pub fn returning(&self) -> String {
         ["room:", &self.tag, ":returning"].concat()
     }
@@ -76,12 +76,12 @@ impl RoomKeys {
         ["chan:", &self.tag].concat()
     }
 
-    /// What the keys of all the room's users begin with.
+    /// The prefix of the keys of all the room's users.
     pub fn users(&self) -> String {
         ["user:", &self.tag, ":"].concat()
     }
 
-    /// HASH: what outlives a short absence of the user.
+    /// HASH: the session, which outlives a short absence of the user.
     pub fn session(&self, user: &UserId) -> String {
         ["user:", &self.tag, ":", &encoded(user), ":session"].concat()
     }
@@ -107,12 +107,12 @@ fn encoded(user: &UserId) -> Cow<'_, str> {
     name.replace('%', "%25").replace(':', "%3A").into()
 }
 
-/// HASH: what a request that may be repeated was promised. No room has an empty id.
+/// HASH: the promise of an idempotent request. No room has an empty id.
 pub fn promise(name: &str) -> String {
     ["room::once:", name].concat()
 }
 
-/// The channel on which scripts speak to one node alone.
+/// The channel on which scripts publish to one node alone.
 pub fn node_channel(node: &str) -> String {
     format!("node:{node}")
 }

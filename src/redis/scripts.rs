@@ -210,7 +210,7 @@ impl Scripts {
         self.key_style().room(room)
     }
 
-    /// The arguments that every script about a whole room begins with.
+    /// The first arguments of every script about a whole room.
     fn stem<'a>(&'a self, room: &'a RoomId, keys: &RoomKeys) -> Vec<Arg<'a>> {
         vec![room.as_str().into(), keys.channel().into(), keys.users().into()]
     }
@@ -238,7 +238,7 @@ impl Scripts {
         ScriptReply::new(self.0.redis.evalsha(named, keys, pack(args)).await?)
     }
 
-    /// To be held while a call is under way.
+    /// Waits for a turn; the permit must be held during the call.
     async fn turn<'a>(&self, named: &'a Named) -> Result<SemaphorePermit<'a>, Error> {
         if let Ok(turn) = named.turns.try_acquire() {
             return Ok(turn);
@@ -249,8 +249,7 @@ impl Scripts {
         }
     }
 
-    /// Without a turn: what is said of one room waits for each other already, and so do the readings
-    /// of streams.
+    /// Without a turn: messages of one room already wait for each other, and so do catch-ups.
     async fn run_durable(
         &self,
         named: &Named,

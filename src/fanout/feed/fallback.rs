@@ -1,4 +1,4 @@
-//! A feed while publications do not reach the node: positions and the list of members come with the
+//! A feed while publications do not reach the node: positions and the list of members come from the
 //! answers of scripts.
 //!
 //! An answer may overtake publications. For messages that does not matter, since the stream has
@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl<S: Sink> Feed<S> {
-    /// How far the room had come when the heartbeat of this number ran, as its answer says. Nothing
-    /// is done where its fence came as well.
+    /// The position in the answer of the heartbeat with this number. Nothing happens if its fence
+    /// arrived as well.
     pub fn answered_heartbeat(&mut self, number: u64, tip: MessageId, events: u64) -> Actions {
         if self.fenced >= number || self.seats.is_empty() || self.catch_up.is_some() {
             return Actions::default();
@@ -33,7 +33,7 @@ impl<S: Sink> Feed<S> {
         Actions { list_members: lacks, ..actions }
     }
 
-    /// A message was stored, and may not come on the channel.
+    /// A message was stored, and may not be published to this node.
     pub fn stored(&mut self, id: MessageId) -> Actions {
         if self.last.is_none() {
             self.begin(id);

@@ -1,5 +1,5 @@
-//! One that listens to a room: reads on until nothing is left, takes its seat, and comes back to it where
-//! the room's feed finds that messages are missing.
+//! A listener of a room: reads the history, takes a seat in the room's feed, and reads again if the
+//! feed finds that messages are missing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,13 +23,13 @@ use crate::{
 
 /// Messages that one reading takes.
 const PAGE: usize = 200;
-/// Between two comments.
+/// Interval of comments.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
-/// How long a reader is asked to wait before it comes back, and how much longer some wait than others, so
-/// that they do not come all at once.
+/// The minimum wait before a client reconnects, and the maximum random addition, so that not all
+/// reconnect at once.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_SPREAD: Duration = Duration::from_secs(2);
-/// Between two attempts to read while Redis is away, at most.
+/// Maximum wait between two attempts to read while Redis is unavailable.
 const READ_RETRY: Duration = Duration::from_millis(400);
 
 /// One that listens to a room. Dropping it gives its seat back.
@@ -43,7 +43,7 @@ pub struct Listener {
     local: Option<Arc<LocalRoom>>,
     /// Whether it has been without a seat since it first had one.
     missed_events: bool,
-    /// Cancelled when nobody takes what it is told.
+    /// Cancelled when the client has disconnected.
     gone: CancellationToken,
 }
 
@@ -64,7 +64,7 @@ impl Listener {
         self.outbox.clone()
     }
 
-    /// To be cancelled when nobody takes what it is told.
+    /// To be cancelled when the client disconnects.
     pub fn gone(&self) -> CancellationToken {
         self.gone.clone()
     }
@@ -151,7 +151,8 @@ impl Listener {
         None
     }
 
-    /// Where it was without its seat, it missed who came and left.
+    /// If it has been without a seat, it may have missed joins and leaves, so it gets the list of
+    /// members.
     fn told_members(&mut self) {
         if let Some(local) = self.local.as_ref().filter(|_| self.missed_events) {
             self.app.fanout.tell_members_again(local);
@@ -214,7 +215,7 @@ impl Drop for Listener {
     }
 }
 
-/// Gives a seat back where it is not kept.
+/// Releases a seat unless it is kept.
 struct SeatGuard<'a> {
     listener: &'a mut Listener,
     stays: bool,

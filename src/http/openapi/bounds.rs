@@ -1,4 +1,4 @@
-//! What values must be like: put into the finished description, as most of it is up to the
+//! The constraints of values, added to the finished description, because most of them depend on the
 //! settings.
 
 use std::ops::RangeInclusive;
@@ -19,15 +19,15 @@ fn name(max: usize) -> String {
 }
 
 const BLANK: &str = r"\t-\r \u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000";
-/// What nobody sees, wherever it stands. What depends on its neighbours, and on more of Unicode than a
-/// portable pattern can say, is not in here: see `visible`.
+/// Characters that are invisible in every position. Rules that depend on the neighbours, or on more
+/// of Unicode than a portable pattern can express, are not included: see `visible`.
 const UNSEEN: &str = concat!(
     r"\u0000-\u001F\u007F-\u009F\u00AD\u061C\u17B4\u17B5\u200B\u200E\u200F\u2028-\u202E",
     r"\u2060-\u206F\u3164\uFEFF\uFFA0\uFFF0-\uFFFB",
 );
 const JOINER: &str = r"\u200C\u200D";
 
-/// A name or a topic, which has no such `start`; see `names` for what it may not hold.
+/// A name or a topic, which must not begin with `start`; see `names` for the forbidden characters.
 fn line(max: usize, start: &str) -> String {
     let first = format!("[^{BLANK}{UNSEEN}{JOINER}]");
     let inside = format!("[{JOINER}]?[^{UNSEEN}{JOINER}]");
@@ -35,13 +35,13 @@ fn line(max: usize, start: &str) -> String {
     format!("^[{BLANK}]*{start}{length}{first}({inside})*[{JOINER}]?[{BLANK}]*$")
 }
 
-/// A text, in which there is something to see.
+/// A text with at least one visible character.
 fn text(max: usize) -> Value {
     let shown = format!("[^{BLANK}{UNSEEN}{JOINER}]");
     json!({ "minLength": 1, "maxLength": max, "pattern": shown })
 }
 
-/// A topic is plain where the room is, and else whatever its members sealed.
+/// A topic: plain text, or encrypted in an encrypted room.
 fn topic(settings: &Settings) -> Value {
     let plain = json!({ "pattern": line(settings.topic_max, "") });
     let sealed = json!({ "minLength": 1, "maxLength": settings.sealed_topic_max });
@@ -52,7 +52,7 @@ fn topic(settings: &Settings) -> Value {
     })
 }
 
-/// The description, with the bounds of what is sent.
+/// The description with the constraints of requests.
 pub fn apply(description: &OpenApi, settings: &Settings) -> Value {
     // Serialising plain structs into memory cannot fail.
     let mut description = serde_json::to_value(description).unwrap_or_default();
@@ -62,7 +62,7 @@ pub fn apply(description: &OpenApi, settings: &Settings) -> Value {
     let range =
         |range: RangeInclusive<usize>| json!({ "minimum": range.start(), "maximum": range.end() });
     let (ttl, max_members) = (range(settings.room_ttls()), range(settings.room_sizes()));
-    // Whether it is plain or sealed is up to the room.
+    // The room decides whether it is plain or encrypted.
     let longest = settings.topic_max.max(settings.sealed_topic_max);
     let any_topic = json!({ "minLength": 1, "maxLength": longest });
     let fields = [

@@ -74,7 +74,7 @@ impl Scripts {
         })
     }
 
-    /// Keeps a room's members alive, clears those that lapsed, and has a fence with `tag` sent to
+    /// Keeps a room's members alive, removes the lapsed ones, and publishes a fence with `tag` to
     /// this node.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Scripts {
-    /// Stores messages in their order and tells the room. Returns what became of each.
+    /// Stores messages in order and publishes them. Returns the outcome of each.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach; in the last case they may have been stored.
@@ -72,7 +72,8 @@ impl Scripts {
         Ok(MessagePage { has_more: reply.flag()?, messages: reply.messages(room)? })
     }
 
-    /// Reads what came after the last message that this node delivered, and waits until it is kept.
+    /// Reads the messages after the last one that this node delivered, and waits until they are
+    /// durable.
     ///
     /// # Errors
     /// Redis is out of reach, or did not confirm in time.

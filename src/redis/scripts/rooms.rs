@@ -50,7 +50,7 @@ impl Scripts {
         Ok(reply.status == "OK")
     }
 
-    /// Changes a room as its creator says, who is `user` and proves it by `token`.
+    /// Changes a room for its creator: `user` with `token`.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
@@ -93,7 +93,7 @@ impl Scripts {
         Ok(())
     }
 
-    /// Remembers what the request of this name is promised, unless it was promised something before.
+    /// Stores the promise of the request with this name, unless it already has one.
     ///
     /// # Errors
     /// Redis is out of reach.
@@ -109,7 +109,7 @@ impl Scripts {
         Ok(Remembered { digest: reply.text()?, sealed: reply.text()?, is_kept: reply.flag()? })
     }
 
-    /// Notes that what the request of this name was promised is done.
+    /// Marks the promise of the request with this name as completed.
     ///
     /// # Errors
     /// Redis is out of reach.

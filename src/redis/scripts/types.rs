@@ -9,7 +9,7 @@ use crate::{
 
 /// Who wants to join, and how it proves who it is.
 pub struct Join<'a> {
-    /// The user to be.
+    /// The user.
     pub user: &'a UserId,
     /// Its token: a new one for a guest, else the one that was presented.
     pub token: &'a Token,
@@ -34,7 +34,7 @@ pub struct Snapshot {
     pub away: String,
     /// What is needed to restore the room.
     pub facts: RoomFacts,
-    /// How many members it has.
+    /// The number of members.
     pub member_count: u64,
     /// When the user first joined, milliseconds on Redis's clock.
     pub joined_at_ms: u64,
@@ -51,11 +51,11 @@ pub struct Snapshot {
 /// What somebody reads on with who listens and is no member.
 #[derive(Clone, Debug)]
 pub struct ReadOn {
-    /// What the ids of the room's messages are made with.
+    /// The secret of the room's message ids.
     pub secret: String,
     /// The last message of the room.
     pub tip: MessageId,
-    /// Whether there are more messages behind these.
+    /// Whether there are more messages after these.
     pub more: bool,
     /// Whether some before these are missing that are no longer kept.
     pub gap: bool,
@@ -70,7 +70,7 @@ pub struct HeartbeatReply {
     pub tip: MessageId,
     /// How many events the room had seen.
     pub events: u64,
-    /// Whether members would have lasted for longer than they may: Redis's clock was set back.
+    /// Whether deadlines were too far ahead and were lowered: Redis's clock was set back.
     pub bounded: bool,
     /// The users that Redis has no session of, or another's.
     pub lost: Vec<UserId>,
@@ -81,52 +81,52 @@ pub struct HeartbeatReply {
 pub struct RoomFacts {
     /// Who made it.
     pub creator: String,
-    /// When, milliseconds on Redis's clock.
+    /// When it was created, milliseconds on Redis's clock.
     pub created_at_ms: u64,
-    /// What the ids of its messages are made with.
+    /// The secret of its message ids.
     pub secret: String,
-    /// The hash of the token that it was made with; empty where that is not known.
+    /// The hash of the creator's token; empty if unknown.
     pub creator_token: String,
-    /// What its creator chose.
+    /// The options that its creator chose.
     pub options: RoomOptions,
 }
 
-/// What the creator of a room chooses.
+/// The options of a room.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoomOptions {
-    /// Whether its texts are sealed end to end.
+    /// Whether it is end-to-end encrypted.
     pub e2e: bool,
-    /// What it is called.
+    /// Its topic.
     pub topic: Option<String>,
-    /// Whether it takes nobody new.
+    /// Whether it accepts no new users.
     pub locked: bool,
-    /// How many seconds it lives without a sign of life; without it, as long as the settings say.
+    /// How many seconds it lives without activity; `None` for the default of the settings.
     pub ttl: Option<u64>,
-    /// How many members it may have; without it, as many as the settings say.
+    /// Its maximum number of members; `None` for that of the settings.
     pub max_members: Option<usize>,
 }
 
-/// What the creator of a room changes; what is `None` stays.
+/// Changes of a room; `None` leaves a value unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoomChange {
-    /// Whether it takes nobody new.
+    /// Whether it accepts no new users.
     pub locked: Option<bool>,
-    /// What it is called, or that it has no topic any more.
+    /// Its topic; `Some(None)` removes it.
     pub topic: Option<Option<String>>,
-    /// How many seconds it lives without a sign of life.
+    /// How many seconds it lives without activity.
     pub ttl: Option<u64>,
-    /// How many members it may have.
+    /// Its maximum number of members.
     pub max_members: Option<usize>,
 }
 
-/// A message on its way into its room.
+/// A checked message that is not stored yet.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// Who says it.
+    /// The user who sends it.
     pub user: UserId,
-    /// What proves that.
+    /// The proof of that.
     pub sender: Sender,
-    /// What is said.
+    /// The text.
     pub text: String,
     /// The sender's idempotency key, if it gave one.
     pub key: Option<String>,
@@ -142,14 +142,14 @@ pub enum Sender {
         /// whether its client has its token, which confirms the session
         confirmed: bool,
     },
-    /// Whoever holds the token of a live session.
+    /// The holder of the token of a live session.
     Session(Token),
 }
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// It was stored under this id, and the room was told.
+    /// It was stored with this id, and published.
     Stored(MessageId),
     /// A retry: the message was stored before.
     Repeat {
@@ -167,22 +167,22 @@ pub struct UserHeartbeat {
     pub user: UserId,
     /// When it first joined, milliseconds on Redis's clock.
     pub joined_at_ms: u64,
-    /// The last message that it has read, if that is news.
+    /// The last message that it has read, if that changed.
     pub read: Option<MessageId>,
-    /// Whether one of its connections proved that it heard the answer to its join.
+    /// Whether one of its connections has confirmed the session.
     pub confirmed: bool,
     /// Its connections.
     pub connections: Vec<ConnectionReport>,
 }
 
-/// One connection's sign of life.
+/// The report of one connection.
 #[derive(Clone, Debug)]
 pub struct ConnectionReport {
     /// The connection.
     pub connection: Arc<str>,
-    /// How long ago it was last heard.
+    /// The time since its last activity.
     pub age: Duration,
-    /// What it shows.
+    /// Its status.
     pub status: Status,
 }
 
@@ -207,22 +207,22 @@ pub struct Leave<'a> {
     pub confirmed: bool,
 }
 
-/// What the first try of a request was promised.
+/// The stored promise of a request.
 pub struct Remembered {
-    /// What tells its body from another.
+    /// The digest of its body.
     pub digest: String,
-    /// The promise, sealed.
+    /// The promise, encrypted.
     pub sealed: String,
-    /// Whether it is done.
+    /// Whether the request is completed.
     pub is_kept: bool,
 }
 
-/// What leaving came to.
+/// The outcome of a leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaveOutcome {
-    /// Other connections of the user are left, or the connection was not in the room.
+    /// The user has other connections, or this one was not in the room.
     Stays,
-    /// It was the last one: the grace runs.
+    /// It was the last one: the grace begins.
     Grace,
     /// It was the last one: the user has left.
     Left,
@@ -233,7 +233,7 @@ pub enum LeaveOutcome {
 pub struct Member {
     /// Its name.
     pub user: String,
-    /// Whether it is looking.
+    /// Its status.
     pub status: Status,
     /// When it first joined, milliseconds on Redis's clock.
     pub joined_at_ms: u64,
@@ -241,7 +241,7 @@ pub struct Member {
     pub read: Option<MessageId>,
 }
 
-/// A room and who is in it.
+/// A room and its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomState {
     /// What it is.
@@ -264,11 +264,11 @@ pub enum Page {
 pub struct MessagePage {
     /// The messages.
     pub messages: Vec<Message>,
-    /// Whether there are more that way.
+    /// Whether there are more messages in that direction.
     pub has_more: bool,
 }
 
-/// What a node missed of a room.
+/// The messages that a node missed.
 #[derive(Clone, Debug)]
 pub struct Missed {
     /// Messages, oldest first.

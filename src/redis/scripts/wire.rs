@@ -1,5 +1,6 @@
-//! How arguments and answers of scripts are written: as words and decimals, which stay readable in
-//! `redis-cli MONITOR`; all arguments of a call, and lists of messages, together in MessagePack.
+//! The encoding of arguments and answers of scripts: words and decimals, which are readable in
+//! `redis-cli MONITOR`; all arguments of a call, and lists of messages, are packed together in
+//! MessagePack.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -18,7 +19,7 @@ use crate::{
 #[serde(untagged)]
 pub(super) enum Arg<'a> {
     Text(Cow<'a, str>),
-    /// Several of which the number is not known, as one.
+    /// A list of any length, as one argument.
     List(Vec<Cow<'a, str>>),
 }
 
@@ -66,7 +67,7 @@ pub(super) fn new_room_args<'a>(secret: &'a str, chosen: &'a RoomOptions) -> Arg
     Arg::List(fields.flat_map(|(field, value)| [field.into(), value]).collect())
 }
 
-/// The fields that change, each followed by its new value, which is empty for none.
+/// The changed fields, each followed by its new value, which is empty to remove it.
 pub(super) fn change_args(change: &RoomChange) -> Arg<'_> {
     let topic = change.topic.as_ref().map(|topic| topic.as_deref().unwrap_or_default().into());
     let fields = [
@@ -90,7 +91,7 @@ fn options(chosen: &RoomOptions) -> [(&'static str, Cow<'_, str>); 5] {
     ]
 }
 
-/// A field that is there or not.
+/// An optional flag.
 fn mark(is_there: bool) -> Cow<'static, str> {
     if is_there { "1" } else { "" }.into()
 }
@@ -111,7 +112,7 @@ pub(super) fn optional(id: Option<MessageId>) -> String {
     id.map(|id| id.to_string()).unwrap_or_default()
 }
 
-/// How a room's msg frames begin, up to the id.
+/// The beginning of a room's `msg` frames, up to the id.
 pub(super) fn frame_head(room: &RoomId) -> String {
     [r#"{"t":"msg","roomId":""#, room.as_str(), r#"","id":""#].concat()
 }
@@ -139,14 +140,14 @@ pub(super) fn draft_args(draft: &Draft) -> [Arg<'_>; 8] {
     ]
 }
 
-/// The second that holds this moment, since 1970, and how timestamps in it begin.
+/// The second of this moment, since 1970, and the beginning of its timestamps.
 pub(super) fn second(at_ms: u64) -> [String; 2] {
     let mut begins = timestamp(at_ms);
     begins.truncate("1970-01-01T00:00:00.".len());
     [(at_ms / 1000).to_string(), begins]
 }
 
-/// A script's answer: a status word and what follows it.
+/// A script's answer: a status word and its values.
 pub(super) struct ScriptReply {
     pub status: String,
     rest: std::vec::IntoIter<Value>,
@@ -159,7 +160,7 @@ impl ScriptReply {
         Ok(Self { status, rest })
     }
 
-    /// What became of the next of several messages.
+    /// The outcome of the next of several messages.
     pub fn published(&mut self) -> Result<Published, Error> {
         match self.text()?.as_str() {
             "OK" => Ok(Published::Stored(self.id()?)),
@@ -182,11 +183,11 @@ impl ScriptReply {
         Err(Code::from_wire(&self.status).map_or_else(malformed_reply, Error::new))
     }
 
-    /// What a room is, in the order of `lua/lib/room_facts.lua`.
+    /// The facts of a room, in the order of `lua/lib/room_facts.lua`.
     pub fn facts(&mut self) -> Result<RoomFacts, Error> {
         Ok(RoomFacts {
             creator: self.text()?,
-            // Where somebody wrote something else there, that is not known.
+            // A foreign value counts as unknown.
             created_at_ms: self.text()?.parse().unwrap_or_default(),
             secret: self.text()?,
             creator_token: self.text()?,
@@ -194,7 +195,7 @@ impl ScriptReply {
                 e2e: self.flag()?,
                 topic: self.maybe()?,
                 locked: self.flag()?,
-                // Where somebody wrote something else there, the room is like any other.
+                // A foreign value counts as not set.
                 ttl: self.text()?.parse().ok().filter(|ttl| *ttl > 0),
                 max_members: self.text()?.parse().ok(),
             },
@@ -206,7 +207,7 @@ impl ScriptReply {
         self.rest.len() == 0
     }
 
-    /// What is no text is read as well as it can be: somebody else may have written it.
+    /// Invalid UTF-8 is replaced: somebody else may have written it.
     pub fn text(&mut self) -> Result<String, Error> {
         match self.rest.next() {
             Some(Value::Bytes(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
@@ -214,7 +215,7 @@ impl ScriptReply {
         }
     }
 
-    /// A text that may be missing; then it is written as an empty one.
+    /// An optional text; an empty one is `None`.
     pub fn maybe(&mut self) -> Result<Option<String>, Error> {
         Ok(Some(self.text()?).filter(|text| !text.is_empty()))
     }
@@ -252,7 +253,7 @@ impl ScriptReply {
 /// The id of a stream's entry, and its fields, each name followed by its value.
 type Entry<'a> = (Text<'a>, Vec<Text<'a>>);
 
-/// What somebody stored as text; where it is none, it is read as well as it can be.
+/// A stored text; invalid UTF-8 is replaced.
 struct Text<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {

@@ -24,11 +24,12 @@ use crate::{
 
 /// So many messages in the answer to a join count as a frame more.
 const MESSAGES_A_FRAME: usize = 100;
-/// Between two attempts to join again while Redis is away, at most.
+/// Maximum wait between two attempts to join again while Redis is unavailable.
 const REJOIN_RETRY: Duration = Duration::from_millis(400);
 
 impl Client {
-    /// A join that may be a guess at a room or a token: whoever is often wrong has to wait.
+    /// A join that may be a guess of a room id or a token: an address with many wrong ones has to
+    /// wait.
     pub(super) async fn limit_misses(
         &self,
         join: impl Future<Output = Result<(), Error>>,
@@ -57,7 +58,7 @@ impl Client {
         if let Err(Error { code: Code::RoomNotFound, .. }) = entered
             && let Some(local) = self.app.fanout.find(&room)
         {
-            // Redis came back empty, and nobody has put back yet what this node knows of the room.
+            // Redis came back empty, and no node has restored the room yet.
             self.app.heartbeat.beat(&local).await;
             entered = self.enter(&room, &identity, since).await;
         }
@@ -68,8 +69,8 @@ impl Client {
         Ok(())
     }
 
-    /// Who a join wants to be. A nickname whose first try was not answered gets the same token
-    /// again, where it did not choose one itself: Redis may know it by now.
+    /// The identity of a join. A nickname whose first attempt was not answered gets the same token
+    /// again unless the client chose one: Redis may already know it.
     pub(super) async fn identity(
         &self,
         room: &RoomId,
@@ -101,7 +102,7 @@ impl Client {
         }
     }
 
-    /// Sits down first, then has the script run, so that nothing falls in between.
+    /// Takes a seat before the script runs, so that no frame is missed in between.
     pub(super) async fn enter(
         self: &Arc<Self>,
         room: &RoomId,
@@ -176,7 +177,7 @@ impl Client {
         *self.unanswered.lock() = may_have_happened.then(|| (room.clone(), identity.clone()));
     }
 
-    /// The answer, with as many messages as fit into it.
+    /// The answer, with as many of the newest messages as fit.
     pub(super) fn joined_frame(
         &self,
         room_id: &RoomId,
@@ -228,7 +229,7 @@ impl Client {
         }
         let done = self.try_rejoin(&joined, since).await;
         if done.is_err() {
-            // It is told so, and not left in a room of which it hears nothing.
+            // The client gets the error, and is not left in a room without events.
             self.app.fanout.leave(room, self.outbox.id());
             self.rooms.lock().retain(|joined| joined.local.id != *room);
         }
@@ -257,7 +258,7 @@ impl Client {
         }
     }
 
-    /// Asks for another attempt. Until then the connection's other frames are answered.
+    /// Requests another attempt. Until then the connection's other frames are processed.
     pub(super) fn rejoin_later(&self, room: RoomId, since: MessageId) {
         let outbox = self.outbox.clone();
         self.app.tasks.spawn(async move {

@@ -1,4 +1,4 @@
-//! Leaving a room: at once when the client asks for it, with a grace when its connection ends.
+//! Leaving a room: at once on a `leave`, with a grace when the connection ends.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const END_PATIENCE: Duration = Duration::from_secs(3);
 const DELIVERY_LOOK: Duration = Duration::from_millis(2);
 
 impl Client {
-    /// Waits until what the connection said has come back to it.
+    /// Waits until the connection's own messages are delivered to it.
     pub async fn own_messages_delivered(&self) {
         let rooms = self.rooms.lock().clone();
         for joined in rooms {
@@ -19,7 +19,7 @@ impl Client {
         }
     }
 
-    /// Takes the connection out of a room. Here it is out at once; where Redis cannot be told, the
+    /// Removes the connection from a room, on this node at once. If Redis is unavailable, the
     /// user's presence lapses.
     pub(super) async fn leave(&self, joined: &Joined, grace: Duration) {
         let room = &joined.local.id;
@@ -50,7 +50,7 @@ impl Client {
 }
 
 impl Joined {
-    /// Waits until what the connection said in this room has come back to it.
+    /// Waits until the connection's own messages in this room are delivered to it.
     pub(super) async fn own_messages_delivered(&self, connection: &str) {
         let last_sent = *self.membership.last_sent.lock();
         while last_sent.is_some_and(|id| !self.local.has_delivered(connection, id)) {
