@@ -15,14 +15,22 @@ export class ApiError extends Error {
   }
 }
 
-/** @param {string} path @param {object} [body] @param {HeadersInit} [headers] @returns {Promise<any>} */
-async function call(path, body, headers) {
-  const request = body
-    ? { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) }
-    : {};
+/**
+ * @param {string} path
+ * @param {{method?: string, body?: object, token?: string, once?: string, keepalive?: boolean}} [request] `once`: the key under which
+ *   it is carried out once however often it is sent; `keepalive`: it outlives the page
+ * @returns {Promise<any>} what the answer holds
+ * @throws {ApiError}
+ */
+export async function call(path, { method, body, token, once, keepalive } = {}) {
+  const headers = {
+    ...(body && { 'content-type': 'application/json' }),
+    ...(token && { authorization: `Bearer ${token}` }),
+    ...(once && { 'idempotency-key': once }),
+  };
   let answer;
   try {
-    const response = await fetch(path, { ...request, signal: timeLimit(TIMEOUT) });
+    const response = await fetch(path, { method, headers, body: body && JSON.stringify(body), keepalive, signal: timeLimit(TIMEOUT) });
     answer = await response.json();
   } catch {
     throw new ApiError('UNREACHABLE');
@@ -31,16 +39,16 @@ async function call(path, body, headers) {
   return answer.data;
 }
 
-/** @typedef {{creatorName: string, topic?: string | undefined, e2e?: true | undefined}} Wish a topic is sealed where `e2e` */
+/** @typedef {{creatorName: string, topic?: string | undefined, ttl?: number | undefined, e2e?: boolean | undefined}} Wish a topic is sealed where `e2e`; `ttl`: s */
 
 /**
  * Makes a room: the same one each time it is asked for with the same key. A lost answer is asked for once more.
  * @param {Wish} wish
- * @param {string} key
+ * @param {string} once
  * @returns {Promise<{roomId: string, token: string}>}
  */
-export async function createRoom(wish, key) {
-  const ask = () => call('/api/rooms', wish, { 'idempotency-key': key });
+export async function createRoom(wish, once) {
+  const ask = () => call('/api/rooms', { method: 'POST', body: wish, once });
   try {
     return await ask();
   } catch (error) {
@@ -50,21 +58,28 @@ export async function createRoom(wish, key) {
   }
 }
 
-/** @typedef {{memberCount: number, members: string[], ttl: number, topic: string | null, e2e?: boolean}} Room `ttl`: s */
+/**
+ * @typedef {{memberCount: number, members: string[], ttl: number, maxMembers: number, locked: boolean, topic: string | null,
+ *   e2e?: boolean, bans?: number}} Room `ttl`: s; `bans`: banned addresses, told to the room's creator
+ */
+
+/** @param {string} roomId */
+export const pathOf = (roomId) => `/api/rooms/${encodeURIComponent(roomId)}`;
 
 /** @param {string} roomId @returns {Promise<Room>} */
-export const getRoom = (roomId) => call(`/api/rooms/${encodeURIComponent(roomId)}`);
+export const getRoom = (roomId) => call(pathOf(roomId));
 
-/** @param {string} roomId @returns {Promise<{userId: string, joinedAt: string, read?: string | null}[]>} */
-export const getMembers = (roomId) => call(`/api/rooms/${encodeURIComponent(roomId)}/members`);
+/** @param {string} roomId @param {string} [token] of a session @returns {Promise<{userId: string, joinedAt: string, read?: string | null}[]>} */
+export const getMembers = (roomId, token) => call(`${pathOf(roomId)}/members`, { token });
 
 /**
  * @param {string} roomId
  * @param {string | null} before null: the newest page
  * @param {number} limit
+ * @param {string} [token] of a session
  * @returns {Promise<{messages: import('./protocol.js').WireMessage[], hasMore: boolean}>}
  */
-export function getMessages(roomId, before, limit) {
+export function getMessages(roomId, before, limit, token) {
   const query = new URLSearchParams({ limit: String(limit), ...(before && { before }) });
-  return call(`/api/rooms/${encodeURIComponent(roomId)}/messages?${query}`);
+  return call(`${pathOf(roomId)}/messages?${query}`, { token });
 }

@@ -67,7 +67,7 @@ export class Cipher {
 
   /** @param {import('./protocol.js').ServerFrame} frame @returns {Promise<import('./protocol.js').ServerFrame>} */
   async openFrame(frame) {
-    if (frame.t === 'msg') return { ...frame, ...(await this.open(frame.text, frame.from)) };
+    if (frame.t === 'msg') return 'problem' in frame ? frame : { ...frame, ...(await this.open(frame.text, frame.from)) };
     if (frame.t === 'room') return { ...frame, topic: await this.#topicOf(frame) };
     if (frame.t === 'joined') {
       const [messages, topic] = await Promise.all([this.openAll(frame.messages), this.#topicOf(frame)]);
@@ -78,7 +78,7 @@ export class Cipher {
 
   /** @param {readonly import('./protocol.js').WireMessage[]} messages @returns {Promise<import('./store.js').Message[]>} */
   openAll(messages) {
-    return Promise.all(messages.map(async (message) => ({ ...message, ...(await this.open(message.text, message.from)) })));
+    return Promise.all(messages.map(async (message) => (message.problem ? message : { ...message, ...(await this.open(message.text, message.from)) })));
   }
 
   /** @param {{topic?: string | null}} frame */

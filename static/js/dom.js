@@ -38,6 +38,7 @@ const ICONS = {
   send: 'M12 19.5V5M6 11l6-6 6 6',
   down: 'M12 5v14M6 13l6 6 6-6',
   lock: 'M6 10.5h12v9.5H6zM8.5 10.5V7.5a3.5 3.5 0 0 1 7 0v3',
+  shield: 'M12 3.5l7 2.5v5c0 4.5-3 7.8-7 9.5-4-1.7-7-5-7-9.5V6zM9 12l2.2 2.2L15.5 10',
   clock: 'M12 7v5l3.5 2M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18z',
   sound: 'M4 9.5v5h3.5L12 18.5v-13L7.5 9.5zM15.5 9a4 4 0 0 1 0 6M18 6.5a7.5 7.5 0 0 1 0 11',
   door: 'M5 20.5V4h10v16.5M3 20.5h18M12 12.5h.01M18 9l2.5 2.5L18 14',
@@ -46,6 +47,7 @@ const ICONS = {
   more: 'M6 12h.01M12 12h.01M18 12h.01',
   menu: 'M4 7h16M4 12h16M4 17h16',
   close: 'M6 6l12 12M18 6L6 18',
+  edit: 'M4.5 19.5l1-4.5L16 5l3 3L8.5 18.5z',
 };
 
 /** @typedef {keyof typeof ICONS} IconName */

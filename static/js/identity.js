@@ -7,7 +7,10 @@ const NAME = 'linkroom:name';
 const PROBE = 'linkroom:probe';
 const KEPT = 200; // rooms; whom one was in those used before them is forgotten, whatever the clock says
 
-/** @typedef {{name: string, token: string | null, secret?: string, at: number}} Identity */
+/**
+ * @typedef {{name: string, token: string | null, secret?: string, creator?: string, at: number}} Identity
+ *   `creator`: the token that the room was made with, which keeps its powers whoever this browser is in the room
+ */
 
 /** Where storage is forbidden or full, the page remembers by itself for as long as it is open. */
 class Shelf {
@@ -73,7 +76,16 @@ export function saveIdentity(roomId, name, token) {
   const known = loadIdentity(roomId);
   // A secret that has become no token yet is asked with again.
   const secret = token === null && known?.token === null && known.name === name ? known.secret : undefined;
-  write(roomId, name, token, secret);
+  write(roomId, { name, token, secret, creator: known?.creator });
+}
+
+/** This browser made the room, or has the link of who did. @param {string} roomId @param {string} name @param {string} token */
+export const saveCreator = (roomId, name, token) => write(roomId, { name, token, creator: token });
+
+/** What was taken for its creator's token is none. @param {string} roomId */
+export function forgetCreator(roomId) {
+  const known = loadIdentity(roomId);
+  if (known) write(roomId, { ...known, creator: undefined });
 }
 
 /**
@@ -85,14 +97,14 @@ export function saveIdentity(roomId, name, token) {
 export function secretOf(roomId, name, fresh) {
   const known = loadIdentity(roomId);
   if (known?.secret && known.name === name) return known.secret;
-  write(roomId, name, null, fresh);
+  write(roomId, { name, token: null, secret: fresh, creator: known?.creator });
   return fresh;
 }
 
-/** @param {string} roomId @param {string} name @param {string | null} token @param {string} [secret] */
-function write(roomId, name, token, secret) {
-  storage.write(PREFIX + roomId, JSON.stringify({ name, token, secret, at: Date.now() }));
-  storage.write(NAME, name);
+/** @param {string} roomId @param {Omit<Identity, 'at'>} identity */
+function write(roomId, identity) {
+  storage.write(PREFIX + roomId, JSON.stringify({ ...identity, at: Date.now() }));
+  if (identity.name) storage.write(NAME, identity.name);
   forgetOld();
 }
 

@@ -7,6 +7,7 @@ const KEY = '[A-Za-z0-9_-]{43}(?![A-Za-z0-9])'; // 32 bytes in base64url
 const IN_PATH = new RegExp(`/r/[^A-Za-z0-9_#-]*(${ID})`, 'g');
 const KEY_PART = new RegExp(`\\bk=\\s*(${KEY})`);
 const MESSAGE_PART = /\bm=\s*(\d+-\d+)/;
+const TOKEN_PART = /\bt=\s*(lr_[\w-]+\.[\w-]+)/;
 const APPS = 3; // that a link passes through, each escaping it once more
 const ALONE = new RegExp(`(?:^|[^A-Za-z0-9_-])(${KEY})`);
 
@@ -140,7 +141,8 @@ export function initialOf(name) {
 /**
  * A room as a link names it. Apps that carry links escape them, wrap them, and glue what stands around to
  * them; so only what can be an id or a key is taken.
- * @typedef {{roomId: string, key: string | null, message: string | null}} Link `message` is the id of one
+ * @typedef {{roomId: string, key: string | null, message: string | null, token: string | null}} Link `message` is the id of one,
+ *   `token` that of the room's creator
  */
 
 /** The links of rooms in a text, whether it is an address or all that somebody wrote around one. @param {string} text @returns {Link[]} */
@@ -163,10 +165,10 @@ export const keyAlone = (text) => ALONE.exec(unescaped(text))?.[1] ?? null;
 
 /**
  * Where a room is on this server. The key stands behind `#`, which browsers keep to themselves.
- * @param {{roomId: string, key: string | null, message?: string | null}} link
+ * @param {{roomId: string, key: string | null, message?: string | null, token?: string | null}} link
  */
-export function addressOf({ roomId, key, message }) {
-  const parts = [key && `k=${key}`, message && `m=${message}`].filter(Boolean);
+export function addressOf({ roomId, key, message, token }) {
+  const parts = [key && `k=${key}`, message && `m=${message}`, token && `t=${token}`].filter(Boolean);
   return `/r/${roomId}${parts.length > 0 ? `#${parts.join('&')}` : ''}`;
 }
 
@@ -174,7 +176,7 @@ export function addressOf({ roomId, key, message }) {
 function partsOf(text) {
   const fragment = text.includes('#') ? text.slice(text.indexOf('#')) : '';
   const key = KEY_PART.exec(fragment) ?? KEY_PART.exec(fragment.replace(/[\r\n]+/g, ''));
-  return { key: key?.[1] ?? null, message: MESSAGE_PART.exec(fragment)?.[1] ?? null };
+  return { key: key?.[1] ?? null, message: MESSAGE_PART.exec(fragment)?.[1] ?? null, token: TOKEN_PART.exec(fragment)?.[1] ?? null };
 }
 
 /** Without percent-encoding, also where several apps put it on. @param {string} text */

@@ -3,10 +3,12 @@
 // one thing.
 
 import { h } from './dom.js';
-import { t } from './i18n.js';
+import { durationText, t } from './i18n.js';
 import { storage } from './identity.js';
 import { preload } from './loader.js';
 import { checkName, NAME_MAX } from './names.js';
+
+const TTLS = [3_600, 28_800, 86_400, 259_200, 604_800]; // s
 
 /** WebCrypto exists only on https and localhost. */
 export const canEncrypt = () => globalThis.crypto?.subtle !== undefined;
@@ -35,6 +37,19 @@ export function noticePage(testid, title, text, ...actions) {
 export function brokenPage() {
   return noticePage('broken', t('brokenTitle'), t('brokenText'),
     h('button', { class: 'button primary', testid: 'again', onclick: () => location.reload() }, t('again')));
+}
+
+/** A field under its label. @param {string} id of the field @param {string} words @param {HTMLElement} field @param {string} [hint] */
+export function labelled(id, words, field, hint) {
+  return h('div', { class: 'stack' }, h('label', { class: 'label', for: id }, words), field, hint && h('p', { class: 'hint' }, hint));
+}
+
+/** How long a room lasts without a sign of life, to choose from. @param {string} id @param {number} [ttl] what it is now, in s; else as usual */
+export function ttlChoice(id, ttl) {
+  const lengths = TTLS.filter((length) => length !== ttl).concat(ttl ?? []).sort((a, b) => a - b);
+  return h('select', { class: 'field', id, testid: id },
+    !ttl && h('option', { value: '' }, t('ttlUsual')),
+    ...lengths.map((length) => h('option', { value: length, selected: length === ttl }, durationText(length))));
 }
 
 /**

@@ -4,11 +4,15 @@
 
 /**
  * @typedef {'online' | 'away'} Status
- * @typedef {{roomId: string, id: string, from: string, text: string, timestamp: string, key?: string}} WireMessage
+ * @typedef {'undecryptable' | 'unencrypted' | 'deleted'} Problem why a message has no text to show
+ * @typedef {{roomId: string, id: string, from: string, text: string, timestamp: string, key?: string, problem?: Problem}} WireMessage
+ *   One that was deleted comes without a text: here it has an empty one, and says why.
  *
  * @typedef {{t: 'joined', roomId: string, me: string, token: string, members: string[], away: string[],
- *   topic?: string | null, messages: WireMessage[], more: boolean, heartbeat: number, e2e?: boolean}} Joined
- * @typedef {{t: 'room', roomId: string, topic: string | null}} Room What its creator changed.
+ *   creator?: string, locked?: boolean, topic?: string | null, messages: WireMessage[], more: boolean, heartbeat: number, e2e?: boolean}} Joined
+ * @typedef {{t: 'room', roomId: string, locked: boolean, topic: string | null}} Room What its creator changed.
+ * @typedef {{t: 'deleted', roomId: string, id: string}} Deleted What a message said is gone.
+ * @typedef {{t: 'removed', roomId: string, reason: string}} Removed This connection is out of the room.
  * @typedef {{t: 'msg'} & WireMessage} Msg
  * @typedef {{t: 'msg', id?: undefined, from: string, text: string}} Passing Somebody with redis-cli: heard now, kept nowhere.
  * @typedef {{t: 'user_joined' | 'user_left', roomId: string, userId: string}} Came
@@ -17,7 +21,7 @@
  * @typedef {{t: 'members', roomId: string, members: string[], away: string[]}} Members
  * @typedef {{t: 'pong'}} Pong
  * @typedef {{t: 'error', code: string, message: string, roomId?: string, key?: string}} ErrorFrame
- * @typedef {Joined | Msg | Passing | Came | Presence | Read | Members | Room | Pong | ErrorFrame} ServerFrame
+ * @typedef {Joined | Msg | Passing | Came | Presence | Read | Members | Room | Deleted | Removed | Pong | ErrorFrame} ServerFrame
  */
 
 /**
@@ -52,28 +56,30 @@ const SHAPES = {
   read: (f) => isText(f.userId) && isId(f.id),
   members: (f) => isTexts(f.members) && isTexts(f.away),
   room: (f) => isTopic(f.topic),
+  deleted: (f) => isId(f.id),
+  removed: (f) => isText(f.reason),
   pong: () => true,
   error: (f) => isText(f.code),
 };
 
 /** @param {any} m @returns {m is WireMessage} */
 function isMessage(m) {
-  return isId(m?.id) && isText(m.from) && isText(m.text) && (m.key === undefined || isText(m.key));
+  return isId(m?.id) && isText(m.from) && (isText(m.text) || m.deleted === true) && (m.key === undefined || isText(m.key));
 }
 
 /** The messages in a list. @param {readonly unknown[]} list @returns {WireMessage[]} */
 export function messagesIn(list) {
-  return list.filter(isMessage).map(dated);
+  return list.filter(isMessage).map(whole);
 }
 
 /**
  * With the time that the id says, as the server's messages have it; what somebody published by hand may have any or none.
- * @template {{id: string}} M
- * @param {M} message
- * @returns {M & {timestamp: string}}
+ * @param {any} message
+ * @returns {WireMessage}
  */
-function dated(message) {
-  return { ...message, timestamp: new Date(Math.min(timeOf(message.id), LAST_TIME)).toISOString() };
+function whole({ deleted, problem, ...message }) {
+  const timestamp = new Date(Math.min(timeOf(message.id), LAST_TIME)).toISOString();
+  return { ...message, ...(deleted && { text: '', problem: 'deleted' }), timestamp };
 }
 
 /** @param {unknown} data @returns {ServerFrame | null} */
@@ -83,7 +89,7 @@ export function parseFrame(data) {
     const fits = Object.hasOwn(SHAPES, frame?.t) && SHAPES[frame.t](frame);
     if (!fits) return null;
     if (frame.t === 'joined') return { ...frame, messages: messagesIn(frame.messages) };
-    return frame.t === 'msg' && frame.id !== undefined ? dated(frame) : frame;
+    return frame.t === 'msg' && frame.id !== undefined ? { ...whole(frame), t: 'msg' } : frame;
   } catch {
     return null;
   }

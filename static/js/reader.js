@@ -2,7 +2,7 @@
 // Reading: how far somebody has read, and what lies further back, by HTTP.
 
 import { getMembers, getMessages } from './api.js';
-import { storage } from './identity.js';
+import { loadIdentity, storage } from './identity.js';
 import { BEGINNING, compareIds, isId, messagesIn, timeOf } from './protocol.js';
 import { beginReading, isUnreadAbove, readTo, receivePage, receiveReads, setHoleBusy, setOlder, setUnreadAfter } from './store.js';
 
@@ -103,10 +103,15 @@ export class Reader {
     else this.#store.set(setHoleBusy(this.#store.state, hole.before, false));
   }
 
+  /** A locked room tells who has a session only. */
+  get #token() {
+    return loadIdentity(this.#roomId)?.token ?? undefined;
+  }
+
   /** One page of history; null where it did not come. @param {string | null} before @param {number} limit */
   async page(before, limit) {
     try {
-      const page = await getMessages(this.#roomId, before, limit);
+      const page = await getMessages(this.#roomId, before, limit, this.#token);
       const messages = messagesIn(page.messages);
       return { ...page, messages: this.#cipher ? await this.#cipher.openAll(messages) : messages };
     } catch {
@@ -124,7 +129,7 @@ export class Reader {
   /** Asks where everybody has read to; I go on where I had stopped. */
   async loadReads() {
     try {
-      const list = await getMembers(this.#roomId);
+      const list = await getMembers(this.#roomId, this.#token);
       this.#store.set(receiveReads(this.#store.state, list));
     } catch {
       // Where I had read to before this page must be known; the rest comes with the next `read` events.

@@ -2,7 +2,7 @@
 // One browser tab in one room: joins, resumes and keeps the heartbeat. What is sent goes through
 // `sender`, what is read through `reader`; all three work on one store. Draws nothing.
 
-import { loadIdentity, saveIdentity, secretOf, withIdentityLock } from './identity.js';
+import { forgetCreator, loadIdentity, saveIdentity, secretOf, withIdentityLock } from './identity.js';
 import * as frames from './protocol.js';
 import { BEGINNING, compareIds, newKey, timeOf } from './protocol.js';
 import { Reader } from './reader.js';
@@ -22,6 +22,8 @@ export class Session {
   onMessages = () => {};
   /** Somebody said something that is not kept. @type {(message: {from: string, text: string, problem?: store.Problem}) => void} */
   onPassing = () => {};
+  /** What a message said is gone. @type {(id: string) => void} */
+  onDeleted = () => {};
   /** Somebody came in or left. @type {(userId: string, came: boolean) => void} */
   onCame = () => {};
 
@@ -92,8 +94,9 @@ export class Session {
     return this.#store.state;
   }
 
-  get isEncrypted() {
-    return this.#cipher !== null;
+  /** What seals and opens in an encrypted room. */
+  get cipher() {
+    return this.#cipher;
   }
 
   /** Ends together with the session. */
@@ -226,17 +229,31 @@ export class Session {
   /** @param {Refusal} refusal */
   #onJoinRefused(refusal) {
     const { code } = refusal;
+    const known = loadIdentity(this.#roomId);
+    // Another tab may have a newer token already.
+    const isLatest = known?.token === this.#token;
     this.#answered();
-    if (code === 'INVALID_TOKEN') {
-      const known = loadIdentity(this.#roomId);
-      // Another tab may have a newer token already. Otherwise the session is over: the name may be free.
-      if (known?.token === this.#token) saveIdentity(this.#roomId, this.#name, null);
+    if (code === 'INVALID_TOKEN' && isLatest && known.creator === this.#token) {
+      forgetCreator(this.#roomId);
+      saveIdentity(this.#roomId, this.#name, null);
+      this.#end(refusal);
+    } else if (code === 'INVALID_TOKEN') {
+      // The session is over: the name may be free.
+      if (isLatest) saveIdentity(this.#roomId, this.#name, null);
       this.#join();
     } else if (PASSING.has(code) || code === 'RATE_LIMITED') {
       this.#joinTimer = setTimeout(() => this.#join(), REJOIN * (0.25 + Math.random() * 0.75));
     } else {
+      // While its creator was away somebody else took the name.
+      if (code === 'NAME_TAKEN' && isLatest) saveIdentity(this.#roomId, this.#name, null);
       this.#end(refusal);
     }
+  }
+
+  /** Somebody ended this connection's stay in the room. It does not come back by itself. @param {string} reason */
+  #onRemoved(reason) {
+    saveIdentity(this.#roomId, this.#name, null);
+    this.#end({ code: reason });
   }
 
   /** @param {Refusal} refusal */
@@ -266,6 +283,7 @@ export class Session {
     if (this.#ended.signal.aborted) return;
     if (frame.t === 'error') this.#onError(frame);
     else if (frame.t === 'joined') this.#onJoined(frame);
+    else if (frame.t === 'removed') this.#onRemoved(frame.reason);
     else if (frame.t !== 'msg') this.#onOther(frame);
     else if (frame.id === undefined) this.onPassing(frame);
     else if (this.#isAhead(frame.id)) this.#verify(frame);
@@ -329,7 +347,7 @@ export class Session {
 
   /** What came while this page was not connected. @param {string} last @param {frames.Joined} frame */
   #tellMissed(last, { me, messages }) {
-    const missed = messages.filter(({ id, from }) => from !== me && compareIds(id, last) > 0);
+    const missed = messages.filter(({ id, from, problem }) => from !== me && problem !== 'deleted' && compareIds(id, last) > 0);
     if (missed.length > 0) this.onMessages(missed);
   }
 
@@ -340,10 +358,12 @@ export class Session {
     if (this.#store.state.messages !== known && frame.from !== this.#store.state.me) this.onMessages([frame]);
   }
 
-  /** @param {frames.Came | frames.Presence | frames.Read | frames.Members | frames.Room | frames.Pong} frame */
+  /** @param {frames.Came | frames.Presence | frames.Read | frames.Members | frames.Room | frames.Deleted | frames.Pong} frame */
   #onOther(frame) {
-    const known = frame.t === 'user_joined' && this.#store.state.members.has(frame.userId);
-    this.#store.set(store.receive(this.#store.state, frame));
+    const before = this.#store.state;
+    const known = frame.t === 'user_joined' && before.members.has(frame.userId);
+    this.#store.set(store.receive(before, frame));
+    if (frame.t === 'deleted' && this.#store.state !== before) this.onDeleted(frame.id);
     const came = frame.t === 'user_joined';
     if ((came || frame.t === 'user_left') && !known && frame.userId !== this.#store.state.me) {
       this.onCame(frame.userId, came);

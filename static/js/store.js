@@ -7,8 +7,8 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
 
 /**
  * @typedef {import('./protocol.js').Status} Status
- * @typedef {'undecryptable' | 'unencrypted'} Problem
- * @typedef {import('./protocol.js').WireMessage & {problem?: Problem}} Message
+ * @typedef {import('./protocol.js').Problem} Problem
+ * @typedef {import('./protocol.js').WireMessage} Message
  * @typedef {{key: string, text: string, at: number, from: string, after?: string, failed?: string, elsewhere?: true, unkept?: boolean}} Pending
  *   `elsewhere`: another tab has sent it, or dropped it; the next join tells. `unkept`: it ends with the page
  * @typedef {{after: string, before: string, busy?: boolean}} Hole Messages between these two ids are missing here.
@@ -18,6 +18,8 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @property {string} roomId
  * @property {string} me
  * @property {string | null} topic what the room is called
+ * @property {boolean} locked whether it takes nobody new
+ * @property {string | null} creator who made it
  * @property {import('./socket.js').Connection} connection
  * @property {ReadonlyMap<string, Status>} members
  * @property {ReadonlyMap<string, string>} reads userId -> id of the last message read
@@ -71,6 +73,8 @@ export function initialState(roomId, me) {
     roomId,
     me,
     topic: null,
+    locked: false,
+    creator: null,
     connection: { phase: 'connecting' },
     members: new Map(),
     reads: new Map(),
@@ -87,7 +91,7 @@ export function initialState(roomId, me) {
 
 /**
  * What each frame does. The messages in them are already decrypted.
- * @type {{[T in 'joined' | 'msg' | 'user_joined' | 'user_left' | 'presence' | 'read' | 'members' | 'room']:
+ * @type {{[T in 'joined' | 'msg' | 'deleted' | 'user_joined' | 'user_left' | 'presence' | 'read' | 'members' | 'room']:
  *   (state: State, frame: any) => State}}
  */
 const FRAMES = {
@@ -99,6 +103,8 @@ const FRAMES = {
       ...next,
       pending: next.pending.filter(({ elsewhere }) => !elsewhere),
       topic: frame.topic || null,
+      locked: frame.locked === true,
+      creator: frame.creator ?? null,
       members: toMembers(frame.members, frame.away),
       cursor: frame.messages.at(-1)?.id ?? state.cursor ?? BEGINNING,
       holes: frame.more && last && first && compareIds(last, first) < 0
@@ -134,8 +140,13 @@ const FRAMES = {
     return { ...state, reads: new Map(state.reads).set(userId, id) };
   },
 
-  room(state, /** @type {import('./protocol.js').Room} */ { topic }) {
-    return { ...state, topic: topic || null };
+  deleted(state, /** @type {import('./protocol.js').Deleted} */ { id }) {
+    const message = state.messages[lowerBound(state.messages, id)];
+    return message?.id === id ? addMessages(state, [{ ...message, text: '', problem: 'deleted' }]) : state;
+  },
+
+  room(state, /** @type {import('./protocol.js').Room} */ { locked, topic }) {
+    return { ...state, locked, topic: topic || null };
   },
 
   members(state, /** @type {import('./protocol.js').Members} */ frame) {
@@ -145,7 +156,7 @@ const FRAMES = {
 
 /** @param {State} state @param {import('./protocol.js').ServerFrame} frame @returns {State} */
 export function receive(state, frame) {
-  return frame.t === 'pong' || frame.t === 'error' ? state : FRAMES[frame.t](state, frame);
+  return frame.t in FRAMES ? FRAMES[/** @type {keyof typeof FRAMES} */ (frame.t)](state, frame) : state;
 }
 
 /**
@@ -275,8 +286,8 @@ export function countUnread(state) {
 }
 
 /**
- * Merges messages by id; what is already there stays the same object. Own pending messages that
- * turn out to be stored are pending no more, be it under a name that was lost since.
+ * Merges messages by id; what is already there stays the same object, unless it was deleted. Own pending messages
+ * that turn out to be stored are pending no more, be it under a name that was lost since.
  * @param {State} state
  * @param {readonly Message[]} added
  * @returns {State}
@@ -290,14 +301,18 @@ function addMessages(state, added) {
 
 /** @param {readonly Message[]} list @param {readonly Message[]} added */
 function merge(list, added) {
+  const gone = new Map();
   const fresh = added.filter((message) => {
-    const at = lowerBound(list, message.id);
-    return list[at]?.id !== message.id;
+    const known = list[lowerBound(list, message.id)];
+    if (known?.id !== message.id) return true;
+    if (message.problem === 'deleted' && known.problem !== 'deleted') gone.set(known, message);
+    return false;
   });
-  if (fresh.length === 0) return list;
-  const last = list.at(-1);
+  const kept = gone.size > 0 ? list.map((message) => gone.get(message) ?? message) : list;
+  if (fresh.length === 0) return kept;
+  const last = kept.at(-1);
   const inOrder = !last || compareIds(last.id, fresh[0].id) < 0;
-  const all = [...list, ...fresh];
+  const all = [...kept, ...fresh];
   return inOrder ? all : all.sort((a, b) => compareIds(a.id, b.id));
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
-    scene::{choose, companion, enter, link_to, make_room},
+    scene::{choose, companion, enter, link_to, make_encrypted, make_room},
     support::{Proxy, Stage},
 };
 
@@ -135,12 +135,7 @@ async fn the_link_can_be_copied_and_handed_to_the_system() {
 async fn the_shared_link_of_an_encrypted_room_has_its_key() {
     let stage = Stage::new(1, &[]).await;
     let page = Page::open(&stage.env, DESKTOP).await;
-    page.goto(stage.http().base()).await;
-    page.fill("name", "Alice").await;
-    page.click("e2e").await;
-    page.click("create").await;
-    page.see_inside("Alice").await;
-    let link = page.url().await;
+    let link = make_encrypted(&page, stage.http().base()).await;
     assert!(link.contains("#k="), "{link}");
     page.grant("clipboardReadWrite", stage.http().base()).await;
     page.click("share").await;

@@ -21,6 +21,7 @@ mod installed;
 mod links;
 mod messages;
 mod naming;
+mod ordering;
 mod people;
 mod pictures;
 mod place;

@@ -2,7 +2,7 @@
 
 use crate::{
     page::{DESKTOP, Page},
-    scene::{enter, room_of},
+    scene::{enter, room_of, unfold_options},
     support::Stage,
 };
 
@@ -13,6 +13,7 @@ async fn a_room_with_a_name_is_called_by_it() {
         let ann = Page::open(&stage.env, DESKTOP).await;
         ann.goto(stage.http().base()).await;
         ann.fill("name", "Ann").await;
+        unfold_options(&ann).await;
         ann.fill("topic", " Friday & Monday ").await;
         if encrypted {
             ann.click("e2e").await;

@@ -3,11 +3,11 @@
 use std::{fs, path::Path};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
-    scene::{choose, companion, enter, link_to, redis_now, write_message},
+    scene::{choose, companion, enter, link_to, redis_now, unfold_options, write_message},
     support::{Client, Proxy, Room, Stage},
 };
 
@@ -105,7 +105,7 @@ async fn room_of_several(
     }
     let page = Page::open(&stage.env, look).await;
     page.goto(&link_to(stage, &room)).await;
-    let identity = json!({ "name": me, "token": room.token, "at": now });
+    let identity = json!({ "name": me, "token": room.token, "creator": room.token, "at": now });
     let key = format!("linkroom:room:{}", room.id);
     page.eval(&format!("localStorage.setItem({}, JSON.stringify({identity}))", json!(key))).await;
     page.reload().await;
@@ -238,4 +238,66 @@ async fn pictures_of_bad_days() {
     page.set_colours(true).await;
     save(&page, "failed-dark").await;
     stage.redis.thaw();
+}
+
+/// A frame as a script of the server publishes it.
+fn tell(stage: &Stage, room: &Room, frame: &Value) {
+    stage.redis.cmd(["PUBLISH", &format!("chan:{}", room.id), &frame.to_string()]);
+}
+
+#[tokio::test]
+#[ignore = "makes pictures to look at"]
+async fn pictures_of_keeping_order() {
+    let stage = Stage::new(1, &[]).await;
+    let korean = Look { language: "ko-KR", ..PHONE };
+    for (name, look) in [("desktop", DESKTOP), ("phone", korean)] {
+        let page = Page::open(&stage.env, look).await;
+        page.goto(stage.http().base()).await;
+        unfold_options(&page).await;
+        save_colours(&page, &format!("order-landing-{name}")).await;
+
+        let (talk, called) = match look.touch {
+            true => (KOREAN, ("토요일 모임", "민아")),
+            false => (ENGLISH, EVENING),
+        };
+        let (room, page, _others) = room_of_several(&stage, look, called, talk).await;
+        choose(&page, "menu-lock").await;
+        page.see("locked").await;
+        page.click("room-menu").await;
+        page.until("/24/.test(one('lifetime').innerText)").await;
+        save_colours(&page, &format!("order-menu-{name}")).await;
+        page.click("menu-settings").await;
+        page.see("settings-save").await;
+        save_colours(&page, &format!("order-settings-{name}")).await;
+        page.press("Escape").await;
+        choose(&page, "menu-creator-link").await;
+        page.see("creator-link").await;
+        save_colours(&page, &format!("order-link-{name}")).await;
+        page.press("Escape").await;
+        let id = page.eval("all('message').at(-1).dataset.id").await;
+        tell(&stage, &room, &json!({ "t": "deleted", "roomId": room.id, "id": id }));
+        page.until("one('log').querySelector('[data-problem=deleted]')").await;
+        save_colours(&page, &format!("order-deleted-{name}")).await;
+        save_strong(&page, &format!("order-{name}")).await;
+
+        let door = Page::open(&stage.env, look).await;
+        door.goto(&link_to(&stage, &room)).await;
+        door.see("locked").await;
+        save_colours(&door, &format!("order-door-{name}")).await;
+        for reason in ["removed", "closed"] {
+            tell(&stage, &room, &json!({ "t": "removed", "roomId": room.id, "reason": reason }));
+            page.see("refused").await;
+            save_colours(&page, &format!("order-{reason}-{name}")).await;
+            page.goto(&link_to(&stage, &room)).await;
+            page.see_inside(called.1).await;
+        }
+    }
+}
+
+/// In light and in dark.
+async fn save_colours(page: &Page, name: &str) {
+    save(page, name).await;
+    page.set_colours(true).await;
+    save(page, &format!("{name}-dark")).await;
+    page.set_colours(false).await;
 }

@@ -21,10 +21,17 @@ pub async fn make_room(page: &Page, base: &str, name: &str) -> String {
 pub async fn make_encrypted(page: &Page, base: &str) -> String {
     page.goto(base).await;
     page.fill("name", "Alice").await;
+    unfold_options(page).await;
     page.click("e2e").await;
     page.click("create").await;
     page.see_inside("Alice").await;
     page.url().await
+}
+
+/// Shows what a room may be, on the first page.
+pub async fn unfold_options(page: &Page) {
+    page.click("more-options").await;
+    page.see("e2e").await;
 }
 
 /// Opens a room's link and enters.

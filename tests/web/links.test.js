@@ -4,7 +4,7 @@ import { addressOf, keyAlone, linkAt, linksIn } from '../../static/js/names.js';
 
 const ID = 'Ab3dEf6hIj9l';
 const KEY = 'q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWe_-';
-const PLAIN = { roomId: ID, key: null, message: null };
+const PLAIN = { roomId: ID, key: null, message: null, token: null };
 const WHOLE = { ...PLAIN, key: KEY };
 const at = (address) => {
   const [pathname, ...hash] = address.split('#');
@@ -37,8 +37,15 @@ describe('an address that an app damaged', () => {
     assert.deepEqual(at(`/r/${ID}#m=1-2`), { ...PLAIN, message: '1-2' });
   });
 
+  test('may carry the token of who made the room, alone and beside a key and a message', () => {
+    const token = 'lr_7ZmN6ri464-Z.vvO5taBC8yx4YSwevm3oMx';
+    for (const end of [`#t=${token}`, `#t=${token}.`, `#t=${token})`, `#%20t=${token}`, `#t%3D${token}&fbclid=x`, `%23t=${token}`]) assert.deepEqual(at(`/r/${ID}${end}`), { ...PLAIN, token }, end);
+    assert.deepEqual(at(`/r/${ID}#m=1-2&t=${token}&k=${KEY}`), { ...WHOLE, message: '1-2', token });
+    for (const end of ['#t=', '#t=lr_', '#t=lr_x', '#at=lr_x.y', '#t=x.y']) assert.deepEqual(at(`/r/${ID}${end}`), PLAIN, end);
+  });
+
   test('is whole again when written anew, and stays so', () => {
-    for (const link of [PLAIN, WHOLE, { ...WHOLE, message: '1-2' }, { ...PLAIN, message: '1-2' }]) assert.deepEqual(at(addressOf(link)), link);
+    for (const link of [PLAIN, WHOLE, { ...WHOLE, token: 'lr_x.y' }, { ...WHOLE, message: '1-2' }, { ...PLAIN, message: '1-2' }]) assert.deepEqual(at(addressOf(link)), link);
     assert.equal(addressOf(WHOLE), `/r/${ID}#k=${KEY}`);
   });
 

@@ -5,6 +5,8 @@ import { linkify } from '../../static/js/linkify.js';
 import { checkName, codePoints, freeName, hueOf, initialOf } from '../../static/js/names.js';
 import { compareIds, isId, lowerBound, messagesIn, newKey, parseFrame } from '../../static/js/protocol.js';
 import { WORDS as KEY } from '../../static/js/pages/key.js';
+import { WORDS as REFUSED } from '../../static/js/pages/refused.js';
+import { WORDS as ORDER } from '../../static/js/room/order/words.js';
 import { WORDS as ROOM } from '../../static/js/room/words.js';
 import { backoff, isFinal } from '../../static/js/socket.js';
 import { liesBetween, placeOf } from '../../static/js/timeline.js';
@@ -54,9 +56,16 @@ describe('frames', () => {
     assert.deepEqual(parseFrame(JSON.stringify(frame)), frame);
     assert.deepEqual(parseFrame('{"t":"pong"}'), { t: 'pong' });
   });
+  test('of a message that was deleted have an empty text, and say why', () => {
+    const deleted = { t: 'msg', roomId: 'r', id: '1-1', from: 'A', deleted: true, timestamp: '1970-01-01T00:00:00.001Z', key: 'k' };
+    const { deleted: _, ...rest } = deleted;
+    assert.deepEqual(parseFrame(JSON.stringify(deleted)), { ...rest, text: '', problem: 'deleted' });
+    assert.deepEqual(messagesIn([{ ...deleted, text: 'still here' }])[0].text, '');
+    assert.deepEqual(messagesIn([{ id: '1-1', from: 'A', text: 'x', problem: 'none' }])[0].problem, undefined, 'nobody else says so');
+  });
   test('of anything else are left', () => {
     for (const text of ['', 'x', 'null', '[]', '{}', '{"t":"toString"}', '{"t":"msg","text":"x"}', '{"t":"msg","id":"x","from":"a","text":"b"}', '{"t":"msg","id":"1-1","from":"a","text":"b","key":1}',
-      '{"t":"presence","userId":"a","status":"dancing"}', '{"t":"members","members":[1],"away":[]}', '{"t":"read","userId":"a","id":"?"}']) {
+      '{"t":"presence","userId":"a","status":"dancing"}', '{"t":"members","members":[1],"away":[]}', '{"t":"read","userId":"a","id":"?"}', '{"t":"deleted","id":"?"}', '{"t":"removed"}', '{"t":"msg","id":"1-1","from":"a","deleted":1}']) {
       assert.equal(parseFrame(text), null, text);
     }
     assert.deepEqual(messagesIn([null, 'x', { id: '1-1', from: 'A' }, { id: '1-1', from: 'A', text: {} }]), []);
@@ -167,7 +176,7 @@ describe('the timeline', () => {
 describe('texts', () => {
   const places = (text) => (typeof text === 'string' ? [text] : Object.values(text)).map((form) => [...form.matchAll(/\{\w+\}/g)].join().split(',').sort().join());
   test('are there in both languages, with the same places to fill', () => {
-    for (const { en, ko } of [TEXTS, ROOM, KEY]) {
+    for (const { en, ko } of [TEXTS, ROOM, ORDER, REFUSED, KEY]) {
       assert.deepEqual(Object.keys(ko), Object.keys(en));
       for (const key of Object.keys(en)) assert.equal(places(ko[key])[0], places(en[key])[0], key);
     }

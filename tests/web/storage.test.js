@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 import { Cipher, newRoomKey } from '../../static/js/crypto.js';
-import { loadIdentity, rememberedName, saveIdentity, secretOf, storage } from '../../static/js/identity.js';
+import { forgetCreator, loadIdentity, rememberedName, saveCreator, saveIdentity, secretOf, storage } from '../../static/js/identity.js';
 import { Outbox } from '../../static/js/outbox.js';
 
 /** As a browser's: items are properties, methods are not. */
@@ -53,6 +53,23 @@ for (const [what, where] of [['there', () => put(new Shelf())], ['full', () => p
     assert.deepEqual((await outbox.load()).map(({ key }) => key), ['b']);
   });
 }
+
+test('who made a room keeps its powers, whoever that is in it later', () => {
+  saveCreator('r', 'Ann', 'lr_made');
+  assert.equal(loadIdentity('r').token, 'lr_made');
+  saveIdentity('r', 'Ann', null);
+  secretOf('r', 'Ann2', 'one');
+  saveIdentity('r', 'Ann2', 'lr_guest');
+  assert.equal(loadIdentity('r').creator, 'lr_made');
+  forgetCreator('r');
+  assert.deepEqual([loadIdentity('r').token, loadIdentity('r').creator], ['lr_guest', undefined]);
+});
+
+test('a link that makes somebody the creator says no name, and the one used last is kept', () => {
+  saveIdentity('other', 'Ann', 'lr_x');
+  saveCreator('r', '', 'lr_made');
+  assert.equal(rememberedName(), 'Ann');
+});
 
 test('a secret is asked with again until it is a token, by this name alone', () => {
   const first = secretOf('r', 'Me', 'one');

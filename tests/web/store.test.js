@@ -28,6 +28,12 @@ describe('members', () => {
   });
 });
 
+test('a room has the lock and the creator that the join says, and the lock that was set last', () => {
+  const state = play(start(), joined([], { creator: 'Ann', locked: true }));
+  assert.deepEqual([state.creator, state.locked], ['Ann', true]);
+  assert.equal(play(state, { t: 'room', roomId: 'r', locked: false, topic: null }).locked, false);
+});
+
 test('a room is called what its creator said last', () => {
   const named = play(start(), joined([], { topic: 'Lunch' }));
   assert.equal(named.topic, 'Lunch');
@@ -47,6 +53,27 @@ describe('messages', () => {
     const after = play(before, joined([message('1-1'), message('2-1')]));
     assert.equal(after.messages[0], before.messages[0]);
     assert.equal(play(after, msg('2-1', 'Ann')).messages, after.messages);
+  });
+
+  test('that were deleted keep their place, however that is heard', () => {
+    const said = [message('1-1'), message('2-1', 'Me', { key: 'k' }), message('3-1')];
+    const gone = (id, from) => message(id, from, { text: '', problem: 'deleted' });
+    const ways = [
+      { t: 'deleted', roomId: 'r', id: '2-1' },
+      joined([gone('2-1', 'Me'), message('3-1')]),
+      { t: 'msg', ...gone('2-1', 'Me'), key: 'k' },
+    ];
+    const before = play(start(), joined(said));
+    for (const way of ways) {
+      const { messages } = play(before, way);
+      assert.deepEqual(messages.map(({ text }) => text), ['text of 1-1', '', 'text of 3-1']);
+      assert.equal(messages[1].problem, 'deleted');
+      assert.equal(messages[2], before.messages[2]);
+    }
+    const page = store.receivePage(before, '3-1', { messages: [gone('1-1')], hasMore: false });
+    assert.equal(page.messages[0].problem, 'deleted');
+    const after = play(before, ways[0]);
+    for (const way of [...ways, joined(said), { t: 'deleted', roomId: 'r', id: '9-9' }]) assert.equal(play(after, way).messages, after.messages, 'nothing changes any more');
   });
 
   test('resume behind the one that was delivered last', () => {

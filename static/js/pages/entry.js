@@ -11,13 +11,14 @@ const SHOWN = 8; // names before 'and n more'
 
 /**
  * @param {object} options
- * @param {{members: string[], memberCount: number}} options.room
+ * @param {{members: string[], memberCount: number, locked: boolean}} options.room
  * @param {string} [options.name] to begin with
  * @param {boolean} options.encrypted
  * @param {(name: string) => Promise<import('../session.js').Refusal | null>} options.enter resolves to null when inside
+ * @param {() => void} options.again asks whether a locked room is open now
  */
-export function entryPage({ room, name, encrypted, enter }) {
-  const title = h('h1', { testid: 'entry-title', dir: 'auto' });
+export function entryPage({ room, name, encrypted, enter, again }) {
+  const title = h('h1', { testid: 'entry-title', dir: 'auto', tabindex: room.locked && '-1' });
   call(t('enterTitle'));
   /** Names that were refused: not all are in the list of those inside. */
   const taken = new Set(room.members);
@@ -61,10 +62,19 @@ export function entryPage({ room, name, encrypted, enter }) {
     brand(),
     h('div', { class: 'card' },
       title,
-      encrypted && h('p', { class: 'badge', testid: 'e2e-badge' }, icon('lock'), t('encrypted')),
+      encrypted && h('p', { class: 'badge', testid: 'e2e-badge' }, icon('shield'), t('encrypted')),
       inside(room),
-      form));
+      ...(room.locked ? locked(again) : [form])));
   return { element, input, call, refuse };
+}
+
+/** Nobody new comes in. @param {() => void} again */
+function locked(again) {
+  return [
+    h('p', { class: 'locked', testid: 'locked' }, icon('lock'), t('ROOM_LOCKED')),
+    h('button', { class: 'button primary', testid: 'again', onclick: again }, t('again')),
+    h('a', { class: 'button', testid: 'new-room', href: '/' }, t('newRoom')),
+  ];
 }
 
 /** @param {{members: string[], memberCount: number}} room */

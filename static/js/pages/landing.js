@@ -4,9 +4,9 @@
 import { ApiError, createRoom } from '../api.js';
 import { h, icon, show } from '../dom.js';
 import { errorText, t } from '../i18n.js';
-import { rememberedName, saveIdentity } from '../identity.js';
+import { rememberedName, saveCreator } from '../identity.js';
 import { cleanName, codePoints, TOPIC_MAX } from '../names.js';
-import { brand, canEncrypt, focusGently, nameForm } from '../parts.js';
+import { brand, canEncrypt, focusGently, labelled, nameForm, ttlChoice } from '../parts.js';
 
 /**
  * @param {HTMLElement} app
@@ -17,9 +17,12 @@ export function landingPage(app, go) {
   document.title = t('appTitle');
   const e2e = h('input', { type: 'checkbox', testid: 'e2e', id: 'e2e', disabled: !canEncrypt(), 'aria-describedby': 'e2e-hint' });
   const topic = h('input', { testid: 'topic', id: 'topic', class: 'field', maxlength: TOPIC_MAX * 2, dir: 'auto', autocomplete: 'off', enterkeyhint: 'go' });
+  const ttl = ttlChoice('ttl');
+  const options = h('details', { class: 'options', testid: 'options' }, h('summary', { testid: 'more-options' }, t('moreOptions')),
+    h('div', { class: 'form' }, labelled('topic', t('topic'), topic), labelled('ttl', t('ttl'), ttl, t('ttlHint')), encryption(e2e)));
   const button = h('button', { class: 'button primary', testid: 'create' }, t('create'));
   const { form, input, complain } = nameForm({
-    testid: 'name', name: rememberedName(), button, busyText: t('creating'), extra: [named(topic), encryption(e2e)], submit: create,
+    testid: 'name', name: rememberedName(), button, busyText: t('creating'), extra: [options], submit: create,
   });
 
   /** What was asked for last. Asked for again, it is the same room. @type {Asked | null} */
@@ -30,16 +33,17 @@ export function landingPage(app, go) {
     const wanted = cleanName(topic.value);
     if (codePoints(wanted) > TOPIC_MAX) return complain(t('topicLong'));
     try {
-      const words = JSON.stringify([cleanName(name), wanted, e2e.checked]);
-      asked = asked?.words === words ? asked : await ask(words, cleanName(name), wanted, e2e.checked);
+      const chosen = { creatorName: cleanName(name), topic: wanted || undefined, ttl: Number(ttl.value) || undefined, e2e: e2e.checked || undefined };
+      const words = JSON.stringify(chosen);
+      asked = asked?.words === words ? asked : await ask(words, chosen);
       const { key, wish, once } = asked;
       const { roomId, token } = await createRoom(wish, once);
-      saveIdentity(roomId, cleanName(name), token);
+      saveCreator(roomId, cleanName(name), token);
       go(`/r/${roomId}${key ? `#k=${key}` : ''}`);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       const { code, details } = error;
-      complain(details?.creatorName ?? details?.topic ?? errorText(code));
+      complain(Object.values(details)[0] ?? errorText(code));
     }
   }
 
@@ -58,32 +62,26 @@ export function landingPage(app, go) {
 
 /**
  * What encrypts, and what makes keys, comes with the room: without it none is made.
- * @param {string} words @param {string} creatorName @param {string} topic @param {boolean} e2e
+ * @param {string} words @param {import('../api.js').Wish} wish
  * @returns {Promise<Asked>}
  */
-async function ask(words, creatorName, topic, e2e) {
+async function ask(words, wish) {
   try {
     const once = (await import('../protocol.js')).newKey();
-    if (!e2e) return { words, key: null, wish: { creatorName, topic: topic || undefined }, once };
+    if (!wish.e2e) return { words, key: null, wish, once };
     const { Cipher, newRoomKey } = await import('../crypto.js');
     const key = newRoomKey();
-    const sealed = topic ? await (await Cipher.forRoom(key, '')).sealTopic(topic) : undefined;
-    return { words, key, wish: { creatorName, topic: sealed, e2e }, once };
+    const topic = wish.topic && (await (await Cipher.forRoom(key, '')).sealTopic(wish.topic));
+    return { words, key, wish: { ...wish, topic }, once };
   } catch {
     throw new ApiError('UNREACHABLE');
   }
 }
 
-/** @param {HTMLInputElement} topic */
-function named(topic) {
-  return h('div', { class: 'stack' },
-    h('label', { class: 'label', for: 'topic' }, t('topic'), h('span', { class: 'optional' }, t('optional'))), topic);
-}
-
 /** @param {HTMLInputElement} checkbox */
 function encryption(checkbox) {
   return h('div', { class: 'check' }, checkbox,
-    h('label', { for: 'e2e' }, icon('lock'), t('e2eLabel')),
+    h('label', { for: 'e2e' }, icon('shield'), t('e2eLabel')),
     h('p', { class: 'hint', id: 'e2e-hint' }, t(canEncrypt() ? 'e2eHint' : 'e2eUnavailable')));
 }
 

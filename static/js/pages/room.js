@@ -18,7 +18,7 @@ import { brokenPage, canEncrypt, focusGently, noticePage } from '../parts.js';
 const GONE_CODES = new Set(['ROOM_NOT_FOUND', 'NOT_FOUND', 'VALIDATION_FAILED']);
 
 /** Answers to a join after which the same form may be tried again. */
-const FORM_CODES = new Set(['NAME_TAKEN', 'ROOM_FULL', 'ROOM_LOCKED', 'VALIDATION_FAILED']);
+const FORM_CODES = new Set(['NAME_TAKEN', 'ROOM_FULL', 'ROOM_LOCKED', 'INVALID_TOKEN', 'VALIDATION_FAILED']);
 
 const UNDO = 5_000; // ms in which leaving can be undone
 const AGAIN = 3_000; // ms, about, between attempts to reach the server
@@ -75,7 +75,9 @@ class RoomPage {
   async open() {
     if (this.#key && !canEncrypt()) return this.#askForKey();
     const identity = loadIdentity(this.#roomId);
-    if (identity?.token) await this.#resume(identity.name);
+    // Its creator comes in again whenever that is, with the token that the room was made with.
+    if (identity?.creator && !identity.token) saveIdentity(this.#roomId, identity.name, identity.creator);
+    if (identity?.token ?? identity?.creator) await this.#resume(/** @type {{name: string}} */ (identity).name);
     else await this.#askForName(identity?.name);
   }
 
@@ -108,7 +110,7 @@ class RoomPage {
    * @param {Refusal | undefined} refusal
    */
   #showEntry(room, name, refusal) {
-    const entry = entryPage({ room, name, encrypted: this.#key !== null, enter: (wanted) => this.#enter(wanted) });
+    const entry = entryPage({ room, name, encrypted: this.#key !== null, enter: (wanted) => this.#enter(wanted), again: () => this.open() });
     this.#entry = entry;
     this.#waiting = new AbortController();
     onIdentity(this.#roomId, (identity) => {
@@ -119,7 +121,7 @@ class RoomPage {
     this.#show(entry.element);
     this.#topic(room).then((topic) => topic && entry.element.isConnected && entry.call(topic));
     if (refusal) entry.refuse(refusal);
-    focusGently(entry.input);
+    if (!room.locked) focusGently(entry.input);
   }
 
   /** What opens the topic of an encrypted room comes a moment later. @param {Room} room @returns {Promise<string | null>} */
@@ -190,7 +192,8 @@ class RoomPage {
   #onRefused(refusal, name) {
     if (refusal.code === 'KEY_MISSING') this.#askForKey();
     else if (FORM_CODES.has(refusal.code)) this.#askForName(name, refusal);
-    else this.#showGone();
+    else if (GONE_CODES.has(refusal.code)) this.#showGone();
+    else this.#showRefused(refusal.code);
   }
 
   async #askForKey() {
@@ -199,6 +202,14 @@ class RoomPage {
     const page = module.keyPage(this.#roomId, this.#go);
     this.#show(page);
     focusGently(page.querySelector('textarea') ?? page);
+  }
+
+  /** Out, or never in, for a reason that has a page of its own. @param {string} code */
+  async #showRefused(code) {
+    const module = await import('./refused.js').catch(() => null);
+    const page = module?.refusedPage(code, () => this.open(), () => this.#go('/'));
+    if (page) this.#show(page);
+    else this.#showGone();
   }
 
   #showGone() {

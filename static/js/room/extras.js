@@ -7,6 +7,7 @@ import { showBadge } from './badge.js';
 import { mentionList } from './mention.js';
 import { Notifier } from './notify.js';
 import { watchPrinting } from './paper.js';
+import { watchQuotes } from './quotes.js';
 import './styles.js';
 import { watchTyping } from './typing.js';
 
@@ -25,6 +26,7 @@ export function extras({ session, log, writing, say }) {
   writing.element.prepend(mentionList(input, () => [...session.state.members.keys()].filter((name) => name !== session.state.me)));
   watchTyping(input, say, signal);
   watchPrinting(session, say, signal);
+  watchQuotes(session, log.focusable);
   signal.addEventListener('abort', () => showBadge(0));
 
   /** @param {number} unread */

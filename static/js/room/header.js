@@ -12,16 +12,17 @@ const NARROW = '(max-width: 47.5em)'; // as in app.css
 
 /**
  * @param {object} options
- * @param {string} options.roomId
- * @param {boolean} options.isEncrypted
+ * @param {import('../session.js').Session} options.session
  * @param {() => void} options.leave
  * @param {() => void} options.share
  * @param {(text: string) => void} options.say
  * @param {(close: HTMLElement) => HTMLElement} options.people what stands in the panel, around what closes it
  */
-export function header({ roomId, isEncrypted, leave, share, say, people: fill }) {
+export function header({ session, leave, share, say, people: fill }) {
+  const isEncrypted = session.cipher !== null;
   const name = h('bdi');
   const count = h('span', {});
+  const locked = h('span', { class: 'badge', testid: 'locked', hidden: true }, icon('lock'), t('locked'));
   const menu = h('button', {
     class: 'icon-button', testid: 'room-menu', 'aria-label': t('roomMenu'), title: t('roomMenu'), 'aria-haspopup': 'menu', onclick: openMenu,
   }, icon('menu'));
@@ -43,7 +44,7 @@ export function header({ roomId, isEncrypted, leave, share, say, people: fill })
   async function openMenu() {
     const { openRoomMenu } = await import('./room_menu.js');
     const at = menu.getBoundingClientRect();
-    openRoomMenu({ roomId, at, isNarrow: matchMedia(NARROW).matches, people: () => setOpen(true), share, leave, say });
+    openRoomMenu({ session, at, isNarrow: matchMedia(NARROW).matches, people: () => setOpen(true), share, leave, say });
   }
 
   people.addEventListener('click', (event) => {
@@ -58,7 +59,7 @@ export function header({ roomId, isEncrypted, leave, share, say, people: fill })
     h('div', { class: 'room-title' },
       h('h1', { class: 'room-name' }, name),
       h('p', { class: 'room-sub' }, count,
-        isEncrypted && h('span', { class: 'badge', testid: 'e2e-badge' }, icon('lock'), h('span', {}, t('encrypted'))))),
+        isEncrypted && h('span', { class: 'badge', testid: 'e2e-badge' }, icon('shield'), h('span', {}, t('encrypted'))), locked)),
     copyButton('copy-link', 'button copy', say),
     h('div', { class: 'room-actions' },
       h('button', { class: 'icon-button', testid: 'share', 'aria-label': t('share'), title: t('share'), 'aria-haspopup': 'dialog', onclick: share }, icon('share')),
@@ -74,6 +75,7 @@ export function header({ roomId, isEncrypted, leave, share, say, people: fill })
     if (name.textContent !== words) name.textContent = words;
     const size = state.members.size > 0 ? t('peopleCount', { n: state.members.size }) : '';
     if (count.textContent !== size) count.textContent = size;
+    locked.hidden = !state.locked;
   }
   return { element, people, render };
 }

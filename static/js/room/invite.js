@@ -10,28 +10,30 @@ const COPIED = 2_000; // ms the button says so
 /** The link of this room, with its key where it has one. */
 export function roomLink() {
   const link = linkAt(location);
-  return location.origin + (link ? addressOf({ ...link, message: null }) : location.pathname);
+  return location.origin + (link ? addressOf({ ...link, message: null, token: null }) : location.pathname);
 }
 
 /**
  * @param {string} testid
  * @param {string} className
  * @param {(text: string) => void} notice
+ * @param {() => string} [link] what is copied
+ * @param {string} [words] that say so
  */
-export function copyButton(testid, className, notice) {
-  const label = h('span', {}, t('copyLink'));
-  const button = h('button', { type: 'button', class: className, testid, 'aria-label': t('copyLink'), title: t('copyLink'), onclick: copy },
+export function copyButton(testid, className, notice, link = roomLink, words = t('copyLink')) {
+  const label = h('span', {}, words);
+  const button = h('button', { type: 'button', class: className, testid, 'aria-label': words, title: words, onclick: copy },
     icon('link'), icon('check'), label);
 
   async function copy() {
-    const done = await copyText(roomLink());
+    const done = await copyText(link());
     notice(t(done ? 'copied' : 'copyFailed'));
     if (!done) return;
     button.dataset.copied = 'true';
     label.textContent = t('copied');
     setTimeout(() => {
       delete button.dataset.copied;
-      label.textContent = t('copyLink');
+      label.textContent = words;
     }, COPIED);
   }
   return button;

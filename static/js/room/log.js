@@ -10,7 +10,7 @@ import { lowerBound } from '../protocol.js';
 import { countUnread, firstUnread, unreadBoundary } from '../store.js';
 import { liesBetween, localDate, onNewDay, placeOf } from '../timeline.js';
 import { Comings, comingsLine } from './comings.js';
-import { markPending, markReaders, markStored, messageElement, pendingElement } from './message.js';
+import { markDeleted, markPending, markReaders, markStored, messageElement, pendingElement } from './message.js';
 import { Place } from './place.js';
 
 const CHUNK = 120; // messages
@@ -139,8 +139,8 @@ export class Log {
   // Messages
 
   /**
-   * Draws what is in `state` and was not in `before`; both are in order, so it is what is left between
-   * the common head and the common tail.
+   * Draws what is in `state` and was not in `before`; both are in order, so it lies between the common head
+   * and the common tail.
    * @param {State | null} before
    * @param {State} state
    * @returns {number[]} indexes whose neighbours changed
@@ -154,11 +154,15 @@ export class Log {
     let tail = 0;
     while (tail < old.length - head && old[old.length - 1 - tail] === now[now.length - 1 - tail]) tail++;
     const end = now.length - tail;
-    const added = end - head;
-    if (tail > 0 || added > MANY || (old.length === 0 && added > 1)) this.#hush();
+    const added = now.length - old.length;
+    if ((tail > 0 && added > 0) || added > MANY || (old.length === 0 && added > 1)) this.#hush();
     const came = tail === 0 && added > 0 ? this.#comings.settle() : '';
-    if (came) this.#came.set(now[head].id, came);
-    for (let i = head; i < end; i++) this.#insert(now[i], now[i - 1], i === head ? now[end] : undefined);
+    if (came) this.#came.set(now[old.length].id, came);
+    for (let i = head; i < end; i++) {
+      const known = this.#elements.get(now[i].id);
+      if (!known) this.#insert(now[i], now[i - 1], i === 0 ? now.find(({ id }) => this.#elements.has(id)) : undefined);
+      else if (now[i].problem === 'deleted' && known.dataset.problem !== 'deleted') markDeleted(known);
+    }
     if (this.#comings.element.nextSibling !== this.#pending) this.#pending.before(this.#comings.element);
     return range(head - 1, end + 1);
   }
@@ -166,7 +170,7 @@ export class Log {
   /**
    * @param {Message} message
    * @param {Message | undefined} previous
-   * @param {Message | undefined} next only where it begins a run that stands in front of something
+   * @param {Message | undefined} next the first message that is drawn already, where it comes before all
    */
   #insert(message, previous, next) {
     const element = this.#adopt(message) ?? messageElement(message, /** @type {State} */ (this.#shown));
@@ -187,6 +191,7 @@ export class Log {
     this.#pendingElements.delete(/** @type {string} */ (message.key));
     this.#setLines(element, []);
     markStored(element, message);
+    if (message.problem) markDeleted(element);
     return element;
   }
 

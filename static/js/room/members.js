@@ -62,7 +62,7 @@ export class MemberList {
   }
 
   /** @param {import('../store.js').State} state */
-  #draw({ members, me }) {
+  #draw({ members, me, creator }) {
     /** @type {[string, Shown][]} */
     const people = [...members, ...[...this.#left.keys()].map((userId) => /** @type {[string, Shown]} */ ([userId, 'left']))];
     this.#count.textContent = members.size > 0 ? String(members.size) : '';
@@ -70,16 +70,16 @@ export class MemberList {
     const sought = this.#search.value.trim().toLocaleLowerCase();
     const found = people.filter(([userId]) => userId.toLocaleLowerCase().includes(sought));
     this.#nobody.hidden = found.length > 0 || people.length === 0;
-    const wanted = found.map(([userId, status]) => this.#item(userId, status, userId === me));
+    const wanted = found.map(([userId, status]) => this.#item(userId, status, userId === me, userId === creator));
     const now = new Set(wanted);
     for (const [userId, item] of this.#items) if (!now.has(item)) this.#items.delete(userId);
     const same = wanted.length === this.#list.children.length && wanted.every((item, i) => item === this.#list.children[i]);
     if (!same) this.#list.replaceChildren(...wanted);
   }
 
-  /** @param {string} userId @param {Shown} status @param {boolean} isMe */
-  #item(userId, status, isMe) {
-    const item = this.#items.get(userId) ?? memberElement(userId, isMe);
+  /** @param {string} userId @param {Shown} status @param {boolean} isMe @param {boolean} isCreator */
+  #item(userId, status, isMe, isCreator) {
+    const item = this.#items.get(userId) ?? memberElement(userId, isMe, isCreator);
     this.#items.set(userId, item);
     if (item.dataset.status !== status) {
       item.dataset.status = status;
@@ -89,10 +89,10 @@ export class MemberList {
   }
 }
 
-/** @param {string} userId @param {boolean} isMe @returns {HTMLElement} */
-function memberElement(userId, isMe) {
+/** @param {string} userId @param {boolean} isMe @param {boolean} isCreator @returns {HTMLElement} */
+function memberElement(userId, isMe, isCreator) {
   return h('li', { class: 'member', testid: 'member', data: { user: userId } },
     h('span', { class: `avatar hue-${hueOf(userId)}`, 'aria-hidden': 'true' }, initialOf(userId)),
-    h('span', { class: 'member-name' }, h('bdi', {}, userId), isMe && h('span', { class: 'me' }, t('me'))),
+    h('span', { class: 'member-name' }, h('bdi', {}, userId), isMe && h('span', { class: 'me' }, t('me')), isCreator && h('span', { class: 'me', testid: 'creator' }, t('creator'))),
     h('span', { class: 'status' }));
 }

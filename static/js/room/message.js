@@ -10,9 +10,7 @@ const READERS = 4; // faces under a message before '+n'
 
 /** @param {import('../store.js').Message} message @param {import('../store.js').State} state @returns {HTMLLIElement} */
 export function messageElement(message, state) {
-  const li = element(message.from, message.timestamp, message.problem
-    ? h('div', { class: 'bubble problem', testid: 'message-text' }, icon('lock'), t(message.problem))
-    : bubble(message.text, state), message.from === state.me);
+  const li = element(message.from, message.timestamp, message.problem ? textless(message.problem) : bubble(message.text, state), message.from === state.me);
   if (!message.problem && isLong(message.text)) fold(li);
   if (message.problem) li.dataset.problem = message.problem;
   if (message.key) li.dataset.key = message.key;
@@ -27,6 +25,19 @@ export function pendingElement(pending, state) {
   li.dataset.key = pending.key;
   li.dataset.id = '';
   return li;
+}
+
+/** In the place of a text. @param {import('../store.js').Problem} problem */
+function textless(problem) {
+  return h('div', { class: 'bubble problem', testid: 'message-text' }, problem !== 'deleted' && icon('shield'), t(problem));
+}
+
+/** What it said is gone; its place stays. @param {HTMLLIElement} li */
+export function markDeleted(li) {
+  li.querySelector('.bubble')?.replaceWith(textless('deleted'));
+  li.querySelector('.fold')?.remove();
+  li.classList.remove('long', 'unfolded');
+  li.dataset.problem = 'deleted';
 }
 
 /** A pending message became a stored one. @param {HTMLLIElement} li @param {import('../store.js').Message} message */

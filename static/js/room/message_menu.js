@@ -36,7 +36,7 @@ export function openMessageMenu({ message, at, state, answer, copy }) {
 /** @param {string} id of a message in this room */
 function linkTo(id) {
   const link = linkAt(location);
-  return location.origin + (link ? addressOf({ ...link, message: id }) : location.pathname);
+  return location.origin + (link ? addressOf({ ...link, message: id, token: null }) : location.pathname);
 }
 
 /** Who has read so far, in pages. @param {import('../store.js').State} state @param {import('../store.js').Message} message */

@@ -73,10 +73,19 @@ export class Notifier {
     const isRead = unread === 0 && this.#unread > 0;
     this.#unread = unread;
     if (!isRead) return;
-    this.#shown?.close();
+    for (const notification of await this.#notifications()) notification.close();
+  }
+
+  /** What a message said is gone: nothing shows it any longer. @param {string} id */
+  async forget(id) {
+    for (const notification of await this.#notifications()) if (notification.data.id === id) notification.close();
+  }
+
+  /** What this page or an earlier one shows of the room. @returns {Promise<Notification[]>} */
+  async #notifications() {
     const registration = await serviceWorkers()?.getRegistration();
     const shown = (await registration?.getNotifications?.({ tag: this.#tag })) ?? [];
-    for (const notification of shown) notification.close();
+    return this.#shown ? [...shown, this.#shown] : shown;
   }
 
   /** Whether another tab is looked at. */
@@ -101,12 +110,12 @@ export class Notifier {
   }
 
   /** One a room, with the newest message; each that comes is noticed. @param {import('../store.js').Message} message */
-  async #show({ from, text, problem, roomId }) {
+  async #show({ id, from, text, problem, roomId }) {
     const { topic } = this.#session.state;
     const title = topic ? `${from} · ${topic}` : from;
     const options = {
       body: problem ? t(problem) : shorten(splitQuote(text).rest || text, TEXT_SHOWN),
-      tag: this.#tag, renotify: true, icon: '/static/icon-192.png', data: { url: location.href, roomId },
+      tag: this.#tag, renotify: true, icon: '/static/icon-192.png', data: { url: location.href, roomId, id },
     };
     // Phones only know notifications of a service worker.
     const registration = await serviceWorkers()?.getRegistration();

@@ -4,6 +4,7 @@
 import { getRoom } from '../api.js';
 import { h } from '../dom.js';
 import { durationText } from '../i18n.js';
+import { loadIdentity } from '../identity.js';
 import { openMenu } from './menu.js';
 import { comings, NOTIFY, notifyMode, setNotifyMode, sound } from './settings.js';
 import { t } from './words.js';
@@ -16,7 +17,7 @@ function setComings() {
 
 /**
  * @param {object} options
- * @param {string} options.roomId
+ * @param {import('../session.js').Session} options.session
  * @param {DOMRect} options.at
  * @param {boolean} options.isNarrow where the head has no room for more than this menu
  * @param {() => void} options.people
@@ -24,7 +25,9 @@ function setComings() {
  * @param {() => void} options.leave
  * @param {(text: string) => void} options.say
  */
-export function openRoomMenu({ roomId, at, isNarrow, people, share, leave, say }) {
+export async function openRoomMenu({ session, at, isNarrow, people, share, leave, say }) {
+  const { roomId } = session.state;
+  const ordering = loadIdentity(roomId)?.creator ? (await import('./order/room_items.js')).roomItems(session, say) : [];
   const mode = notifyMode();
   const lifetime = h('p', { class: 'menu-foot', testid: 'lifetime' }, t('lifetimeUnknown'));
   getRoom(roomId).then(({ ttl }) => (lifetime.textContent = t('lifetime', { time: durationText(ttl) }))).catch(() => {});
@@ -40,6 +43,7 @@ export function openRoomMenu({ roomId, at, isNarrow, people, share, leave, say }
       }))),
       { testid: 'menu-sound', icon: 'sound', text: t('sound'), checked: sound.get(), act: () => sound.toggle() },
       { testid: 'menu-comings', icon: 'door', text: t('comings'), checked: comings.get(), act: setComings },
+      ...ordering,
       isNarrow && { testid: 'menu-leave', icon: 'leave', text: t('leave'), danger: true, act: leave },
     ],
     foot: [lifetime],

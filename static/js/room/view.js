@@ -46,16 +46,18 @@ const appName = document.querySelector('meta[name="apple-mobile-web-app-title"]'
 
 /** @param {Session} session @param {() => void} leave */
 function roomView(session, leave) {
-  const { signal, isEncrypted } = session;
+  const { signal } = session;
+  const { roomId } = session.state;
+  const isEncrypted = session.cipher !== null;
   const notice = notices();
   const members = new MemberList(signal);
   const connection = new ConnectionBar(session, notice.say);
   const empty = emptyRoom(notice.say);
   const log = new Log(session, empty.element, onRead);
-  const head = header({ roomId: session.state.roomId, isEncrypted, leave, say: notice.say, share, people: (close) => members.panel(close) });
-  const writing = composer({ roomId: session.state.roomId, encrypted: isEncrypted, send });
+  const head = header({ session, leave, say: notice.say, share, people: (close) => members.panel(close) });
+  const writing = composer({ roomId, encrypted: isEncrypted, send });
   /** @type {HTMLElement} */
-  const view = h('main', { class: comings.get() ? 'room' : 'room no-comings', testid: 'room', data: { room: session.state.roomId } },
+  const view = h('main', { class: comings.get() ? 'room' : 'room no-comings', testid: 'room', data: { room: roomId } },
     head.element,
     h('div', { class: 'talk' }, connection.element, log.element, notice.element, writing.element),
     head.people);
@@ -153,6 +155,7 @@ function roomView(session, leave) {
   session.onMessages = (messages) => extras?.notifier.tell(messages);
   session.onPassing = ({ from, text, problem }) =>
     notice.say(problem ? t(problem) : t('saysInPassing', { name: from, text }), PASSING);
+  session.onDeleted = (id) => extras?.notifier.forget(id);
   session.onCame = (userId, came) => {
     notice.say(t(came ? 'cameIn' : 'wentOut', { name: userId }), undefined, comings.get());
     log.noteComing(userId, came);

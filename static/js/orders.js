@@ -1,0 +1,21 @@
+// @ts-check
+// The HTTP calls of a room's creator. Each wants a token.
+
+import { call, pathOf } from './api.js';
+import { loadIdentity } from './identity.js';
+
+/** What this browser may order with in a room: its creator's token, else one's own. @param {string} roomId */
+function order(roomId) {
+  const known = loadIdentity(roomId);
+  return { token: known?.creator ?? known?.token ?? undefined };
+}
+
+/** The room as its creator is told. @param {string} roomId @returns {Promise<import('./api.js').Room>} */
+export const getOwnRoom = (roomId) => call(pathOf(roomId), order(roomId));
+
+/**
+ * @param {string} roomId
+ * @param {{locked?: boolean, topic?: string | null, ttl?: number, maxMembers?: number}} change `topic`: sealed in an encrypted room; `ttl`: s
+ * @returns {Promise<import('./api.js').Room>}
+ */
+export const changeRoom = (roomId, change) => call(pathOf(roomId), { ...order(roomId), method: 'PATCH', body: change });

@@ -1,0 +1,17 @@
+// @ts-check
+// Whether an order is carried out; where not, it is said why.
+
+import { ApiError } from '../../api.js';
+import { errorText } from './words.js';
+
+/** @param {Promise<unknown>} order @param {(text: string) => void} say @returns {Promise<boolean>} */
+export async function carriedOut(order, say) {
+  try {
+    await order;
+    return true;
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    say(Object.values(error.details).join(' ') || errorText(error.code));
+    return false;
+  }
+}

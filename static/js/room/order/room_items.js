@@ -1,0 +1,35 @@
+// @ts-check
+// What its creator finds in the menu of a room.
+
+import { changeRoom } from '../../orders.js';
+import { carriedOut } from './carry_out.js';
+import { t } from './words.js';
+
+/**
+ * @param {import('../../session.js').Session} session
+ * @param {(text: string) => void} say
+ * @returns {import('../menu.js').Item[]}
+ */
+export function roomItems(session, say) {
+  const { roomId, locked } = session.state;
+
+  async function toggleLock() {
+    if (await carriedOut(changeRoom(roomId, { locked: !locked }), say)) say(t(locked ? 'unlocked' : 'lockedNow'));
+  }
+
+  async function openSettings() {
+    const { openRoomSettings } = await import('./room_settings.js');
+    await openRoomSettings(session, say);
+  }
+
+  async function openCreatorLink() {
+    const { openCreatorLink } = await import('./creator_link.js');
+    openCreatorLink(roomId, say);
+  }
+
+  return [
+    { testid: 'menu-lock', icon: 'lock', text: t('lockRoom'), checked: locked, act: toggleLock },
+    { testid: 'menu-settings', icon: 'edit', text: t('roomSettings'), act: openSettings },
+    { testid: 'menu-creator-link', icon: 'link', text: t('creatorLink'), act: openCreatorLink },
+  ];
+}

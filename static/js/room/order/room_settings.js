@@ -1,0 +1,62 @@
+// @ts-check
+// What its creator sets for a room: its name, how long it lasts and how many may be in it.
+
+import { h } from '../../dom.js';
+import { cleanName, codePoints, TOPIC_MAX } from '../../names.js';
+import { changeRoom, getOwnRoom } from '../../orders.js';
+import { labelled, ttlChoice } from '../../parts.js';
+import { openDialog } from '../dialog.js';
+import { carriedOut } from './carry_out.js';
+import { t } from './words.js';
+
+const FEWEST = 2; // people that a room has place for
+
+/** @param {import('../../session.js').Session} session @param {(text: string) => void} say */
+export async function openRoomSettings(session, say) {
+  const { roomId, topic } = session.state;
+  const asked = getOwnRoom(roomId);
+  if (!(await carriedOut(asked, say))) return;
+  const { ttl, maxMembers } = await asked;
+  const name = h('input', { testid: 'settings-topic', id: 'settings-topic', class: 'field', value: topic ?? '', maxlength: TOPIC_MAX * 2, dir: 'auto', autocomplete: 'off' });
+  const lasts = ttlChoice('settings-ttl', ttl);
+  const most = h('input', { testid: 'settings-max', id: 'settings-max', class: 'field', type: 'number', min: FEWEST, value: maxMembers, inputmode: 'numeric', required: true });
+  const error = h('p', { class: 'form-error', role: 'alert', testid: 'settings-error' });
+  const complain = (/** @type {string} */ text) => (error.textContent = text);
+
+  /** Only what is another than it was. */
+  async function change() {
+    const wanted = cleanName(name.value);
+    return {
+      ...(wanted !== (topic ?? '') && { topic: wanted === '' ? null : (await session.cipher?.sealTopic(wanted)) ?? wanted }),
+      ...(Number(lasts.value) !== ttl && { ttl: Number(lasts.value) }),
+      ...(Number(most.value) !== maxMembers && { maxMembers: Number(most.value) }),
+    };
+  }
+
+  /** @param {() => void} close */
+  async function save(close) {
+    if (codePoints(cleanName(name.value)) > TOPIC_MAX) return complain(t('topicLong'));
+    const changed = await change();
+    if (Object.keys(changed).length > 0) {
+      if (!(await carriedOut(changeRoom(roomId, changed), complain))) return;
+      say(t('saved'));
+    }
+    close();
+  }
+
+  await openDialog({
+    testid: 'room-settings',
+    title: t('roomSettingsTitle'),
+    content: (close) => [
+      h('form', { class: 'form', onsubmit: (/** @type {Event} */ event) => {
+        event.preventDefault();
+        save(close);
+      } },
+      labelled('settings-topic', t('topic'), name),
+      labelled('settings-ttl', t('ttl'), lasts, t('ttlHint')),
+      labelled('settings-max', t('maxMembers'), most),
+      error,
+      h('button', { class: 'button primary', testid: 'settings-save' }, t('save'))),
+    ],
+  });
+}
