@@ -4,6 +4,7 @@
 //! All state here is soft: it holds connection handles and positions, and Redis has the facts.
 
 mod catch_up;
+pub mod collector;
 mod confirmations;
 mod fallback;
 pub mod feed;
@@ -13,7 +14,6 @@ mod inbox;
 mod join_admission;
 mod local_room;
 mod publish_queue;
-pub mod reports;
 mod seat;
 mod serve;
 mod subscriber;
@@ -41,7 +41,7 @@ use crate::{
     redis::{Redis, scripts::Scripts},
     settings::Settings,
 };
-pub use local_room::LocalRoom;
+pub use local_room::{LocalRoom, Report};
 use publish_queue::scripts_at_once;
 pub use publish_queue::{BATCH_MAX, all_failed};
 pub use seat::{Membership, Seat};

@@ -3,6 +3,8 @@
 //! It keeps members alive, sweeps lapsed ones, asks for a fence, which shows publications that were
 //! lost, and restores what Redis has lost. Rooms are spread over the interval, so the load is even.
 
+mod leaves;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
@@ -18,7 +20,9 @@ use tracing::{info, warn};
 use crate::{
     background::Background,
     error::{Code, Error},
-    fanout::{Fanout, LocalRoom, Membership, Seat, frame::heartbeat_tag, reports::Report},
+    fanout::{
+        Fanout, LocalRoom, Membership, Report, Seat, collector::Request, frame::heartbeat_tag,
+    },
     names::{MessageId, RoomId, UserId},
     protocol::ServerFrame,
     redis::{
@@ -227,14 +231,12 @@ impl Heartbeat {
         seat: &Seat,
         read: bool,
     ) -> Result<(), Error> {
-        let (answer, begins) = room.reports.push(seat.clone(), read);
+        let (answer, begins) = room.reports.push(Report { seat: seat.clone(), read });
         if begins {
-            let (heartbeat, room) = (self.clone(), room.clone());
-            self.tasks.spawn(async move {
-                // Who reported what ended it is told to try again; what waits behind goes on.
-                let all = || AssertUnwindSafe(heartbeat.report_all(&room)).catch_unwind();
-                while all().await.is_err() {}
-            });
+            self.spawn_taker(
+                room,
+                |heartbeat, room| async move { heartbeat.report_all(&room).await },
+            );
         }
         answer.await.unwrap_or_else(|_| Err(Error::unavailable("the node leaves")))
     }
@@ -265,6 +267,24 @@ impl Heartbeat {
         });
     }
 
+    /// Starts a task that takes what waits in a collector, until nothing is left. After a panic, those whose
+    /// requests were in progress get an error, and the rest goes on.
+    fn spawn_taker<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        room: &Arc<LocalRoom>,
+        take_all: impl Fn(Self, Arc<LocalRoom>) -> F + Send + 'static,
+    ) {
+        let (heartbeat, room) = (self.clone(), room.clone());
+        self.tasks.spawn(async move {
+            loop {
+                let taken = take_all(heartbeat.clone(), room.clone());
+                if AssertUnwindSafe(taken).catch_unwind().await.is_ok() {
+                    return;
+                }
+            }
+        });
+    }
+
     /// Reports what there is, until nothing is left.
     async fn report_all(&self, room: &Arc<LocalRoom>) {
         while let Some(reports) = room.reports.take() {
@@ -277,12 +297,13 @@ impl Heartbeat {
     async fn report_together(
         &self,
         room: &Arc<LocalRoom>,
-        reports: &[Report],
+        reports: &[Request<Report>],
     ) -> Result<(), Error> {
         let _reporting = room.reporting().await;
         let (mut seats, mut reads) = (Vec::new(), HashMap::new());
         // Whoever left would be brought back.
-        for Report { seat, read, .. } in reports.iter().filter(|report| report.is_wanted()) {
+        let wanted = reports.iter().filter(|report| report.is_wanted());
+        for Report { seat, read } in wanted.map(|report| &report.content) {
             if let Some(membership) = seat.membership.as_ref().filter(|_| *read) {
                 let known: &mut Option<MessageId> = reads.entry(&membership.user).or_default();
                 *known = (*known).max(*membership.read.lock());

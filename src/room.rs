@@ -11,7 +11,7 @@ use crate::{
     message::Message,
     names::{self, MessageId, RoomId, Status, Token, UserId},
     problem::Problem,
-    redis::scripts::{Draft, Join, Leave, LeaveOutcome, Published, Scripts, Sender, Snapshot},
+    redis::scripts::{Draft, Join, Published, Scripts, Sender, Snapshot},
     settings::Settings,
 };
 
@@ -267,14 +267,6 @@ impl Rooms {
             Published::Repeat { id, text } => (id, text),
         };
         Ok(Message::new(room, id, draft.user.to_string(), text, draft.key))
-    }
-
-    /// Takes a connection out of a room, because it said so or, with the grace, because it closed.
-    ///
-    /// # Errors
-    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn leave(&self, room: &RoomId, leave: Leave<'_>) -> Result<LeaveOutcome, Error> {
-        self.scripts.leave(room, leave).await
     }
 
     /// Clears the members of a room that lapsed.

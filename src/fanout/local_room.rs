@@ -14,6 +14,7 @@ use tokio::sync::{SemaphorePermit, watch};
 
 use super::{
     Inner,
+    collector::Collector,
     confirmations::Confirmations,
     fallback::Position,
     feed::{Answered, Feed, JoinAnswer},
@@ -21,15 +22,22 @@ use super::{
     inbox::Inbox,
     join_admission::JoinAdmission,
     publish_queue::PublishQueue,
-    reports::Reports,
     seat::Seat,
 };
 use crate::{
     message::Message,
     names::{MessageId, RoomId},
     outbox::Outbox,
-    redis::scripts::{RoomFacts, Snapshot},
+    redis::scripts::{Leave, RoomFacts, Snapshot},
 };
+
+/// What one connection has to report.
+pub struct Report {
+    /// The connection, in this room.
+    pub seat: Seat,
+    /// Whether the last message that it has read is a new one.
+    pub read: bool,
+}
 
 /// A room that has a connection on this node.
 pub struct LocalRoom {
@@ -40,7 +48,9 @@ pub struct LocalRoom {
     /// connection again.
     pub(super) reporting: tokio::sync::RwLock<()>,
     /// Reports of its connections that do not wait for the next heartbeat.
-    pub reports: Reports,
+    pub reports: Collector<Report>,
+    /// Connections that leave.
+    pub leaves: Collector<Leave>,
     /// Confirmed sessions of guests that will be reported soon.
     pub confirmations: Confirmations,
     /// When the last heartbeat began that Redis has fully processed.
@@ -75,7 +85,8 @@ impl LocalRoom {
             id: id.clone(),
             feed: Mutex::default(),
             reporting: tokio::sync::RwLock::default(),
-            reports: Reports::default(),
+            reports: Collector::default(),
+            leaves: Collector::default(),
             confirmations: Confirmations::default(),
             last_heartbeat: Mutex::default(),
             facts: Mutex::default(),

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{Client, DEADLINE, Proxy, Room, Stage, eventually};
+use crate::support::{Client, DEADLINE, Proxy, Reading, Room, Stage, eventually};
 
 /// A room whose owner watches it from the first node.
 async fn watched_room(stage: &Stage) -> (Room, Client) {
@@ -106,6 +107,39 @@ async fn leave_is_at_once_and_keeps_the_name_for_its_token() {
     assert_eq!(back.join(&room.id, &token).await["me"], "guest");
     watcher.wait_for_kind("user_joined").await;
     assert_eq!(watcher.comings_and_goings(), [joined("guest"), left("guest"), joined("guest")]);
+}
+
+#[tokio::test]
+async fn connections_that_close_together_leave_in_a_few_calls() {
+    const EACH: usize = 10;
+    let stage = Stage::new(1, &[("LEAVE_GRACE", "200ms")]).await;
+    let (room, mut watcher) = watched_room(&stage).await;
+    let mut crowd = Vec::new();
+    for number in 0..6 {
+        let (first, token) = newcomer(&stage, 0, &room, &format!("user {number}")).await;
+        crowd.push(first);
+        for _ in 1..EACH {
+            crowd.push(stage.member(0, &room, &token).await);
+        }
+    }
+    // The first call waits, and the other connections close meanwhile.
+    stage.redis.cmd(["CLIENT", "PAUSE", "500", "WRITE"]);
+    join_all(crowd.into_iter().map(Client::close)).await;
+    eventually(DEADLINE, "the crowd has left", async || {
+        (stage.members_in_redis(&room) == ["watcher"]).then_some(())
+    })
+    .await;
+    for number in 0..6 {
+        let name = format!("user {number}");
+        let is_told = |(t, who): &(String, String)| t == "user_left" && *who == name;
+        if !watcher.comings_and_goings().iter().any(is_told) {
+            until_left(&mut watcher, &name).await;
+        }
+    }
+    assert_eq!(watcher.comings_and_goings().len(), 12, "one join and one leave each");
+    let reading = Reading::of(&stage.nodes[0]).await;
+    let calls = reading.value("linkroom_redis_command_seconds_count{script=\"leave\"}");
+    assert!(calls < 20.0, "{calls}");
 }
 
 #[tokio::test]

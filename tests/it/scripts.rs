@@ -3,6 +3,7 @@
 
 mod deadlines;
 mod foreign;
+mod leaves;
 mod model;
 mod neighbours;
 
@@ -104,6 +105,10 @@ impl Bench {
         self.scripts.publish(room, &[draft]).await?.remove(0)
     }
 
+    async fn leave(&self, room: &RoomId, leave: Leave) -> Result<LeaveOutcome, Error> {
+        Ok(self.scripts.leave(room, &[&leave]).await?.remove(0))
+    }
+
     async fn beat(&self, room: &RoomId, beats: &[UserHeartbeat]) -> Result<Vec<UserId>, Error> {
         Ok(self.scripts.heartbeat(room, "@1", beats).await?.lost)
     }
@@ -186,8 +191,8 @@ impl Events<'_> {
     }
 }
 
-fn leaves<'a>(user: &'a UserId, connection: &'a str, grace: Duration) -> Leave<'a> {
-    Leave { user, connection, grace, confirmed: true }
+fn leaves(user: &UserId, connection: &str, grace: Duration) -> Leave {
+    Leave { user: user.clone(), connection: connection.into(), grace, confirmed: true }
 }
 
 fn draft(name: &str, connection: &str, text: &str, key: Option<&str>) -> Draft {
@@ -269,7 +274,7 @@ async fn what_is_not_there_is_refused() {
     assert_eq!(code(bench.say(&nowhere, "owner", "hi", None).await), refused);
     assert_eq!(code(scripts.read_room(&nowhere).await), refused);
     assert_eq!(code(scripts.read_messages(&nowhere, Page::Before(None), 10).await), refused);
-    assert_eq!(code(scripts.leave(&nowhere, leaves(&user, "c", Duration::ZERO)).await), refused);
+    assert_eq!(code(bench.leave(&nowhere, leaves(&user, "c", Duration::ZERO)).await), refused);
     assert_eq!(bench.redis.cmd(["DBSIZE"]).int(), 0, "nothing was written");
 
     let (room, _) = bench.room().await;
@@ -282,7 +287,7 @@ async fn what_is_not_there_is_refused() {
     assert_eq!(code(bench.say(&room, "owner", "hi", None).await), Some(Code::NotInRoom));
     let forged = bench.publish(&room, &by_token("owner", token)).await;
     assert_eq!(code(forged), Some(Code::InvalidToken));
-    let left = scripts.leave(&room, leaves(&user, "never joined", Duration::ZERO)).await;
+    let left = bench.leave(&room, leaves(&user, "never joined", Duration::ZERO)).await;
     assert_eq!(left.unwrap(), LeaveOutcome::Stays);
     assert_eq!(bench.members(&room), ["owner"]);
 }
@@ -465,11 +470,7 @@ async fn a_lapsed_member_leaves_once_whoever_looks() {
         1 => drop(bench.guest(&room, &format!("new {number}")).await.unwrap()),
         2 => drop(bench.join(&room, "owner", &token, false, &format!("c{number}")).await.unwrap()),
         _ => drop(
-            bench
-                .scripts
-                .leave(&room, leaves(&UserId::stored("x"), "x", Duration::ZERO))
-                .await
-                .unwrap(),
+            bench.leave(&room, leaves(&UserId::stored("x"), "x", Duration::ZERO)).await.unwrap(),
         ),
     });
     join_all(look).await;
@@ -486,7 +487,7 @@ async fn connections_that_come_and_go_at_once_never_show_a_user_twice() {
     let turns = (0..40).map(async |number| {
         let connection = format!("c{number}");
         bench.join(&room, "owner", &token, false, &connection).await.unwrap();
-        bench.scripts.leave(&room, leaves(&owner, &connection, Duration::ZERO)).await.unwrap();
+        bench.leave(&room, leaves(&owner, &connection, Duration::ZERO)).await.unwrap();
     });
     join_all(turns).await;
     let kinds: Vec<_> =

@@ -3,7 +3,7 @@
 use super::{
     HeartbeatReply, Join, Leave, LeaveOutcome, Restored, RoomFacts, Scripts, Snapshot,
     UserHeartbeat,
-    wire::{Arg, ScriptReply, facts_args, flag, heartbeat_args, ms, number, optional},
+    wire::{Arg, ScriptReply, facts_args, flag, heartbeat_args, leave_args, ms, number, optional},
 };
 use crate::{
     error::{Code, Error},
@@ -113,30 +113,32 @@ impl Scripts {
         })
     }
 
-    /// Takes a connection out of a room, with or without a grace.
+    /// Takes connections out of a room, each with or without a grace. Returns the outcome of each.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn leave(&self, room: &RoomId, leave: Leave<'_>) -> Result<LeaveOutcome, Error> {
+    pub async fn leave(
+        &self,
+        room: &RoomId,
+        leaves: &[&Leave],
+    ) -> Result<Vec<LeaveOutcome>, Error> {
         let (keys, settings) = (self.keys(room), &self.0.settings);
-        let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.session(leave.user)];
+        let names = vec![keys.room(), keys.members(), keys.deadlines()];
         let mut args = self.stem(room, &keys);
         args.extend([
-            leave.user.as_str().into(),
-            leave.connection.into(),
-            ms(leave.grace),
             ms(settings.session_ttl),
             ms(self.0.redis.spared()),
-            flag(leave.confirmed),
             ms(settings.leave_grace),
             ms(settings.presence_ttl),
+            Arg::List(leaves.iter().flat_map(|leave| leave_args(leave)).collect()),
         ]);
         let mut reply = self.run(&self.0.leave, names, &args).await?.ok()?;
-        Ok(match reply.text()?.as_str() {
+        let outcome = |word: String| match word.as_str() {
             "left" => LeaveOutcome::Left,
             "grace" => LeaveOutcome::Grace,
             _ => LeaveOutcome::Stays,
-        })
+        };
+        leaves.iter().map(|_| Ok(outcome(reply.text()?))).collect()
     }
 
     /// Clears members that lapsed.

@@ -196,12 +196,12 @@ pub struct Restored {
 }
 
 /// A connection that leaves a room.
-pub struct Leave<'a> {
+pub struct Leave {
     /// Whose it is.
-    pub user: &'a UserId,
+    pub user: UserId,
     /// The connection.
-    pub connection: &'a str,
-    /// How long the user stays a member if it was its last one.
+    pub connection: Arc<str>,
+    /// How long the user stays a member if it was its last one; zero if it says that it leaves.
     pub grace: Duration,
     /// Whether it proved that it heard the answer to its join.
     pub confirmed: bool,

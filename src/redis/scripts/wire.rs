@@ -7,7 +7,9 @@ use std::{borrow::Cow, fmt, time::Duration};
 use fred::prelude::Value;
 use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
-use super::types::{Draft, Published, RoomChange, RoomFacts, RoomOptions, Sender, UserHeartbeat};
+use super::types::{
+    Draft, Leave, Published, RoomChange, RoomFacts, RoomOptions, Sender, UserHeartbeat,
+};
 use crate::{
     error::{Code, Error},
     message::{Message, timestamp},
@@ -46,6 +48,14 @@ pub(super) fn heartbeat_args(
         let left = presence_ttl.saturating_sub(heard.age).as_millis().to_string();
         [(&*heard.connection).into(), left.into(), heard.status.as_str().into()]
     }))
+}
+
+/// What a script is told of a connection that leaves: its user, its id, the grace (ms), and whether it proved
+/// that it heard of its token.
+pub(super) fn leave_args(leave: &Leave) -> [Cow<'_, str>; 4] {
+    let grace = leave.grace.as_millis().to_string();
+    let confirmed = if leave.confirmed { "1" } else { "0" };
+    [leave.user.as_str().into(), (&*leave.connection).into(), grace.into(), confirmed.into()]
 }
 
 /// What a room is, in the order of `lua/lib/room_facts.lua`; empty for what it has not.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Client, Joined, Operation};
-use crate::redis::scripts::{Leave, LeaveOutcome};
+use crate::redis::scripts::Leave;
 
 /// How long what is under way may take when the connection has ended.
 const END_PATIENCE: Duration = Duration::from_secs(3);
@@ -27,12 +27,13 @@ impl Client {
         joined.membership.evict();
         self.app.fanout.leave(room, self.outbox.id());
         joined.local.reported().await;
-        let (user, connection) = (&joined.membership.user, &**self.outbox.id());
-        let leave = Leave { user, connection, grace, confirmed: joined.membership.is_confirmed() };
-        let left = self.app.rooms.leave(room, leave).await;
-        if let Ok(LeaveOutcome::Grace) = left {
-            self.app.heartbeat.sweep_after(room.clone(), grace);
-        }
+        let leave = Leave {
+            user: joined.membership.user.clone(),
+            connection: self.outbox.id().clone(),
+            grace,
+            confirmed: joined.membership.is_confirmed(),
+        };
+        self.app.heartbeat.leave(&joined.local, leave).await;
     }
 
     /// Takes the connection out of every room, with the grace. A join under way is finished

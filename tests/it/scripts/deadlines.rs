@@ -15,7 +15,7 @@ impl Bench {
     }
 
     /// In how many ms the member lapses.
-    fn lapses_in(&self, room: &RoomId, name: &str) -> u64 {
+    pub(super) fn lapses_in(&self, room: &RoomId, name: &str) -> u64 {
         let deadline = self.redis.texts(["ZMSCORE", &format!("room:{room}:deadlines"), name]);
         deadline[0].parse::<f64>().unwrap() as u64 - self.now_ms()
     }
@@ -55,7 +55,7 @@ async fn a_connection_counts_for_a_presence_and_a_closed_one_for_a_grace() {
                 }
                 let grace = Duration::from_millis(grace_ms);
                 let closed = UserId::stored("closed");
-                bench.scripts.leave(&room, leaves(&closed, "closed-1", grace)).await.unwrap();
+                bench.leave(&room, leaves(&closed, "closed-1", grace)).await.unwrap();
                 bench.set_back(&room, ahead_ms);
                 if looks_by_itself {
                     bench.scripts.read_room(&room).await.unwrap();
@@ -84,10 +84,6 @@ async fn of_several_connections_none_counts_for_longer_than_a_presence() {
     bench.set_back(&room, 3_600_000);
     bench.join(&room, "two", &token, false, "two-2").await.unwrap();
     assert!(bench.lapses_in(&room, "two") <= 2_000);
-    bench
-        .scripts
-        .leave(&room, leaves(&UserId::stored("two"), "two-2", Duration::ZERO))
-        .await
-        .unwrap();
+    bench.leave(&room, leaves(&UserId::stored("two"), "two-2", Duration::ZERO)).await.unwrap();
     assert!(bench.lapses_in(&room, "two") <= 2_000);
 }

@@ -144,7 +144,7 @@ impl<'a> Place<'a> {
             Call::Heartbeat => self.bench.beat(room, &[beat]).await.map(drop),
             Call::Leave | Call::LeaveWithGrace => {
                 let grace = Duration::from_secs(u64::from(call == Call::LeaveWithGrace));
-                scripts.leave(room, leaves(&guest, "guest-1", grace)).await.map(drop)
+                self.bench.leave(room, leaves(&guest, "guest-1", grace)).await.map(drop)
             }
             Call::Sweep => scripts.sweep_room(room).await,
             Call::Restore => {

@@ -259,7 +259,7 @@ impl Pair<'_> {
         };
         let (name, id) = (UserId::stored(NAMES[index]), connection_id(index, connection));
         let grace = if grace { GRACE } else { Duration::ZERO };
-        let departure = self.bench.scripts.leave(&self.model.room, leaves(&name, &id, grace)).await;
+        let departure = self.bench.leave(&self.model.room, leaves(&name, &id, grace)).await;
         assert_eq!(departure.unwrap(), expected);
     }
 

@@ -132,7 +132,7 @@ async fn what_is_wrong_with_one_user_is_nobody_elses() {
         bench.scripts.sweep_room(&room).await.unwrap();
         assert_eq!(events.count("user_left"), 1, "{planted:?}");
         assert_eq!(bench.members(&room), ["good", "late", "owner"], "{planted:?}");
-        let left = bench.scripts.leave(&room, leaves(&bad, "bad-1", Duration::ZERO)).await;
+        let left = bench.leave(&room, leaves(&bad, "bad-1", Duration::ZERO)).await;
         assert_eq!(code(left), None, "{planted:?}");
     }
 }

@@ -1,0 +1,86 @@
+//! Collects what many connections of a room ask of Redis at the same time. What arrives while a call is in
+//! progress goes together in the next call.
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::error::Error;
+
+/// What the connections of one room ask for, of one kind.
+pub struct Collector<T>(Mutex<Waiting<T>>);
+
+struct Waiting<T> {
+    requests: Vec<Request<T>>,
+    /// Whether a task takes what waits.
+    is_served: bool,
+}
+
+/// What one connection asks for.
+pub struct Request<T> {
+    /// What it is.
+    pub content: T,
+    answer: oneshot::Sender<Result<(), Error>>,
+}
+
+/// The future result of a request.
+pub type Answer = oneshot::Receiver<Result<(), Error>>;
+
+impl<T> Collector<T> {
+    /// Adds a request. Returns its future result, and whether the caller has to start a task that takes
+    /// what waits until nothing is left.
+    pub fn push(&self, content: T) -> (Answer, bool) {
+        let (answer, answered) = oneshot::channel();
+        let mut waiting = self.0.lock();
+        waiting.requests.push(Request { content, answer });
+        let begins = !std::mem::replace(&mut waiting.is_served, true);
+        (answered, begins)
+    }
+
+    /// Takes everything that waits; `None` if there is nothing, and the task ends.
+    pub fn take(&self) -> Option<Vec<Request<T>>> {
+        let mut waiting = self.0.lock();
+        waiting.is_served = !waiting.requests.is_empty();
+        waiting.is_served.then(|| std::mem::take(&mut waiting.requests))
+    }
+}
+
+impl<T> Default for Collector<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Waiting { requests: Vec::new(), is_served: false }))
+    }
+}
+
+impl<T> Request<T> {
+    /// Whether the connection still waits for the result. If not, it may have left.
+    pub fn is_wanted(&self) -> bool {
+        !self.answer.is_closed()
+    }
+
+    /// Sends the result.
+    pub fn answer(self, result: Result<(), Error>) {
+        // The connection may be gone.
+        let _ = self.answer.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_task_takes_all_and_another_begins_when_it_has_ended() {
+        let collector = Collector::default();
+        let (first, begins) = collector.push(1);
+        assert!(begins && !collector.push(2).1, "the task is there");
+        let taken = collector.take().unwrap();
+        assert_eq!(taken.iter().map(|request| request.content).collect::<Vec<_>>(), [1, 2]);
+        assert!(taken[0].is_wanted() && !taken[1].is_wanted());
+        let (third, begins) = collector.push(3);
+        assert!(!begins);
+        for request in taken.into_iter().chain(collector.take().unwrap()) {
+            request.answer(Ok(()));
+        }
+        assert!(first.await.unwrap().is_ok() && third.await.unwrap().is_ok());
+        assert!(collector.take().is_none() && collector.push(4).1);
+    }
+}

@@ -1,0 +1,56 @@
+//! Leaving a room. Connections that leave at the same time go to Redis together: a user with many of them, or a
+//! crowd, costs a few script calls.
+
+use std::sync::Arc;
+
+use tokio::task::yield_now;
+
+use super::{Heartbeat, USERS_A_CALL};
+use crate::{
+    error::Error,
+    fanout::{LocalRoom, collector::Request},
+    redis::scripts::{Leave, LeaveOutcome},
+};
+
+impl Heartbeat {
+    /// Takes a connection out of a room. If Redis cannot be told, the user's presence lapses.
+    pub async fn leave(&self, room: &Arc<LocalRoom>, leave: Leave) {
+        let (answer, begins) = room.leaves.push(leave);
+        if begins {
+            self.spawn_taker(
+                room,
+                |heartbeat, room| async move { heartbeat.leave_all(&room).await },
+            );
+        }
+        // What fails is not tried again.
+        let _ = answer.await;
+    }
+
+    /// Tells Redis who leaves, until nobody is left to tell of.
+    async fn leave_all(&self, room: &Arc<LocalRoom>) {
+        loop {
+            // Let other tasks that are ready run first, so that their connections join this call.
+            yield_now().await;
+            let Some(mut leaving) = room.leaves.take() else { return };
+            while !leaving.is_empty() {
+                let later = leaving.split_off(leaving.len().min(USERS_A_CALL));
+                let left = self.leave_together(room, &leaving).await;
+                leaving.into_iter().for_each(|request| request.answer(left.clone()));
+                leaving = later;
+            }
+        }
+    }
+
+    async fn leave_together(
+        &self,
+        room: &LocalRoom,
+        leaving: &[Request<Leave>],
+    ) -> Result<(), Error> {
+        let leaves: Vec<&Leave> = leaving.iter().map(|request| &request.content).collect();
+        let outcomes = self.scripts.leave(&room.id, &leaves).await?;
+        if outcomes.contains(&LeaveOutcome::Grace) {
+            self.sweep_after(room.id.clone(), self.settings.leave_grace);
+        }
+        Ok(())
+    }
+}
