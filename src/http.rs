@@ -89,6 +89,8 @@ fn client() -> OpenApiRouter<App> {
         .routes(routes!(pages::start))
         .routes(routes!(pages::room))
         // Whatever an app made of a link on its way, the page is what can mend it.
+        .route("/r", get(pages::room))
+        .route("/r/", get(pages::room))
         .route("/r/{id}/", get(pages::room))
         .route("/r/{id}/{*rest}", get(pages::room))
         .route("/r//{*rest}", get(pages::room))

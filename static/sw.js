@@ -274,7 +274,7 @@ async function answerFile(event, file) {
 function fileOf(request) {
   const { origin, pathname } = new URL(request.url);
   if (request.method !== 'GET' || origin !== location.origin) return null;
-  if (request.mode === 'navigate') return pathname === '/' || pathname.startsWith('/r/') ? SHELL : null;
+  if (request.mode === 'navigate') return /^\/(r(\/.*)?)?$/.test(pathname) ? SHELL : null;
   return FILES.includes(pathname) ? pathname : null;
 }
 

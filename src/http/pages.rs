@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use axum::{
     extract::State,
-    http::{HeaderMap, Uri},
+    http::{HeaderMap, Uri, header},
     response::Response,
 };
 
@@ -56,9 +56,31 @@ pub async fn room(
     let below = uri.path().strip_prefix("/r/").unwrap_or_default();
     let room = match RoomId::in_link(below.trim_start_matches('/')) {
         Some(id) => invited(&app, ip, &id).await.map(|topic| (id, topic)),
+        // For a program this is a path like any other that is not there; to people the page says what is wrong.
+        None if names_nothing(below) && !wants_page(&headers) => {
+            return Err(Error::new(Code::NotFound));
+        }
         None => None,
     };
     page(&app, &headers, room)
+}
+
+/// Whether no id is left of a link, not even behind what an app put in front of it.
+fn names_nothing(below: &str) -> bool {
+    let mut parts = below.split('%');
+    let plain = parts.next().unwrap_or_default();
+    let mut escaped = parts.map(|part| part.get(2..).unwrap_or_default());
+    let is_id = |part: &str| part.contains(|c: char| c.is_ascii_alphanumeric());
+    !is_id(plain) && !escaped.any(is_id)
+}
+
+/// Whether a browser asks, to show the answer to somebody.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|list| list.split(',')).any(|range| {
+        let kind = range.split(';').next().unwrap_or_default();
+        kind.trim().eq_ignore_ascii_case("text/html")
+    })
 }
 
 /// The topic of a room that is there. `None` also where that cannot be known now, or is not to be known
@@ -148,6 +170,35 @@ mod tests {
             let tags = tags("https://r.example", "/r/a", topic, "text");
             let line = format!("<meta property=\"og:title\" content=\"{written}\">");
             assert!(tags.lines().any(|tag| tag == line), "{tags}");
+        }
+    }
+
+    #[test]
+    fn a_link_names_nothing_where_no_id_is_left_of_it() {
+        for below in ["", "/", "//", "%20", "%20/", ".", "-_", "%EC%9D%84", "%", "%2", "!%20?"] {
+            assert!(names_nothing(below), "{below}");
+        }
+        for below in ["a", "%20a", "%2520a", "/a/", "(a)", "%EC%9D%84a", "%20%"] {
+            assert_eq!(names_nothing(below), !below.contains('a'), "{below}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_for_who_takes_one() {
+        let asks = |accept: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in accept {
+                headers.append(header::ACCEPT, value.parse().unwrap());
+            }
+            wants_page(&headers)
+        };
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        for accept in [&[browser][..], &["Text/HTML"], &["a/b", "application/json, text/html;q=.1"]]
+        {
+            assert!(asks(accept), "{accept:?}");
+        }
+        for accept in [&[][..], &["*/*"], &["application/json"], &["text/html+x"]] {
+            assert!(!asks(accept), "{accept:?}");
         }
     }
 

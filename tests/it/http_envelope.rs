@@ -29,8 +29,6 @@ async fn unknown_paths_are_not_found() {
         "/api/",
         "/api/rooms/x/y",
         "/api/rooms/a/messages/1",
-        "/r",
-        "/r/",
         "/ws/",
         "/healthz/",
         "/static/../Cargo.toml",
@@ -41,6 +39,28 @@ async fn unknown_paths_are_not_found() {
     for path in paths {
         send(&http, Method::GET, path).await.error(404, "NOT_FOUND");
         send(&http, Method::DELETE, path).await.error(404, "NOT_FOUND");
+    }
+}
+
+/// A link that lost its id on the way: a person sees the page, a program the envelope.
+#[tokio::test]
+async fn a_link_without_an_id_is_a_page_for_browsers_and_not_found_for_programs() {
+    let stage = Stage::new(1, &[]).await;
+    let http = stage.http();
+    for path in
+        ["/r", "/r/", "/r//", "/r/%20", "/r/%20/", "/r/.", "/r/!/", "/r/-/%20", "/r/%EC%9D%84"]
+    {
+        let ask = |accept: &str| http.request(Method::GET, path).header("accept", accept);
+        let page = ask("text/html,application/xhtml+xml,*/*;q=0.8").send().await.unwrap();
+        assert_eq!(page.status(), 200, "{path}");
+        assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8", "{path}");
+        for accept in ["*/*", "application/json", "application/json, */*;q=0.5"] {
+            http.send(ask(accept)).await.error(404, "NOT_FOUND");
+        }
+    }
+    // What may hold an id is for the page to mend, whoever asks.
+    for path in ["/r/abc", "/r/%20abc", "/r//abc", "/r/.abc"] {
+        assert_eq!(http.file(path).await.status(), 200, "{path}");
     }
 }
 
@@ -63,6 +83,7 @@ async fn wrong_methods_say_which_are_right() {
         (Method::POST, "/ws", "GET"),
         (Method::POST, "/", "GET"),
         (Method::DELETE, "/r/abc", "GET"),
+        (Method::DELETE, "/r", "GET"),
         (Method::OPTIONS, "/api/rooms", "POST"),
     ];
     for (method, path, right) in rows {
