@@ -35,6 +35,27 @@ const KEPT_VERSIONS: &str = "Promise.all(['/', '/static/app.css'].map(async (fil
                              (await (await caches.match(file)).text())\
                              .match(/(?:content=\"|--version: )(\\d+)(?=\"><\\/head>|;)/)[1]))";
 
+/// A page that has kept version 1 of the client, and what it came through.
+struct Installed {
+    page: Page,
+    network: Proxy,
+    deployment: Deployment,
+    _stage: Stage,
+}
+
+impl Installed {
+    async fn new() -> Self {
+        let stage = Stage::new(1, &[]).await;
+        let deployment = Deployment::of(stage.http()).await;
+        let network = Proxy::to(deployment.addr()).await;
+        let page = Page::open(&stage.env, DESKTOP).await;
+        page.goto(&format!("http://{}", network.addr())).await;
+        page.until_is(KEPT_VERSIONS, &json!(["1", "1"])).await;
+        page.until("navigator.serviceWorker.controller").await;
+        Self { page, network, deployment, _stage: stage }
+    }
+}
+
 #[tokio::test]
 async fn the_client_can_be_installed() {
     let stage = Stage::new(1, &[]).await;
@@ -65,12 +86,7 @@ async fn the_client_can_be_installed() {
 
 #[tokio::test]
 async fn the_client_opens_without_a_network_and_is_never_older_than_the_last_deploy() {
-    let stage = Stage::new(1, &[]).await;
-    let deployment = Deployment::of(stage.http()).await;
-    let network = Proxy::to(deployment.addr()).await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    page.goto(&format!("http://{}", network.addr())).await;
-    page.until_is(KEPT_VERSIONS, &json!(["1", "1"])).await;
+    let Installed { page, network, deployment, .. } = &Installed::new().await;
     network.cut();
     page.reload().await;
     page.see("landing").await;
@@ -91,12 +107,7 @@ async fn the_client_opens_without_a_network_and_is_never_older_than_the_last_dep
 /// A deploy that has not come everywhere yet: some nodes are behind, a file takes its time.
 #[tokio::test]
 async fn a_page_is_of_one_version_whatever_a_deploy_is_at() {
-    let stage = Stage::new(1, &[]).await;
-    let deployment = Deployment::of(stage.http()).await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    page.goto(&format!("http://{}", deployment.addr())).await;
-    page.until_is(KEPT_VERSIONS, &json!(["1", "1"])).await;
-    page.until("navigator.serviceWorker.controller").await;
+    let Installed { page, deployment, .. } = &Installed::new().await;
     let half = Now { version: 2, ..Now::default() };
     let states = [
         Now { behind: Some("/static/app.css"), ..half },
@@ -117,13 +128,7 @@ async fn a_page_is_of_one_version_whatever_a_deploy_is_at() {
 
 #[tokio::test]
 async fn a_page_of_somebody_else_is_shown_and_never_kept() {
-    let stage = Stage::new(1, &[]).await;
-    let deployment = Deployment::of(stage.http()).await;
-    let network = Proxy::to(deployment.addr()).await;
-    let page = Page::open(&stage.env, DESKTOP).await;
-    page.goto(&format!("http://{}", network.addr())).await;
-    page.until_is(KEPT_VERSIONS, &json!(["1", "1"])).await;
-    page.until("navigator.serviceWorker.controller").await;
+    let Installed { page, network, deployment, .. } = &Installed::new().await;
     deployment.become_now(Now { version: 1, maintenance: true, ..Now::default() });
     for _ in 0..2 {
         page.reload().await;
