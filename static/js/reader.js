@@ -4,12 +4,12 @@
 import { getMembers, getMessages } from './api.js';
 import { loadIdentity, storage } from './identity.js';
 import { BEGINNING, compareIds, isId, messagesIn, timeOf } from './protocol.js';
-import { beginReading, isUnreadAbove, readTo, receivePage, receiveReads, setHoleBusy, setOlder, setUnreadAfter } from './store.js';
+import { beginReading, isUnreadAbove, readableTo, readTo, receivePage, receiveReads, setFill, setOlder, setUnreadAfter, unreadHole } from './store.js';
 
 const PAGE = 100; // messages in one page of history
 const READS_AGAIN = 2_000; // ms before positions that did not come are asked for again
 const READ_DELAY = 400; // ms in which several read positions become one frame
-const BACK = 20; // pages, at most, that are loaded to find where reading stopped
+const BACK = 40; // pages, at most, that are loaded to find where reading stopped
 
 const PREFIX = 'linkroom:read:'; // in the browser: the server forgets with the session how far somebody had read
 const KEEP = 7 * 24 * 60 * 60_000; // ms of a position, as long as an identity
@@ -21,6 +21,8 @@ export class Reader {
   #events;
   /** @type {Promise<void> | null} the page of older messages that is on its way */
   #older = null;
+  /** @type {Map<string, Promise<boolean>>} the pages of holes that are on their way, by the message behind the hole */
+  #filling = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #readTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -50,10 +52,11 @@ export class Reader {
     if (isId(known)) this.#store.set({ ...this.#store.state, since: known });
   }
 
-  /** The view says so itself, so listeners are not told. @param {string} id the newest message seen */
-  markRead(id) {
+  /** The view says so itself, so listeners are not told. @param {string} seen the newest message seen */
+  markRead(seen) {
     const { me, reads } = this.#store.state;
     const before = reads.get(me);
+    const id = readableTo(this.#store.state, seen);
     if (before && compareIds(before, id) >= 0) return;
     this.#store.setQuietly({ ...this.#store.state, reads: new Map(reads).set(me, id) });
     clearTimeout(this.#readTimer);
@@ -94,13 +97,20 @@ export class Reader {
     else this.#store.set(setOlder(this.#store.state, 'failed'));
   }
 
-  /** @param {import('./store.js').Hole} hole */
-  async loadHole(hole) {
-    if (hole.busy) return;
-    this.#store.set(setHoleBusy(this.#store.state, hole.before, true));
-    const page = await this.page(hole.before, PAGE);
-    if (page) this.#events.onPage(receivePage(this.#store.state, hole.before, page));
-    else this.#store.set(setHoleBusy(this.#store.state, hole.before, false));
+  /** Loads a page of a hole, the last one that is missing. @param {import('./store.js').Hole} hole @returns {Promise<boolean>} whether it came */
+  loadHole({ before }) {
+    const filling = this.#filling.get(before) ?? this.#loadHole(before).finally(() => this.#filling.delete(before));
+    this.#filling.set(before, filling);
+    return filling;
+  }
+
+  /** @param {string} before */
+  async #loadHole(before) {
+    this.#store.set(setFill(this.#store.state, before, 'loading'));
+    const page = await this.page(before, PAGE);
+    if (page) this.#events.onPage(receivePage(this.#store.state, before, page));
+    else this.#store.set(setFill(this.#store.state, before, 'failed'));
+    return page !== null;
   }
 
   /** A locked room tells who has a session only. */
@@ -143,8 +153,18 @@ export class Reader {
     this.keep();
   }
 
-  /** Loads what I have not read, from its beginning on. */
+  /** Loads what I have not read, as far back as it begins. */
   async loadUnread() {
-    for (let pages = 0; pages < BACK && isUnreadAbove(this.#store.state); pages++) await this.loadOlder();
+    for (let pages = 0; pages < BACK && (await this.#loadUnreadPage()); pages++);
+  }
+
+  /** @returns {Promise<boolean>} whether a page came, so that there may be another */
+  async #loadUnreadPage() {
+    const { state } = this.#store;
+    const hole = unreadHole(state);
+    if (hole) return this.loadHole(hole);
+    if (state.older !== 'more' || !isUnreadAbove(state)) return false;
+    await this.loadOlder();
+    return true;
   }
 }

@@ -337,7 +337,7 @@ export class Session {
     this.#ticker?.tick(this.#heartbeat);
     this.#socket.settled();
     if (before.members.size > 0) this.#tellMissed(before.messages.at(-1)?.id ?? BEGINNING, frame);
-    if (!fresh) return;
+    if (!fresh) return void this.reader.loadUnread();
     if (!this.#token.startsWith('lr_')) this.reader.beginAsGuest();
     this.#ping();
     this.sender.flush();

@@ -11,7 +11,7 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @typedef {import('./protocol.js').WireMessage} Message
  * @typedef {{key: string, text: string, at: number, from: string, after?: string, failed?: string, elsewhere?: true, unkept?: boolean}} Pending
  *   `elsewhere`: another tab has sent it, or dropped it; the next join tells. `unkept`: it ends with the page
- * @typedef {{after: string, before: string, busy?: boolean}} Hole Messages between these two ids are missing here.
+ * @typedef {{after: string, before: string, fill?: 'loading' | 'failed'}} Hole Messages between these two ids are missing here.
  * @typedef {'unknown' | 'more' | 'loading' | 'failed' | 'end'} Older
  *
  * @typedef {object} State
@@ -169,9 +169,7 @@ export function receive(state, frame) {
 export function receivePage(state, before, page) {
   const first = page.messages[0]?.id;
   const next = addMessages(state, page.messages);
-  if (!state.holes.some((hole) => hole.before === before)) {
-    return { ...next, older: page.hasMore && first ? 'more' : 'end' };
-  }
+  if (before === (state.messages[0]?.id ?? null)) return { ...next, older: page.hasMore && first ? 'more' : 'end' };
   const holes = state.holes.flatMap((hole) => {
     if (hole.before !== before) return [hole];
     const closed = !page.hasMore || !first || compareIds(first, hole.after) <= 0;
@@ -183,10 +181,10 @@ export function receivePage(state, before, page) {
 /** @param {State} state @param {Older} older @returns {State} */
 export const setOlder = (state, older) => ({ ...state, older });
 
-/** @param {State} state @param {string} before @param {boolean} busy @returns {State} */
-export const setHoleBusy = (state, before, busy) => ({
+/** @param {State} state @param {string} before @param {'loading' | 'failed'} fill @returns {State} */
+export const setFill = (state, before, fill) => ({
   ...state,
-  holes: state.holes.map((hole) => (hole.before === before ? { ...hole, busy } : hole)),
+  holes: state.holes.map((hole) => (hole.before === before ? { ...hole, fill } : hole)),
 });
 
 /** @param {State} state @param {import('./socket.js').Connection} connection @returns {State} */
@@ -247,19 +245,27 @@ export function beginReading(state) {
  * @returns {string | null}
  */
 export function unreadBoundary(state) {
-  const index = firstUnreadIndex(state);
-  return index < 0 ? null : state.messages[index - 1]?.id ?? readTo(state);
-}
-
-/** The first message of somebody else that I have not read, as far as that is known. @param {State} state @returns {string | null} */
-export function firstUnread(state) {
-  return (state.knowsReads && state.messages[firstUnreadIndex(state)]?.id) || null;
-}
-
-/** @param {State} state @returns {number} -1 where there is none */
-function firstUnreadIndex(state) {
-  const { messages, me } = state;
   const read = readTo(state);
+  const index = firstBehind(state, read);
+  if (index < 0) return null;
+  const isMissing = state.holes.some(({ after, before }) => read && compareIds(after, read) < 0 && compareIds(read, before) < 0);
+  return isMissing ? read : state.messages[index - 1]?.id ?? read;
+}
+
+/**
+ * The first message of somebody else that I have not read, as far as that is known.
+ * @param {State} state
+ * @param {string} seen what I have seen, though it may not count as read
+ * @returns {string | null}
+ */
+export function firstUnread(state, seen = BEGINNING) {
+  const read = readTo(state);
+  const from = read && compareIds(read, seen) < 0 ? seen : read;
+  return (state.knowsReads && state.messages[firstBehind(state, from)]?.id) || null;
+}
+
+/** Index of the first message of somebody else behind this one. @param {State} state @param {string | null} read @returns {number} -1 where there is none */
+function firstBehind({ messages, me }, read) {
   if (!read) return -1;
   for (let i = lowerBound(messages, read); i < messages.length; i++) {
     if (messages[i].from !== me && compareIds(messages[i].id, read) > 0) return i;
@@ -267,11 +273,37 @@ function firstUnreadIndex(state) {
   return -1;
 }
 
-/** Whether more of what I have not read lies above the messages that are here. @param {State} state */
+/** Whether some of what I have not read may lie above the messages that are here. @param {State} state */
 export function isUnreadAbove(state) {
   const { messages, older } = state;
   const read = readTo(state);
-  return older === 'more' && read !== null && messages.length > 0 && compareIds(read, messages[0].id) < 0;
+  return older !== 'end' && read !== null && messages.length > 0 && compareIds(read, messages[0].id) < 0;
+}
+
+/** The last hole in what I have not read. @param {State} state @returns {Hole | undefined} */
+export function unreadHole(state) {
+  const read = readTo(state);
+  return state.holes.filter(({ before }) => read !== null && compareIds(read, before) < 0).at(-1);
+}
+
+/** Whether some of what I have not read is missing here, and is on its way. @param {State} state */
+export function awaitsUnread(state) {
+  const hole = unreadHole(state);
+  return hole ? hole.fill !== 'failed' : isUnreadAbove(state) && state.older !== 'failed';
+}
+
+/**
+ * How far somebody has read who has seen a message: not past messages that are missing here.
+ * @param {State} state
+ * @param {string} id of that message
+ * @returns {string}
+ */
+export function readableTo(state, id) {
+  const read = readTo(state) ?? BEGINNING;
+  if (isUnreadAbove(state)) return read;
+  const hole = state.holes.find(({ before }) => compareIds(read, before) < 0);
+  const end = hole && compareIds(hole.after, id) < 0 ? hole.after : id;
+  return compareIds(end, read) < 0 ? read : end;
 }
 
 /** Messages of others that I have not read. @param {State} state */

@@ -9,7 +9,7 @@ use crate::{
         close, companion, enter, link_to, reader, redis_now, room_of, see_unread_from,
         write_history, write_message,
     },
-    support::{Proxy, Room, Stage},
+    support::{Client, Proxy, Room, Stage},
 };
 
 /// In the page: where things are in the log.
@@ -28,6 +28,9 @@ const GEOMETRY: &str = r"
 
 /// Whether the last message stands at the end of the log.
 const AT_END: &str = "frames().then(() => gap() >= 0 && gap() < 40)";
+
+/// Whether the browser knows where reading stopped.
+const KEPT: &str = "Object.keys(localStorage).some((key) => /^linkroom:read:[^:]+$/.test(key))";
 
 /// Whether nothing is left to read.
 const ALL_READ: &str = "one('new-messages').dataset.count === '0'";
@@ -200,13 +203,7 @@ async fn comes_back(seen: u64, unread: u64, between: Between, look: Look) {
     page.run_first(GEOMETRY).await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
     page.until("one('connection').dataset.state === 'online'").await;
-    page.wait("where reading stopped is kept", async || {
-        page.eval("Object.keys(localStorage).some((key) => key.startsWith('linkroom:read:'))")
-            .await
-            .as_bool()?
-            .then_some(())
-    })
-    .await;
+    page.until(KEPT).await;
     let stream = stage.redis.stream_ids(room_of(&link_to(&stage, &room)));
     assert_eq!(stream.len() as u64, seen);
     close(&stage, &page).await;
@@ -235,6 +232,73 @@ async fn who_comes_back_after_the_session_begins_where_reading_stopped() {
 #[tokio::test]
 async fn who_left_an_empty_room_finds_the_line_before_all_that_came() {
     comes_back(0, 75, Between::Nothing, PHONE).await;
+}
+
+/// Who was cut off with this much in the room, and missed 300 of which an answer brings 60 at most.
+async fn cut_off(seen: u64) -> (Stage, Room, Client, Proxy, Page) {
+    let settings = [("RESUME_MAX", "60"), ("MESSAGES_PER_SECOND", "10000")];
+    let stage = Stage::new(1, &settings).await;
+    let room = stage.room("Ann").await;
+    write_history(&stage, &room, "Ann", seen, 60_000);
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let proxy = Proxy::to(stage.nodes[0].addr()).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.run_first(GEOMETRY).await;
+    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    page.until(&format!("all('message').length === {seen}")).await;
+    page.until(KEPT).await;
+    proxy.cut();
+    page.see_attribute("connection", "data-state", "offline").await;
+    for number in 1..=300 {
+        ann.say(&room.id, &format!("missed {number}")).await;
+    }
+    (stage, room, ann, proxy, page)
+}
+
+async fn reconnect(proxy: &Proxy, page: &Page) {
+    proxy.resume();
+    page.eval("dispatchEvent(new Event('online'))").await;
+    page.until("all('message').length >= 60").await;
+}
+
+#[tokio::test]
+async fn who_missed_more_than_an_answer_brings_reads_all_of_it_from_the_line_on() {
+    for (seen, kept) in [(20, 320), (0, 300), (20, 100)] {
+        let (stage, room, _ann, proxy, page) = cut_off(seen).await;
+        let stream = format!("room:{}:messages", room.id);
+        stage.redis.cmd(["XTRIM", &stream, "MAXLEN", &kept.to_string()]);
+        reconnect(&proxy, &page).await;
+        let missed = kept.min(300);
+        page.until(&format!("all('message').length === {}", seen + missed)).await;
+        assert_eq!(page.eval("all('hole').length").await, 0);
+        see_unread_from(&page, &format!("missed {}", 301 - missed)).await;
+        is_at_the_line(&page).await;
+        reading_on_counts_down(&page, missed).await;
+    }
+}
+
+/// The history does not come, so what is missing stays so: also for who goes on to the end.
+#[tokio::test]
+async fn what_is_missing_is_not_read_by_who_goes_to_the_end() {
+    for (seen, filled_by) in [(20, "hole"), (0, "older-again")] {
+        let (_stage, room, mut ann, proxy, page) = cut_off(seen).await;
+        let block = |urls: Value| json!({ "urls": urls });
+        page.cdp("Network.setBlockedURLs", block(json!(["*/messages?*"]))).await;
+        reconnect(&proxy, &page).await;
+        page.see(filled_by).await;
+        page.eval("one('log').scrollTop = one('log').scrollHeight").await;
+        page.until(AT_END).await;
+        ann.say(&room.id, "news").await;
+        page.until("document.title.startsWith('(61)')").await;
+        assert_eq!(page.eval(AT_END).await, true);
+
+        page.cdp("Network.setBlockedURLs", block(json!([]))).await;
+        page.goto("about:blank").await;
+        page.goto(&format!("http://{}/r/{}", proxy.addr(), room.id)).await;
+        see_unread_from(&page, "missed 1").await;
+        is_at_the_line(&page).await;
+        reading_on_counts_down(&page, 301).await;
+    }
 }
 
 /// A keyboard that covers the page instead of making it smaller, as on iOS.
@@ -280,5 +344,5 @@ async fn a_line_further_up_is_not_the_end() {
     ann.say(&room.id, "news").await;
     page.until("one('new-messages').dataset.count === '1'").await;
     assert!(number(&page, &format!("moved({before})")).await < 1.5);
-    assert_eq!(page.eval("isSeen(one('unread-line'))").await, Value::Bool(true));
+    page.see("unread-line").await;
 }

@@ -208,6 +208,55 @@ describe('reading', () => {
     assert.ok(!store.isUnreadAbove({ ...store.receiveReads(state, [member('Me', '3-1')]), older: 'end' }));
   });
 
+  const hole = () => begin(play({ ...start(), since: '2-1' }, joined([message('1-1'), message('2-1')])), member('Me', '2-1'));
+  const missed = () => play(hole(), joined([message('8-1'), message('9-1')], { more: true }));
+
+  test('ends where messages are missing, at the line', () => {
+    const state = missed();
+    assert.equal(store.readableTo(state, '9-1'), '2-1');
+    assert.equal(store.readableTo(hole(), '9-1'), '9-1', 'nothing is missing');
+    assert.equal(state.unreadAfter, '2-1');
+    assert.deepEqual(store.unreadHole(state), { after: '2-1', before: '8-1' });
+    const filled = store.receivePage(state, '8-1', { messages: [message('2-1'), message('5-1')], hasMore: true });
+    assert.equal(store.unreadHole(filled), undefined);
+    assert.equal(store.readableTo(filled, '9-1'), '9-1');
+    assert.equal(store.unreadBoundary(filled), '2-1');
+    assert.equal(store.countUnread(filled), 3);
+  });
+
+  test('ends where they are missing also for who has read some of them elsewhere', () => {
+    const state = play(missed(), read('Me', '4-1'));
+    assert.equal(store.readableTo(state, '9-1'), '4-1');
+    assert.equal(store.unreadBoundary(state), '4-1');
+    assert.equal(store.readableTo(play(state, read('Me', '8-1')), '9-1'), '9-1', 'the hole is read');
+  });
+
+  test('goes on up to a hole, and not past the first of several', () => {
+    const twice = play(missed(), joined([message('20-1')], { more: true }));
+    assert.deepEqual(store.unreadHole(twice), { after: '9-1', before: '20-1' });
+    const filled = store.receivePage(twice, '8-1', { messages: [message('2-1')], hasMore: true });
+    assert.equal(store.readableTo(filled, '8-1'), '8-1');
+    assert.equal(store.readableTo(filled, '20-1'), '9-1');
+  });
+
+  test('ends at the edge of what is here, until that is the beginning', () => {
+    for (const older of ['more', 'loading', 'failed']) {
+      const state = { ...begin(play(start(), joined([message('5-1'), message('6-1')], { more: true })), member('Me', '3-1')), older };
+      assert.equal(store.readableTo(state, '6-1'), '3-1', older);
+      assert.equal(store.awaitsUnread(state), older !== 'failed');
+      assert.equal(store.readableTo({ ...state, older: 'end' }, '6-1'), '6-1', 'what is older is gone');
+    }
+  });
+
+  test('waits for what is missing unless that fails', () => {
+    const state = missed();
+    assert.ok(store.awaitsUnread(state));
+    assert.ok(store.awaitsUnread(store.setFill(state, '8-1', 'loading')));
+    assert.ok(!store.awaitsUnread(store.setFill(state, '8-1', 'failed')));
+    assert.ok(!store.awaitsUnread(hole()));
+    assert.deepEqual(store.receivePage(store.setFill(state, '8-1', 'loading'), '8-1', { messages: [message('5-1')], hasMore: true }).holes, [{ after: '2-1', before: '5-1' }]);
+  });
+
   test('begins again where a lost connection ended it, with a line', () => {
     const state = begin(play(start(), joined([message('1-1')])), member('Me', '1-1'));
     const back = play(state, joined([message('2-1', 'Me'), message('3-1'), message('4-1')]));

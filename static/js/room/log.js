@@ -6,8 +6,8 @@
 
 import { focusOn, h, icon, keepFocus } from '../dom.js';
 import { dayText, t } from '../i18n.js';
-import { lowerBound } from '../protocol.js';
-import { countUnread, firstUnread, unreadBoundary } from '../store.js';
+import { BEGINNING, compareIds, lowerBound } from '../protocol.js';
+import { awaitsUnread, countUnread, firstUnread, unreadBoundary } from '../store.js';
 import { liesBetween, localDate, onNewDay, placeOf } from '../timeline.js';
 import { Comings, comingsLine } from './comings.js';
 import { markDeleted, markPending, markReaders, markStored, messageElement, pendingElement } from './message.js';
@@ -46,13 +46,16 @@ export class Log {
   #wanted = null;
   #place;
   #reading = false;
+  /** The message that was seen last, when nothing that comes before it was on its way. */
+  #seen = BEGINNING;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #quiet;
 
   #older = h('div', { class: 'older', testid: 'older' });
   #pending = h('ol', { class: 'chunk pending', 'aria-live': 'off' });
   #empty = h('div', { class: 'empty-slot' });
-  #inner = h('div', { class: 'log-inner' }, this.#older, this.#empty, this.#comings.element, this.#pending);
+  #chunks = h('div', { class: 'chunks' });
+  #inner = h('div', { class: 'log-inner' }, this.#older, this.#empty, this.#chunks, this.#comings.element, this.#pending);
   /** @type {HTMLElement} */
   #scroller = h('div', { class: 'log', testid: 'log', role: 'log', 'aria-live': 'polite', 'aria-relevant': 'additions', 'aria-label': t('messages'), tabindex: '0' }, this.#inner);
   #pillText = h('span');
@@ -70,7 +73,7 @@ export class Log {
     this.#session = session;
     this.#onRead = onRead;
     this.#empty.append(empty);
-    this.#place = new Place(this.#scroller, this.#inner, {
+    this.#place = new Place({ scroller: this.#scroller, inner: this.#inner, chunks: this.#chunks, pending: this.#pending }, {
       firstUnread: () => this.#firstUnread(),
       onScrolled: () => this.#onScrolled(),
     }, session.signal);
@@ -163,7 +166,6 @@ export class Log {
       if (!known) this.#insert(now[i], now[i - 1], i === 0 ? now.find(({ id }) => this.#elements.has(id)) : undefined);
       else if (now[i].problem === 'deleted' && known.dataset.problem !== 'deleted') markDeleted(known);
     }
-    if (this.#comings.element.nextSibling !== this.#pending) this.#pending.before(this.#comings.element);
     return range(head - 1, end + 1);
   }
 
@@ -181,7 +183,7 @@ export class Log {
     if (above && chunk && (chunk.childElementCount < CHUNK || chunk.lastElementChild !== above)) above.after(element);
     else if (above && chunk) chunk.after(newChunk(element));
     else if (below) below.parentElement?.before(newChunk(element));
-    else this.#pending.before(newChunk(element));
+    else this.#chunks.append(newChunk(element));
   }
 
   /** The element of an own message that waited, when this is what became of it. @param {Message} message */
@@ -238,12 +240,16 @@ export class Log {
     element.classList.toggle('first', first);
     element.classList.toggle('last', last);
     const came = this.#came.get(entry.id ?? '');
-    const hole = entry.id && state.holes.find(({ before }) => before === entry.id);
+    const hole = state.holes.find(({ before }) => before === entry.id);
+    const unread = liesBetween(state.unreadAfter, previous, entry) ? [unreadLine()] : [];
+    // What is missing may be unread as well.
+    const isUnreadHole = hole && state.unreadAfter && compareIds(state.unreadAfter, hole.after) <= 0;
     this.#setLines(element, [
+      ...(isUnreadHole ? unread : []),
       ...(hole ? [this.#holeLine(hole)] : []),
       ...(came ? [comingsLine(came)] : []),
       ...(day ? [dayLine(entry.timestamp)] : []),
-      ...(liesBetween(state.unreadAfter, previous, entry) ? [h('li', { class: 'line unread', testid: 'unread-line' }, t('unread'))] : []),
+      ...(isUnreadHole ? [] : unread),
     ]);
   }
 
@@ -260,8 +266,8 @@ export class Log {
   /** @param {import('../store.js').Hole} hole */
   #holeLine(hole) {
     return h('li', { class: 'line hole' },
-      h('button', { class: 'text-button', testid: 'hole', disabled: hole.busy, onclick: () => this.#session.reader.loadHole(hole) },
-        t(hole.busy ? 'loadingOlder' : 'hole')));
+      h('button', { class: 'text-button', testid: 'hole', disabled: hole.fill === 'loading', onclick: () => this.#session.reader.loadHole(hole) },
+        t(hole.fill === 'loading' ? 'loadingOlder' : hole.fill ? 'olderFailed' : 'hole')));
   }
 
   /** What was today is yesterday. */
@@ -341,14 +347,20 @@ export class Log {
     this.#older.dataset.state = older;
     if (look === 'loading') this.#older.textContent = t('loadingOlder');
     else if (look === 'end') this.#older.textContent = t('historyStart');
-    else if (look === 'failed') this.#older.replaceChildren(h('button', { class: 'text-button', onclick: () => this.#session.reader.loadOlder() }, t('olderFailed')));
+    else if (look === 'failed') this.#older.replaceChildren(h('button', { class: 'text-button', testid: 'older-again', onclick: () => this.#session.reader.loadOlder() }, t('olderFailed')));
     else this.#older.textContent = '';
   }
 
-  /** Loads history when its end comes near. */
+  /** Loads history when its end comes near, and what is missing when it comes in sight. */
   #fill() {
-    if (this.#shown?.older !== 'more' || this.#shown.connection.phase !== 'online') return;
-    if (this.#scroller.scrollTop < this.#scroller.clientHeight) this.#session.reader.loadOlder();
+    const { older, holes, connection } = /** @type {State} */ (this.#shown);
+    if (connection.phase !== 'online') return;
+    const { reader } = this.#session;
+    if (older === 'more' && this.#scroller.scrollTop < this.#scroller.clientHeight) reader.loadOlder();
+    for (const hole of holes) {
+      const element = !hole.fill && this.#elements.get(hole.before);
+      if (element && this.#place.isInSight(element)) reader.loadHole(hole);
+    }
   }
 
   // Reading
@@ -359,15 +371,15 @@ export class Log {
     this.#fill();
   }
 
-  /** The first message that is not read, or the line in front of it. */
+  /** The first message that is neither read nor seen, or the line in front of it. */
   #firstUnread() {
-    const element = this.#elements.get(firstUnread(this.#session.state) ?? '');
-    const line = element?.previousElementSibling;
-    return line?.matches('.unread') ? line : element;
+    const element = this.#elements.get(firstUnread(this.#session.state, this.#seen) ?? '');
+    return element && (this.#lines.get(element)?.find((line) => line.matches('.unread')) ?? element);
   }
 
   /**
-   * Whoever follows, and gets more at once than fits, reads it from its beginning, where the line is.
+   * Whoever follows, and gets more at once than fits, reads it from its beginning, where the line is: there the log
+   * stays while what is missing comes, and then begins to stand still.
    * @param {State} state
    * @returns {boolean} whether reading may go on: the line stands
    */
@@ -378,7 +390,7 @@ export class Log {
       this.#session.reader.setUnreadAfter(boundary);
       return false;
     }
-    if (boundary) this.#place.stay();
+    if (boundary && !awaitsUnread(this.#session.state)) this.#place.stay();
     return true;
   }
 
@@ -387,6 +399,7 @@ export class Log {
     const seen = this.#reading && this.#place.lastSeen()?.dataset.id;
     if (seen) this.#session.reader.markRead(seen);
     const now = this.#session.state;
+    if (seen && !awaitsUnread(now)) this.#seen = seen;
     this.#drawPill(countUnread(now), this.#place.follows || now.messages.length === 0);
   }
 
@@ -407,6 +420,8 @@ export class Log {
     this.#quiet = setTimeout(() => this.#scroller.setAttribute('aria-live', 'polite'), QUIET);
   }
 }
+
+const unreadLine = () => h('li', { class: 'line unread', testid: 'unread-line' }, t('unread'));
 
 /** @param {string} timestamp */
 function dayLine(timestamp) {

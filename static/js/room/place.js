@@ -10,7 +10,8 @@ const MARGIN = 16; // px above what is to be read first
 
 export class Place {
   #scroller;
-  #inner;
+  #chunks;
+  #pending;
   #firstUnread;
   #onScrolled;
   /** Whether the end is to stay in sight. */
@@ -22,15 +23,17 @@ export class Place {
   #frame = 0;
 
   /**
-   * @param {HTMLElement} scroller
-   * @param {HTMLElement} inner what is scrolled: chunks with messages and the lines between them
+   * @param {{scroller: HTMLElement, inner: HTMLElement, chunks: HTMLElement, pending: HTMLElement}} log what
+   *   scrolls, all that is scrolled, and in it the chunks with stored messages and the messages that wait. Children
+   *   are asked for, as a search through all that is in the log takes a millisecond beside thousands of messages
    * @param {{firstUnread(): Element | undefined, onScrolled(): void}} reading following goes no
    *   further than the first unread message, or its line
    * @param {AbortSignal} signal
    */
-  constructor(scroller, inner, { firstUnread, onScrolled }, signal) {
+  constructor({ scroller, inner, chunks, pending }, { firstUnread, onScrolled }, signal) {
     this.#scroller = scroller;
-    this.#inner = inner;
+    this.#chunks = chunks.children;
+    this.#pending = pending;
     this.#firstUnread = firstUnread;
     this.#onScrolled = onScrolled;
     scroller.addEventListener('scroll', () => this.#onScroll(), { passive: true });
@@ -87,13 +90,19 @@ export class Place {
     this.#note();
   }
 
+  /** @param {Element} element */
+  isInSight(element) {
+    const { top, bottom } = this.#scroller.getBoundingClientRect();
+    const box = element.getBoundingClientRect();
+    return box.bottom > top && box.top < bottom;
+  }
+
   /** The last stored message that ends in sight or above. @returns {HTMLElement | null} */
   lastSeen() {
     const edge = this.#scroller.getBoundingClientRect().bottom + 1;
-    const chunks = this.#inner.querySelectorAll('.chunk:not(.pending)');
-    const cut = firstBelow(chunks, edge);
+    const cut = firstBelow(this.#chunks, edge);
     /** @type {Element | null | undefined} */
-    let element = cut ? firstBelow(cut.children, edge)?.previousElementSibling : chunks[chunks.length - 1]?.lastElementChild;
+    let element = cut ? firstBelow(cut.children, edge)?.previousElementSibling : this.#chunks[this.#chunks.length - 1]?.lastElementChild;
     if (cut && !element) element = cut.previousElementSibling?.lastElementChild;
     while (element && !element.matches('.message')) element = element.previousElementSibling;
     return /** @type {HTMLElement | null | undefined} */ (element) ?? null;
@@ -167,8 +176,7 @@ export class Place {
 
   /** The first message that ends below. (Lines come and go.) @param {number} y */
   #messageAt(y) {
-    const chunk = firstBelow(this.#inner.querySelectorAll('.chunk'), y);
-    let element = chunk && firstBelow(chunk.children, y);
+    let element = firstBelow((firstBelow(this.#chunks, y) ?? this.#pending).children, y);
     while (element && !element.matches('.message')) element = /** @type {Element} */ (element.nextElementSibling);
     return element;
   }
