@@ -327,7 +327,8 @@ async fn text_from_right_to_left_keeps_to_its_own_place() {
     let statuses = "new Set(all('member').map((li) => \
                     li.querySelector('.status').getBoundingClientRect().left)).size";
     assert_eq!(page.eval(statuses).await, 1);
-    page.until_is("document.title", &json!("Ann, דנה (1) · linkroom")).await;
+    let title = "\u{2068}Ann, \u{2068}דנה (1)\u{2069}\u{2069} · linkroom";
+    page.until_is("document.title", &json!(title)).await;
 }
 
 #[tokio::test]

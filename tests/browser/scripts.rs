@@ -124,3 +124,53 @@ async fn korean_breaks_between_words_and_an_indent_stays() {
     page.until_is("all('message-text')[4]?.textContent", &json!("  indented\n    more")).await;
     page.until("all('message')[4].dataset.state === 'sent'").await;
 }
+
+/// Who is answered may be written in another direction than what they said: that is not the draft's.
+#[tokio::test]
+async fn an_answer_goes_the_way_of_what_is_said_and_a_name_in_it_goes_its_own() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = inside(&stage, &room, "Eve").await;
+    let rows = [
+        ("דנה", "hello there", "ltr", "sure", "ltr"),
+        ("Dan", "שלום לכולם", "rtl", "בסדר", "rtl"),
+        ("دانا", "12:30?", "auto", "ok", "ltr"),
+        ("רון", "hello, שלום", "ltr", "שלום", "rtl"),
+    ];
+    for (name, text, before, answer, after) in rows {
+        let mut other = companion(&stage, &room, name).await;
+        other.say(&room.id, text).await;
+        page.until(&format!("all('message').at(-1).dataset.from === '{name}'")).await;
+        page.click("composer").await;
+        page.press("ArrowUp").await;
+        page.press("Enter").await;
+        page.click("reply").await;
+        page.until("one('composer').value.endsWith('\\n')").await;
+        page.until_is("one('composer').dir", &json!(before)).await;
+        page.type_text(answer).await;
+        page.until_is("one('composer').dir", &json!(after)).await;
+        page.press("Enter").await;
+        let said = format!("> {name}: {text}\n{answer}");
+        ann.wait_for("the answer", |frame| frame["text"] == said.as_str()).await;
+        page.until_is("one('composer').value", &json!("")).await;
+    }
+    let bidi = "getComputedStyle(one('composer')).unicodeBidi";
+    assert_eq!(page.eval(bidi).await, "plaintext", "each line by its own script");
+}
+
+#[tokio::test]
+async fn a_name_from_right_to_left_turns_no_title() {
+    let stage = Stage::new(1, &[]).await;
+    let wish = json!({ "creatorName": "אבי", "topic": "ערב (1)" });
+    let made = stage.http().post("/api/rooms", wish).await.data(201);
+    let id = made["roomId"].as_str().unwrap();
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.goto(&format!("{}/r/{id}", stage.http().base())).await;
+    let title = json!("\u{2068}ערב (1)\u{2069} · linkroom");
+    page.until_is("document.title", &title).await;
+    page.fill("nickname", "Eve").await;
+    page.click("enter").await;
+    page.see_inside("Eve").await;
+    page.until_is("document.title", &title).await;
+}

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { answerTo, isFor, parse, quoted, quoteText } from '../../static/js/markup.js';
+import { answerTo, draftTo, isFor, parse, quoted, quoteText, saidOf } from '../../static/js/markup.js';
 
 const NAMES = ['Ann', 'Ann Lee', 'anna', '민아', '지훈', 'דנה', 'a.b', 'C:3', 'Zoë 👋'];
 
@@ -93,4 +93,16 @@ test('an answer begins with a quote that leads back to what it answers', () => {
     assert.equal(quoted([message], quote.text, 0), undefined);
     assert.ok([...quote.text].length < 180);
   }
+});
+
+test('a name in a draft is kept apart, and what is said is the plain quote', () => {
+  for (const from of ['Ann', 'דנה', 'دانا: 3', 'דנה (1)']) {
+    for (const text of ['hi', 'שלום', '\u2068a\u2069: b', 'two\n\u2068lines\u2069']) {
+      const [draft, said] = [`${draftTo({ from, text })}yes`, `${answerTo({ from, text })}yes`];
+      assert.equal(saidOf(draft), said);
+      assert.equal(draft.includes(`\u2068${from}\u2069: `), from !== 'Ann', from);
+      assert.equal(saidOf(draft.replace('\u2069: ', ': ')).replace(/[\u2068\u2069]/g, ''), said.replace(/[\u2068\u2069]/g, ''), 'one of the two deleted');
+    }
+  }
+  for (const text of ['', '\u2068a\u2069', 'hi > \u2068a\u2069', '>\u2068a\u2069']) assert.equal(saidOf(text), text);
 });

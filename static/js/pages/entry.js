@@ -4,7 +4,7 @@
 import { h, icon } from '../dom.js';
 import { errorText, t } from '../i18n.js';
 import { rememberedName } from '../identity.js';
-import { cleanName, freeName, hueOf, initialOf } from '../names.js';
+import { cleanName, freeName, hueOf, initialOf, isolated } from '../names.js';
 import { brand, nameForm } from '../parts.js';
 
 const SHOWN = 8; // names before 'and n more'
@@ -30,7 +30,7 @@ export function entryPage({ room, name, encrypted, enter, again }) {
   /** @param {string} words what the room is called, where it has a topic */
   function call(words) {
     title.textContent = words;
-    document.title = `${words} · linkroom`;
+    document.title = `${isolated(words)} · linkroom`;
   }
 
   /** @param {string} wanted */

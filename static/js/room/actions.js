@@ -2,7 +2,7 @@
 // What can be done with a message: its menu, an answer, the way to what it quotes, its link, its code.
 
 import { focusOn } from '../dom.js';
-import { answerTo, quoted, splitQuote } from '../markup.js';
+import { draftTo, quoted, splitQuote } from '../markup.js';
 import { linkAt } from '../names.js';
 import { lowerBound } from '../protocol.js';
 import { watchMessages } from './gestures.js';
@@ -43,7 +43,7 @@ export function messageActions({ session, log, input, say }) {
   /** @param {Message} message */
   function answer(message) {
     if (message.problem) return;
-    input.value = answerTo(message) + splitQuote(input.value).rest;
+    input.value = draftTo(message) + splitQuote(input.value).rest;
     input.dispatchEvent(new Event('input'));
     input.focus();
     input.setSelectionRange(input.value.length, input.value.length);

@@ -71,7 +71,5 @@ export function roomName({ topic, members, me }) {
 
 /** @param {import('../store.js').State} state @param {number} unread */
 export function titleOf(state, unread) {
-  // A title's own direction is that of the browser, which isolates nothing in it.
-  const name = roomName(state).replace(/[\u2068\u2069]/g, '');
-  return `${unread > 0 ? `(${unread}) ` : ''}${name} · linkroom`;
+  return `${unread > 0 ? `(${unread}) ` : ''}${isolated(roomName(state))} · linkroom`;
 }
