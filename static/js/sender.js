@@ -109,7 +109,8 @@ export class Sender {
       await this.#keep({ ...entry, after, from: me });
     }
     const text = this.#cipher ? await this.#cipher.seal(entry.text, me) : entry.text;
-    if (this.#inFlight === entry.key) this.#connection.send(msg(this.#roomId, text, entry.key));
+    // Who came back under another name meanwhile sends it anew, sealed under that one.
+    if (this.#inFlight === entry.key && this.#store.state.me === me) this.#connection.send(msg(this.#roomId, text, entry.key));
   }
 
   /** The server has not stored a message. @param {string} key @param {string} code */
