@@ -2,16 +2,32 @@
 // Fetches the parts of the client, each when it is needed. Knows their names and not what is in them:
 // whoever asks for a part says how to import it.
 
-/** @typedef {'landing' | 'entry' | 'room' | 'extras'} Part */
+/** @typedef {'landing' | 'entry' | 'room' | 'extras' | 'order' | 'crypto' | 'key' | 'refused'} Part */
 
 const RELOADED = 'linkroom:reloaded:'; // and a part, in sessionStorage: this page was begun anew for it, and it has not come since
 const ANSWER = 5_000; // ms for the server to answer
 
-/** Fetches all files of a part side by side, once. index.html names them. @param {Part} part */
+/** The links to the files of a part, which index.html names. @param {Part} part */
+const linksTo = (part) => /** @type {HTMLTemplateElement} */ (document.getElementById(`${part}-modules`)).content;
+
+/** Fetches all files of a part side by side, once. @param {Part} part */
 export function preload(part) {
-  const modules = /** @type {HTMLTemplateElement} */ (document.getElementById(`${part}-modules`));
-  document.head.append(modules.content);
+  document.head.append(linksTo(part));
 }
+
+/** The same, as often as it takes. @param {Part} part @returns {Promise<boolean>} whether all came */
+async function fetchAll(part) {
+  const links = /** @type {HTMLLinkElement[]} */ ([...linksTo(part).children].map((link) => link.cloneNode()));
+  const came = links.map((link) => new Promise((resolve) => {
+    link.onload = () => resolve(true);
+    link.onerror = () => resolve(false);
+  }));
+  document.head.append(...links);
+  return (await Promise.all(came)).every(Boolean);
+}
+
+/** What came later, and needs not be fetched again. @type {Set<Part>} */
+const whole = new Set();
 
 /** A part does not come, though the server is there. */
 export class BrokenPart extends Error {}
@@ -27,6 +43,30 @@ export class BrokenPart extends Error {}
  */
 export async function load(part, bring) {
   preload(part);
+  return attempt(part, bring);
+}
+
+/**
+ * A part that is asked for while the page is in use, and again where the network was away: nothing is imported
+ * before all files are there, as a page would remember that one was not.
+ * @template Module
+ * @param {Part} part
+ * @param {() => Promise<Module>} bring imports it
+ * @returns {Promise<Module>}
+ */
+export async function loadLater(part, bring) {
+  const isHere = whole.has(part) || (await fetchAll(part));
+  if (!isHere && !(await serverAnswers())) throw new Error(part);
+  return attempt(part, async () => {
+    if (!isHere && !(await fetchAll(part))) throw new Error(part);
+    const module = await bring();
+    whole.add(part);
+    return module;
+  });
+}
+
+/** @template Module @param {Part} part @param {() => Promise<Module>} bring @returns {Promise<Module>} */
+async function attempt(part, bring) {
   try {
     const module = await bring();
     noteWhole(part);

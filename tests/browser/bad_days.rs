@@ -345,3 +345,50 @@ fn sent(page: &Page, t: &str) -> usize {
     };
     frames.iter().filter(of_kind).count()
 }
+
+/// While `isAway` is true the server does not answer whether it is there.
+const AWAY: &str = "window.isAway = true; { const { fetch } = window; window.fetch = (...asked) => \
+                    isAway && asked[1]?.method === 'HEAD' ? Promise.reject(new TypeError()) : fetch(...asked); }";
+
+/// Files of what comes after the room itself, one that others need among them.
+const LATER: [&str; 3] = ["*/room/extras.js", "*/room/menu.js", "*/room/shorten.js"];
+
+#[tokio::test]
+async fn what_comes_later_comes_when_the_network_is_back() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    for (number, file) in LATER.into_iter().enumerate() {
+        let page = Page::open(&stage.env, DESKTOP).await;
+        prepare(&page).await;
+        page.run_first(AWAY).await;
+        page.cdp("Network.setBlockedURLs", json!({ "urls": [file] })).await;
+        let name = format!("Eve{number}");
+        page.goto(&link_to(&stage, &room)).await;
+        page.fill("nickname", &name).await;
+        page.click("enter").await;
+        page.see_attribute("room", "data-me", &name).await;
+        page.eval("one('room').isTheSame = true").await;
+        page.click("room-menu").await;
+        page.until("one('notice').innerText.includes('No connection')").await;
+        page.cdp("Network.setBlockedURLs", json!({ "urls": [] })).await;
+        page.eval("window.isAway = false").await;
+        match number {
+            0 => page.click("room-menu").await,
+            1 => drop(page.eval("dispatchEvent(new Event('online'))").await),
+            _ => skip(&page, 60_000).await,
+        }
+        page.see_inside(&name).await;
+        if number > 0 {
+            page.click("room-menu").await;
+        }
+        page.see("lifetime").await;
+        page.press("Escape").await;
+        page.fill("composer", "@An").await;
+        page.see("mention-list").await;
+        page.press("Enter").await;
+        page.press("Enter").await;
+        ann.wait_for("the message", |frame| frame["text"] == "@Ann").await;
+        assert_eq!(page.eval("one('room').isTheSame").await, true, "nothing was loaded anew");
+    }
+}

@@ -100,10 +100,10 @@ async fn the_link_of_a_message_leads_to_it_however_far_back_it_is() {
 
     page.grant("clipboardReadWrite", stage.http().base()).await;
     page.press("ArrowUp").await;
+    page.until_is(target, &json!(ids[249])).await;
     page.press("Enter").await;
-    let id = page.eval(target).await;
     page.click("copy-message-link").await;
-    let copied = format!("{}#m={}", link_to(&stage, &room), id.as_str().unwrap_or(&ids[250]));
+    let copied = format!("{}#m={}", link_to(&stage, &room), ids[249]);
     page.until_is("navigator.clipboard.readText()", &json!(copied)).await;
 }
 

@@ -111,22 +111,58 @@ async fn who_wants_to_hear_of_mentions_only_is_told_of_nothing_else() {
     page.until_is(icon, &json!("/static/icon.svg")).await;
 }
 
+/// A browser without locks, by which tabs know of each other.
+const NO_LOCKS: &str =
+    "Object.defineProperty(Navigator.prototype, 'locks', { value: undefined }); 0";
+
+/// What `extras.js` brings does not come, as if the network were away, until `comes` is true.
+const LATE: &str = r#"
+  const { getElementById } = Document.prototype;
+  Document.prototype.getElementById = function (id) {
+    if (id === 'extras-modules' && !window.comes) throw new Error(id);
+    return getElementById.call(this, id);
+  };
+"#;
+
 #[tokio::test]
 async fn all_tabs_of_a_room_decide_as_one() {
+    tabs_decide_as_one("0").await;
+}
+
+#[tokio::test]
+async fn all_tabs_of_a_room_decide_as_one_where_the_browser_has_no_locks() {
+    tabs_decide_as_one(NO_LOCKS).await;
+}
+
+/// One tab in front, then none: what was shown, and when, in tabs of such a browser.
+async fn tabs_decide_as_one(browser: &str) {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     let mut ann = companion(&stage, &room, &room.token).await;
-    let page = reader(&stage, &room, "Eve").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    prepare(&page).await;
+    page.run_first(browser).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
     want_notifications(&page, stage.http().base()).await;
     let tab = page.new_tab().await;
     prepare(&tab).await;
+    tab.run_first(browser).await;
+    tab.run_first(LATE).await;
     tab.goto(&link_to(&stage, &room)).await;
+    // The second tab is looked at before it has all that it will have.
+    tab.see_attribute("room", "data-me", "Eve").await;
+    hide(&page).await;
+    ann.say(&room.id, "seen in a tab that is not complete").await;
+    for one in [&page, &tab] {
+        one.until("all('message').length === 1").await;
+    }
+    tab.eval("window.comes = true; dispatchEvent(new Event('online'))").await;
     tab.see_inside("Eve").await;
     tab.eval(NOTE_NOTIFICATIONS).await;
-    hide(&page).await;
     ann.say(&room.id, "seen in the other tab").await;
-    page.until("all('message').length === 1").await;
-    tab.until("all('message').length === 1").await;
+    for one in [&page, &tab] {
+        one.until("all('message').length === 2").await;
+    }
     hide(&tab).await;
     ann.say(&room.id, "seen in none").await;
     let told = async || {
@@ -136,13 +172,32 @@ async fn all_tabs_of_a_room_decide_as_one() {
     };
     page.wait("a notification", async || (!told().await.is_empty()).then_some(())).await;
     for one in [&page, &tab] {
-        one.until("all('message').length === 2").await;
+        one.until("all('message').length === 3").await;
     }
     show(&tab).await;
     page.until_is("document.title", &json!("Ann · linkroom")).await;
     page.until_is(SHOWN, &json!([])).await;
     let told = told().await;
     assert_eq!(told, [json!(["Ann", "seen in none", true])]);
+}
+
+/// What came before there was something that notifies is told then.
+#[tokio::test]
+async fn a_hidden_tab_notifies_of_what_came_before_it_was_complete() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = reader(&stage, &room, "Eve").await;
+    want_notifications(&page, stage.http().base()).await;
+    page.run_first(LATE).await;
+    page.reload().await;
+    page.see_attribute("connection", "data-state", "online").await;
+    page.eval(NOTE_NOTIFICATIONS).await;
+    hide(&page).await;
+    ann.say(&room.id, "early").await;
+    page.until_is("document.title", &json!("(1) Ann · linkroom")).await;
+    page.eval("window.comes = true; dispatchEvent(new Event('online'))").await;
+    page.until_is("notified", &json!([["Ann", "early", true]])).await;
 }
 
 #[tokio::test]

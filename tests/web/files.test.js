@@ -26,7 +26,7 @@ test('the service worker keeps every file that the client loads, and first only 
 
 test('the page names every module beforehand, so that none waits for another', () => {
   const [head, ...templates] = read('index.html').split('<template id="');
-  const named = (text) => [...text.matchAll(/rel="modulepreload" href="\/static\/(js\/[^"]+)"/g)].map(([, file]) => file).sort();
+  const named = (text) => [...text.matchAll(/rel="(?:module)?preload"[^>]* href="\/static\/(js\/[^"]+)"/g)].map(([, file]) => file).sort();
   const parts = Object.fromEntries(templates.map((text) => [text.slice(0, text.indexOf('-modules"')), named(text)]));
   const imported = (from, found = new Set()) => {
     if (found.has(from)) return found;
@@ -41,6 +41,30 @@ test('the page names every module beforehand, so that none waits for another', (
   const inRoom = () => imported('js/room/view.js', imported('js/pages/room.js', imported('js/main.js')));
   assert.deepEqual([...inRoom()].sort(), room.sort());
   assert.deepEqual([...imported('js/room/extras.js', inRoom())].sort(), [...room, ...parts.extras].sort());
+});
+
+test('the page names all of what comes later, so that nothing is imported before it is there', () => {
+  const known = (text) => new Set([...text.matchAll(/href="\/static\/(js\/[^"]+)"/g)].map(([, file]) => file));
+  const [head, ...templates] = read('index.html').split('<template id="');
+  const parts = new Map(templates.map((text) => [text.slice(0, text.indexOf('-modules"')), known(text)]));
+  const inside = (names) => names.flatMap((name) => [...(parts.get(name) ?? [])]);
+  const before = { landing: ['landing', 'room'], entry: ['entry', 'room'], room: ['entry', 'room', 'extras'] };
+  const walk = (file, found = new Set()) => {
+    if (found.has(file)) return found;
+    found.add(file);
+    for (const [, target] of read(file).matchAll(/^import [^;]*'(\.[^']+)';/gm)) walk(resolve(file, target), found);
+    return found;
+  };
+  for (const script of scripts.filter((file) => file !== 'js/main.js')) {
+    for (const [whole, by, part, target] of read(script).matchAll(/(?:(load|loadLater)\('(\w+)', \(\) => (?:Promise\.all\(\[)?)?import\('(\.[^']+)'\)(?!\.)/g)) {
+      if (/^\s*(\*|\/\*\*|\/\/)/.test(read(script).slice(0, read(script).indexOf(whole)).split('\n').at(-1))) continue;
+      assert.ok(by, `${script}: ${whole} is forgotten by no browser where it fails`);
+      const page = script.startsWith('js/room/') ? 'room' : script === 'js/pages/landing.js' ? 'landing' : 'entry';
+      const there = new Set([...known(head), ...inside(before[page]), ...inside([part])]);
+      const file = resolve(script, target);
+      assert.deepEqual([...walk(file)].filter((one) => !there.has(one)), [], `${script}: ${file}`);
+    }
+  }
 });
 
 test('what builds elements and what fetches modules import nothing, so that anything may use them', () => {

@@ -5,6 +5,7 @@ import { ApiError, createRoom } from '../api.js';
 import { h, icon, show } from '../dom.js';
 import { errorText, t } from '../i18n.js';
 import { rememberedName, saveCreator } from '../identity.js';
+import { load, loadLater } from '../loader.js';
 import { cleanName, codePoints, TOPIC_MAX } from '../names.js';
 import { brand, canEncrypt, focusGently, labelled, nameForm, ttlChoice } from '../parts.js';
 
@@ -67,9 +68,9 @@ export function landingPage(app, go) {
  */
 async function ask(words, wish) {
   try {
-    const once = (await import('../protocol.js')).newKey();
+    const once = (await load('room', () => import('../protocol.js'))).newKey();
     if (!wish.e2e) return { words, key: null, wish, once };
-    const { Cipher, newRoomKey } = await import('../crypto.js');
+    const { Cipher, newRoomKey } = await loadLater('crypto', () => import('../crypto.js'));
     const key = newRoomKey();
     const topic = wish.topic && (await (await Cipher.forRoom(key, '')).sealTopic(wish.topic));
     return { words, key, wish: { ...wish, topic }, once };

@@ -6,7 +6,7 @@ import { getRoom } from '../api.js';
 import { h, show } from '../dom.js';
 import { t } from '../i18n.js';
 import { loadIdentity, onIdentity, saveIdentity } from '../identity.js';
-import { BrokenPart, load } from '../loader.js';
+import { BrokenPart, load, loadLater } from '../loader.js';
 import { linkAt } from '../names.js';
 import { entryPage } from './entry.js';
 import { brokenPage, canEncrypt, focusGently, noticePage } from '../parts.js';
@@ -137,7 +137,7 @@ class RoomPage {
   /** What the key of the address opens; none where the room is not encrypted. */
   async #cipher() {
     if (!this.#key) return null;
-    const { Cipher } = await import('../crypto.js');
+    const { Cipher } = await loadLater('crypto', () => import('../crypto.js'));
     return Cipher.forRoom(this.#key, this.#roomId);
   }
 
@@ -197,7 +197,7 @@ class RoomPage {
   }
 
   async #askForKey() {
-    const module = await import('./key.js').catch(() => null);
+    const module = await loadLater('key', () => import('./key.js')).catch(() => null);
     if (!module) return this.#showUnreachable(() => this.#askForKey());
     const page = module.keyPage(this.#roomId, this.#go);
     this.#show(page);
@@ -206,7 +206,7 @@ class RoomPage {
 
   /** Out, or never in, for a reason that has a page of its own. @param {string} code */
   async #showRefused(code) {
-    const module = await import('./refused.js').catch(() => null);
+    const module = await loadLater('refused', () => import('./refused.js')).catch(() => null);
     const page = module?.refusedPage(code, () => this.open(), () => this.#go('/'));
     if (page) this.#show(page);
     else this.#showGone();

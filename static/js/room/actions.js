@@ -7,6 +7,7 @@ import { linkAt } from '../names.js';
 import { lowerBound } from '../protocol.js';
 import { watchMessages } from './gestures.js';
 import { copyText } from './invite.js';
+import { openMessageMenu } from './message_menu.js';
 import { t } from './words.js';
 
 const PAGES = 40; // of history that are loaded to find a message
@@ -33,11 +34,9 @@ export function messageActions({ session, log, input, say }) {
   }
 
   /** @param {HTMLElement} element @param {DOMRect} at */
-  async function openMenu(element, at) {
+  function openMenu(element, at) {
     const message = messageOf(element);
-    if (!message || document.querySelector('dialog[open]')) return;
-    const { openMessageMenu } = await import('./message_menu.js');
-    openMessageMenu({ message, at, state: session.state, answer, copy });
+    if (message && !document.querySelector('dialog[open]')) openMessageMenu({ message, at, state: session.state, answer, copy });
   }
 
   /** @param {Message} message */

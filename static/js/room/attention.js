@@ -1,12 +1,15 @@
 // @ts-check
-// Whether the person is here, and what reaches them when they look elsewhere: a name for the room, with a
-// count, in the title.
+// Whether the person is here, which all tabs of this browser know; and what reaches them when they look
+// elsewhere: a name for the room, with a count, in the title.
 
 import { collator, t } from '../i18n.js';
+import { storage } from '../identity.js';
 import { isolated } from '../names.js';
 
 const IDLE = 2 * 60_000; // ms without a sign of the person
 const SIGNS = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart', 'focus'];
+
+export const NOTED = 4_000; // ms for which a tab is looked at that says so, in browsers without locks
 
 const NAMED = 3; // people in the name of a room
 
@@ -49,6 +52,49 @@ export function watchActivity(onActivity, signal) {
   }, { signal });
   signal.addEventListener('abort', () => clearTimeout(timer));
   update();
+}
+
+/** Whether somebody looks at a room in this tab, which the other ones of this browser can see. */
+export class Gaze {
+  /** Whether it is this tab. */
+  isHere = false;
+  /** The lock of all tabs that are looked at. */
+  lock;
+  /** Where one says so that knows no locks, with the time. */
+  note;
+  #end = () => {};
+
+  /** @param {string} roomId @param {AbortSignal} signal */
+  constructor(roomId, signal) {
+    this.lock = `linkroom-${roomId}`;
+    this.note = `linkroom:read:${roomId}:seen`;
+    signal.addEventListener('abort', () => this.set(false));
+  }
+
+  /** @param {boolean} isHere */
+  set(isHere) {
+    this.isHere = isHere;
+    this.#end();
+    this.#end = isHere ? this.#say() : () => {};
+  }
+
+  /** Says so to the other tabs. @returns {() => void} takes it back */
+  #say() {
+    if (navigator.locks) {
+      let end = () => {};
+      const ended = new Promise((resolve) => (end = () => resolve(null)));
+      navigator.locks.request(this.lock, { mode: 'shared' }, () => ended).catch(() => {});
+      return end;
+    }
+    let mine = '';
+    const note = () => storage.write(this.note, (mine = String(Date.now())));
+    const timer = setInterval(note, NOTED / 2);
+    note();
+    return () => {
+      clearInterval(timer);
+      if (storage.read(this.note) === mine) storage.remove(this.note); // else another tab is looked at by now
+    };
+  }
 }
 
 /**

@@ -1,6 +1,7 @@
 // @ts-check
-// What a room does besides showing and sending messages: what can be done with one, completing names,
-// notifications and the icon, printing, typing from anywhere. Nobody needs it to be inside, so it comes right after.
+// What a room does besides showing and sending messages: its menu and its link, what can be done with a message,
+// completing names, notifications and the icon, printing, typing from anywhere. Nobody needs it to be inside, so it
+// comes right after.
 
 import { messageActions } from './actions.js';
 import { showBadge } from './badge.js';
@@ -8,6 +9,8 @@ import { mentionList } from './mention.js';
 import { Notifier } from './notify.js';
 import { watchPrinting } from './paper.js';
 import { watchQuotes } from './quotes.js';
+import { openRoomMenu } from './room_menu.js';
+import { openShare } from './share.js';
 import './styles.js';
 import { watchTyping } from './typing.js';
 
@@ -16,13 +19,14 @@ import { watchTyping } from './typing.js';
  * @param {import('../session.js').Session} room.session
  * @param {import('./log.js').Log} room.log
  * @param {{element: HTMLElement, input: HTMLTextAreaElement}} room.writing
+ * @param {import('./attention.js').Gaze} room.gaze
  * @param {(text: string) => void} room.say
  */
-export function extras({ session, log, writing, say }) {
+export function extras({ session, log, writing, gaze, say }) {
   const { signal } = session;
   const { input } = writing;
   const { toLinked } = messageActions({ session, log, input, say });
-  const notifier = new Notifier(session);
+  const notifier = new Notifier(session, gaze);
   writing.element.prepend(mentionList(input, () => [...session.state.members.keys()].filter((name) => name !== session.state.me)));
   watchTyping(input, say, signal);
   watchPrinting(session, say, signal);
@@ -35,5 +39,5 @@ export function extras({ session, log, writing, say }) {
     showBadge(unread);
   }
 
-  return { toLinked, notifier, count };
+  return { toLinked, notifier, count, openRoomMenu, openShare };
 }

@@ -15,10 +15,11 @@ const NARROW = '(max-width: 47.5em)'; // as in app.css
  * @param {import('../session.js').Session} options.session
  * @param {() => void} options.leave
  * @param {() => void} options.share
+ * @param {() => Promise<import('./view.js').Extras | undefined>} options.rest what comes later, menus among it
  * @param {(text: string) => void} options.say
  * @param {(close: HTMLElement) => HTMLElement} options.people what stands in the panel, around what closes it
  */
-export function header({ session, leave, share, say, people: fill }) {
+export function header({ session, leave, share, rest, say, people: fill }) {
   const isEncrypted = session.cipher !== null;
   const name = h('bdi');
   const count = h('span', {});
@@ -42,9 +43,9 @@ export function header({ session, leave, share, say, people: fill }) {
   }
 
   async function openMenu() {
-    const { openRoomMenu } = await import('./room_menu.js');
+    const more = await rest();
     const at = menu.getBoundingClientRect();
-    openRoomMenu({ session, at, isNarrow: matchMedia(NARROW).matches, people: () => setOpen(true), share, leave, say });
+    more?.openRoomMenu({ session, at, isNarrow: matchMedia(NARROW).matches, people: () => setOpen(true), share, leave, say });
   }
 
   people.addEventListener('click', (event) => {

@@ -1,51 +1,45 @@
 // @ts-check
-// Notifications of a room, and the sound of a message. All tabs of this browser in it decide as one: nothing is shown while somebody
-// looks at one of them, a message is shown once, and what is read, wherever that was, is taken away.
+// Notifications of a room, and the sound of a message. All tabs of this browser in it decide together: they show nothing
+// while somebody looks at one of them, one of them shows a message, and each takes away what is read.
 
 import { t } from '../i18n.js';
 import { storage } from '../identity.js';
 import { serviceWorkers } from '../loader.js';
 import { isFor, splitQuote } from '../markup.js';
-import { BEGINNING, compareIds } from '../protocol.js';
+import { isolated } from '../names.js';
+import { BEGINNING, compareIds, newKey } from '../protocol.js';
+import { NOTED } from './attention.js';
 import { notifyMode, sound } from './settings.js';
 import { shorten } from './shorten.js';
+import { play } from './sound.js';
 
 const TEXT_SHOWN = 120; // UTF-16 units
-const PAUSE = 300; // ms in which a tab that is looked at says so, in browsers without locks
+const TURN = 150; // ms in which a tab sees that another one has taken its turn, in browsers without locks
 
 export class Notifier {
   #session;
+  #gaze;
   #tag;
   /** Where the tabs note the newest message of which the person knows; it goes with the read position. */
   #told;
-  /** @type {(() => void) | null} gives up the lock of a tab that is looked at */
-  #lookAway = null;
-  #looks = false;
+  /** Where they note, without locks, whose turn it is. */
+  #turn;
   /** @type {Notification | null} where there is no worker that shows them */
   #shown = null;
   /** Unread messages; an earlier page may have left a notification of some. */
   #unread = Infinity;
 
-  /** @param {import('../session.js').Session} session */
-  constructor(session) {
+  /** @param {import('../session.js').Session} session @param {import('./attention.js').Gaze} gaze */
+  constructor(session, gaze) {
     const { roomId } = session.state;
     this.#session = session;
+    this.#gaze = gaze;
     this.#tag = `linkroom-${roomId}`;
     this.#told = `linkroom:read:${roomId}:told`;
-    session.signal.addEventListener('abort', () => this.look(false));
+    this.#turn = `linkroom:turn:${roomId}`;
     serviceWorkers()?.addEventListener('message', ({ data, ports }) => {
       if (data?.inRoom === roomId) ports[0].postMessage(true);
     }, { signal: session.signal });
-  }
-
-  /** Whether the person looks at this tab. @param {boolean} looks */
-  look(looks) {
-    this.#looks = looks;
-    this.#lookAway?.();
-    this.#lookAway = null;
-    if (!looks || !navigator.locks) return;
-    const away = new Promise((resolve) => (this.#lookAway = () => resolve(null)));
-    navigator.locks.request(this.#tag, { mode: 'shared' }, () => away).catch(() => {});
   }
 
   /**
@@ -54,18 +48,23 @@ export class Notifier {
    * @param {readonly import('../store.js').Message[]} messages
    */
   async tell(messages) {
-    if (this.#looks) return void storage.write(this.#told, messages.at(-1)?.id ?? BEGINNING);
+    if (this.#gaze.isHere) return this.#note(messages);
     const { me, members } = this.#session.state;
     const mode = notifyMode() ?? 'off';
     const message = messages.filter(({ text }) => mode !== 'mentions' || isFor(text, me, members.keys())).at(-1);
     if (!message || (mode === 'off' && !sound.get())) return;
-    if (await this.#isLookedAt()) return;
     await this.#inTurn(async () => {
+      if (await this.#isLookedAt()) return;
       if (compareIds(storage.read(this.#told) ?? BEGINNING, message.id) >= 0) return;
-      storage.write(this.#told, message.id);
-      if (sound.get()) import('./sound.js').then(({ play }) => play()).catch(() => {});
+      this.#note([message]);
+      if (sound.get()) play();
       if (mode !== 'off') await this.#show(message);
     });
+  }
+
+  /** What these messages say is no news any more. @param {readonly import('../store.js').Message[]} messages */
+  #note(messages) {
+    for (const { id } of messages.slice(-1)) storage.write(this.#told, id);
   }
 
   /** What is read is no news, whichever tab has shown it. @param {number} unread */
@@ -73,7 +72,9 @@ export class Notifier {
     const isRead = unread === 0 && this.#unread > 0;
     this.#unread = unread;
     if (!isRead) return;
-    for (const notification of await this.#notifications()) notification.close();
+    const shown = await this.#notifications();
+    // Meanwhile more may have come.
+    if (this.#unread === 0) for (const notification of shown) notification.close();
   }
 
   /** What a message said is gone: nothing shows it any longer. @param {string} id */
@@ -88,19 +89,24 @@ export class Notifier {
     return this.#shown ? [...shown, this.#shown] : shown;
   }
 
-  /** Whether another tab is looked at. */
+  /** Whether somebody looks at the room, in whichever tab. */
   async #isLookedAt() {
-    if (!navigator.locks) {
-      await new Promise((resolve) => setTimeout(resolve, PAUSE));
-      return false;
-    }
+    const { isHere, lock, note } = this.#gaze;
+    if (!navigator.locks) return Math.abs(Date.now() - Number(storage.read(note))) < NOTED;
     const { held } = await navigator.locks.query().catch(() => ({ held: [] }));
-    return held?.some(({ name }) => name === this.#tag);
+    return isHere || Boolean(held?.some(({ name }) => name === lock));
   }
 
-  /** Runs `task` while no other tab does. @param {() => Promise<void>} task */
+  /** Runs `task` while no other tab does. Without locks one of the tabs that want to at the same time does. @param {() => Promise<void>} task */
   async #inTurn(task) {
-    if (!navigator.locks) return task();
+    if (!navigator.locks) {
+      const mine = newKey();
+      storage.write(this.#turn, mine);
+      await new Promise((resolve) => setTimeout(resolve, TURN));
+      if (storage.read(this.#turn) !== mine) return;
+      storage.remove(this.#turn);
+      return task();
+    }
     let ran = false;
     const once = async () => {
       ran = true;
@@ -112,7 +118,7 @@ export class Notifier {
   /** One a room, with the newest message; each that comes is noticed. @param {import('../store.js').Message} message */
   async #show({ id, from, text, problem, roomId }) {
     const { topic } = this.#session.state;
-    const title = topic ? `${from} · ${topic}` : from;
+    const title = topic ? `${isolated(from)} · ${isolated(topic)}` : from;
     const options = {
       body: problem ? t(problem) : shorten(splitQuote(text).rest || text, TEXT_SHOWN),
       tag: this.#tag, renotify: true, icon: '/static/icon-192.png', data: { url: location.href, roomId, id },

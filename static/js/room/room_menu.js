@@ -5,6 +5,7 @@ import { getRoom } from '../api.js';
 import { h } from '../dom.js';
 import { durationText } from '../i18n.js';
 import { loadIdentity } from '../identity.js';
+import { loadLater } from '../loader.js';
 import { openMenu } from './menu.js';
 import { comings, NOTIFY, notifyMode, setNotifyMode, sound } from './settings.js';
 import { t } from './words.js';
@@ -27,7 +28,9 @@ function setComings() {
  */
 export async function openRoomMenu({ session, at, isNarrow, people, share, leave, say }) {
   const { roomId } = session.state;
-  const ordering = loadIdentity(roomId)?.creator ? (await import('./order/room_items.js')).roomItems(session, say) : [];
+  const order = loadIdentity(roomId)?.creator && (await loadLater('order', () => import('./order/room_items.js')).catch(() => null));
+  if (document.querySelector('dialog[open]')) return;
+  const ordering = order ? order.roomItems(session, say) : [];
   const mode = notifyMode();
   const lifetime = h('p', { class: 'menu-foot', testid: 'lifetime' }, t('lifetimeUnknown'));
   getRoom(roomId).then(({ ttl }) => (lifetime.textContent = t('lifetime', { time: durationText(ttl) }))).catch(() => {});

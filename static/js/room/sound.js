@@ -10,6 +10,7 @@ let context;
 
 /** Two soft notes. Browsers that want a press of a button first stay silent. */
 export function play() {
+  if (!('AudioContext' in globalThis)) return;
   context ??= new AudioContext();
   const start = context.currentTime;
   const { destination } = context;

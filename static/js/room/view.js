@@ -3,11 +3,11 @@
 
 import { h, keepFocus } from '../dom.js';
 import { t } from '../i18n.js';
-import { load, serviceWorkers } from '../loader.js';
+import { loadLater, serviceWorkers } from '../loader.js';
 import { focusGently } from '../parts.js';
 import { Session } from '../session.js';
 import { countUnread, unreadBoundary } from '../store.js';
-import { titleOf, watchActivity } from './attention.js';
+import { Gaze, titleOf, watchActivity } from './attention.js';
 import { composer } from './composer.js';
 import { header } from './header.js';
 import { emptyRoom } from './invite.js';
@@ -24,6 +24,8 @@ import { ConnectionBar, notices } from './status.js';
 
 const PASSING = 12_000; // ms for which something said by hand is shown
 const KEYBOARD = 100; // px, less than the lowest one
+const AGAIN = 2_000; // ms, at first, until what did not come is asked for again
+const SELDOM = 60_000; // ms, at last
 const HIDDEN = 250; // ms after which a page is drawn that gets no animation frames, as hidden ones
 
 /**
@@ -54,7 +56,7 @@ function roomView(session, leave) {
   const connection = new ConnectionBar(session, notice.say);
   const empty = emptyRoom(notice.say);
   const log = new Log(session, empty.element, onRead);
-  const head = header({ session, leave, say: notice.say, share, people: (close) => members.panel(close) });
+  const head = header({ session, leave, say: notice.say, share, rest, people: (close) => members.panel(close) });
   const writing = composer({ roomId, encrypted: isEncrypted, send });
   /** @type {HTMLElement} */
   const view = h('main', { class: comings.get() ? 'room' : 'room no-comings', testid: 'room', data: { room: roomId } },
@@ -63,8 +65,7 @@ function roomView(session, leave) {
     head.people);
 
   async function share() {
-    const { openShare } = await import('./share.js');
-    openShare(isEncrypted, notice.say);
+    (await rest())?.openShare(isEncrypted, notice.say);
   }
 
   /** @param {string} text */
@@ -75,28 +76,46 @@ function roomView(session, leave) {
 
   /** What comes once the room can be used. @type {Extras | undefined} */
   let extras;
-  /** The state of the connection in which it was last asked for. @type {import('../socket.js').Connection | undefined} */
-  let asked;
-  let looks = false;
+  /** @type {Promise<void> | undefined} */
+  let coming;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let again;
+  let wait = AGAIN;
+  const gaze = new Gaze(session.state.roomId, signal);
+  /** What came before there was somebody to tell. @type {import('../store.js').Message[]} */
+  const untold = [];
   let unread = 0;
   /** What the log shows. */
   let drawn = session.state;
 
-  /** Fetches the rest. Where the network fails in between, it comes with another connection. */
-  async function complete() {
-    const { connection } = session.state;
-    if (extras || connection === asked || connection.phase === 'connecting') return;
-    asked = connection;
-    const module = await load('extras', () => import('./extras.js')).catch(() => null);
-    if (module && !extras && !signal.aborted) begin(module.extras({ session, log, writing, say: notice.say }));
+  /** Fetches the rest. Where the network is away it is asked for again: now and then, when the network is back, and when somebody wants it. */
+  function complete() {
+    if (!extras && !signal.aborted) coming ??= bringRest().finally(() => (coming = undefined));
+    return coming;
   }
 
-  /** @param {Extras} rest */
-  function begin(rest) {
-    extras = rest;
-    rest.notifier.look(looks);
-    rest.count(unread);
-    if (drawn.older !== 'unknown') rest.toLinked();
+  async function bringRest() {
+    clearTimeout(again);
+    const module = await loadLater('extras', () => import('./extras.js')).catch(() => null);
+    if (signal.aborted) return;
+    if (module) return begin(module.extras({ session, log, writing, gaze, say: notice.say }));
+    again = setTimeout(complete, wait);
+    wait = Math.min(2 * wait, SELDOM);
+  }
+
+  /** For who wants something of it now. */
+  async function rest() {
+    await complete();
+    if (!extras) notice.say(t('UNREACHABLE'));
+    return extras;
+  }
+
+  /** @param {Extras} more */
+  function begin(more) {
+    extras = more;
+    more.count(unread);
+    more.notifier.tell(untold);
+    if (drawn.older !== 'unknown') more.toLinked();
     view.dataset.complete = 'true';
     // From now on the room opens without a network too, to write in.
     serviceWorkers()?.ready.then(({ active }) => active?.postMessage('in a room'));
@@ -106,12 +125,12 @@ function roomView(session, leave) {
     if (!view.isConnected) return;
     const { state } = session;
     if (state.connection.phase === 'online') view.dataset.me = state.me;
-    if (!extras) setTimeout(complete);
+    if (!again && state.connection.phase !== 'connecting') again = setTimeout(complete);
     connection.render(state);
     members.render(state);
     head.render(state);
     empty.render(state);
-    log.render(state, looks && state.knowsReads);
+    log.render(state, gaze.isHere && state.knowsReads);
     if (drawn.older === 'unknown' && state.older !== 'unknown') extras?.toLinked();
     sayFailures(drawn.pending, state.pending);
     const isLineNew = !drawn.knowsReads || session.state.unreadAfter !== drawn.unreadAfter;
@@ -152,7 +171,10 @@ function roomView(session, leave) {
 
   const redraw = scheduler(() => keepFocus(log.focusable, draw), signal);
   session.subscribe(redraw);
-  session.onMessages = (messages) => extras?.notifier.tell(messages);
+  session.onMessages = (messages) => {
+    if (extras) extras.notifier.tell(messages);
+    else untold.push(...messages);
+  };
   session.onPassing = ({ from, text, problem }) =>
     notice.say(problem ? t(problem) : t('saysInPassing', { name: from, text }), PASSING);
   session.onDeleted = (id) => extras?.notifier.forget(id);
@@ -160,16 +182,17 @@ function roomView(session, leave) {
     notice.say(t(came ? 'cameIn' : 'wentOut', { name: userId }), undefined, comings.get());
     log.noteComing(userId, came);
   };
-  watchActivity((activity) => {
-    looks = activity.looks;
-    extras?.notifier.look(looks);
-    session.setStatus(activity.status);
-    if (activity.status === 'online') session.wake();
+  watchActivity(({ looks, status }) => {
+    gaze.set(looks);
+    session.setStatus(status);
+    if (status === 'online') session.wake();
     if (!looks && unread === 0) session.reader.setUnreadAfter(null);
     redraw();
   }, signal);
 
   fitKeyboard(view, signal);
+  addEventListener('online', complete, { signal });
+  signal.addEventListener('abort', () => clearTimeout(again));
   addEventListener('beforeunload', (event) => {
     if (session.state.pending.some(({ unkept }) => unkept)) event.preventDefault();
   }, { signal });

@@ -3,6 +3,8 @@
 
 import { changeRoom } from '../../orders.js';
 import { carriedOut } from './carry_out.js';
+import { openCreatorLink } from './creator_link.js';
+import { openRoomSettings } from './room_settings.js';
 import { t } from './words.js';
 
 /**
@@ -17,19 +19,9 @@ export function roomItems(session, say) {
     if (await carriedOut(changeRoom(roomId, { locked: !locked }), say)) say(t(locked ? 'unlocked' : 'lockedNow'));
   }
 
-  async function openSettings() {
-    const { openRoomSettings } = await import('./room_settings.js');
-    await openRoomSettings(session, say);
-  }
-
-  async function openCreatorLink() {
-    const { openCreatorLink } = await import('./creator_link.js');
-    openCreatorLink(roomId, say);
-  }
-
   return [
     { testid: 'menu-lock', icon: 'lock', text: t('lockRoom'), checked: locked, act: toggleLock },
-    { testid: 'menu-settings', icon: 'edit', text: t('roomSettings'), act: openSettings },
-    { testid: 'menu-creator-link', icon: 'link', text: t('creatorLink'), act: openCreatorLink },
+    { testid: 'menu-settings', icon: 'edit', text: t('roomSettings'), act: () => openRoomSettings(session, say) },
+    { testid: 'menu-creator-link', icon: 'link', text: t('creatorLink'), act: () => openCreatorLink(roomId, say) },
   ];
 }
