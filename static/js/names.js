@@ -5,7 +5,7 @@
 const ID = '[A-Za-z0-9_-]{0,63}[A-Za-z0-9]';
 const KEY = '[A-Za-z0-9_-]{43}(?![A-Za-z0-9])'; // 32 bytes in base64url
 const IN_PATH = new RegExp(`/r/[^A-Za-z0-9_#-]*(${ID})`, 'g');
-const KEY_PART = new RegExp(`\\bk=\\s*(${KEY})`);
+const KEY_PART = new RegExp(`\\b[kK]=\\s*(${KEY})`);
 const MESSAGE_PART = /\bm=\s*(\d+-\d+)/;
 const TOKEN_PART = /\bt=\s*(lr_[\w-]+\.[\w-]+)/;
 const APPS = 3; // that a link passes through, each escaping it once more
@@ -180,8 +180,9 @@ export function addressOf({ roomId, key, message, token }) {
 
 /** What stands behind the id of a room. @param {string} text */
 function partsOf(text) {
-  const fragment = text.includes('#') ? text.slice(text.indexOf('#')) : '';
-  const key = KEY_PART.exec(fragment) ?? KEY_PART.exec(fragment.replace(/[\r\n]+/g, ''));
+  const at = text.search(/[#\uff03]/); // and its wide form, which input methods write
+  const fragment = at < 0 ? '' : text.slice(at);
+  const key = KEY_PART.exec(fragment) ?? KEY_PART.exec(fragment.replace(/=?[\r\n]+[ \t]*/g, '')); // mail folds lines
   return { key: key?.[1] ?? null, message: MESSAGE_PART.exec(fragment)?.[1] ?? null, token: TOKEN_PART.exec(fragment)?.[1] ?? null };
 }
 
