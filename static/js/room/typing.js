@@ -30,19 +30,27 @@ export function watchTyping(input, say, signal) {
     if (text === '' && clipboardData && clipboardData.files.length > 0) return refuse(event);
     if (text === '' || !isFree()) return;
     event.preventDefault();
+    insert(text);
+  }, { signal });
+
+  // A file or a link that is dropped beside the composer would take the place of the page.
+  for (const kind of /** @type {const} */ (['dragover', 'drop'])) {
+    document.addEventListener(kind, (event) => {
+      const { dataTransfer, target } = event;
+      const isFile = dataTransfer?.types.includes('Files');
+      if (!dataTransfer || (!isFile && target instanceof Element && target.closest('input, textarea'))) return;
+      if (kind === 'drop' && isFile) return refuse(event);
+      event.preventDefault();
+      if (kind === 'drop' && !document.querySelector('dialog[open]')) insert(dataTransfer.getData('text/plain') || dataTransfer.getData('text/uri-list'));
+    }, { signal });
+  }
+
+  /** @param {string} text */
+  function insert(text) {
     input.focus();
     // A text that is inserted in this way is asked about nowhere else.
     const mayCome = input.dispatchEvent(new InputEvent('beforeinput', { data: text, inputType: 'insertFromPaste', cancelable: true }));
     if (mayCome) document.execCommand('insertText', false, text);
-  }, { signal });
-
-  // A file that is dropped beside the composer would take the place of the page.
-  for (const kind of /** @type {const} */ (['dragover', 'drop'])) {
-    document.addEventListener(kind, (event) => {
-      if (!event.dataTransfer?.types.includes('Files')) return;
-      if (kind === 'drop') refuse(event);
-      else event.preventDefault();
-    }, { signal });
   }
 
   /** @param {Event} event */
