@@ -215,3 +215,33 @@ async fn a_connection_that_takes_long_can_be_tried_anew() {
     page.see_attribute("connection", "data-state", "online").await;
     page.see_none("try-now").await;
 }
+
+/// Writes and sends in the moment in which the room is shown.
+const AT_ONCE: &str = r#"
+  new MutationObserver((_, observer) => {
+    if (!document.querySelector('[data-testid="room"][data-me]')) return;
+    observer.disconnect();
+    one('composer').value = `at once, ${performance.now()}`;
+    one('composer').dispatchEvent(new Event('input'));
+    one('send').click();
+  }).observe(document, { childList: true, subtree: true, attributes: true });
+"#;
+
+/// `make measure` takes `data-me` for it.
+#[tokio::test]
+async fn a_room_that_is_shown_can_be_written_in_at_once() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.run_first(AT_ONCE).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    let is_it = |frame: &serde_json::Value| frame["text"].as_str().unwrap_or("").starts_with("at");
+    ann.wait_for("what a newcomer writes", is_it).await;
+    page.reload().await;
+    ann.wait_for("what somebody writes who was here", is_it).await;
+    page.until(
+        "all('message').length === 2 && all('message').every((li) => li.dataset.state === 'sent')",
+    )
+    .await;
+}
