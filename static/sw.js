@@ -56,6 +56,7 @@ const ROOM = [
   '/static/js/room/header.js',
   '/static/js/room/invite.js',
   '/static/js/room/log.js',
+  '/static/js/room/marks.js',
   '/static/js/room/members.js',
   '/static/js/room/mention.js',
   '/static/js/room/menu.js',

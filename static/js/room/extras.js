@@ -5,6 +5,7 @@
 
 import { messageActions } from './actions.js';
 import { showBadge } from './badge.js';
+import { Marks } from './marks.js';
 import { mentionList } from './mention.js';
 import { Notifier } from './notify.js';
 import { watchPrinting } from './paper.js';
@@ -28,6 +29,7 @@ export function extras({ session, log, writing, gaze, say }) {
   const { toLinked } = messageActions({ session, log, input, say });
   const notifier = new Notifier(session, gaze);
   writing.element.prepend(mentionList(input, () => [...session.state.members.keys()].filter((name) => name !== session.state.me)));
+  log.mark(new Marks());
   watchTyping(input, say, signal);
   watchPrinting(session, say, signal);
   watchQuotes(session, log.focusable);

@@ -10,7 +10,7 @@ import { BEGINNING, compareIds, lowerBound } from '../protocol.js';
 import { awaitsUnread, countUnread, firstUnread, unreadBoundary } from '../store.js';
 import { liesBetween, localDate, onNewDay, placeOf } from '../timeline.js';
 import { Comings, comingsLine } from './comings.js';
-import { markDeleted, markPending, markReaders, markStored, messageElement, pendingElement } from './message.js';
+import { markDeleted, markPending, markStored, messageElement, pendingElement } from './message.js';
 import { Place } from './place.js';
 
 const CHUNK = 120; // messages
@@ -34,10 +34,8 @@ export class Log {
   #pendingElements = new Map();
   /** @type {WeakMap<Element, HTMLElement[]>} the lines in front of a message */
   #lines = new WeakMap();
-  /** @type {Map<string, {read: string, at: string}>} userId -> what was read, and the message that shows it */
-  #marks = new Map();
-  /** @type {Map<string, Set<string>>} message id -> who is shown there */
-  #readers = new Map();
+  /** What shows who has read how far, once it is there. @type {import('./marks.js').Marks | undefined} */
+  #marks;
 
   #comings = new Comings();
   /** @type {Map<string, string>} message id -> who came and left in front of it */
@@ -96,6 +94,13 @@ export class Log {
     this.#place.toEnd();
   }
 
+  /** From now on these show who has read how far. @param {import('./marks.js').Marks} marks */
+  mark(marks) {
+    this.#marks = marks;
+    if (this.#shown) marks.draw(null, this.#shown, this.#elements);
+    this.#place.hold();
+  }
+
   /** Somebody came or left. @param {string} userId @param {boolean} came */
   noteComing(userId, came) {
     this.#comings.note(userId, came);
@@ -130,7 +135,7 @@ export class Log {
     const dirty = new Set([...this.#drawMessages(before, state), ...this.#changedLines(before, state)]);
     this.#drawPending(state);
     for (const index of dirty) this.#arrange(state, index);
-    this.#drawReaders(before, state);
+    this.#marks?.draw(before, state, this.#elements);
     this.#drawOlder(state);
     this.#empty.hidden = state.messages.length + state.pending.length > 0 || state.older !== 'end';
     if (state.knowsReads && !before?.knowsReads) this.#place.begin();
@@ -292,49 +297,6 @@ export class Log {
       return [at - 1, at];
     });
     return [...boundaries, ...holes];
-  }
-
-  // Who has read how far
-
-  /** @param {State | null} before @param {State} state */
-  #drawReaders(before, state) {
-    const same = before?.reads === state.reads && before?.members === state.members;
-    if (same && before?.messages === state.messages) return;
-    /** @type {Set<string>} */
-    const changed = new Set();
-    const shown = new Set([...state.members.keys()].filter((userId) => userId !== state.me && state.reads.has(userId)));
-    for (const [userId, mark] of this.#marks) if (!shown.has(userId)) this.#unmark(userId, mark.at, changed);
-    for (const userId of shown) this.#mark(state, userId, /** @type {string} */ (state.reads.get(userId)), changed);
-    for (const id of changed) {
-      const element = this.#elements.get(id);
-      if (element) markReaders(element, [...(this.#readers.get(id) ?? [])]);
-    }
-  }
-
-  /** @param {State} state @param {string} userId @param {string} read @param {Set<string>} changed */
-  #mark(state, userId, read, changed) {
-    const old = this.#marks.get(userId);
-    if (old?.read === read && old.at === read) return;
-    const message = this.#readMessage(state, read);
-    if (old && message?.id === old.at) return;
-    if (old) this.#unmark(userId, old.at, changed);
-    if (!message || message.from === userId) return;
-    this.#marks.set(userId, { read, at: message.id });
-    this.#readers.set(message.id, (this.#readers.get(message.id) ?? new Set()).add(userId));
-    changed.add(message.id);
-  }
-
-  /** The message itself, or the last one before it. @param {State} state @param {string} read @returns {Message | undefined} */
-  #readMessage({ messages }, read) {
-    const at = lowerBound(messages, read);
-    return messages[at]?.id === read ? messages[at] : messages[at - 1];
-  }
-
-  /** @param {string} userId @param {string} at @param {Set<string>} changed */
-  #unmark(userId, at, changed) {
-    this.#marks.delete(userId);
-    this.#readers.get(at)?.delete(userId);
-    changed.add(at);
   }
 
   // The top

@@ -2,11 +2,9 @@
 // One message as an element.
 
 import { h, icon } from '../dom.js';
-import { fullTimeText, listText, t, timeText } from '../i18n.js';
+import { fullTimeText, t, timeText } from '../i18n.js';
 import { hueOf, initialOf, languageOf } from '../names.js';
 import { foldButton, isLong, textNodes } from './text.js';
-
-const READERS = 4; // faces under a message before '+n'
 
 /** @param {import('../store.js').Message} message @param {import('../store.js').State} state @returns {HTMLLIElement} */
 export function messageElement(message, state) {
@@ -76,20 +74,6 @@ function failure(key, code, actions) {
     h('span', {}, failureText(code)),
     h('button', { class: 'text-button', testid: 'retry', onclick: () => actions.retry(key) }, t('retry')),
     h('button', { class: 'text-button', testid: 'discard', onclick: () => actions.discard(key) }, t('discard')));
-}
-
-/**
- * Who has read up to this message.
- * @param {HTMLLIElement} li
- * @param {readonly string[]} names
- */
-export function markReaders(li, names) {
-  li.querySelector('.read-by')?.remove();
-  if (names.length === 0) return;
-  const label = t('readBy', { names: listText(names) });
-  li.append(h('div', { class: 'read-by', testid: 'read-by', role: 'img', 'aria-label': label, 'aria-live': 'off', title: label, data: { names: names.join(',') } },
-    ...names.slice(0, READERS).map((name) => h('span', { class: `avatar tiny hue-${hueOf(name)}` }, initialOf(name))),
-    names.length > READERS && h('span', { class: 'read-more' }, `+${names.length - READERS}`)));
 }
 
 /** @param {string} from @param {string} timestamp @param {HTMLElement} content @param {boolean} mine @returns {HTMLLIElement} */
