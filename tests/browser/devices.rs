@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{
     keyboard::{CONTROL, META},
     page::{DESKTOP, Look, PHONE, Page},
-    scene::{enter, inside, link_to, write_history},
+    scene::{enter, inside, link_to, write_history, write_message},
     support::Stage,
 };
 
@@ -15,15 +15,19 @@ async fn printing_gives_the_whole_conversation() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     write_history(&stage, &room, "Ann", 260, 1000);
+    let code = format!("```\n{}\n```", "wider than paper ".repeat(20));
+    write_message(&stage, &room, "*", "Ann", &code);
     let page = Page::open(&stage.env, Look { dark: true, ..DESKTOP }).await;
     page.run_first("window.print = () => { window.printed = all('message').length; }").await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
     page.until("all('message').length > 0").await;
     page.press_with("p", CONTROL).await;
-    page.until_is("window.printed", &json!(260)).await;
+    page.until_is("window.printed", &json!(261)).await;
     page.cdp("Emulation.setEmulatedMedia", json!({ "media": "print" })).await;
     page.until("document.documentElement.scrollHeight > 260 * 20").await;
     assert_eq!(page.eval("isSeen(one('composer')) || isSeen(one('copy-link'))").await, false);
+    let is_cut = "(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth)(document.querySelector('.code pre'))";
+    assert_eq!(page.eval(is_cut).await, false, "code is whole");
     let pdf = page.cdp("Page.printToPDF", json!({})).await;
     let pdf = pdf["data"].as_str().unwrap();
     let pdf = BASE64_STANDARD.decode(pdf).unwrap();
@@ -106,6 +110,30 @@ async fn what_is_typed_or_pasted_without_a_focus_is_written_and_ctrl_enter_sends
         page.type_text("again").await;
     }
     page.see_messages(&[("Eve", "a\nb c"), ("Eve", "again")]).await;
+}
+
+#[tokio::test]
+async fn what_is_dropped_on_the_room_is_written_and_no_page_takes_its_place() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let page = inside(&stage, &room, "Eve").await;
+    let drop = |kind: &str, text: &str| {
+        format!(
+            "(() => {{ const dataTransfer = new DataTransfer(); dataTransfer.setData('{kind}', '{text}'); \
+             return ['dragover', 'drop'].map((kind) => {{ \
+               const event = new DragEvent(kind, {{ dataTransfer, bubbles: true, cancelable: true }}); \
+               one('log').dispatchEvent(event); return event.defaultPrevented; }}); }})()"
+        )
+    };
+    let rows = [("text/uri-list", "https://example.com/"), ("text/plain", " and words")];
+    for (kind, text) in rows {
+        assert_eq!(page.eval(&drop(kind, text)).await, json!([true, true]), "{kind}");
+    }
+    page.until_is("one('composer').value", &json!("https://example.com/ and words")).await;
+    page.click("share").await;
+    page.see("share-dialog").await;
+    page.eval(&drop("text/plain", "!")).await;
+    assert_eq!(page.eval("one('composer').value").await, "https://example.com/ and words");
 }
 
 #[tokio::test]
