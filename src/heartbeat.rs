@@ -100,7 +100,7 @@ impl Heartbeat {
                 let heartbeat = self.clone();
                 async move {
                     match all {
-                        true => heartbeat.beat(&room).await,
+                        true => heartbeat.send(&room).await,
                         false => heartbeat.send_changes(&room).await,
                     }
                 }
@@ -131,7 +131,7 @@ impl Heartbeat {
 
     /// One heartbeat of one room, for all connections. A failed one is retried in the next
     /// interval.
-    pub async fn beat(&self, room: &Arc<LocalRoom>) {
+    pub async fn send(&self, room: &Arc<LocalRoom>) {
         room.forget_heartbeat();
         self.send_changes(room).await;
     }

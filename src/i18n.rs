@@ -1,13 +1,13 @@
-//! What people read when something goes wrong, in Korean and in English.
+//! The sentences that people read, in Korean and in English.
 //!
 //! Each sentence says what to do next. Codes and field names stay the same in every language.
 
 use crate::{error::Code, problem::Problem};
 
-/// A language that we have sentences in.
+/// A language of the sentences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Language {
-    /// English, also for everybody whose language we do not have.
+    /// English, also for all other languages.
     #[default]
     En,
     /// Korean.
@@ -15,7 +15,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// The language that an `Accept-Language` header likes best among ours.
+    /// The preferred language of an `Accept-Language` header among ours.
     ///
     /// Weights as in RFC 9110, section 12.4.2; of equal weights the first wins.
     pub fn from_accept(header: &str) -> Self {
@@ -29,7 +29,7 @@ impl Language {
     }
 }
 
-/// One item of `Accept-Language`: `ko-KR;q=0.8`. `None` for languages that we do not have.
+/// One item of `Accept-Language`: `ko-KR;q=0.8`. `None` for other languages.
 fn preference(item: &str) -> Option<(Language, f32)> {
     let mut parts = item.split(';').map(str::trim);
     let tag = parts.next()?;
@@ -45,17 +45,17 @@ fn preference(item: &str) -> Option<(Language, f32)> {
     Some((language, weight))
 }
 
-/// Something that keeps the node from serving; `/readyz` names it.
+/// A reason why the node cannot serve, for `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outage {
-    /// Redis is out of reach; why.
+    /// Redis is out of reach, with the reason.
     Away(String),
-    /// Redis answers and does not write; why, in its words.
+    /// Redis answers but refuses to write, with its error.
     Refuses(String),
-    /// Redis does not allow what the node needs; what is missing.
+    /// The user lacks rights, with the missing ones.
     Lacks(String),
-    /// What is published does not come back.
-    Deaf,
+    /// Publications do not reach this node.
+    NoPublications,
     /// The node drains.
     Node,
 }
@@ -64,13 +64,15 @@ impl Outage {
     /// The component that is down.
     pub const fn component(&self) -> &'static str {
         match self {
-            Outage::Away(_) | Outage::Refuses(_) | Outage::Lacks(_) | Outage::Deaf => "redis",
+            Outage::Away(_) | Outage::Refuses(_) | Outage::Lacks(_) | Outage::NoPublications => {
+                "redis"
+            }
             Outage::Node => "node",
         }
     }
 }
 
-/// What an error code means to the person who gets it.
+/// The sentence of an error code.
 pub const fn message(code: Code, language: Language) -> &'static str {
     let (en, ko) = match code {
         Code::ValidationFailed => (
@@ -141,7 +143,7 @@ pub const fn message(code: Code, language: Language) -> &'static str {
     choose(language, en, ko)
 }
 
-/// What is wrong with one field, and how to put it right.
+/// The sentence of a problem of one field: what is wrong, and how to correct it.
 pub fn problem(problem: Problem, language: Language) -> String {
     let (en, ko) = problem_sentences(problem);
     let (min, max) = bounds(problem);
@@ -149,7 +151,7 @@ pub fn problem(problem: Problem, language: Language) -> String {
     sentence.replace("{min}", &min.to_string()).replace("{max}", &max.to_string())
 }
 
-/// The numbers that a problem's sentence speaks of; zero where it speaks of none.
+/// The numbers in a problem's sentence; zero if it has none.
 const fn bounds(problem: Problem) -> (usize, usize) {
     match problem {
         Problem::OutOfRange { min, max }
@@ -166,7 +168,7 @@ const fn bounds(problem: Problem) -> (usize, usize) {
     }
 }
 
-/// Sentences with `{min}` and `{max}` in the places of the numbers.
+/// Sentences with the placeholders `{min}` and `{max}`.
 const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
     match problem {
         Problem::Required => ("This field is needed.", "꼭 필요한 항목입니다."),
@@ -302,7 +304,7 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
     }
 }
 
-/// Why the node does not take traffic.
+/// The sentence of an outage.
 pub fn outage(outage: &Outage, language: Language) -> String {
     let (en, ko, why) = match outage {
         Outage::Away(why) => (
@@ -322,7 +324,7 @@ pub fn outage(outage: &Outage, language: Language) -> String {
             "REDIS_URL의 사용자에게 필요한 권한이 없습니다. ACL SETUSER로 허용해 주세요: {why}",
             &**missing,
         ),
-        Outage::Deaf => (
+        Outage::NoPublications => (
             "Redis accepts writes, but its publications do not reach this node. It is subscribing, or \
              something on the way drops them.",
             "Redis에 쓸 수 있지만 발행된 내용이 이 노드로 돌아오지 않습니다. 구독하는 중이거나 \
@@ -338,7 +340,7 @@ pub fn outage(outage: &Outage, language: Language) -> String {
     choose(language, en, ko).replace("{why}", why)
 }
 
-/// What a link looks like where somebody pastes it.
+/// The kind of a link preview.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invitation {
     /// To the service.
@@ -347,7 +349,7 @@ pub enum Invitation {
     Room,
 }
 
-/// What stands large in a preview where the room has no topic, and what stands small.
+/// The title of a preview of a room without a topic, and its description.
 pub const fn invitation(to: Invitation, language: Language) -> (&'static str, &'static str) {
     match to {
         Invitation::Service => (
@@ -479,7 +481,7 @@ mod tests {
     fn every_outage_has_a_sentence_in_both_languages() {
         let why = || "OOM".to_owned();
         let of_redis = [Outage::Away(why()), Outage::Refuses(why()), Outage::Lacks(why())];
-        for case in of_redis.iter().chain(&[Outage::Deaf, Outage::Node]) {
+        for case in of_redis.iter().chain(&[Outage::NoPublications, Outage::Node]) {
             let (en, ko) = (outage(case, Language::En), outage(case, Language::Ko));
             assert!(en.is_ascii() && has_hangul(&ko), "{case:?}");
             assert_eq!(en.contains("OOM") && ko.contains("OOM"), of_redis.contains(case));

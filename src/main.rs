@@ -1,4 +1,4 @@
-//! Reads the settings, starts the logs and, where there is none, a Redis; then runs one node.
+//! Reads the settings, starts the logs and, if none runs, a Redis; then runs one node.
 
 use std::{
     io::{self, Write},
@@ -25,12 +25,12 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-/// glibc's allocator takes a quarter of the time where messages are many, and keeps what a burst
-/// needed. Without huge pages, which double what quiet connections take.
+/// glibc's allocator takes a quarter of the CPU time at high message rates, and keeps the memory of
+/// a burst. Without huge pages, because they double the memory of idle connections.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long the last lines may take to be written.
+/// How long writing the last log lines may take.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
             lines.flush(LAST_LINES);
             status
         }
-        // There is nothing that would say so.
+        // Nothing is left to report it to.
         Err(_) => ExitCode::FAILURE,
     }
 }
@@ -79,7 +79,8 @@ fn run(settings: Settings, lines: LogWriter, metrics: Arc<Metrics>) -> anyhow::R
     runtime(settings.worker_threads())?.block_on(serve(settings, lines, metrics))
 }
 
-/// One thread needs no queues between threads, and serves tasks in the order in which they woke.
+/// The tokio runtime. With one thread, the current-thread scheduler needs no queues between threads
+/// and runs tasks in the order in which they woke.
 fn runtime(threads: usize) -> std::io::Result<Runtime> {
     let mut builder = match threads {
         1 => Builder::new_current_thread(),
@@ -115,7 +116,7 @@ async fn serve(settings: Settings, lines: LogWriter, metrics: Arc<Metrics>) -> a
     served
 }
 
-/// Waits until a Redis of our own is gone for good.
+/// Waits until the node's own Redis cannot be restarted any more.
 async fn lost(redis: &mut Option<OwnRedis>) -> anyhow::Error {
     match redis {
         Some(redis) => redis.keep().await,
@@ -123,10 +124,10 @@ async fn lost(redis: &mut Option<OwnRedis>) -> anyhow::Error {
     }
 }
 
-/// Listens with a queue for whoever comes back at once when a node was lost. What does not fit tries
-/// again a second later.
+/// Listens with a queue that is long enough for the clients of a lost node, which reconnect at
+/// once. A client that does not fit retries a second later.
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    /// Systems take it down to what they allow; Linux allows 4096.
+    /// The system lowers it to its own maximum; that of Linux is 4096.
     const QUEUE: u32 = 8192;
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
@@ -134,7 +135,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(QUEUE)
 }
 
-/// Where no Redis is named: the one that listens here already, else a child of our own.
+/// Without `REDIS_URL`: uses the Redis that listens on this machine, or starts one.
 async fn own_redis(settings: &Settings) -> anyhow::Result<Option<OwnRedis>> {
     if settings.redis_url.is_some() {
         return Ok(None);
@@ -146,7 +147,7 @@ async fn own_redis(settings: &Settings) -> anyhow::Result<Option<OwnRedis>> {
     OwnRedis::start(&settings.data_dir).await.map(Some)
 }
 
-/// Resolves at SIGTERM or SIGINT.
+/// Waits for SIGTERM or SIGINT.
 fn told_to_leave() -> anyhow::Result<impl Future<Output = Leave>> {
     let mut politely = signal(SignalKind::terminate())?;
     let mut quickly = signal(SignalKind::interrupt())?;

@@ -1,4 +1,4 @@
-//! Where the deployment is, and how to reach it, with TLS where its address says so.
+//! The address of the deployment, and connections to it, with TLS if the address requires it.
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -23,9 +23,9 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::{authorities, names::MessageId};
 
-/// How long connecting, the upgrade and one HTTP call may take, each.
+/// Timeout of connecting, of the upgrade, and of one HTTP call.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of an answer, at most.
+/// Maximum bytes of an answer.
 const ANSWER_MAX: usize = 1024 * 1024;
 /// Messages that are asked for at once.
 const PAGE: usize = 200;
@@ -158,7 +158,7 @@ impl Target {
         tokio::pin!(answer);
         tokio::select! {
             answer = &mut answer => answer,
-            // The server may close behind its answer.
+            // The server may close the connection after its answer.
             _ = connection => answer.await,
         }
     }

@@ -1,4 +1,4 @@
-//! One simulated user: joins, sends, receives and reconnects, and keeps account of what it got.
+//! One simulated user: joins, sends, receives and reconnects, and records what it received.
 
 use std::{
     collections::BTreeMap,
@@ -27,24 +27,24 @@ use crate::names::MessageId;
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 /// Characters of a secret, 6 random bits each.
 const SECRET_LENGTH: usize = 22;
-/// Between two attempts to come back, times one to two.
+/// Minimum wait between two attempts to reconnect; the maximum is twice as long.
 const RETRY: Duration = Duration::from_millis(200);
-/// Between two looks at what is to be sent again, and whether anything is heard at all.
+/// Interval of checks for messages to retry and for a dead connection.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A connection on which nothing came for so many heartbeats is dead.
+/// A connection on which nothing arrived for this many heartbeats is dead.
 const SILENT_HEARTBEATS: u32 = 3;
 
 /// A room of the run.
 pub struct BenchRoom {
     id: String,
-    /// Messages so far; each has a number in its text.
+    /// Number of messages so far; each has its number in its text.
     numbers: AtomicUsize,
-    /// Those that were acknowledged.
+    /// Numbers of the acknowledged messages.
     acknowledged: Mutex<Bits>,
 }
 
 impl BenchRoom {
-    /// A room in which nothing was said.
+    /// A room without messages.
     pub fn new(id: String) -> Self {
         Self { id, numbers: AtomicUsize::new(0), acknowledged: Mutex::default() }
     }
@@ -53,13 +53,13 @@ impl BenchRoom {
 /// One user.
 pub struct User {
     number: usize,
-    /// Between two messages of its.
+    /// Interval between two messages of this user.
     pause: Duration,
-    /// What its token is made of: a join whose answer was lost is tried again as the same user.
+    /// The secret of its token: a join whose answer was lost is retried as the same user.
     secret: String,
     last: MessageId,
     heartbeat: Duration,
-    /// What it said and was not acknowledged, by key.
+    /// Unacknowledged messages, by key.
     waiting: BTreeMap<String, Sent>,
     account: Account,
 }
@@ -67,11 +67,11 @@ pub struct User {
 struct Sent {
     number: usize,
     text: String,
-    /// Refused for now.
+    /// Whether the message was refused and must be sent again.
     again: bool,
 }
 
-/// What a user got.
+/// The messages that a user received.
 pub struct Account {
     room: Arc<BenchRoom>,
     got: Bits,
@@ -80,7 +80,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Messages that were acknowledged to their senders and did not come here.
+    /// Number of acknowledged messages that this user did not receive.
     pub fn lost(&self) -> u64 {
         self.room.acknowledged.lock().count_without(&self.got)
     }
@@ -91,7 +91,7 @@ impl Account {
 struct Bits(Vec<u64>);
 
 impl Bits {
-    /// Adds a number; `false` where it is there already.
+    /// Adds a number; `false` if the set already contains it.
     fn add(&mut self, number: usize) -> bool {
         let (word, bit) = (number / 64, 1 << (number % 64));
         if self.0.len() <= word {
@@ -109,7 +109,7 @@ impl Bits {
     }
 }
 
-/// What of the server's frames matters here.
+/// The server frames that matter here.
 #[derive(Deserialize)]
 #[serde(tag = "t", rename_all = "snake_case")]
 enum Frame {
@@ -128,7 +128,7 @@ enum Frame {
 }
 
 impl User {
-    /// A user of this room that says something every `pause`.
+    /// A user of this room that sends a message every `pause`.
     pub fn new(number: usize, room: Arc<BenchRoom>, pause: Duration) -> Self {
         Self {
             number,
@@ -141,7 +141,7 @@ impl User {
         }
     }
 
-    /// Plays until the run is over.
+    /// Simulates the user until the run is over.
     pub async fn play(mut self, run: Arc<Run>) -> Account {
         let mut phase = run.phase.subscribe();
         while *phase.borrow() != Phase::Over {
@@ -156,7 +156,7 @@ impl User {
                     run.counts.reconnects.fetch_add(1, Ordering::Relaxed);
                 }
                 _ = over => {
-                    // It is over: whether the server hears of it does not matter.
+                    // The run is over: it does not matter whether the server gets the close frame.
                     let _ = timeout(RETRY, socket.close(None)).await;
                 }
             }
@@ -212,13 +212,13 @@ impl User {
         }
     }
 
-    /// Talks and hears until the connection ends.
+    /// Sends and receives until the connection ends.
     async fn stay(&mut self, run: &Run, socket: &mut Socket) -> anyhow::Result<()> {
         let mut talk = interval(self.pause);
         let mut beat = interval(self.heartbeat);
         let mut look = interval(LOOK_EVERY);
         talk.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Not all at the same moment.
+        // Users do not all send at the same moment.
         talk.reset_after(self.pause.mul_f64((self.number % 97) as f64 / 97.0));
         let mut heard = Instant::now();
         loop {
@@ -280,7 +280,7 @@ impl User {
             run.latencies.add(run.micros().saturating_sub(sent_us));
             self.account.disordered += u64::from(id < self.last);
         } else if acknowledged.is_none() {
-            // The answer to a retry comes again, and is no repeat.
+            // The answer to a retry may repeat a message; that is not a duplicate.
             self.account.doubled += 1;
         }
         self.last = self.last.max(id);
@@ -295,7 +295,7 @@ impl User {
         Ok(socket.send(frame).await?)
     }
 
-    /// Says again what was not acknowledged: the same key makes it safe.
+    /// Sends unacknowledged messages again; the same key makes this safe.
     async fn say_again(
         &mut self,
         socket: &mut Socket,
@@ -316,7 +316,7 @@ impl User {
     }
 }
 
-/// The next frame of the contract.
+/// The next frame from the server.
 async fn receive(socket: &mut Socket) -> anyhow::Result<Frame> {
     loop {
         match socket.next().await.context("the connection ended")?? {
@@ -327,7 +327,7 @@ async fn receive(socket: &mut Socket) -> anyhow::Result<Frame> {
     }
 }
 
-/// A message's text: its number in the room, and when it was sent.
+/// The text of a message: its number in the room, and when it was sent, in microseconds of the run.
 fn write(number: usize, sent_us: u64) -> String {
     format!("bench {number} {sent_us}")
 }

@@ -22,7 +22,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Which page of the history is wanted, as it stands in the query.
+/// The query parameters of a page.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
@@ -32,12 +32,12 @@ pub struct PageQuery {
     /// The page that begins after this message; not together with `before`.
     #[param(example = "1763683200123-0")]
     after: Option<String>,
-    /// Messages wanted.
+    /// Maximum number of messages.
     #[param(value_type = Option<u32>, minimum = 1, example = 50)]
     limit: Option<String>,
 }
 
-/// Whatever the query holds: a parameter given twice counts once.
+/// The query parameters; of a duplicate one value counts.
 type Parameters = BTreeMap<String, String>;
 
 impl From<Parameters> for PageQuery {
@@ -48,7 +48,7 @@ impl From<Parameters> for PageQuery {
 }
 
 impl PageQuery {
-    /// The page and its size, or everything that is wrong with the query.
+    /// The page and its size, or all problems of the query.
     fn read(self, settings: &Settings) -> Result<(Page, usize), Error> {
         let limit = limit(self.limit.as_deref(), settings);
         let before = self.before.as_deref().map(str::parse::<MessageId>).transpose();
@@ -83,7 +83,7 @@ pub struct History {
     messages: Vec<Message>,
     /// Whether there are more in the direction of paging.
     has_more: bool,
-    /// What `before` (or `after`) is for the next page; null when there is none.
+    /// The value of `before` (or `after`) for the next page; null if there is none.
     #[schema(value_type = Option<String>, required = true, example = "1763683200123-0")]
     next_cursor: Option<MessageId>,
 }
@@ -100,7 +100,7 @@ impl History {
 #[derive(Deserialize, Validate, ToSchema)]
 #[validate(context = Settings)]
 pub struct NewMessage {
-    /// What to say.
+    /// The text.
     #[validate(required, custom(function = check_text, use_context))]
     #[schema(value_type = String, required = true, example = "Deployed.")]
     text: Option<String>,
@@ -139,7 +139,7 @@ pub async fn page(
 
 /// Post a message
 ///
-/// With the token of a live session, which need not be that of a member.
+/// Needs the token of a live session; its user need not be a member.
 #[utoipa::path(
     post,
     path = "/api/rooms/{id}/messages",

@@ -1,5 +1,5 @@
-//! The page that links lead to, with what other programs show where somebody pastes one: a title, a
-//! sentence, a picture. Of a room no more than its topic, and nothing of one that is encrypted.
+//! The page behind links, with the preview that other programs show for them: a title, a sentence,
+//! a picture. Of a room it has only the topic, and nothing of an encrypted room.
 
 use std::{borrow::Cow, net::IpAddr, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
     names::RoomId,
 };
 
-/// How long the page waits for what Redis knows of the room. People who open it wait as well.
+/// How long the page waits for Redis; the user waits as well.
 const PATIENCE: Duration = Duration::from_millis(300);
 const PICTURE: &str = "/static/preview.png";
-/// Pixels of the picture.
+/// Size of the picture in pixels.
 const PICTURE_SIZE: (&str, &str) = ("1200", "630");
 
 /// The web client, to make a room
@@ -116,7 +116,7 @@ fn page(
     assets::page(tags(&base, &path, title, text), headers)
 }
 
-/// What a preview is made of.
+/// The parts of a preview.
 fn tags(base: &str, path: &str, title: &str, text: &str) -> String {
     let (url, picture) = ([base, path].concat(), [base, PICTURE].concat());
     let property = |name, content| tag("property", name, content);
@@ -138,7 +138,7 @@ fn tag(attribute: &str, name: &str, content: &str) -> String {
     format!("<meta {attribute}=\"{name}\" content=\"{}\">\n", escape(content))
 }
 
-/// The text as it stands in an attribute.
+/// Escapes a text for an attribute.
 fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(['&', '<', '>', '"', '\'']) {
         return text.into();

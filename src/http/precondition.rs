@@ -1,5 +1,5 @@
-//! `If-Match`: a request that is meant for one state of what it is about (RFC 9110, section 13.1.1). Only the
-//! client's files have tags; of everything else no tag is the right one.
+//! `If-Match`: a request that is valid for only one state of its resource (RFC 9110, section
+//! 13.1.1). Only the client's files have ETags; for everything else no ETag matches.
 
 use axum::{
     extract::Request,
@@ -10,8 +10,8 @@ use axum::{
 
 use crate::{error::Error, problem::Problem};
 
-/// Middleware that refuses what is meant for another state. What changes something is refused before it
-/// does.
+/// Middleware that refuses requests for another state. A request that changes something is refused
+/// before the change.
 pub async fn check(request: Request, next: Next) -> Response {
     let Some(wanted) = tags(request.headers()) else { return next.run(request).await };
     if !request.method().is_safe() {
@@ -26,14 +26,14 @@ pub async fn check(request: Request, next: Next) -> Response {
     if is_found && !matches(&wanted, tag) { failed() } else { response }
 }
 
-/// What the header asks for; nothing where there is none.
+/// The value of the header, if there is one.
 fn tags(headers: &HeaderMap) -> Option<String> {
     let lines = headers.get_all(header::IF_MATCH).iter();
     let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
     (!lines.is_empty()).then(|| lines.join(","))
 }
 
-/// Whether these are for what has this tag, which is a strong one. A weak one never matches.
+/// Whether the condition matches this strong ETag. A weak one never matches.
 fn matches(wanted: &str, tag: Option<&str>) -> bool {
     let is_tag = |wanted: &str| tag.is_some_and(|tag| wanted.trim() == tag);
     wanted.trim() == "*" || wanted.split(',').any(is_tag)

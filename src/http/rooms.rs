@@ -55,68 +55,69 @@ pub struct NewRoom {
     #[serde(default, deserialize_with = "or_default")]
     #[schema(value_type = Option<bool>)]
     e2e: bool,
-    /// What the room is called; of an encrypted room as its members have sealed it. Null: nothing.
+    /// The room's topic; encrypted in an encrypted room. Null: none.
     #[schema(example = "Friday release")]
     topic: Option<String>,
-    /// How many seconds it lives without a sign of life. Null: as long as rooms do.
+    /// How many seconds it lives without activity. Null: the default.
     #[validate(custom(function = check_ttl, use_context))]
     #[schema(example = 86400)]
     ttl: Option<u64>,
-    /// How many members it may have. Null: as many as rooms may.
+    /// Its maximum number of members. Null: the default.
     #[validate(custom(function = check_members, use_context))]
     #[schema(example = 50)]
     max_members: Option<usize>,
-    /// Whether it takes nobody new.
+    /// Whether it accepts no new users.
     #[serde(default, deserialize_with = "or_default")]
     #[schema(value_type = Option<bool>)]
     locked: bool,
 }
 
-/// What its creator changes of a room; what is left out or null stays, but a topic of null is none.
+/// Changes of a room by its creator. A field that is left out or null stays; a topic of null
+/// removes it.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[validate(context = Settings)]
 pub struct RoomPatch {
-    /// Whether it takes nobody new.
+    /// Whether it accepts no new users.
     locked: Option<bool>,
-    /// What the room is called, by the rules of `createRoom`. Null: nothing.
+    /// The room's topic, with the rules of `createRoom`. Null: none.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, example = "Friday release")]
     topic: Option<Option<String>>,
-    /// How many seconds it lives without a sign of life.
+    /// How many seconds it lives without activity.
     #[validate(custom(function = check_ttl, use_context))]
     #[schema(example = 86400)]
     ttl: Option<u64>,
-    /// How many members it may have. Fewer than there are puts nobody out.
+    /// Its maximum number of members. A value below the present number removes nobody.
     #[validate(custom(function = check_members, use_context))]
     #[schema(example = 50)]
     max_members: Option<usize>,
 }
 
-/// Validator function for how long a room lives.
+/// Validator function for `ttl`.
 fn check_ttl(ttl: u64, settings: &Settings) -> Result<(), ValidationError> {
     check_range(usize::try_from(ttl).unwrap_or(usize::MAX), settings.room_ttls())
 }
 
-/// Validator function for how many may be in a room.
+/// Validator function for `maxMembers`.
 fn check_members(max: usize, settings: &Settings) -> Result<(), ValidationError> {
     check_range(max, settings.room_sizes())
 }
 
-/// Validator function for a topic, which is another in an encrypted room.
+/// Validator function for a topic; an encrypted room has other rules.
 fn check_topic(body: &NewRoom, settings: &Settings) -> Result<(), ValidationError> {
     let checked = body.topic.as_deref().map(|raw| Rooms::topic(settings, raw, body.e2e));
     checked.transpose().map(drop).map_err(|problem| carry_for("topic", problem))
 }
 
-/// A room that was made.
+/// A new room.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreatedRoom {
-    /// Names the room; whoever knows it may enter.
+    /// The room's id; everybody who knows it may join.
     #[schema(value_type = String, example = "k7M2x9Q4tW8b")]
     room_id: RoomId,
-    /// The creator's secret.
+    /// The creator's token.
     #[schema(example = "lr_7ZmN6ri464-Z.V1StGXR8_Z5jdHi6B-myT")]
     token: String,
     /// The link to share.
@@ -124,7 +125,7 @@ pub struct CreatedRoom {
     link: String,
 }
 
-/// Whether somebody is in a room.
+/// Whether a room has members.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Activity {
@@ -134,11 +135,11 @@ pub enum Activity {
     Idle,
 }
 
-/// A room as it is now.
+/// The present state of a room.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomData {
-    /// Names the room.
+    /// The room's id.
     #[schema(value_type = String, example = "k7M2x9Q4tW8b")]
     room_id: RoomId,
     /// Whether somebody is in it.
@@ -151,13 +152,13 @@ pub struct RoomData {
     creator: String,
     /// When it was made: RFC 3339, UTC, milliseconds.
     created_at: String,
-    /// How long it lives without a sign of life, in seconds.
+    /// How long it lives without activity, in seconds.
     ttl: u64,
-    /// How many may be in it.
+    /// Its maximum number of members.
     max_members: usize,
-    /// Whether it takes no new guests.
+    /// Whether it refuses new guests.
     locked: bool,
-    /// What it is called; null when it has no topic.
+    /// Its topic; null without one.
     #[schema(required = true)]
     topic: Option<String>,
     /// Present and true when texts are encrypted from end to end.
@@ -225,14 +226,14 @@ pub struct NewSession {
     name: Option<String>,
 }
 
-/// A session that was made.
+/// A new session.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CreatedSession {
-    /// The name as it is kept: trimmed and NFC.
+    /// The name as stored: trimmed and NFC.
     #[schema(example = "deploy-bot")]
     user_id: String,
-    /// The user's secret.
+    /// The user's token.
     #[schema(example = "lr_ZGVwbG95LWJvdA.V1StGXR8_Z5jdHi6B-myT")]
     token: String,
 }
@@ -284,8 +285,8 @@ pub async fn look(
 
 /// Change a room
 ///
-/// With the token that the room was made with. A locked room takes no new guests and no new sessions;
-/// who has a session comes and goes.
+/// Needs the creator's token. A locked room accepts no new guests and no new sessions; users with a
+/// session may leave and join again.
 #[utoipa::path(
     patch,
     path = "/api/rooms/{id}",

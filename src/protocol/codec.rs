@@ -18,26 +18,26 @@ const BINARY: u8 = 0x2;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
-/// Payload bytes of a control frame, at most.
+/// Maximum payload bytes of a control frame.
 const CONTROL_MAX: usize = 125;
-/// Length bytes that say that two, or eight, more follow.
+/// Values of the length byte for a length of two or eight more bytes.
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
 
-/// What a client sent: one of these for each of its frames.
+/// One frame of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
-    /// The end of a text message, and all of it.
+    /// The last frame of a text message, with the whole message.
     Text(&'a str),
-    /// The end of a binary message, and all of it.
+    /// The last frame of a binary message, with the whole message.
     Binary(&'a [u8]),
-    /// Part of a message, of which more follow.
+    /// A fragment of a message that is not complete yet.
     Part,
-    /// To be answered with a pong that holds the same.
+    /// A ping, to be answered with a pong with the same payload.
     Ping(&'a [u8]),
-    /// A sign of life.
+    /// A pong.
     Pong,
-    /// The client closes, with this code if any. Nothing comes after it.
+    /// The client closes, with this code if it has one. No frame follows.
     Close(Option<u16>),
 }
 
@@ -66,7 +66,7 @@ pub fn pong(payload: &[u8]) -> Bytes {
     frame(PONG, payload)
 }
 
-/// Encodes a close frame; without a code it is empty.
+/// Encodes a close frame; without a code its payload is empty.
 pub fn close(code: Option<u16>, reason: &str) -> Bytes {
     let code = code.map(u16::to_be_bytes);
     let payload = [code.as_ref().map_or(&[][..], |code| code), reason.as_bytes()].concat();
@@ -91,15 +91,15 @@ fn frame(opcode: u8, payload: &[u8]) -> Bytes {
     bytes.into()
 }
 
-/// Puts a client's frames together.
+/// Decodes the frames of one client and assembles its messages.
 pub struct Decoder {
-    /// Bytes of a message, at most.
+    /// Maximum bytes of a message.
     max: usize,
-    /// What there is of a frame that is not complete.
+    /// The bytes of an incomplete frame.
     partial: Vec<u8>,
-    /// A message of which more frames follow.
+    /// A message that is not complete yet.
     message: Option<PartialMessage>,
-    /// Whether whoever takes the frames had enough before all of them were looked at.
+    /// Whether the consumer stopped before all frames were decoded.
     stopped: bool,
     closed: bool,
 }
@@ -109,7 +109,7 @@ struct PartialMessage {
     payload: Vec<u8>,
 }
 
-/// The head of a frame that is complete.
+/// The header of a complete frame.
 struct FrameHeader {
     is_final: bool,
     opcode: u8,
@@ -119,16 +119,16 @@ struct FrameHeader {
 }
 
 impl Decoder {
-    /// A decoder that takes messages of at most `max` bytes.
+    /// A decoder for messages of at most `max` bytes.
     pub fn new(max: usize) -> Self {
         Self { max, partial: Vec::new(), message: None, stopped: false, closed: false }
     }
 
-    /// Takes what was read, and hands on what it completes until that says to stop. What is left
-    /// then is kept for the next time. The bytes are unmasked in place.
+    /// Decodes bytes that were read, and passes on complete frames until the consumer says stop.
+    /// The rest is kept for the next call. The bytes are unmasked in place.
     ///
     /// # Errors
-    /// Why the connection has to be closed; what came before was handed on.
+    /// Why the connection has to be closed; the frames before the error were passed on.
     pub fn take(
         &mut self,
         read: &mut [u8],
@@ -149,7 +149,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Whether frames may be left over that were not handed on.
+    /// Whether frames may remain that were not passed on.
     pub fn has_more(&self) -> bool {
         self.stopped && !self.partial.is_empty()
     }
@@ -175,8 +175,8 @@ impl Decoder {
         Ok(if self.closed { bytes.len() } else { used })
     }
 
-    /// Reads the head of the first frame; `None` while part of the frame is missing. What is wrong
-    /// with a frame is found before the rest of it is waited for.
+    /// Reads the header of the first frame; `None` while the frame is incomplete. An error in the
+    /// header is found before the rest of the frame has arrived.
     fn head(&self, bytes: &[u8]) -> Result<Option<FrameHeader>, CloseReason> {
         let &[first, second, ..] = bytes else { return Ok(None) };
         let (is_final, opcode) = (first & FIN != 0, first & 0x0f);
@@ -248,8 +248,8 @@ impl Decoder {
     }
 }
 
-/// The length that a head tells, and where the mask begins. A length of more than this machine's
-/// words can hold is too large in any case.
+/// The payload length in a header, and the position of the mask. A length that does not fit into
+/// this machine's words is too large in any case.
 fn length(bytes: &[u8]) -> Option<(usize, usize)> {
     match bytes[1] & !MASKED {
         LENGTH_16 => {
@@ -271,14 +271,15 @@ fn whole(is_text: bool, payload: &[u8]) -> Result<Incoming<'_>, CloseReason> {
     std::str::from_utf8(payload).map(Incoming::Text).map_err(|_| CloseReason::Malformed)
 }
 
-/// The code of a close frame; none where it is empty.
+/// The code of a close frame; none if it is empty.
 fn close_code(payload: &[u8]) -> Result<Option<u16>, CloseReason> {
     let (code, reason) = match payload {
         [] => return Ok(None),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
         [_] => return Err(CloseReason::Broken),
     };
-    // Those that an endpoint may send: registered, for libraries, for applications.
+    // The codes that an endpoint may send: registered ones, and those for libraries and
+    // applications.
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(CloseReason::Broken);
     }

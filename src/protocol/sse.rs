@@ -1,4 +1,5 @@
-//! A room as Server-Sent Events: what a member is told in WebSocket frames, for whoever only listens.
+//! Encodes a room's events as Server-Sent Events: the same frames as on a WebSocket, for clients
+//! that only listen.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -7,21 +8,21 @@ use serde::Deserialize;
 
 use crate::names::{MessageId, RoomId};
 
-/// A line that says nothing, and keeps the connection from looking dead.
+/// An empty comment, which shows that the connection is alive.
 pub const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
-/// How long the reader waits before it comes back, when the connection has ended.
+/// How long the reader waits before it reconnects, after the connection has ended.
 pub fn retry(wait: Duration) -> Bytes {
     format!("retry: {}\n\n", wait.as_millis()).into()
 }
 
-/// What to come back with, before there was an event that says it. It is no event itself.
+/// The id to resume from before the first message. It is not an event.
 pub fn position(id: MessageId) -> Bytes {
     format!("id: {id}\n\n").into()
 }
 
-/// One frame's JSON as an event, which has its `t` for a type. A message of the room's stream has its id
-/// as well, as what to come back with.
+/// Encodes one frame's JSON as an event with its `t` as the type. A message of the room's stream
+/// also has its id, to resume from.
 pub fn event(json: &[u8], id: Option<MessageId>) -> Bytes {
     #[derive(Deserialize)]
     struct Head<'a> {
@@ -29,7 +30,7 @@ pub fn event(json: &[u8], id: Option<MessageId>) -> Bytes {
         t: Cow<'a, str>,
     }
     let head = serde_json::from_slice::<Head<'_>>(json).map(|head| head.t).unwrap_or_default();
-    // Anybody may publish; a line that ends where it should not would begin another field.
+    // Anybody with access to Redis may publish; a line break in `t` would begin another field.
     let kind = head.replace(['\r', '\n', '\0'], " ");
     let text = String::from_utf8_lossy(json);
     let mut event = String::with_capacity(text.len() + kind.len() + 64);
@@ -37,7 +38,7 @@ pub fn event(json: &[u8], id: Option<MessageId>) -> Bytes {
     if let Some(id) = id {
         event.push_str(&format!("id: {id}\n"));
     }
-    // Between its words JSON may have lines.
+    // JSON may have line breaks between its tokens.
     for line in text.split(['\r', '\n']).filter(|line| !line.is_empty()) {
         event.extend(["data: ", line, "\n"]);
     }
@@ -45,7 +46,7 @@ pub fn event(json: &[u8], id: Option<MessageId>) -> Bytes {
     event.into()
 }
 
-/// Says that messages are missing behind this one, as they are no longer kept.
+/// Encodes the event that messages after this one are missing, because they are no longer stored.
 pub fn gap(room: &RoomId, after: MessageId) -> Bytes {
     let frame = format!(r#"{{"t":"gap","roomId":"{room}","after":"{after}"}}"#);
     event(frame.as_bytes(), None)

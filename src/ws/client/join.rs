@@ -59,7 +59,7 @@ impl Client {
             && let Some(local) = self.app.fanout.find(&room)
         {
             // Redis came back empty, and no node has restored the room yet.
-            self.app.heartbeat.beat(&local).await;
+            self.app.heartbeat.send(&local).await;
             entered = self.enter(&room, &identity, since).await;
         }
         entered?;
@@ -246,7 +246,7 @@ impl Client {
         let room = &joined.local.id;
         let mut done = self.enter(room, &identity, Some(since)).await;
         if let Err(Error { code: Code::RoomNotFound | Code::InvalidToken, .. }) = done {
-            self.app.heartbeat.beat(&joined.local).await;
+            self.app.heartbeat.send(&joined.local).await;
             done = self.enter(room, &identity, Some(since)).await;
         }
         match done {
