@@ -1,7 +1,7 @@
 //! The heartbeat of this node: one call per room and interval, for any number of connections.
 //!
-//! It keeps members alive, sweeps lapsed ones, asks for a fence, which shows publications that were
-//! lost, and restores what Redis has lost. Rooms are spread over the interval, so the load is even.
+//! It keeps members alive, sweeps lapsed ones, requests a fence, which shows lost publications, and
+//! restores rooms that Redis has lost. Rooms are spread over the interval, so the load is even.
 
 mod leaves;
 
@@ -285,7 +285,7 @@ impl Heartbeat {
         });
     }
 
-    /// Reports what there is, until nothing is left.
+    /// Sends reports until none is left.
     async fn report_all(&self, room: &Arc<LocalRoom>) {
         while let Some(reports) = room.reports.take() {
             let reported = self.report_together(room, &reports).await;
@@ -301,7 +301,7 @@ impl Heartbeat {
     ) -> Result<(), Error> {
         let _reporting = room.reporting().await;
         let (mut seats, mut reads) = (Vec::new(), HashMap::new());
-        // Whoever left would be brought back.
+        // A connection that has left would become a member again.
         let wanted = reports.iter().filter(|report| report.is_wanted());
         for Report { seat, read } in wanted.map(|report| &report.content) {
             if let Some(membership) = seat.membership.as_ref().filter(|_| *read) {

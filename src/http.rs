@@ -88,7 +88,7 @@ fn client() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(pages::start))
         .routes(routes!(pages::room))
-        // Whatever an app made of a link on its way, the page is what can mend it.
+        // Apps may have changed a link; the page corrects it.
         .route("/r", get(pages::room))
         .route("/r/", get(pages::room))
         .route("/r/{id}/", get(pages::room))

@@ -52,7 +52,7 @@ pub async fn room(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    // Not what the router took for the id: apps glue all sorts of things to a link.
+    // Not the router's parameter: apps append all kinds of text to a link.
     let below = uri.path().strip_prefix("/r/").unwrap_or_default();
     let room = match RoomId::in_link(below.trim_start_matches('/')) {
         Some(id) => invited(&app, ip, &id).await.map(|topic| (id, topic)),
@@ -83,8 +83,8 @@ fn wants_page(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The topic of a room that is there. `None` also where that cannot be known now, or is not to be known
-/// by an address that guesses ids: the page is the same then, and whoever opened it learns why.
+/// The topic of an existing room. `None` also if Redis is unavailable, or the address guesses ids:
+/// the page is the same then, and the client reports the error.
 async fn invited(app: &App, ip: IpAddr, room: &RoomId) -> Option<Option<String>> {
     if app.limits.check_misses(ip).is_err() {
         app.metrics.turned_away(Limit::Misses);

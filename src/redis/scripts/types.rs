@@ -197,13 +197,13 @@ pub struct Restored {
 
 /// A connection that leaves a room.
 pub struct Leave {
-    /// Whose it is.
+    /// Its user.
     pub user: UserId,
     /// The connection.
     pub connection: Arc<str>,
     /// How long the user stays a member if it was its last one; zero if it says that it leaves.
     pub grace: Duration,
-    /// Whether it proved that it heard the answer to its join.
+    /// Whether it has confirmed the session.
     pub confirmed: bool,
 }
 
