@@ -5,6 +5,7 @@
 import { collator, t } from '../i18n.js';
 import { storage } from '../identity.js';
 import { isolated } from '../names.js';
+import { newKey } from '../protocol.js';
 
 const IDLE = 2 * 60_000; // ms without a sign of the person
 const SIGNS = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart', 'focus'];
@@ -60,14 +61,14 @@ export class Gaze {
   isHere = false;
   /** The lock of all tabs that are looked at. */
   lock;
-  /** Where one says so that knows no locks, with the time. */
+  /** What the items of storage begin with in which tabs without locks say so, with the time. */
   note;
   #end = () => {};
 
   /** @param {string} roomId @param {AbortSignal} signal */
   constructor(roomId, signal) {
     this.lock = `linkroom-${roomId}`;
-    this.note = `linkroom:read:${roomId}:seen`;
+    this.note = `linkroom:read:${roomId}:seen:`;
     signal.addEventListener('abort', () => this.set(false));
   }
 
@@ -86,13 +87,13 @@ export class Gaze {
       navigator.locks.request(this.lock, { mode: 'shared' }, () => ended).catch(() => {});
       return end;
     }
-    let mine = '';
-    const note = () => storage.write(this.note, (mine = String(Date.now())));
+    const mine = this.note + newKey(); // of this tab, as another one may be looked at before this one knows
+    const note = () => storage.write(mine, String(Date.now()));
     const timer = setInterval(note, NOTED / 2);
     note();
     return () => {
       clearInterval(timer);
-      if (storage.read(this.note) === mine) storage.remove(this.note); // else another tab is looked at by now
+      storage.remove(mine);
     };
   }
 }

@@ -92,7 +92,7 @@ export class Notifier {
   /** Whether somebody looks at the room, in whichever tab. */
   async #isLookedAt() {
     const { isHere, lock, note } = this.#gaze;
-    if (!navigator.locks) return Math.abs(Date.now() - Number(storage.read(note))) < NOTED;
+    if (!navigator.locks) return storage.keys(note).some((key) => Math.abs(Date.now() - Number(storage.read(key))) < NOTED);
     const { held } = await navigator.locks.query().catch(() => ({ held: [] }));
     return isHere || Boolean(held?.some(({ name }) => name === lock));
   }
