@@ -12,6 +12,7 @@ mod balancer;
 mod bench;
 mod flood;
 mod layers;
+mod links;
 mod log_lines;
 mod logs;
 mod metrics;
