@@ -62,6 +62,7 @@ pub mod metrics;
 pub mod names;
 pub mod node;
 pub mod origin;
+pub mod outbound;
 pub mod outbox;
 pub mod problem;
 pub mod protocol;
