@@ -2,13 +2,13 @@
 -- clears those that lapsed, and tells the node how far the room has come.
 -- KEYS 6: 1 room, 2 members, 3 deadlines, 4 messages, 5 returning, 6 roster
 -- DERIVED from ARGV 3: session and presence of the users named and of members that lapsed
--- ARGV 13: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
+-- ARGV 14: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms), 7 this node's channel, 8 the fence's tag, 9 a list: users,
 --          10 a list: for each of these joinedAt (ms), last message id read or '', '1' if one of its
 --          connections proved that it heard the answer to its join else '0', number of connections, and
 --          for each connection its id, how long it still lasts (ms), 'online' or 'away', 11 for how long
 --          (ms) of late nobody could be kept alive, 12 TTL of a provisional session (ms),
---          13 grace (ms)
+--          13 grace (ms), 14 a list: what webhooks need, as hooks names it
 -- RETURNS {'OK', last message id, events counted, '1' if deadlines were too far ahead, whose room is to be
 --          looked at when they are over, else '0', users without a session, or whose session is that of
 --          somebody who took the name since …} or {'ROOM_NOT_FOUND'}
@@ -21,7 +21,7 @@
 -- PROMISE 8: a connection from before its session was lost does not become whoever has the name now.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
-  spared = ARGV[11]}
+  spared = ARGV[11], hooks = hooks(ARGV[14])}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local node, tag, users, reported = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local provisional_ttl, grace = ARGV[12], ARGV[13]

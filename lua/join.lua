@@ -2,7 +2,7 @@
 -- snapshot that the connection starts from.
 -- KEYS 7: 1 room, 2 members, 3 deadlines, 4 messages, 5 user's session, 6 roster, 7 returning
 -- DERIVED from ARGV 3: session and presence of this user and of members that lapsed
--- ARGV 22: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
+-- ARGV 23: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
 --          5 'guest' (the name must be free, or taken by this very token, as where the answer to
 --          the first try was lost) or 'token' (it must be the user's), 6 token hash,
 --          7 connection id, 8 'online' or 'away', 9 presence TTL (ms), 10 session TTL (ms),
@@ -11,7 +11,7 @@
 --          16 this node's channel, 17 the fence's tag, 18 '1' where Redis was away lately for so long
 --          that members may have expired, else '0', 19 for how long (ms) of late nobody could be kept alive,
 --          20 TTL of a provisional session (ms), 21 connections that a user may have,
---          22 bytes that the answer may have
+--          22 bytes that the answer may have, 23 a list: what webhooks need, as hooks names it
 -- RETURNS {'OK', members (JSON), away (JSON), number of members, joinedAt (ms), last message id, events
 --          counted, '1' if there are more messages else '0', messages oldest first, as XRANGE gives them, in
 --          MessagePack, and the facts of the room as room_facts lists them},
@@ -30,7 +30,7 @@
 -- and begins a new session where its user has none.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[9],
-  spared = ARGV[19]}
+  spared = ARGV[19], hooks = hooks(ARGV[23])}
 local session, user, mode, token_hash = KEYS[5], ARGV[4], ARGV[5], ARGV[6]
 local connection, status = ARGV[7], ARGV[8]
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]

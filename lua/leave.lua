@@ -1,17 +1,19 @@
 -- Takes connections out of a room: at once those that say so, with a grace those that just closed.
 -- KEYS 3: 1 room, 2 members, 3 deadlines
 -- DERIVED from ARGV 3: session and presence of the users named and of members that lapsed
--- ARGV 8: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 session TTL (ms), 5 for how long (ms)
+-- ARGV 9: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 session TTL (ms), 5 for how long (ms)
 --         of late nobody could be kept alive, 6 how long a session lasts that is provisional still (ms),
 --         7 presence TTL (ms), 8 a list: for each connection its user, its id, the grace (ms), 0 for none, and
---         '1' if it proved that it heard the answer to its join else '0'
+--         '1' if it proved that it heard the answer to its join else '0', 9 a list: what webhooks need, as hooks
+--         names it
 -- RETURNS {'OK', and for each connection 'stays' (others of its user are left), 'grace' or 'left'} or
 --         {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_left, presence
 -- PROMISE 4: only the last connection of a user makes it leave, and a reload does not.
 -- PROMISE 8: whoever may never have heard the answer to its join gives the name back soon.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3],
-  id = ARGV[1], chan = ARGV[2], users = ARGV[3], spared = ARGV[5], presence_ttl = ARGV[7]}
+  id = ARGV[1], chan = ARGV[2], users = ARGV[3], spared = ARGV[5], presence_ttl = ARGV[7],
+  hooks = hooks(ARGV[9])}
 local session_ttl, provisional_ttl, leaving = tonumber(ARGV[4]), ARGV[6], ARGV[8]
 local now_ms = tonumber(clock())
 
@@ -48,4 +50,5 @@ for _, user in ipairs(users) do
   end
 end
 sweep(room, now_ms)
+note_lapse(room)
 return reply

@@ -25,6 +25,11 @@ local needs = {
   {'ZADD', room, '0', ''}, {'ZRANGEBYSCORE', room, '0', '0'}, {'ZREM', room, ''},
   {'XADD', room, '*', '', ''}, {'XINFO', 'STREAM', room}, {'XRANGE', room, '-', '+'},
   {'XREAD', 'STREAMS', room, '0'}, {'XREVRANGE', room, '+', '-'}, {'OBJECT', 'ENCODING', room},
+  -- What webhooks need.
+  {'LINDEX', room, '0'}, {'LPOP', room}, {'LSET', room, '0', ''}, {'RPUSH', room, ''}, {'ZRANGE', room, '0', '0'},
+  {'XACK', room, '', '0-0'}, {'XAUTOCLAIM', room, '', '', '0', '0-0'}, {'XCLAIM', room, '', '', '0', '0-0'},
+  {'XDEL', room, '0-0'}, {'XGROUP', 'CREATE', room, '', '0'}, {'XLEN', room}, {'XPENDING', room, ''},
+  {'XREADGROUP', 'GROUP', '', '', 'STREAMS', room, '>'}, {'XTRIM', room, 'MAXLEN', '0'},
 }
 if besides ~= '' then needs[#needs + 1] = {besides, '0', '0', '0'} end
 
@@ -34,14 +39,13 @@ local function may(need)
   return not known or allowed
 end
 
-local subcommands = {SCRIPT = 'SCRIPT|LOAD', XINFO = 'XINFO|STREAM', OBJECT = 'OBJECT|ENCODING'}
--- Of these the first word behind the command is no key.
-local worded = {SCRIPT = true, XINFO = true, OBJECT = true, XREAD = true}
+local subcommands = {SCRIPT = 'SCRIPT|LOAD', XINFO = 'XINFO|STREAM', OBJECT = 'OBJECT|ENCODING', XGROUP = 'XGROUP|CREATE'}
+-- Where the key is in these; elsewhere it is the first word behind the command.
+local key_at = {SCRIPT = 3, XINFO = 3, OBJECT = 3, XREAD = 3, XGROUP = 3, XREADGROUP = 6}
 local reply = {'OK', redis.REDIS_VERSION}
 for _, need in ipairs(needs) do
   if not may(need) then
-    local about = need[2] or ''
-    if worded[need[1]] then about = need[3] end
+    local about = need[key_at[need[1]] or 2] or ''
     local is_told = need[1] == 'SUBSCRIBE' and not may({'PUBLISH', about, ''})
     if not is_told then
       -- It is not run: Redis says why.

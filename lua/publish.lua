@@ -2,11 +2,12 @@
 -- members. Each message stands for itself: one that is refused keeps none of the others back.
 -- KEYS 2: 1 room, 2 messages; then for each message the sender's session, and the sender's idempotency
 --         key where it gave one
--- ARGV 10: 1 the room's channel, 2 messages a second a user may send, 3 messages kept (about), 4 room
+-- ARGV 12: 1 the room's channel, 2 messages a second a user may send, 3 messages kept (about), 4 room
 --          TTL (ms), 5 session TTL (ms), 6 idempotency TTL (ms), 7 '1' to leave telling the room to the
 --          caller, who waits until the messages are kept, else '0'; then what the caller writes at less
 --          cost: 8 how the JSON of a msg frame begins, up to the id, and the second that it takes this
---          to be: 9 as seconds since 1970, 10 as RFC 3339 up to the dot behind it. Then eight for each
+--          to be: 9 as seconds since 1970, 10 as RFC 3339 up to the dot behind it; 11 roomId, 12 a list: what
+--          webhooks need, as hooks names it. Then eight for each
 --          message: user, the session's field that admits the sender: 'token', or 'conn:' and a
 --          connection id, the token hash that the field must hold, or '' where its presence is enough,
 --          '1' where the sender is known to have its token else '0', text, idempotency key or '', and
@@ -21,6 +22,7 @@ local room, messages, chan = KEYS[1], KEYS[2], ARGV[1]
 local per_second, kept, held = tonumber(ARGV[2]), ARGV[3], ARGV[7] == '1'
 local room_ttl, session_ttl, idempotency_ttl = ARGV[4], ARGV[5], ARGV[6]
 local head, second, begins = ARGV[8], ARGV[9], ARGV[10]
+local told = {id = ARGV[11], hooks = hooks(ARGV[12])}
 local now = clock()
 local now_ms = tonumber(now)
 
@@ -55,7 +57,7 @@ local function add(entry)
 end
 
 local at = 3
-for first = 11, #ARGV, 8 do
+for first = 13, #ARGV, 8 do
   local user, field, token_hash, confirmed, text, key, middle, rest = unpack(ARGV, first, first + 7)
   local session, idempotency = KEYS[at], key ~= '' and KEYS[at + 1]
   at = at + (idempotency and 2 or 1)
@@ -113,6 +115,11 @@ for first = 11, #ARGV, 8 do
     if ms ~= stamped then stamped, stamp = ms, timestamp(ms, second, begins) end
     local frame = head .. value .. middle .. stamp .. rest
     if held then frames[#frames + 1] = frame else redis.pcall('PUBLISH', chan, frame) end
+    if told.hooks and outcome == 'OK' then
+      -- A message is its frame without the type.
+      hook(told, 'message.created', '{' .. string.sub(frame, #'{"t":"msg",' + 1))
+      hook_missed(told, user, value)
+    end
   end
   local is_admitted = outcome ~= 'FAILED' and outcome ~= 'INVALID_TOKEN' and outcome ~= 'NOT_IN_ROOM'
   if sender[4] and confirmed == '1' and is_admitted then confirm_session(session, session_ttl) end

@@ -1,19 +1,19 @@
 -- Puts a room back that Redis lost, and in it the users whose connections a node holds.
 -- KEYS 5: 1 room, 2 members, 3 deadlines, 4 messages, 5 roster
 -- DERIVED from ARGV 3: session and presence of the users named
--- ARGV 11: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
+-- ARGV 12: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms) of a room that has none of its own, 7 this node's channel, 8 the
 --          fence's tag, 9 a list: the facts of the room as room_facts lists them, 10 a list: for each user token
 --          hash, name, joinedAt (ms), last message id read or '', '1' if one of its connections proved
 --          that it heard the answer to its join else '0', number of connections, and for each of these
 --          connection id, how long it still lasts (ms), 'online' or 'away', 11 TTL of a provisional
---          session (ms)
+--          session (ms), 12 a list: what webhooks need, as hooks names it
 -- RETURNS {'OK', users whose name somebody else took meanwhile …}
 -- PUBLISHES members, a fence to the node; no user_joined: nobody has noticed that they were gone
 -- PROMISE 5: Redis away, users stay.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   roster = KEYS[5], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
-  returning = true}
+  returning = true, hooks = hooks(ARGV[12])}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local now_ms = tonumber(clock())
 

@@ -76,4 +76,5 @@ mod socket;
 pub mod telemetry;
 mod ticks;
 pub mod visible;
+pub mod webhooks;
 pub mod ws;

@@ -16,7 +16,7 @@ use linkroom::{
     node::{Leave, Node},
     redis::child::{self, OwnRedis},
     settings::{Refusal, Settings},
-    telemetry,
+    telemetry, webhooks,
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -57,6 +57,9 @@ fn start(lines: &LogWriter, metrics: Arc<Metrics>) -> ExitCode {
             return refuse(&format!("error: {:#}", child::become_redis_server(args)));
         }
         Some(first) if first == bench::ARGUMENT => return bench::main(args),
+        Some(first) if first == webhooks::command::ARGUMENT => {
+            return webhooks::command::main(args);
+        }
         _ => {}
     }
     let settings = match Settings::read(std::env::args_os()) {

@@ -7,6 +7,7 @@ mod clock;
 mod delivery;
 mod event_loop;
 mod process;
+mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use crate::{error::Code, limits::Limit, protocol::close::CloseReason};
 pub use clock::RedisClock;
 pub use delivery::{Deliveries, Followed};
 pub use event_loop::watch as watch_event_loop;
+pub use webhooks::WebhookMetrics;
 
 /// The prefix of every name, except for the usual `process_…`.
 const PREFIX: &str = "linkroom";
@@ -81,6 +83,8 @@ pub struct Metrics {
     pub ready: Gauge,
     /// Log lines that could not be written to standard error or standard output.
     pub log_lines_lost: Counter,
+    /// What becomes of webhooks.
+    pub webhooks: WebhookMetrics,
     delivered: Counter,
     foreign_passed: Counter,
     foreign_dropped: Counter,
@@ -175,6 +179,7 @@ impl Metrics {
             turned_away: turned_away(registry),
             redis_commands: redis_commands(registry),
             http_requests: family(registry, "http_requests", "HTTP requests answered"),
+            webhooks: WebhookMetrics::new(registry),
             registry: root,
         }
     }

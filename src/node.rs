@@ -18,12 +18,11 @@ use crate::{
     registry::Registry,
     room::Rooms,
     server,
-    settings::{RedisUrl, Settings},
+    settings::Settings,
     slots::Slots,
+    webhooks,
 };
 
-/// The Redis that is used where no other is named.
-const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
 /// How long whoever asks a new node waits with it for Redis. Not every balancer looks at `/readyz`.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
 /// The part of the drain time over which sockets are told to close.
@@ -129,13 +128,13 @@ pub(crate) fn build(
     let stop = background.stop.clone();
     let watch = metrics::watch_event_loop(metrics.clone(), stop.clone());
     background.spawn_vital("the watch over the event loop", watch);
-    let url = settings.redis_url.as_ref().map_or(DEFAULT_REDIS_URL, RedisUrl::expose);
-    let redis = Redis::start(url, &node, &settings, metrics.clone(), background)?;
+    let redis = Redis::start(settings.redis_url(), &node, &settings, metrics.clone(), background)?;
     let scripts = Scripts::new(redis.clone(), settings.clone());
     let fanout =
         Fanout::start(redis.clone(), scripts.clone(), &settings, metrics.clone(), background);
     let heartbeat = Heartbeat::new(fanout.clone(), scripts.clone(), settings.clone(), background);
     heartbeat.start(&redis, background);
+    webhooks::start(redis.clone(), scripts.clone(), settings.clone(), metrics.clone(), background)?;
     let registry = Arc::new(Registry::new(node, metrics.clone()));
     let silent = registry.clone().close_silent(settings.idle_timeout, stop.clone());
     background.spawn_vital("the look for silent connections", silent);

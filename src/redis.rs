@@ -8,6 +8,7 @@ mod condition;
 mod condition_log;
 mod connect;
 mod durable;
+mod hooks;
 pub mod keys;
 pub mod probe;
 mod reason;
@@ -72,6 +73,8 @@ struct Inner {
     commands: Client,
     subscriber: Client,
     keeper: Option<DurableStore>,
+    /// Waits for rooms whose events are to be posted; only where there is a webhook.
+    hooks: Option<Client>,
     condition: watch::Sender<Condition>,
     /// Why the last attempt to connect failed, in the words of whoever refused it.
     refused: Mutex<Option<String>>,
@@ -130,6 +133,7 @@ impl Redis {
             commands: client(EVENT_BUFFER, false),
             subscriber: client(SUBSCRIPTION_BUFFER, true),
             keeper,
+            hooks: hooks::client(&config, settings, background),
             condition,
             refused: Mutex::default(),
             asked: Mutex::default(),
@@ -164,6 +168,11 @@ impl Redis {
         anyhow::ensure!(
             self.0.keeper.is_none() || self.0.key_style == KeyStyle::Plain,
             "DURABILITY must be memory on Redis Cluster"
+        );
+        // Its stream is in one slot, and rooms are in all of them.
+        anyhow::ensure!(
+            self.0.hooks.is_none() || self.0.key_style == KeyStyle::Plain,
+            "WEBHOOK_URL cannot be used on Redis Cluster yet"
         );
         let mut version = self.0.version.subscribe();
         // The sender lives as long as `self`.
@@ -331,7 +340,7 @@ impl Redis {
 
     fn clients(&self) -> impl Iterator<Item = &Client> {
         let keeper = self.0.keeper.iter().flat_map(|keeper| &keeper.clients);
-        [&self.0.commands, &self.0.subscriber].into_iter().chain(keeper)
+        [&self.0.commands, &self.0.subscriber].into_iter().chain(keeper).chain(&self.0.hooks)
     }
 
     /// Drops the connections of the clients chosen, which then look for Redis again. Nothing is

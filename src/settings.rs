@@ -5,6 +5,7 @@
 
 mod parse;
 mod redis_url;
+mod webhooks;
 
 use std::{
     error::Error,
@@ -25,6 +26,10 @@ use ipnet::IpNet;
 use crate::origin::{Allowed, Origin};
 use parse::{Word, at_least_one, duration, header_bytes, joined_bytes, threads};
 pub use redis_url::RedisUrl;
+pub use webhooks::{EventType, Switch, WebhookSecret, WebhookSettings, WebhookUrl};
+
+/// The Redis that is used where no other is named.
+const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,7 +60,8 @@ pub enum Durability {
     version,
     name = "linkroom",
     max_term_width = 100,
-    after_help = "A load test of any deployment: linkroom bench --help"
+    after_help = "A load test of any deployment: linkroom bench --help. Events that a webhook did not take: \
+                  linkroom webhooks --help"
 )]
 pub struct Settings {
     /// Redis URL: redis://, rediss:// (TLS), redis-sentinel:// or redis-cluster://. Without it: the
@@ -271,6 +277,10 @@ pub struct Settings {
     #[arg(long, env, default_value = "./data")]
     pub data_dir: PathBuf,
 
+    /// Where events go, and how.
+    #[command(flatten)]
+    pub webhooks: WebhookSettings,
+
     /// Format of log lines
     #[arg(long, env, value_parser = Word::<LogFormat>::new(), default_value = "text")]
     pub log_format: LogFormat,
@@ -305,6 +315,11 @@ impl Settings {
         })?;
         settings.check().map_err(|text| Refusal::Bad(format!("error: {text}")))?;
         Ok(settings)
+    }
+
+    /// The address of Redis, secrets included.
+    pub fn redis_url(&self) -> &str {
+        self.redis_url.as_ref().map_or(DEFAULT_REDIS_URL, RedisUrl::expose)
     }
 
     /// How often clients are asked to send a heartbeat.
@@ -351,6 +366,7 @@ impl Settings {
             ));
         }
         self.check_lifetimes()?;
+        self.webhooks.check()?;
         let (body, least) = (self.max_body_bytes, self.largest_message());
         if body < least {
             return Err(format!(

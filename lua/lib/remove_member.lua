@@ -1,5 +1,5 @@
 -- remove_member(room, user) removes a member and publishes user_left. The session stays, so the name is
--- kept. Needs: publish_event, user_key.
+-- kept. Needs: publish_event, user_key, hook_member.
 local function remove_member(room, user)
   local session = user_key(room, user, 'session')
   redis.call('ZREM', room.deadlines, user)
@@ -10,6 +10,7 @@ local function remove_member(room, user)
   end
   if redis.call('SREM', room.members, user) == 1 then
     publish_event(room, 'user_left', '"userId":' .. cjson.encode(user))
+    hook_member(room, user, false)
     if redis.call('EXISTS', room.members) == 0 then
       room.occupied = '0'
       redis.call('HSET', room.hash, 'occupied', room.occupied)

@@ -3,7 +3,8 @@
 -- if all of them are. Publishes only changes. For a user who comes back to a room that is `returning`, no
 -- user_left was published: then it sets room.returned and publishes no user_joined. `is_here` is true if
 -- the caller knows that the user is a member. No connection counts for longer than room.presence_ttl
--- (ms), whatever its deadline: Redis's clock may have been set back. Needs: publish_event, user_key.
+-- (ms), whatever its deadline: Redis's clock may have been set back.
+-- Needs: publish_event, user_key, hook_member.
 local function settle(room, user, now_ms, is_here)
   local session = user_key(room, user, 'session')
   local presence = user_key(room, user, 'presence')
@@ -39,6 +40,7 @@ local function settle(room, user, now_ms, is_here)
     redis.call('SET', presence, status, 'PX', stays)
   end
   if not is_here and redis.call('SADD', room.members, user) == 1 then
+    hook_member(room, user, true)
     if room.returning then
       -- The list of all members follows, and says who is away.
       room.returned, before = true, status

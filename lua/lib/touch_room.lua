@@ -1,10 +1,11 @@
 -- touch_room(room, room_ttl) renews the TTLs of a room that has members, and sets `occupied`, unless
 -- room.occupied has it already: if the members expire while it is set, they did not leave.
--- Needs: lifetime.
+-- Needs: lifetime, note_lapse.
 local function touch_room(room, room_ttl)
   if room.occupied ~= '1' then redis.call('HSET', room.hash, 'occupied', '1') end
-  redis.call('PEXPIRE', room.members, room.presence_ttl)
-  redis.call('PEXPIRE', room.deadlines, room.presence_ttl)
+  local stay = note_lapse(room, room.presence_ttl)
+  redis.call('PEXPIRE', room.members, stay)
+  redis.call('PEXPIRE', room.deadlines, stay)
   local lives = lifetime(room.hash, room_ttl)
   redis.call('PEXPIRE', room.hash, lives)
   redis.call('PEXPIRE', room.messages, lives)

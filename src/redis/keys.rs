@@ -23,6 +23,22 @@ impl KeyStyle {
         }
     }
 
+    /// The names of the keys that webhooks share. On a cluster there will be such keys for each group of rooms
+    /// that are in one slot; there is one group yet.
+    pub fn hooks(self) -> HookKeys {
+        HookKeys { stem: HOOKS }
+    }
+
+    /// Reads a room's id back from the name of the list of its events.
+    pub fn room_of_events(self, key: &str) -> Option<RoomId> {
+        let tag = key.strip_prefix("room:")?.strip_suffix(":hooks")?;
+        let id = match self {
+            KeyStyle::Plain => tag,
+            KeyStyle::HashTag => tag.strip_prefix('{')?.strip_suffix('}')?,
+        };
+        RoomId::parse(id)
+    }
+
     /// Reads a room's id back from the name of its channel.
     pub fn room_of_channel(self, channel: &str) -> Option<RoomId> {
         let tag = channel.strip_prefix("chan:")?;
@@ -71,6 +87,16 @@ impl RoomKeys {
         ["room:", &self.tag, ":roster"].concat()
     }
 
+    /// LIST: events that wait to be posted to a webhook, oldest first.
+    pub fn events(&self) -> String {
+        ["room:", &self.tag, ":hooks"].concat()
+    }
+
+    /// SET: users who have, or had, a session and are no members; kept for webhooks.
+    pub fn absent(&self) -> String {
+        ["room:", &self.tag, ":absent"].concat()
+    }
+
     /// The channel of the room's events.
     pub fn channel(&self) -> String {
         ["chan:", &self.tag].concat()
@@ -94,6 +120,47 @@ impl RoomKeys {
     /// STRING: the message that the user sent with this idempotency key.
     pub fn idempotency(&self, user: &UserId, key: &str) -> String {
         ["user:", &self.tag, ":", &encoded(user), ":key:", key].concat()
+    }
+}
+
+/// What webhooks share. No room has an empty id.
+const HOOKS: &str = "room::hooks";
+
+/// The names of the keys that webhooks share.
+#[derive(Clone, Copy, Debug)]
+pub struct HookKeys {
+    stem: &'static str,
+}
+
+impl HookKeys {
+    /// STREAM: rooms whose next event is to be posted, each once; its consumer group are the nodes.
+    pub fn ready(&self) -> String {
+        [self.stem, ":ready"].concat()
+    }
+
+    /// ZSET: rooms whose next event failed, and when (ms) it is tried again.
+    pub fn delayed(&self) -> String {
+        [self.stem, ":delayed"].concat()
+    }
+
+    /// ZSET: rooms that have events, and when (ms) the oldest of each was written.
+    pub fn oldest(&self) -> String {
+        [self.stem, ":oldest"].concat()
+    }
+
+    /// HASH: how many events were written, posted and dropped, and whether the receiver wants no more.
+    pub fn state(&self) -> String {
+        [self.stem, ":state"].concat()
+    }
+
+    /// STREAM: events that could not be posted.
+    pub fn dead(&self) -> String {
+        [self.stem, ":dead"].concat()
+    }
+
+    /// ZSET: rooms that have members, and when (ms) the first of them lapses unless it is heard.
+    pub fn lapses(&self) -> String {
+        [self.stem, ":lapses"].concat()
     }
 }
 
@@ -163,6 +230,15 @@ mod tests {
         for key in [keys.room(), keys.messages(), keys.session(&user), keys.idempotency(&user, "k")]
         {
             assert!(key.contains("{abc12345}"), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_events_names_its_room() {
+        for style in [KeyStyle::Plain, KeyStyle::HashTag] {
+            let room = RoomId::random();
+            assert_eq!(style.room_of_events(&style.room(&room).events()), Some(room));
+            assert_eq!(style.room_of_events("room::hooks"), None);
         }
     }
 

@@ -1,6 +1,7 @@
 //! One typed function for each Lua script. Only this module knows their arguments, replies and
 //! status words. The head of each Lua file has its contract.
 
+mod hooks;
 mod members;
 mod messages;
 mod rooms;
@@ -18,9 +19,10 @@ use super::{
 };
 use crate::{error::Error, names::RoomId, settings::Settings};
 pub use types::{
-    ConnectionReport, Draft, HeartbeatReply, Join, Leave, LeaveOutcome, Member, MessagePage,
-    Missed, Page, Published, ReadOn, Remembered, Restored, RoomChange, RoomFacts, RoomOptions,
-    RoomState, Sender, Snapshot, UserHeartbeat,
+    ConnectionReport, DeadLetter, Draft, HeartbeatReply, Join, Leave, LeaveOutcome, Member,
+    MessagePage, Missed, Page, Published, QueuedEvent, ReadOn, ReadyRoom, Remembered, Restored,
+    RoomChange, RoomFacts, RoomOptions, RoomState, Sender, Settled, Snapshot, Tried, UserHeartbeat,
+    Waiting,
 };
 use wire::{Arg, ScriptReply, ms};
 
@@ -48,6 +50,10 @@ struct Inner {
     restore: Named,
     remember: Named,
     keep_promise: Named,
+    settle_hook: Named,
+    tend_hooks: Named,
+    read_letters: Named,
+    move_letter: Named,
 }
 
 impl Scripts {
@@ -56,17 +62,40 @@ impl Scripts {
         Self(Arc::new(Inner {
             redis,
             settings,
-            create_room: script!("create_room", "clock", "lifetime", "check_room"),
+            create_room: script!(
+                "create_room",
+                "clock",
+                "lifetime",
+                "check_room",
+                "timestamp",
+                "json_list",
+                "room_facts",
+                "room_json",
+                "hooks",
+                "drop_event",
+                "add_event",
+                "hook",
+                "hook_member",
+                "note_lapse"
+            ),
             update_room: script!(
                 "update_room",
                 "clock",
+                "timestamp",
+                "json_list",
+                "room_facts",
+                "room_json",
+                "hooks",
+                "drop_event",
+                "add_event",
+                "hook",
                 "publish_event",
                 "lifetime",
                 "not_creator",
                 "room_event",
                 "check_room"
             ),
-            add_session: script!("add_session", "clock"),
+            add_session: script!("add_session", "clock", "hooks"),
             join: script!(
                 "join",
                 "clock",
@@ -82,6 +111,12 @@ impl Scripts {
                 "publish_event",
                 "user_key",
                 "fence",
+                "hooks",
+                "drop_event",
+                "add_event",
+                "hook",
+                "hook_member",
+                "note_lapse",
                 "remove_member",
                 "sweep",
                 "settle",
@@ -105,7 +140,13 @@ impl Scripts {
                 "digest",
                 "next_id",
                 "tip",
-                "lifetime"
+                "lifetime",
+                "user_key",
+                "hooks",
+                "drop_event",
+                "add_event",
+                "hook",
+                "hook_missed"
             ),
             heartbeat: script!(
                 "heartbeat",
@@ -116,6 +157,12 @@ impl Scripts {
                 "publish_event",
                 "user_key",
                 "fence",
+                "hooks",
+                "drop_event",
+                "add_event",
+                "hook",
+                "hook_member",
+                "note_lapse",
                 "remove_member",
                 "sweep",
                 "settle",
@@ -137,6 +184,12 @@ impl Scripts {
                 "confirm_session",
                 "publish_event",
                 "user_key",
+                "hooks",
+                "drop_event",
+                "add_event",
+                "hook",
+                "hook_member",
+                "note_lapse",
                 "remove_member",
                 "sweep",
                 "settle",
@@ -147,6 +200,12 @@ impl Scripts {
                 "clock",
                 "publish_event",
                 "user_key",
+                "hooks",
+                "drop_event",
+                "add_event",
+                "hook",
+                "hook_member",
+                "note_lapse",
                 "remove_member",
                 "sweep",
                 "has_connections",
@@ -180,6 +239,10 @@ impl Scripts {
             ),
             remember: script!("remember"),
             keep_promise: script!("keep_promise"),
+            settle_hook: script!("settle_hook", "clock", "drop_event", "holds_entry"),
+            tend_hooks: script!("tend_hooks", "clock", "drop_event", "holds_entry"),
+            read_letters: script!(reads "read_letters"),
+            move_letter: script!("move_letter", "clock", "add_event"),
             restore: script!(
                 "restore",
                 "clock",
@@ -189,6 +252,12 @@ impl Scripts {
                 "publish_event",
                 "user_key",
                 "fence",
+                "hooks",
+                "drop_event",
+                "add_event",
+                "hook",
+                "hook_member",
+                "note_lapse",
                 "settle",
                 "lifetime",
                 "touch_room",

@@ -82,7 +82,7 @@ pub fn allowed_origins(raw: &str) -> Result<Vec<Allowed>, String> {
 }
 
 /// Comma-separated values; empty ones are ignored.
-fn list<T>(raw: &str, one: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+pub fn list<T>(raw: &str, one: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     raw.split(',').filter(|part| !part.trim().is_empty()).map(one).collect()
 }
 

@@ -33,4 +33,5 @@ mod scripts;
 mod settings;
 mod slow_reader;
 mod stored_then_told;
+mod webhooks;
 mod ws_protocol;

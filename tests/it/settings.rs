@@ -75,6 +75,15 @@ fn help_lists_every_setting_with_its_default() {
         ("DATA_DIR", "./data"),
         ("LOG_FORMAT", "text"),
         ("LOG_LEVEL", "info"),
+        ("WEBHOOK_URL", ""),
+        ("WEBHOOK_SECRET", ""),
+        ("WEBHOOK_EVENTS", ""),
+        ("WEBHOOK_TIMEOUT", "5s"),
+        ("WEBHOOK_BACKOFF", "1s"),
+        ("WEBHOOK_ATTEMPTS", "12"),
+        ("WEBHOOK_ALLOW_PRIVATE", "off"),
+        ("WEBHOOK_EVENTS_MAX", "100000"),
+        ("WEBHOOK_AGE_MAX", "7d"),
     ];
     for (name, default) in settings {
         let at = help.find(&format!("{name}=")).or_else(|| help.find(&format!("{name}]")));
@@ -106,6 +115,12 @@ fn a_bad_value_stops_the_start_with_one_clear_line() {
         ("HEARTBEAT_INTERVAL", "1h"),
         ("DRAIN_TIMEOUT", "1 parsec"),
         ("LEAVE_GRACE", "5x"),
+        ("WEBHOOK_URL", "app.example"),
+        ("WEBHOOK_URL", "https://app.example/hooks"),
+        ("WEBHOOK_SECRET", "whsec_short"),
+        ("WEBHOOK_EVENTS", "rooms"),
+        ("WEBHOOK_TIMEOUT", "2m"),
+        ("WEBHOOK_ALLOW_PRIVATE", "yes"),
     ];
     for (name, value) in bad {
         let output = run(&[], &[("LISTEN_ADDR", "127.0.0.1:0"), (name, value)]);

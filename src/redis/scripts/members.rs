@@ -51,6 +51,7 @@ impl Scripts {
             self.provisional_ttl(),
             number(settings.connections_per_user),
             number(settings.joined_bytes),
+            self.hooks(&keys),
         ]);
         let reply = self.run(&self.0.join, names, &args).await?.ok();
         let mut reply = reply.map_err(|error| match error.code {
@@ -95,7 +96,7 @@ impl Scripts {
             beats.iter().flat_map(|beat| heartbeat_args(beat, presence_ttl)).collect(),
         ));
         args.push(ms(self.0.redis.spared()));
-        args.extend([self.provisional_ttl(), ms(self.0.settings.leave_grace)]);
+        args.extend([self.provisional_ttl(), ms(self.0.settings.leave_grace), self.hooks(&keys)]);
         let names = vec![
             keys.room(),
             keys.members(),
@@ -131,6 +132,7 @@ impl Scripts {
             ms(settings.leave_grace),
             ms(settings.presence_ttl),
             Arg::List(leaves.iter().flat_map(|leave| leave_args(leave)).collect()),
+            self.hooks(&keys),
         ]);
         let mut reply = self.run(&self.0.leave, names, &args).await?.ok()?;
         let outcome = |word: String| match word.as_str() {
@@ -150,6 +152,7 @@ impl Scripts {
         let names = vec![keys.room(), keys.members(), keys.deadlines()];
         let mut args = self.stem(room, &keys);
         args.extend([self.0.redis.spared(), settings.presence_ttl, settings.leave_grace].map(ms));
+        args.push(self.hooks(&keys));
         self.run(&self.0.sweep_room, names, &args).await?.ok()?;
         Ok(())
     }
@@ -203,7 +206,7 @@ impl Scripts {
                 .chain(heartbeat_args(beat, presence_ttl))
         });
         args.push(Arg::List(users.collect()));
-        args.push(self.provisional_ttl());
+        args.extend([self.provisional_ttl(), self.hooks(&keys)]);
         let names =
             vec![keys.room(), keys.members(), keys.deadlines(), keys.messages(), keys.roster()];
         self.run(&self.0.restore, names, &args).await?.ok()?.users()

@@ -37,6 +37,8 @@ impl Scripts {
             frame_head(room).into(),
             second.into(),
             begins.into(),
+            room.as_str().into(),
+            self.hooks(&keys),
         ];
         for draft in drafts {
             let key = draft.key.as_deref();

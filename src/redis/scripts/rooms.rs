@@ -44,6 +44,8 @@ impl Scripts {
                     ms(settings.session_ttl.max(settings.presence_ttl)),
                     ms(settings.room_ttl),
                     new_room_args(&secret, options),
+                    room.as_str().into(),
+                    self.hooks(&keys),
                 ],
             )
             .await?;
@@ -63,13 +65,14 @@ impl Scripts {
         change: &RoomChange,
     ) -> Result<(), Error> {
         let keys = self.keys(room);
-        let names = vec![keys.room(), keys.messages(), keys.session(user)];
+        let names = vec![keys.room(), keys.messages(), keys.session(user), keys.deadlines()];
         let args = [
             room.as_str().into(),
             keys.channel().into(),
             token.hash().into(),
             ms(self.0.settings.room_ttl),
             change_args(change),
+            self.hooks(&keys),
         ];
         self.run(&self.0.update_room, names, &args).await?.ok()?;
         Ok(())
@@ -88,7 +91,12 @@ impl Scripts {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.session(user)];
         let settings = &self.0.settings;
-        let args = [token.hash().into(), ms(settings.session_ttl.max(settings.presence_ttl))];
+        let args = [
+            token.hash().into(),
+            ms(settings.session_ttl.max(settings.presence_ttl)),
+            user.as_str().into(),
+            self.hooks(&keys),
+        ];
         self.run(&self.0.add_session, names, &args).await?.ok()?;
         Ok(())
     }

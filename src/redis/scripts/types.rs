@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     message::Message,
-    names::{MessageId, Status, Token, UserId},
+    names::{MessageId, RoomId, Status, Token, UserId},
 };
 
 /// Who wants to join, and how it proves who it is.
@@ -275,4 +275,113 @@ pub struct Missed {
     pub messages: Vec<Message>,
     /// Whether there were others before these that are no longer kept.
     pub trimmed: bool,
+}
+
+/// A room whose next event is to be posted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadyRoom {
+    /// The entry of the stream that gave it to this node.
+    pub entry: String,
+    /// The list of its events.
+    pub events: String,
+}
+
+/// An event that waits to be posted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedEvent {
+    /// The same for each try.
+    pub id: String,
+    /// Its type.
+    pub kind: String,
+    /// When it happened, milliseconds on Redis's clock.
+    pub at_ms: u64,
+    /// How often it was tried.
+    pub tries: u32,
+    /// What it is about, as JSON.
+    pub data: String,
+}
+
+impl QueuedEvent {
+    /// Reads what `lua/lib/hook.lua` writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(5, ' ');
+        Some(Self {
+            id: parts.next().filter(|id| !id.is_empty())?.to_owned(),
+            kind: parts.next()?.to_owned(),
+            at_ms: parts.next()?.parse().ok()?,
+            tries: parts.next()?.parse().ok()?,
+            data: parts.next()?.to_owned(),
+        })
+    }
+}
+
+/// What became of an event that was posted.
+#[derive(Clone, Copy, Debug)]
+pub enum Tried<'a> {
+    /// The receiver has it.
+    Delivered(&'a QueuedEvent),
+    /// The receiver wants no events any more.
+    Gone(&'a QueuedEvent),
+    /// It has to be tried again.
+    Failed {
+        /// The event.
+        event: &'a QueuedEvent,
+        /// What went wrong.
+        why: &'a str,
+        /// How long until then.
+        pause: Duration,
+    },
+}
+
+/// What comes after an event that was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// The next event of the room, where this node goes on with it.
+    pub next: Option<QueuedEvent>,
+    /// Redis's time, in milliseconds.
+    pub now_ms: u64,
+    /// Whether the one that was tried became a dead letter.
+    pub is_dead: bool,
+}
+
+/// What waits for the webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Whether the receiver wants no events any more.
+    pub is_stopped: bool,
+    /// How long until a room's event is to be tried again.
+    pub next_due: Option<Duration>,
+    /// How many events wait.
+    pub events: u64,
+    /// For how long the oldest has waited.
+    pub oldest: Duration,
+    /// How many dead letters there are.
+    pub letters: u64,
+    /// How long ago the oldest became one.
+    pub oldest_letter: Duration,
+    /// How many events and letters were dropped, ever.
+    pub dropped: u64,
+    /// Rooms with members that have lapsed.
+    pub lapsed: Vec<RoomId>,
+    /// Rooms that were taken over.
+    pub taken: Vec<ReadyRoom>,
+}
+
+/// An event that could not be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its entry in the stream of dead letters.
+    pub entry: String,
+    /// The id of the event.
+    pub id: String,
+    /// Its type.
+    pub kind: String,
+    /// The room that it is about.
+    pub room: String,
+    /// When it happened, milliseconds on Redis's clock.
+    pub at_ms: u64,
+    /// How often it was tried.
+    pub tries: u32,
+    /// What went wrong the last time.
+    pub reason: String,
 }

@@ -1,0 +1,18 @@
+-- Has one dead letter tried again, behind what waits in its room, or discards it.
+-- KEYS 5: 1 dead letters, 2 the room's events, 3 rooms that are ready, 4 oldest event of each room, 5 state
+-- ARGV 3: 1 the letter's entry, 2 'replay' or 'discard', 3 for how long (ms) an event may wait
+-- RETURNS {'OK', '1' if there was such a letter else '0'}
+-- PROMISE 12: a letter is replayed under the id that it had.
+local dead, entry, age_max = KEYS[1], ARGV[1], ARGV[3]
+local to = {events = KEYS[2], ready = KEYS[3], oldest = KEYS[4], state = KEYS[5], age_max = age_max}
+
+local found = redis.call('XRANGE', dead, entry, entry)[1]
+if not found then return {'OK', '0'} end
+if ARGV[2] == 'replay' then
+  local fields, now = {}, clock()
+  for i = 1, #found[2], 2 do fields[found[2][i]] = found[2][i + 1] end
+  redis.call('HINCRBY', to.state, 'made', '1')
+  add_event(to, table.concat({fields.id, fields.type, fields.time, '0', fields.data}, ' '), now)
+end
+redis.call('XDEL', dead, entry)
+return {'OK', '1'}

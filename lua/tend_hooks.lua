@@ -1,0 +1,82 @@
+-- What each node does once a second for what waits: says that it lives, takes over from those that do not, has
+-- tried again what is due, drops what is too old, and reads how much there is.
+-- KEYS 6: 1 rooms that are ready, 2 rooms that wait for another try, 3 oldest event of each room, 4 state,
+--         5 dead letters, 6 when members of rooms lapse
+-- ARGV 7: 1 this node's name in the group, 2 a list: ids of the entries that it has taken, 3 for how long (ms) a
+--         node is silent before others take over, 4 rooms that this one can take, 5 what tells this receiver from
+--         others, 6 for how long (ms) an event may wait, 7 dead letters kept
+-- RETURNS {'OK', '1' where the receiver wants no more else '0', how long (ms) until a room is due or '', events that
+--         wait, age (ms) of the oldest, dead letters, age (ms) of the oldest, events dropped ever, number of rooms
+--         whose members lapsed, these rooms, and for each room taken over: id of its entry, its list of events}
+-- PROMISE 12: a dead node's share is taken over; what waits for too long is counted before it is dropped.
+-- PROMISE 4: members of a room in which nobody is left are cleared as well.
+local ready, delayed, dead, lapses = KEYS[1], KEYS[2], KEYS[5], KEYS[6]
+local to = {oldest = KEYS[3], state = KEYS[4]}
+local node, held, silent, wanted = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local receiver, age_max, letters_max = ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local now = clock()
+local STEP = 100
+
+redis.pcall('XGROUP', 'CREATE', ready, 'nodes', '0', 'MKSTREAM')
+for _, entry in ipairs(held) do
+  if holds_entry(ready, node, entry) then
+    redis.call('XCLAIM', ready, 'nodes', node, '0', entry, 'JUSTID')
+  end
+end
+
+local stopped = redis.call('HGET', to.state, 'stopped')
+local is_stopped = stopped == receiver
+local taken = {}
+if not is_stopped then
+  if stopped then redis.call('HDEL', to.state, 'stopped') end
+  for _, events in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', '0', STEP)) do
+    redis.call('ZREM', delayed, events)
+    redis.call('XADD', ready, '*', 'events', events)
+  end
+  if wanted > 0 then
+    taken = redis.call('XAUTOCLAIM', ready, 'nodes', node, silent, '0-0', 'COUNT', wanted)[2]
+  end
+end
+local next_due = redis.call('ZRANGE', delayed, '0', '0', 'WITHSCORES')[2]
+
+-- Too old, or too many.
+local dropped = redis.call('XTRIM', dead, 'MINID', string.format('%d', now - age_max))
+  + redis.call('XTRIM', dead, 'MAXLEN', letters_max)
+local oldest = redis.call('ZRANGE', to.oldest, '0', '0', 'WITHSCORES')
+for _ = 1, STEP do
+  if not oldest[2] or now - oldest[2] <= age_max then break end
+  if drop_event(to, oldest[1]) then dropped = dropped + 1 end
+  oldest = redis.call('ZRANGE', to.oldest, '0', '0', 'WITHSCORES')
+end
+if dropped > 0 then redis.call('HINCRBY', to.state, 'dropped', dropped) end
+local counts = redis.call('HMGET', to.state, 'made', 'done', 'dropped')
+-- None waits: what somebody deleted by hand is counted no longer.
+if not oldest[2] and counts[1] then
+  redis.call('HSET', to.state, 'done', counts[1])
+  counts[2] = counts[1]
+end
+
+-- Nodes that are gone, and left nothing.
+for _, facts in ipairs(redis.call('XINFO', 'CONSUMERS', ready, 'nodes')) do
+  if facts[2] ~= node and facts[4] == 0 and facts[6] > 600000 then
+    redis.call('XGROUP', 'DELCONSUMER', ready, 'nodes', facts[2])
+  end
+end
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, age_max) end
+
+local function age(ms) return string.format('%d', ms and math.max(now - ms, 0) or 0) end
+local letter = redis.call('XRANGE', dead, '-', '+', 'COUNT', '1')[1]
+local reply = {'OK', is_stopped and '1' or '0', next_due and string.format('%d', math.max(next_due - now, 0)) or '',
+  string.format('%d', (counts[1] or 0) - (counts[2] or 0)), age(oldest[2]),
+  string.format('%d', redis.call('XLEN', dead)), age(letter and string.match(letter[1], '^%d+')), counts[3] or '0'}
+-- Each is looked at again, if whoever clears it now does not come to it.
+local lapsed = redis.call('ZRANGEBYSCORE', lapses, '-inf', now, 'LIMIT', '0', STEP)
+reply[#reply + 1] = string.format('%d', #lapsed)
+for _, room in ipairs(lapsed) do
+  redis.call('ZADD', lapses, string.format('%d', now + 5000), room)
+  reply[#reply + 1] = room
+end
+for _, entry in ipairs(taken) do
+  reply[#reply + 1], reply[#reply + 2] = entry[1], entry[2][2]
+end
+return reply

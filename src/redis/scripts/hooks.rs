@@ -1,0 +1,206 @@
+//! The scripts that hand out what waits for the webhook, and what all others are told of it.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    DeadLetter, QueuedEvent, ReadyRoom, Scripts, Settled, Tried, Waiting,
+    wire::{Arg, flag, ms, number},
+};
+use crate::{error::Error, names::RoomId, redis::keys::RoomKeys, settings::WebhookSettings};
+
+/// How long a node is silent before others take over what it has taken. It is heard once a second.
+const SILENT: Duration = Duration::from_secs(5);
+/// Letters of one page.
+const PAGE: usize = 500;
+
+impl Scripts {
+    /// What scripts need to know to write events, in the order of `lua/lib/hooks.lua`; empty where there is no
+    /// webhook.
+    pub(super) fn hooks(&self, room: &RoomKeys) -> Arg<'static> {
+        let settings = &self.0.settings;
+        if !settings.webhooks.are_on() {
+            return Arg::List(Vec::new());
+        }
+        let shared = self.key_style().hooks();
+        let ms = |duration: Duration| duration.as_millis().to_string();
+        let types = settings.webhooks.types();
+        let types: Vec<_> = types.into_iter().map(|one| one.as_str()).collect();
+        let sessions = settings.session_ttl.max(settings.presence_ttl).max(settings.leave_grace);
+        let facts = [
+            room.events(),
+            room.absent(),
+            shared.ready(),
+            shared.oldest(),
+            shared.state(),
+            shared.lapses(),
+            room.users(),
+            format!(" {} ", types.join(" ")),
+            settings.webhooks.webhook_events_max.to_string(),
+            ms(kept(&settings.webhooks)),
+            ms(sessions),
+            ms(settings.room_ttl),
+            settings.room_max_members.to_string(),
+        ];
+        Arg::List(facts.into_iter().map(Into::into).collect())
+    }
+
+    /// Notes what became of the event of a room that was tried last, and asks for the next one; `goes_on` says
+    /// whether this node wants it.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn settle_hook(
+        &self,
+        ready: &ReadyRoom,
+        room: &RoomId,
+        tried: Option<Tried<'_>>,
+        goes_on: bool,
+    ) -> Result<Settled, Error> {
+        let shared = self.key_style().hooks();
+        let names = vec![
+            ready.events.clone(),
+            shared.ready(),
+            shared.delayed(),
+            shared.oldest(),
+            shared.state(),
+            shared.dead(),
+        ];
+        let settings = &self.0.settings.webhooks;
+        let (id, [outcome, why], pause) = match tried {
+            None => ("", ["", ""], Duration::ZERO),
+            Some(Tried::Delivered(event)) => (&*event.id, ["delivered", ""], Duration::ZERO),
+            Some(Tried::Gone(event)) => (&*event.id, ["gone", ""], Duration::ZERO),
+            Some(Tried::Failed { event, why, pause }) => (&*event.id, ["failed", why], pause),
+        };
+        let args = [
+            room.as_str().into(),
+            self.0.redis.node_channel().into(),
+            ready.entry.as_str().into(),
+            id.into(),
+            outcome.into(),
+            why.into(),
+            ms(pause),
+            number(settings.webhook_attempts),
+            receiver(settings).into(),
+            flag(goes_on),
+            ms(kept(settings)),
+        ];
+        let mut reply = self.run(&self.0.settle_hook, names, &args).await?.ok()?;
+        Ok(Settled {
+            next: QueuedEvent::parse(&reply.text()?),
+            now_ms: reply.number()?,
+            is_dead: !reply.is_empty(),
+        })
+    }
+
+    /// Says that this node lives and still works on these rooms, has tried again what is due, and reads what
+    /// waits. Takes over at most `wanted` rooms of nodes that are silent.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn tend_hooks(&self, held: Vec<String>, wanted: usize) -> Result<Waiting, Error> {
+        let shared = self.key_style().hooks();
+        let names = vec![
+            shared.ready(),
+            shared.delayed(),
+            shared.oldest(),
+            shared.state(),
+            shared.dead(),
+            shared.lapses(),
+        ];
+        let settings = &self.0.settings.webhooks;
+        let args = [
+            self.0.redis.node_channel().into(),
+            Arg::List(held.into_iter().map(Into::into).collect()),
+            ms(SILENT),
+            number(wanted),
+            receiver(settings).into(),
+            ms(settings.webhook_age_max),
+            number(settings.webhook_events_max),
+        ];
+        let mut reply = self.run(&self.0.tend_hooks, names, &args).await?.ok()?;
+        let mut waiting = Waiting {
+            is_stopped: reply.flag()?,
+            next_due: reply.maybe()?.and_then(|ms| ms.parse().ok()).map(Duration::from_millis),
+            events: reply.number()?,
+            oldest: Duration::from_millis(reply.number()?),
+            letters: reply.number()?,
+            oldest_letter: Duration::from_millis(reply.number()?),
+            dropped: reply.number()?,
+            lapsed: Vec::new(),
+            taken: Vec::new(),
+        };
+        for _ in 0..reply.number()? {
+            waiting.lapsed.extend(RoomId::parse(&reply.text()?));
+        }
+        while !reply.is_empty() {
+            waiting.taken.push(ReadyRoom { entry: reply.text()?, events: reply.text()? });
+        }
+        Ok(waiting)
+    }
+
+    /// Reads a page of dead letters, oldest first: those behind that entry.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn read_letters(&self, after: Option<&str>) -> Result<Vec<DeadLetter>, Error> {
+        let first = after.map_or("-".to_owned(), |entry| format!("({entry}"));
+        let names = vec![self.key_style().hooks().dead()];
+        let args = [first.into(), number(PAGE)];
+        let mut reply = self.run(&self.0.read_letters, names, &args).await?.ok()?;
+        let mut letters = Vec::new();
+        while !reply.is_empty() {
+            letters.push(DeadLetter {
+                entry: reply.text()?,
+                id: reply.text()?,
+                kind: reply.text()?,
+                room: reply.text()?,
+                at_ms: reply.text()?.parse().unwrap_or_default(),
+                tries: reply.text()?.parse().unwrap_or_default(),
+                reason: reply.text()?,
+            });
+        }
+        Ok(letters)
+    }
+
+    /// Has a dead letter tried again, or discards it. `false` where it is gone.
+    ///
+    /// # Errors
+    /// Redis is out of reach, or the letter names no room.
+    pub async fn move_letter(&self, letter: &DeadLetter, replay: bool) -> Result<bool, Error> {
+        let room = RoomId::parse(&letter.room);
+        let room = room.ok_or_else(|| Error::internal("a dead letter that names no room"))?;
+        let shared = self.key_style().hooks();
+        let names = vec![
+            shared.dead(),
+            self.keys(&room).events(),
+            shared.ready(),
+            shared.oldest(),
+            shared.state(),
+        ];
+        let what = if replay { "replay" } else { "discard" };
+        let lasts = kept(&self.0.settings.webhooks);
+        let args = [letter.entry.as_str().into(), what.into(), ms(lasts)];
+        self.run(&self.0.move_letter, names, &args).await?.ok()?.flag()
+    }
+}
+
+/// For how long keys of webhooks last that nobody touches: longer than what is in them, which is counted when
+/// it is dropped.
+fn kept(settings: &WebhookSettings) -> Duration {
+    const LONGER: Duration = Duration::from_secs(24 * 60 * 60);
+    settings.webhook_age_max + LONGER
+}
+
+/// What tells the receiver of these settings from another.
+fn receiver(settings: &WebhookSettings) -> String {
+    const LENGTH: usize = 16;
+    let url = settings.webhook_url.as_ref().map_or("", |url| url.expose());
+    let secret = settings.webhook_secret.as_ref().map_or(&[][..], |secret| secret.expose());
+    let digest = Sha256::new().chain_update(url).chain_update([0]).chain_update(secret).finalize();
+    let mut hex = data_encoding::HEXLOWER.encode(&digest);
+    hex.truncate(LENGTH);
+    hex
+}

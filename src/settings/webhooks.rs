@@ -1,0 +1,276 @@
+//! The settings of webhooks.
+
+use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use clap::{Args, ValueEnum};
+use url::Url;
+
+use super::parse::{Word, at_least_one, duration, list};
+
+/// What a secret begins with, by the Standard Webhooks specification.
+const SECRET_PREFIX: &str = "whsec_";
+/// Bytes of a secret, by the same.
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+/// The next event of a room waits for so long.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What happens in rooms, as a webhook tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EventType {
+    /// A room was made.
+    RoomCreated,
+    /// Its creator changed it.
+    RoomUpdated,
+    /// Its creator ended it.
+    RoomDeleted,
+    /// Somebody is a member.
+    MemberJoined,
+    /// Somebody is no member any more.
+    MemberLeft,
+    /// A message was stored.
+    MessageCreated,
+    /// Its text was deleted.
+    MessageDeleted,
+    /// It was stored while a user with a session was no member.
+    MessageMissed,
+}
+
+impl EventType {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::RoomCreated,
+        Self::RoomUpdated,
+        Self::RoomDeleted,
+        Self::MemberJoined,
+        Self::MemberLeft,
+        Self::MessageCreated,
+        Self::MessageDeleted,
+        Self::MessageMissed,
+    ];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RoomCreated => "room.created",
+            Self::RoomUpdated => "room.updated",
+            Self::RoomDeleted => "room.deleted",
+            Self::MemberJoined => "member.joined",
+            Self::MemberLeft => "member.left",
+            Self::MessageCreated => "message.created",
+            Self::MessageDeleted => "message.deleted",
+            Self::MessageMissed => "message.missed",
+        }
+    }
+}
+
+/// Where events go. What may hold a secret of it is not shown: all behind the host.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookUrl(Url);
+
+impl WebhookUrl {
+    /// The whole address.
+    pub fn expose(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl FromStr for WebhookUrl {
+    type Err = String;
+
+    /// The reason never quotes what was written.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write it as https://app.example/hooks, without a user and a #".to_owned();
+        let url = Url::parse(text.trim()).map_err(|_| wrong())?;
+        let is_plain = url.username().is_empty() && url.password().is_none();
+        let is_web = matches!(url.scheme(), "http" | "https") && url.host_str().is_some();
+        if is_web && is_plain && url.fragment().is_none() { Ok(Self(url)) } else { Err(wrong()) }
+    }
+}
+
+impl fmt::Display for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.origin().ascii_serialization())
+    }
+}
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What signs events. It is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookSecret(Vec<u8>);
+
+impl WebhookSecret {
+    /// Its bytes.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl FromStr for WebhookSecret {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bytes = text.trim().strip_prefix(SECRET_PREFIX);
+        let bytes = bytes.and_then(|base64| BASE64_STANDARD.decode(base64).ok());
+        bytes.filter(|bytes| SECRET_BYTES.contains(&bytes.len())).map(Self).ok_or_else(|| {
+            "write it as whsec_ and the base64 of 24 to 64 random bytes, such as \
+             echo whsec_$(openssl rand -base64 32)"
+                .to_owned()
+        })
+    }
+}
+
+impl fmt::Debug for WebhookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// Whether something is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Yes
+    On,
+    /// No
+    Off,
+}
+
+/// Where events go, and how.
+#[derive(Args, Clone, Debug)]
+pub struct WebhookSettings {
+    /// Where events are posted, `https://app.example/hooks`; without it, nowhere
+    #[arg(
+        long,
+        env,
+        hide_env_values = true,
+        value_parser = str::parse::<WebhookUrl>,
+        help = "Where events are posted, https://app.example/hooks; without it, nowhere"
+    )]
+    pub webhook_url: Option<WebhookUrl>,
+
+    /// What signs them: whsec_ and the base64 of 24 to 64 random bytes
+    #[arg(long, env, hide_env_values = true, value_parser = str::parse::<WebhookSecret>)]
+    pub webhook_secret: Option<WebhookSecret>,
+
+    /// Types of the events that are posted, comma-separated: room.created, member.joined and so on;
+    /// without it, all of them
+    #[arg(long, env, default_value = "", hide_default_value = true, value_parser = event_types)]
+    pub webhook_events: BTreeSet<EventType>,
+
+    /// How long the receiver may take to answer; at most a minute
+    #[arg(long, env, default_value = "5s", value_parser = duration)]
+    pub webhook_timeout: Duration,
+
+    /// How long after its first try an event is tried again; then three times as long, each time
+    #[arg(long, env, default_value = "1s", value_parser = duration)]
+    pub webhook_backoff: Duration,
+
+    /// How often an event is tried before it becomes a dead letter
+    #[arg(long, env, default_value_t = 12, value_parser = at_least_one)]
+    pub webhook_attempts: usize,
+
+    /// Whether webhooks may go to private addresses, such as those of the node's own network
+    #[arg(long, env, value_parser = Word::<Switch>::new(), default_value = "off")]
+    pub webhook_allow_private: Switch,
+
+    /// Events that may wait, and dead letters that are kept, at most; beyond it the oldest are dropped
+    #[arg(long, env, default_value_t = 100_000, value_parser = at_least_one)]
+    pub webhook_events_max: usize,
+
+    /// How long an event may wait, and a dead letter is kept, before it is dropped
+    #[arg(long, env, default_value = "7d", value_parser = duration)]
+    pub webhook_age_max: Duration,
+}
+
+impl WebhookSettings {
+    /// Whether events go anywhere.
+    pub fn are_on(&self) -> bool {
+        self.webhook_url.is_some()
+    }
+
+    /// Whether private addresses may be connected to.
+    pub fn allow_private(&self) -> bool {
+        self.webhook_allow_private == Switch::On
+    }
+
+    /// The types of events that are wanted.
+    pub fn types(&self) -> BTreeSet<EventType> {
+        match self.webhook_events.is_empty() {
+            true => EventType::ALL.into(),
+            false => self.webhook_events.clone(),
+        }
+    }
+
+    /// Without a secret nobody could tell who posted an event.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.webhook_url.is_some() && self.webhook_secret.is_none() {
+            return Err("WEBHOOK_URL needs WEBHOOK_SECRET, which signs what is posted".to_owned());
+        }
+        let bounds = [
+            ("WEBHOOK_TIMEOUT", self.webhook_timeout, Duration::from_millis(10)),
+            ("WEBHOOK_BACKOFF", self.webhook_backoff, Duration::from_millis(10)),
+            ("WEBHOOK_AGE_MAX", self.webhook_age_max, Duration::from_secs(1)),
+        ];
+        if let Some((name, _, least)) = bounds.iter().find(|(_, d, least)| d < least) {
+            return Err(format!("{name} must be at least {}", humantime::format_duration(*least)));
+        }
+        if self.webhook_timeout > LONGEST_TIMEOUT {
+            return Err("WEBHOOK_TIMEOUT must be at most 1m: a room's next event waits".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Types of events, by commas.
+fn event_types(raw: &str) -> Result<BTreeSet<EventType>, String> {
+    let one = |raw: &str| {
+        let word = raw.trim().to_ascii_lowercase();
+        EventType::ALL.into_iter().find(|one| one.as_str() == word).ok_or_else(|| {
+            let words = EventType::ALL.map(EventType::as_str);
+            format!("write one or more of {}", words.join(", "))
+        })
+    };
+    Ok(list(raw, one)?.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_whole_and_shown_without_what_may_be_secret() {
+        let url: WebhookUrl = " HTTPS://App.example/hooks?key=pa55 ".parse().unwrap();
+        assert_eq!(url.expose(), "https://app.example/hooks?key=pa55");
+        assert_eq!(format!("{url} {url:?}"), "https://app.example https://app.example");
+        let numbers: WebhookUrl = "http://0x7f.1:8080/".parse().unwrap();
+        assert_eq!(numbers.expose(), "http://127.0.0.1:8080/");
+        for text in ["app.example", "ftp://a", "https://u:pa55@a", "https://a/#b", "https://", ""] {
+            let refusal = text.parse::<WebhookUrl>().expect_err(text);
+            assert!(!refusal.contains("pa55"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_that_of_the_specification_and_never_shown() {
+        let secret: WebhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().unwrap();
+        assert_eq!(secret.expose().len(), 24);
+        assert_eq!(format!("{secret:?}"), "(secret)");
+        let short = format!("whsec_{}", BASE64_STANDARD.encode([0; 23]));
+        let long = format!("whsec_{}", BASE64_STANDARD.encode([0; 65]));
+        for text in [&*short, &*long, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_?", "whsec_", ""] {
+            assert!(text.parse::<WebhookSecret>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn types_are_named_one_by_one() {
+        let types = event_types(" Room.Created,message.missed, ").unwrap();
+        assert_eq!(types, [EventType::RoomCreated, EventType::MessageMissed].into());
+        assert!(event_types("room").is_err() && event_types("").unwrap().is_empty());
+    }
+}

@@ -1,0 +1,160 @@
+//! `linkroom webhooks`: what an operator does with events that could not be delivered.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use tokio::{runtime::Runtime, time::timeout};
+
+use crate::{
+    background::Background,
+    message::timestamp,
+    metrics::Metrics,
+    redis::{
+        Condition, Redis,
+        scripts::{DeadLetter, Scripts},
+    },
+    settings::{Refusal, Settings},
+};
+
+/// The argument that asks for this instead of a node.
+pub const ARGUMENT: &str = "webhooks";
+
+/// How long Redis may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Lists events that could not be delivered, has them tried again, or discards them.
+///
+/// Reads REDIS_URL and the other settings from the environment, as a node does.
+#[derive(Debug, Parser)]
+#[command(name = "linkroom webhooks", max_term_width = 100)]
+struct Options {
+    #[command(subcommand)]
+    wish: Wish,
+}
+
+#[derive(Debug, Subcommand)]
+enum Wish {
+    /// Print a line for each, oldest first: webhook-id, type, room, time, tries, reason; tabs between them
+    List,
+    /// Have them tried again, behind what waits in their rooms
+    Replay(Chosen),
+    /// Forget them
+    Discard(Chosen),
+}
+
+#[derive(Args, Debug)]
+#[group(required = true)]
+struct Chosen {
+    /// Their webhook-ids
+    ids: Vec<String>,
+    /// All there are
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+}
+
+/// Runs it with these arguments.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let name = OsString::from("linkroom webhooks");
+    let options = match Options::try_parse_from(std::iter::once(name).chain(args)) {
+        Ok(options) => options,
+        Err(error) => error.exit(),
+    };
+    match run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: Options) -> anyhow::Result<()> {
+    let settings = match Settings::read([OsString::from("linkroom")]) {
+        Ok(settings) => Arc::new(settings),
+        Err(Refusal::Bad(line) | Refusal::Wanted(line)) => {
+            bail!("{}", line.trim_start_matches("error: "))
+        }
+    };
+    Runtime::new()?.block_on(async {
+        let background = Background::new();
+        let scripts = connect(settings, &background).await?;
+        let done = obey(&scripts, options.wish).await;
+        background.stop.cancel();
+        done
+    })
+}
+
+async fn connect(settings: Arc<Settings>, background: &Background) -> anyhow::Result<Scripts> {
+    let metrics = Arc::new(Metrics::new());
+    let redis = Redis::start(settings.redis_url(), "webhooks", &settings, metrics, background)?;
+    let mut conditions = redis.conditions();
+    let serves = conditions.wait_for(|condition| *condition == Condition::Serves);
+    if timeout(PATIENCE, serves).await.is_err() {
+        bail!("redis does not serve: {:?}", redis.condition());
+    }
+    Ok(Scripts::new(redis, settings))
+}
+
+async fn obey(scripts: &Scripts, wish: Wish) -> anyhow::Result<()> {
+    let letters = read_all(scripts).await?;
+    match wish {
+        Wish::List => {
+            let mut out = io::stdout().lock();
+            for letter in &letters {
+                writeln!(out, "{}", line(letter)).context("standard output")?;
+            }
+            Ok(())
+        }
+        Wish::Replay(chosen) => move_letters(scripts, letters, chosen, true).await,
+        Wish::Discard(chosen) => move_letters(scripts, letters, chosen, false).await,
+    }
+}
+
+async fn read_all(scripts: &Scripts) -> anyhow::Result<Vec<DeadLetter>> {
+    let mut letters: Vec<DeadLetter> = Vec::new();
+    loop {
+        let after = letters.last().map(|letter| letter.entry.clone());
+        let page = scripts.read_letters(after.as_deref()).await?;
+        if page.is_empty() {
+            return Ok(letters);
+        }
+        letters.extend(page);
+    }
+}
+
+/// Moves those that were chosen, in the order in which they became dead letters.
+async fn move_letters(
+    scripts: &Scripts,
+    letters: Vec<DeadLetter>,
+    chosen: Chosen,
+    replay: bool,
+) -> anyhow::Result<()> {
+    let mut wanted: BTreeSet<String> = chosen.ids.into_iter().collect();
+    let mut count = 0;
+    for letter in letters {
+        if (wanted.remove(&letter.id) || chosen.all) && scripts.move_letter(&letter, replay).await?
+        {
+            count += 1;
+        }
+    }
+    let done = if replay { "to be tried again" } else { "discarded" };
+    writeln!(io::stdout(), "{count} {done}").context("standard output")?;
+    match wanted.first() {
+        Some(id) => bail!("no dead letter has the webhook-id {id}"),
+        None => Ok(()),
+    }
+}
+
+fn line(letter: &DeadLetter) -> String {
+    let at = timestamp(letter.at_ms);
+    let DeadLetter { id, kind, room, tries, reason, .. } = letter;
+    format!("{id}\t{kind}\t{room}\t{at}\t{tries}\t{reason}")
+}

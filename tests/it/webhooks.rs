@@ -1,0 +1,213 @@
+//! Whoever is not looking is told: each event reaches the webhook at least once, in its room's order, whatever
+//! dies; nothing is told of what did not happen.
+
+mod failing;
+mod lasting;
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{DEADLINE, Post, Receiver, Room, SECRET, Stage, eventually, guarded};
+
+/// Settings of nodes that post to this receiver.
+fn settings<'a>(url: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let settings = [
+        ("WEBHOOK_URL", url),
+        ("WEBHOOK_SECRET", SECRET),
+        ("WEBHOOK_ALLOW_PRIVATE", "on"),
+        ("WEBHOOK_BACKOFF", "50ms"),
+    ];
+    settings.into_iter().chain(more.iter().copied()).collect()
+}
+
+async fn stage(nodes: usize, receiver: &Receiver, more: &[(&str, &str)]) -> Stage {
+    Stage::new(nodes, &settings(&receiver.url(), more)).await
+}
+
+async fn say(stage: &Stage, room: &Room, text: &str) -> Value {
+    stage.http().say(&room.id, &room.token, json!({ "text": text })).await.data(201)
+}
+
+/// Types and, where they are about one, users.
+fn told(posts: &[Post]) -> Vec<(&str, &str)> {
+    posts
+        .iter()
+        .map(|post| (post.kind(), post.data()["userId"].as_str().unwrap_or_default()))
+        .collect()
+}
+
+#[tokio::test]
+async fn each_change_is_one_event_in_the_order_of_its_room() {
+    let receiver = Receiver::start().await;
+    let stage = stage(2, &receiver, &[("LEAVE_GRACE", "100ms")]).await;
+    let room = stage.room("al/ice \"🎉\"").await;
+    let made = stage.http().get(&format!("/api/rooms/{}", room.id)).await.data(200);
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let second = stage.member(1, &room, &room.token).await;
+    let bob = stage.member(1, &room, "bob").await;
+    let said = alice.say_once(&room.id, "hello\n\u{0}", "k").await;
+    alice.say_once(&room.id, "hello\n\u{0}", "k").await;
+    bob.send(json!({ "t": "leave", "roomId": room.id })).await;
+    alice.wait_for_kind("user_left").await;
+    stage.guest(&room, "bot").await;
+    let missed = alice.say(&room.id, "gone?").await;
+    let change = json!({ "topic": "b", "locked": true });
+    let path = format!("/api/rooms/{}", room.id);
+    let changed = stage.http().patch(&path, &room.token, change.clone()).await.data(200);
+
+    // Nothing of this happens.
+    stage.http().patch(&path, &room.token, change).await.data(200);
+    stage.http().patch(&path, "lr_x.y", json!({ "topic": "c" })).await.error(401, "INVALID_TOKEN");
+    stage.client().await.try_join(json!({ "t": "join", "roomId": room.id, "token": "bob" })).await;
+    stage.http().say(&room.id, "lr_x.y", json!({ "text": "no" })).await.error(401, "INVALID_TOKEN");
+
+    // Only the last of a user's connections makes it leave.
+    second.close().await;
+    alice.close().await;
+    let posts = receiver.wait_for(&room.id, 10).await;
+    let alice = "al/ice \"🎉\"";
+    let expected = [
+        ("room.created", ""),
+        ("member.joined", alice),
+        ("member.joined", "bob"),
+        ("message.created", ""),
+        ("member.left", "bob"),
+        ("message.created", ""),
+        ("message.missed", "bob"),
+        ("message.missed", "bot"),
+        ("room.updated", ""),
+        ("member.left", alice),
+    ];
+    let mut found = told(&posts);
+    found[6..8].sort_unstable();
+    assert_eq!(found, expected);
+    assert_eq!(posts[0].data(), &made);
+    let now = json!({ "memberCount": 1, "members": [alice] });
+    for (field, value) in changed.as_object().unwrap() {
+        assert_eq!(posts[8].data()[field], *now.get(field).unwrap_or(value), "{field}");
+    }
+    let message = |frame: &Value| {
+        let mut message = frame.clone();
+        message.as_object_mut().unwrap().remove("t");
+        message
+    };
+    assert_eq!(posts[3].data(), &message(&said));
+    assert_eq!(posts[5].data(), &message(&missed));
+    assert_eq!(posts[6].data()["id"], missed["id"]);
+    assert!(posts.iter().all(|post| post.body["timestamp"].as_str().unwrap().ends_with('Z')));
+    let posts = receiver.posts();
+    assert_eq!(posts.len(), 10, "each is posted once: {posts:?}");
+}
+
+#[tokio::test]
+async fn only_what_is_wanted_is_told() {
+    let receiver = Receiver::start().await;
+    let wanted = [("WEBHOOK_EVENTS", "member.joined, message.missed")];
+    let stage = stage(1, &receiver, &wanted).await;
+    let room = stage.room("alice").await;
+    stage.guest(&room, "bot").await;
+    say(&stage, &room, "hello").await;
+    let posts = receiver.wait_for(&room.id, 2).await;
+    assert_eq!(told(&posts), [("member.joined", "alice"), ("message.missed", "bot")]);
+}
+
+/// Whose session has ended is not told of, nor who came back, nor the author.
+#[tokio::test]
+async fn a_message_is_missed_by_those_with_a_session_who_are_not_here() {
+    let receiver = Receiver::start().await;
+    let more = [
+        ("WEBHOOK_EVENTS", "message.missed"),
+        ("SESSION_TTL", "1s"),
+        ("PRESENCE_TTL", "1s"),
+        ("LEAVE_GRACE", "100ms"),
+    ];
+    let stage = stage(1, &receiver, &more).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    alice.keep_alive(std::time::Duration::from_millis(200));
+    let bot = stage.guest(&room, "bot").await;
+    stage.guest(&room, "short").await;
+    let first = stage.http().say(&room.id, &bot, json!({ "text": "a" })).await.data(201);
+    let session = format!("user:{}:short:session", room.id);
+    eventually(DEADLINE, "the end of a session", async || {
+        (stage.redis.cmd(["EXISTS", &session]).int() == 0).then_some(())
+    })
+    .await;
+    let other = stage.guest(&room, "other").await;
+    let mut back = stage.member(0, &room, &other).await;
+    back.keep_alive(std::time::Duration::from_millis(200));
+    stage.guest(&room, "last").await;
+    let second = say(&stage, &room, "b").await;
+    let posts = receiver.wait_for(&room.id, 2).await;
+    let missed = |post: &Post| (post.data()["id"].clone(), post.data()["userId"].clone());
+    let found: Vec<_> = posts.iter().map(missed).collect();
+    assert_eq!(
+        found,
+        [(first["id"].clone(), json!("short")), (second["id"].clone(), json!("last"))]
+    );
+    assert_eq!(stage.redis.texts(["SMEMBERS", &format!("room:{}:absent", room.id)]), ["last"]);
+}
+
+#[tokio::test]
+async fn without_a_webhook_nothing_is_written_for_it() {
+    let stage = Stage::new(1, &[("LEAVE_GRACE", "50ms")]).await;
+    let room = stage.room("alice").await;
+    stage.guest(&room, "bot").await;
+    let alice = stage.member(0, &room, &room.token).await;
+    say(&stage, &room, "hello").await;
+    alice.close().await;
+    eventually(DEADLINE, "an empty room", async || {
+        stage.members_in_redis(&room).is_empty().then_some(())
+    })
+    .await;
+    assert!(stage.redis.texts(["KEYS", "*hooks*"]).is_empty());
+    assert!(stage.redis.texts(["KEYS", "*absent*"]).is_empty());
+    for command in ["rpush", "xgroup", "xreadgroup", "zrange"] {
+        assert_eq!(stage.redis.calls(command), 0, "{command}");
+    }
+}
+
+/// Every key has a TTL, and those of a room that was told of are few.
+#[tokio::test]
+async fn what_webhooks_keep_is_not_kept_for_ever() {
+    let receiver = Receiver::start().await;
+    receiver.answers(|_, _| crate::support::PostReply::Status(500));
+    let stage = stage(1, &receiver, &[("WEBHOOK_ATTEMPTS", "1")]).await;
+    let room = stage.room("alice").await;
+    stage.guest(&room, "bot").await;
+    say(&stage, &room, "hello").await;
+    eventually(DEADLINE, "dead letters", async || {
+        (stage.redis.cmd(["XLEN", "room::hooks:dead"]).int() == 4).then_some(())
+    })
+    .await;
+    for key in stage.redis.texts(["KEYS", "*"]) {
+        assert!(stage.redis.cmd(["PTTL", &key]).int() > 0, "{key} stays for ever");
+    }
+}
+
+#[tokio::test]
+async fn the_example_receives_and_verifies() {
+    let port = crate::support::free_addr().port().to_string();
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/webhook_receiver.py");
+    let mut command: Command = guarded("python3");
+    command.arg(program).arg(&port).env("WEBHOOK_SECRET", SECRET).stdout(Stdio::piped());
+    let mut command = tokio::process::Command::from(command);
+    let mut example = command.kill_on_drop(true).spawn().unwrap();
+    let url = format!("http://127.0.0.1:{port}/");
+    let stage = Stage::new(1, &settings(&url, &[])).await;
+    let forged = reqwest::Client::new().post(&url).header("webhook-id", "evt_1").body("{}");
+    let forged = eventually(DEADLINE, "the example listens", async || {
+        forged.try_clone().unwrap().send().await.ok()
+    });
+    assert_eq!(forged.await.status(), 401);
+    let room = stage.room("alice").await;
+    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(
+        example.stdout.take().unwrap(),
+    ));
+    for kind in ["room.created", "member.joined"] {
+        let line = crate::support::within(DEADLINE, kind, lines.next_line()).await.unwrap();
+        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        assert_eq!((&event["type"], &event["data"]["roomId"]), (&json!(kind), &json!(room.id)));
+    }
+}
