@@ -6,6 +6,7 @@
 
 const RELOADED = 'linkroom:reloaded:'; // and a part, in sessionStorage: this page was begun anew for it, and it has not come since
 const ANSWER = 5_000; // ms for the server to answer
+const FILES = 30_000; // ms for the files of a part that comes later
 
 /** The links to the files of a part, which index.html names. @param {Part} part */
 const linksTo = (part) => /** @type {HTMLTemplateElement} */ (document.getElementById(`${part}-modules`)).content;
@@ -21,6 +22,7 @@ async function fetchAll(part) {
   const came = links.map((link) => new Promise((resolve) => {
     link.onload = () => resolve(true);
     link.onerror = () => resolve(false);
+    setTimeout(() => resolve(false), FILES);
   }));
   document.head.append(...links);
   return (await Promise.all(came)).every(Boolean);

@@ -155,6 +155,19 @@ async fn keys_that_belong_to_something_else_stay_with_it() {
 }
 
 #[tokio::test]
+async fn a_keyboard_on_a_phone_on_its_side_leaves_something_to_read() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    write_history(&stage, &room, "Ann", 20, 1000);
+    let page = Page::open(&stage.env, Look { width: 740, height: 170, ..PHONE }).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    page.until("one('log').clientHeight > 80").await;
+    page.until("one('composer').getBoundingClientRect().bottom <= 170").await;
+    let last = "all('message').at(-1).getBoundingClientRect()";
+    page.until(&format!("all('message').length === 20 && {last}.bottom <= one('composer').getBoundingClientRect().top")).await;
+}
+
+#[tokio::test]
 async fn nothing_lies_under_a_notch() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
