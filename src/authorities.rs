@@ -1,18 +1,18 @@
-//! The certificates of the authorities that are trusted over TLS: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`,
-//! else the system's.
+//! The trusted certificate authorities for TLS: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`,
+//! otherwise the system's.
 
 use std::{env, fmt};
 
 use anyhow::{Context, bail};
 use tokio_rustls::rustls::RootCertStore;
 
-/// Where they may be named, each instead of the system's.
+/// The variables that can replace the system's certificates.
 const NAMED_BY: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-/// Reads them.
+/// Loads the certificates.
 ///
 /// # Errors
-/// What names them leads to no certificate, or none is installed.
+/// The variables lead to no certificate, or none is installed.
 pub fn load() -> anyhow::Result<RootCertStore> {
     let place = Place::of(|name| env::var(name).ok());
     let found = rustls_native_certs::load_native_certs();
@@ -29,7 +29,7 @@ pub fn load() -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
-/// Where they are looked for.
+/// Where the certificates are expected, for the error.
 struct Place(Vec<(&'static str, String)>);
 
 impl Place {

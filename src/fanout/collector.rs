@@ -1,23 +1,23 @@
-//! Collects what many connections of a room ask of Redis at the same time. What arrives while a call is in
-//! progress goes together in the next call.
+//! Collects requests that many connections of a room make to Redis at the same time. Requests that
+//! arrive while a call is in progress go together in the next call.
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
 
-/// What the connections of one room ask for, of one kind.
+/// The requests of one kind of one room's connections.
 pub struct Collector<T>(Mutex<Waiting<T>>);
 
 struct Waiting<T> {
     requests: Vec<Request<T>>,
-    /// Whether a task takes what waits.
+    /// Whether a task takes the queued requests.
     is_served: bool,
 }
 
-/// What one connection asks for.
+/// The request of one connection.
 pub struct Request<T> {
-    /// What it is.
+    /// The request itself.
     pub content: T,
     answer: oneshot::Sender<Result<(), Error>>,
 }
@@ -26,8 +26,8 @@ pub struct Request<T> {
 pub type Answer = oneshot::Receiver<Result<(), Error>>;
 
 impl<T> Collector<T> {
-    /// Adds a request. Returns its future result, and whether the caller has to start a task that takes
-    /// what waits until nothing is left.
+    /// Adds a request. Returns its future result, and whether the caller has to start a task that
+    /// takes the queued requests until none is left.
     pub fn push(&self, content: T) -> (Answer, bool) {
         let (answer, answered) = oneshot::channel();
         let mut waiting = self.0.lock();
@@ -36,7 +36,7 @@ impl<T> Collector<T> {
         (answered, begins)
     }
 
-    /// Takes everything that waits; `None` if there is nothing, and the task ends.
+    /// Takes all queued requests; `None` if there are none, and the task ends.
     pub fn take(&self) -> Option<Vec<Request<T>>> {
         let mut waiting = self.0.lock();
         waiting.is_served = !waiting.requests.is_empty();

@@ -1,5 +1,5 @@
-//! Guests' sessions of a room that are confirmed and not reported to Redis yet. They are reported
-//! together after a pause, so that a room that fills up does not cost one call a guest.
+//! Confirmed guest sessions of a room that are not reported to Redis yet. They are reported
+//! together after a pause, so that many joins do not cost one call each.
 
 use parking_lot::Mutex;
 

@@ -1,5 +1,5 @@
-//! Leaving a room. Connections that leave at the same time go to Redis together: a user with many of them, or a
-//! crowd, costs a few script calls.
+//! Leaving a room. Connections that leave at the same time are reported to Redis together: many
+//! connections of one user, or a crowd, cost only a few script calls.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Heartbeat {
-    /// Takes a connection out of a room. If Redis cannot be told, the user's presence lapses.
+    /// Removes a connection from a room. If Redis is unavailable, the user's presence lapses.
     pub async fn leave(&self, room: &Arc<LocalRoom>, leave: Leave) {
         let (answer, begins) = room.leaves.push(leave);
         if begins {
@@ -22,11 +22,11 @@ impl Heartbeat {
                 |heartbeat, room| async move { heartbeat.leave_all(&room).await },
             );
         }
-        // What fails is not tried again.
+        // A failed leave is not retried.
         let _ = answer.await;
     }
 
-    /// Tells Redis who leaves, until nobody is left to tell of.
+    /// Reports leaving connections to Redis until none is left.
     async fn leave_all(&self, room: &Arc<LocalRoom>) {
         loop {
             // Let other tasks that are ready run first, so that their connections join this call.

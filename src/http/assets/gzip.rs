@@ -1,17 +1,17 @@
-//! Packing as gzip (RFC 1952): a whole file, or one of parts that were packed before. What differs from answer
-//! to answer is a small part of the page, and the rest is packed once.
+//! Compression as gzip (RFC 1952): of a whole file, or of parts that were compressed before. Only a
+//! small part of the page differs between answers; the rest is compressed once.
 
 use axum::body::Bytes;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-/// A member's head: deflate, no name and no time, packed as well as can be, by an unknown system.
+/// The header of a gzip member: deflate, no name, no time, best compression, unknown system.
 const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 0xff];
-/// What a part may take beyond its length where nothing of it can be packed.
+/// Maximum overhead of a part that cannot be compressed.
 const OVERHEAD: usize = 64;
 
-/// A part of a text, packed so that others can stand before and behind it.
+/// A compressed part of a text, which can be combined with parts before and after it.
 pub struct Part {
-    /// As it is.
+    /// The plain text.
     pub plain: Bytes,
     deflated: Vec<u8>,
     crc: Crc,
@@ -35,7 +35,7 @@ impl Part {
     }
 }
 
-/// The parts as one text, which the last one ends.
+/// Combines parts into one gzip text; the last one ends it.
 pub fn join(parts: &[&Part]) -> Bytes {
     let mut crc = Crc::new();
     let mut packed = HEAD.to_vec();
@@ -48,7 +48,7 @@ pub fn join(parts: &[&Part]) -> Bytes {
     packed.into()
 }
 
-/// All of it as one part.
+/// The whole text as one part.
 pub fn pack(bytes: &Bytes) -> Bytes {
     join(&[&Part::last(bytes.clone())])
 }
@@ -59,7 +59,7 @@ fn deflate(bytes: &[u8], end: FlushCompress) -> Vec<u8> {
     loop {
         let taken = usize::try_from(state.total_in()).unwrap_or(usize::MAX);
         let status = state.compress_vec(&bytes[taken..], &mut deflated, end);
-        // Neither fails where there is space; a flush is over when it has left some.
+        // Neither fails while there is space; a flush is complete when it leaves some.
         let is_over = status.is_ok_and(|status| status == Status::StreamEnd)
             || end == FlushCompress::Sync && deflated.len() < deflated.capacity();
         if is_over {
