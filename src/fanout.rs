@@ -84,9 +84,9 @@ pub enum Hearing {
     /// No probe has arrived yet.
     Unknown,
     /// The latest probe arrived.
-    Hears,
+    Receives,
     /// The latest probe was published, but did not arrive.
-    Deaf,
+    Silent,
 }
 
 impl Fanout {
@@ -131,15 +131,15 @@ impl Fanout {
         *self.0.hearing.borrow()
     }
 
-    fn hears(&self, hearing: Hearing) {
+    fn set_hearing(&self, hearing: Hearing) {
         let was = self.0.hearing.send_replace(hearing);
         match (was, hearing) {
-            (Hearing::Deaf, Hearing::Hears) => {
+            (Hearing::Silent, Hearing::Receives) => {
                 info!("publications arrive again");
                 self.members_stale();
                 self.0.resync.notify_one();
             }
-            (Hearing::Hears | Hearing::Unknown, Hearing::Deaf) => {
+            (Hearing::Receives | Hearing::Unknown, Hearing::Silent) => {
                 warn!("publications do not arrive; using answers instead");
                 self.rooms().iter().for_each(|room| self.fall_back(room, Duration::ZERO));
             }
@@ -173,7 +173,7 @@ impl Fanout {
             let asked = self.0.changes.try_send(change).is_ok();
             // If publications do not arrive, there is no confirmation, and the node uses answers
             // instead.
-            if self.hearing() != Hearing::Deaf && !(asked && self.is_confirmed(&local).await) {
+            if self.hearing() != Hearing::Silent && !(asked && self.is_confirmed(&local).await) {
                 return Err(Error::unavailable("the subscription was not confirmed"));
             }
         }

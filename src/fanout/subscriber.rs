@@ -277,9 +277,9 @@ async fn listen_for_probes(fanout: Fanout, signs: Arc<SignsOfLife>) {
         let number = *probes.borrow_and_update();
         if signs.seen(number, fanout.0.patience).await {
             misses = 0;
-            fanout.hears(Hearing::Hears);
+            fanout.set_hearing(Hearing::Receives);
         } else if redis.condition() == Condition::Serves {
-            fanout.hears(Hearing::Deaf);
+            fanout.set_hearing(Hearing::Silent);
             misses += 1;
             // Less and less often: the cause may affect every new subscription, and each reconnect
             // makes the node ask every room for its tip.

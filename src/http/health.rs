@@ -73,7 +73,9 @@ fn outage_of_redis(app: &App) -> Option<Outage> {
         Condition::Away(why) => Some(Outage::Away(why)),
         Condition::Refuses(why) => Some(Outage::Refuses(why)),
         Condition::Lacks(missing) => Some(Outage::Lacks(missing)),
-        Condition::Serves if app.fanout.hearing() != Hearing::Hears => Some(Outage::NoPublications),
+        Condition::Serves if app.fanout.hearing() != Hearing::Receives => {
+            Some(Outage::NoPublications)
+        }
         Condition::Serves => None,
     }
 }
