@@ -41,8 +41,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What eager sockets send: requests of a connection that is kept, and frames of every kind: a text, a
 /// ping, a pong, one that is binary, one that is empty, and parts without end.
-const EAGER: [&[u8]; 7] = [
+const EAGER: [&[u8]; 9] = [
     b"GET /healthz HTTP/1.1\r\nhost: node\r\n\r\n",
+    b"GET /readyz HTTP/1.1\r\nhost: node\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nhost: node\r\n\r\n",
     b"\x81\x8c\0\0\0\0{\"t\":\"ping\"}",
     b"\x89\x84\0\0\0\0ping",
     b"\x8a\x80\0\0\0\0",
