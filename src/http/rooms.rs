@@ -29,7 +29,7 @@ use crate::{
 #[expect(dead_code, reason = "a description; the extractor reads it")]
 struct RequestKey {
     /// Makes a retry safe for ten minutes: the same key, call, room, body and client address get
-    /// the same answer. Choose it at random for each request.
+    /// the same answer, and another body is refused with 400. Choose it at random for each request.
     #[param(
         rename = "Idempotency-Key",
         value_type = String,
