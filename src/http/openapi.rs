@@ -135,6 +135,8 @@ failure_groups! {
     BadQuery: ValidationFailed;
     /// The room is not there.
     NoSuchRoom: RoomNotFound;
+    /// There is nothing at the path.
+    Nowhere: NotFound;
     /// The name is somebody else's.
     NameTaken: NameTaken;
     /// The token proves nothing.

@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 
-use super::{assets, base_url::base_url, envelope};
+use super::{assets, base_url::base_url, envelope, openapi::Nowhere};
 use crate::{
     address::ClientIp,
     app::App,
@@ -44,7 +44,10 @@ pub async fn start(State(app): State<App>, headers: HeaderMap) -> Result<Respons
     operation_id = "getRoomPage",
     tag = "client",
     params(("id" = String, Path, description = "The room")),
-    responses((status = 200, description = "The page", body = String, content_type = "text/html"))
+    responses(
+        (status = 200, description = "The page", body = String, content_type = "text/html"),
+        Nowhere
+    )
 )]
 pub async fn room(
     State(app): State<App>,
