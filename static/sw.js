@@ -51,6 +51,7 @@ const ROOM = [
   '/static/js/room/comings.js',
   '/static/js/room/composer.js',
   '/static/js/room/dialog.js',
+  '/static/js/room/draft.js',
   '/static/js/room/extras.js',
   '/static/js/room/gestures.js',
   '/static/js/room/header.js',

@@ -3,7 +3,6 @@
 // are on the wire; docs/protocol.md says what is read into them.
 
 import { linkify } from './linkify.js';
-import { isolated } from './names.js';
 
 const QUOTED_LINES = 3;
 const QUOTED_LENGTH = 160; // code points
@@ -149,12 +148,6 @@ export function quoteText({ from, text }) {
 
 /** What an answer to a message begins with. @param {{from: string, text: string}} message */
 export const answerTo = (message) => `${quoteText(message).replace(/^/gm, '> ')}\n`;
-
-/** The same to write on: a name in there does not turn the line that it stands in. @param {{from: string, text: string}} message */
-export const draftTo = (message) => answerTo(message).replace(message.from, isolated);
-
-/** A draft as it is said: who wrote on may have moved what kept the name apart. @param {string} draft */
-export const saidOf = (draft) => draft.replace(/^> \u2068([^\n\u2069]*)\u2069?/, '> $1').replace(/^(> [^\n:]*)\u2069/, '$1');
 
 /**
  * The message that a quote is of: the last one before the answer.

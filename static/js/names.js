@@ -111,12 +111,6 @@ const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10ff
 /** @param {string} text */
 export const hasRightToLeft = (text) => RIGHT_TO_LEFT.test(text);
 
-/** The direction of a text: that of its first letter. @param {string} text @returns {'ltr' | 'rtl' | null} null where it has none */
-export function directionOf(text) {
-  const letter = /\p{L}/u.exec(text);
-  return letter && (hasRightToLeft(letter[0]) ? 'rtl' : 'ltr');
-}
-
 /** A name for a sentence or a list: one that is written from right to left must not turn what stands beside it. @param {string} name */
 export const isolated = (name) => (hasRightToLeft(name) ? `\u2068${name}\u2069` : name);
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { answerTo, draftTo, isFor, parse, quoted, quoteText, saidOf } from '../../static/js/markup.js';
+import { answerTo, isFor, parse, quoted, quoteText } from '../../static/js/markup.js';
+import { draftTo, saidOf } from '../../static/js/room/draft.js';
 
 const NAMES = ['Ann', 'Ann Lee', 'anna', '민아', '지훈', 'דנה', 'a.b', 'C:3', 'Zoë 👋'];
 

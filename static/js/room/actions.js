@@ -2,9 +2,10 @@
 // What can be done with a message: its menu, an answer, the way to what it quotes, its link, its code.
 
 import { focusOn } from '../dom.js';
-import { draftTo, quoted, splitQuote } from '../markup.js';
+import { quoted, splitQuote } from '../markup.js';
 import { linkAt } from '../names.js';
 import { lowerBound } from '../protocol.js';
+import { draftTo } from './draft.js';
 import { watchMessages } from './gestures.js';
 import { copyText } from './invite.js';
 import { openMessageMenu } from './message_menu.js';

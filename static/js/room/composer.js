@@ -5,8 +5,7 @@
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
 import { tabStorage } from '../identity.js';
-import { saidOf, splitQuote } from '../markup.js';
-import { codePoints, directionOf, languageOf, showsSomething, TEXT_MAX } from '../names.js';
+import { codePoints, languageOf, showsSomething, TEXT_MAX } from '../names.js';
 import { sealedLength } from '../protocol.js';
 
 const DRAFT_MAX = 2 * TEXT_MAX; // UTF-16 units; browsers take seconds for each letter in half a million
@@ -36,9 +35,8 @@ export function composer({ roomId, encrypted, send }) {
     if (input.value.length > DRAFT_MAX) return refuse(input.value);
     draft = input.value;
     const text = trimmed(draft);
-    const [lang, dir] = [languageOf(text) || document.documentElement.lang, direction(draft)];
+    const lang = languageOf(text) || document.documentElement.lang;
     if (input.lang !== lang) input.lang = lang;
-    if (input.dir !== dir) input.dir = dir;
     const complaint = tooLong(text, encrypted);
     complain(complaint);
     button.disabled = !showsSomething(text) || complaint !== null;
@@ -102,14 +100,8 @@ export function composer({ roomId, encrypted, send }) {
   return { element: form, input };
 }
 
-/** The direction of a draft: that of an answer, else of what it answers, whoever wrote that. @param {string} draft */
-function direction(draft) {
-  const { quote, rest } = splitQuote(draft);
-  return directionOf(rest) ?? directionOf((quote ?? '').replace(/^.*?: /, '')) ?? 'auto';
-}
-
-/** What of a draft is said: without the blank lines around it. Its first line may be indented. @param {string} draft */
-const trimmed = (draft) => saidOf(draft.replace(/^(?:[^\S\n]*\n)+/, '').trimEnd());
+/** Without the blank lines around it. Its first line may be indented. @param {string} text */
+const trimmed = (text) => text.replace(/^(?:[^\S\n]*\n)+/, '').trimEnd();
 
 /** @param {string} text @param {boolean} encrypted @returns {string | null} */
 function tooLong(text, encrypted) {

@@ -5,9 +5,11 @@
 
 import { messageActions } from './actions.js';
 import { showBadge } from './badge.js';
+import { watchDraft } from './draft.js';
 import { Marks } from './marks.js';
 import { mentionList } from './mention.js';
 import { Notifier } from './notify.js';
+import { overlay } from './overlay.js';
 import { watchPrinting } from './paper.js';
 import { watchQuotes } from './quotes.js';
 import { openRoomMenu } from './room_menu.js';
@@ -30,6 +32,7 @@ export function extras({ session, log, writing, gaze, say }) {
   const notifier = new Notifier(session, gaze);
   writing.element.prepend(mentionList(input, () => [...session.state.members.keys()].filter((name) => name !== session.state.me)));
   log.mark(new Marks());
+  watchDraft(writing.element, input);
   watchTyping(input, say, signal);
   watchPrinting(session, say, signal);
   watchQuotes(session, log.focusable);
@@ -41,5 +44,5 @@ export function extras({ session, log, writing, gaze, say }) {
     showBadge(unread);
   }
 
-  return { toLinked, notifier, count, openRoomMenu, openShare };
+  return { toLinked, notifier, count, openRoomMenu, openShare, overlay };
 }

@@ -5,7 +5,6 @@ import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
 import { roomName } from './attention.js';
 import { copyButton } from './invite.js';
-import { overlay } from './overlay.js';
 import { notifies, notifyMode, onNotifyMode, setNotifyMode } from './settings.js';
 
 const NARROW = '(max-width: 47.5em)'; // as in app.css
@@ -32,12 +31,13 @@ export function header({ session, leave, share, rest, say, people: fill }) {
   const people = h('aside', { class: 'people', id: 'people', 'aria-label': t('people') }, fill(close));
   const isOpen = () => people.classList.contains('open');
 
-  const sheet = overlay(() => setOpen(false));
+  /** What the way back closes, once the menu has opened it. @type {ReturnType<import('./view.js').Extras['overlay']> | undefined} */
+  let sheet;
 
   /** @param {boolean} open */
   function setOpen(open) {
-    if (open) sheet.opened();
-    else sheet.closed();
+    if (open) sheet?.opened();
+    else sheet?.closed();
     people.classList.toggle('open', open);
     (open ? close : menu).focus();
   }
@@ -45,7 +45,9 @@ export function header({ session, leave, share, rest, say, people: fill }) {
   async function openMenu() {
     const more = await rest();
     const at = menu.getBoundingClientRect();
-    more?.openRoomMenu({ session, at, isNarrow: matchMedia(NARROW).matches, people: () => setOpen(true), share, leave, say });
+    if (!more) return;
+    sheet ??= more.overlay(() => setOpen(false));
+    more.openRoomMenu({ session, at, isNarrow: matchMedia(NARROW).matches, people: () => setOpen(true), share, leave, say });
   }
 
   people.addEventListener('click', (event) => {
