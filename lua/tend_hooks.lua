@@ -5,7 +5,7 @@
 -- ARGV 7: 1 this node's name in the group, 2 a list: ids of the entries that it has taken, 3 for how long (ms) a
 --         node is silent before others take over, 4 rooms that this one can take, 5 what tells this receiver from
 --         others, 6 for how long (ms) an event may wait, 7 dead letters kept
--- RETURNS {'OK', '1' where the receiver wants no more else '0', how long (ms) until a room is due or '', events that
+-- RETURNS {'OK', '1' where the receiver wants no more else '0', how long (ms) until a room is tried or '', events that
 --         wait, age (ms) of the oldest, dead letters, age (ms) of the oldest, events dropped ever, number of rooms
 --         whose members lapsed, these rooms, and for each room taken over: id of its entry, its list of events}
 -- PROMISE 12: a dead node's share is taken over; what waits for too long is counted before it is dropped.
@@ -37,7 +37,7 @@ if not is_stopped then
     taken = redis.call('XAUTOCLAIM', ready, 'nodes', node, silent, '0-0', 'COUNT', wanted)[2]
   end
 end
-local next_due = redis.call('ZRANGE', delayed, '0', '0', 'WITHSCORES')[2]
+local next_due = not is_stopped and redis.call('ZRANGE', delayed, '0', '0', 'WITHSCORES')[2]
 
 -- Too old, or too many.
 local dropped = redis.call('XTRIM', dead, 'MINID', string.format('%d', now - age_max))

@@ -22,7 +22,7 @@ use connector::Connector;
 /// Bytes of an answer that are read, at most.
 const ANSWER_MAX: usize = 64 * 1024;
 /// Connections that are kept for another request.
-const IDLE_MAX: usize = 16;
+const IDLE_MAX: usize = 64;
 /// How long they are kept. Shorter than servers usually do.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 

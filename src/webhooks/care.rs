@@ -10,6 +10,8 @@ use crate::redis::scripts::Waiting;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
+/// The same where more is due than one look can wake.
+const LEAST: Duration = Duration::from_millis(10);
 
 impl Courier {
     /// Says that this node lives, wakes rooms that are due, takes over what dead nodes left, until the node ends.
@@ -38,7 +40,7 @@ impl Courier {
     async fn act(self: Arc<Self>, waiting: Waiting) {
         self.tell(&waiting);
         if let Some(pause) = waiting.next_due {
-            self.look_in(pause);
+            self.look_in(pause.max(LEAST));
         }
         let was_stopped = self.is_stopped.send_replace(waiting.is_stopped);
         if waiting.is_stopped && !was_stopped {

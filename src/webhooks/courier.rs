@@ -117,13 +117,11 @@ impl Courier {
 
     fn count(&self, outcome: &Outcome) {
         let metrics = &self.metrics.webhooks;
-        match outcome {
-            Outcome::Delivered => drop(metrics.delivered.inc()),
-            Outcome::Gone => drop(metrics.failed.inc()),
-            Outcome::Failed(why) => {
-                metrics.failed.inc();
-                warn!(why, "an event was not delivered");
-            }
+        let count =
+            if *outcome == Outcome::Delivered { &metrics.delivered } else { &metrics.failed };
+        count.inc();
+        if let Outcome::Failed(why) = outcome {
+            warn!(why, "an event was not delivered");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Receivers that do not take what they get.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -8,6 +8,9 @@ use super::{say, settings, stage, told};
 use crate::support::{
     DEADLINE, PROGRAM, PostReply, Reading, Receiver, Stage, eventually, free_addr,
 };
+
+/// How often a node has looked at what waits.
+const LOOKS: &str = "linkroom_redis_command_seconds_count{script=\"tend_hooks\"}";
 
 /// Runs `linkroom webhooks` and returns what it prints, or what it complains of.
 async fn operator(stage: &Stage, words: &[&str]) -> Result<String, String> {
@@ -199,6 +202,12 @@ async fn who_answers_410_gets_nothing_until_the_settings_change() {
     })
     .await;
     assert_eq!(receiver.posts().len(), before);
+    // They look for a change once a second each, and no more often.
+    let looks = async || Reading::of(&stage.nodes[0]).await.value(LOOKS);
+    let (first, began) = (looks().await, Instant::now());
+    eventually(DEADLINE, "three looks", async || (looks().await >= first + 3.0).then_some(()))
+        .await;
+    assert!(began.elapsed() > Duration::from_millis(1500));
 
     let moved = format!("{url}/v2");
     stage.add_node(&settings(&moved, &[])).await;
