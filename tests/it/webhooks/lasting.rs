@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::{say, settings, stage, told};
 use crate::support::{DEADLINE, PostReply, Receiver, Room, Stage, eventually};
 
@@ -111,4 +113,79 @@ async fn members_of_a_node_that_died_are_told_to_have_left_though_nobody_is_left
     say(&stage, &room, "where are you?").await;
     let posts = receiver.wait_for(&room.id, 7).await;
     assert_eq!(super::told(&posts[5..]), [("message.created", ""), ("message.missed", "bob")]);
+}
+
+/// Nodes and Redis die while the receiver refuses, hangs and is slow: what a room's stream holds is what was told of
+/// it, in its order, and each event is the same on every try.
+#[tokio::test]
+async fn whatever_dies_each_stored_message_is_told_in_order_and_no_other() {
+    let receiver = Receiver::start().await;
+    let url = receiver.url();
+    let more = [
+        ("WEBHOOK_TIMEOUT", "300ms"),
+        ("WEBHOOK_EVENTS", "message.created"),
+        ("WEBHOOK_BACKOFF", "20ms"),
+        ("MESSAGES_PER_SECOND", "1000"),
+    ];
+    let settings = settings(&url, &more);
+    let mut stage = Stage::durable(2, &settings).await;
+    let rooms = [stage.room("alice").await, stage.room("bob").await, stage.room("carol").await];
+    receiver.answers(|_, before| match (rand::random_range(0..10), before) {
+        // Not for so long that the test waits for it.
+        (_, 4..) => PostReply::Status(200),
+        (0 | 1, _) => PostReply::Status(500),
+        (2, _) => PostReply::Hang,
+        (3, _) => PostReply::Late(200, Duration::from_millis(100)),
+        _ => PostReply::Status(204),
+    });
+    for round in 0..40 {
+        match round {
+            10 | 30 => {
+                stage.nodes.remove(0).kill().await;
+                stage.add_node(&settings).await;
+            }
+            20 => {
+                stage.redis.kill();
+                stage.redis.restart();
+            }
+            _ => {}
+        }
+        for room in &rooms {
+            let said = json!({ "text": format!("{round}") });
+            let answer = stage.nodes[round % 2].http().say(&room.id, &room.token, said).await;
+            assert!([201, 503].contains(&answer.status), "{answer:?}");
+        }
+    }
+    for room in &rooms {
+        let stored = stage.redis.stream_ids(&room.id);
+        assert!(stored.len() >= 30, "{stored:?}");
+        let posts = receiver.wait_for(&room.id, stored.len()).await;
+        let told: Vec<_> = posts.iter().map(|post| post.data()["id"].clone()).collect();
+        assert_eq!(told, stored);
+    }
+    let posts = receiver.posts();
+    for post in posts.iter() {
+        let first = posts.iter().find(|first| first.id == post.id).unwrap();
+        assert_eq!(first.body, post.body);
+    }
+}
+
+/// Members whom the nodes restore never left.
+#[tokio::test]
+async fn who_is_put_back_into_a_redis_that_lost_everything_has_not_joined() {
+    let receiver = Receiver::start().await;
+    let mut stage = stage(1, &receiver, &[("HEARTBEAT_INTERVAL", "500ms")]).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    alice.keep_alive(Duration::from_millis(200));
+    receiver.wait_for(&room.id, 2).await;
+    stage.redis.kill();
+    stage.redis.restart();
+    eventually(DEADLINE, "the room is back", async || {
+        (stage.members_in_redis(&room) == ["alice"]).then_some(())
+    })
+    .await;
+    stage.member(0, &room, "bob").await;
+    let posts = receiver.wait_for(&room.id, 3).await;
+    assert_eq!(told(&posts[2..]), [("member.joined", "bob")]);
 }
