@@ -17,6 +17,7 @@ mod history;
 mod regressions;
 mod round;
 mod stream;
+mod told;
 mod view;
 mod world;
 
@@ -29,6 +30,7 @@ mod support {
     mod node;
     mod process;
     mod proxy;
+    mod receiver;
     mod redis_server;
     pub mod resp;
     pub mod shape;
@@ -39,6 +41,7 @@ mod support {
     pub use http::Http;
     pub use node::{Node, PROGRAM};
     pub use proxy::Proxy;
+    pub use receiver::{Post, PostReply, Receiver, SECRET};
     pub use redis_server::RedisServer;
     pub use time::{DEADLINE, eventually, within};
 }

@@ -20,6 +20,7 @@ use crate::{
     fault::{ALL, Fault, Kind, Lane, Storm},
     figures::Figures,
     history::History,
+    told::{self, TOLD_WITHIN},
     world::{LEFT_WITHIN, Room, World},
 };
 pub use inject::STRANGER;
@@ -100,7 +101,7 @@ impl Round {
 
 impl Running {
     async fn start(seed: u64) -> Self {
-        let (world, start) = (World::new().await, Instant::now());
+        let (world, start) = (World::new(has_webhook(seed)).await, Instant::now());
         let users: Vec<String> = (0..USERS).map(|number| format!("user {number}")).collect();
         let (mut rooms, mut residents, mut bots) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROOMS {
@@ -191,12 +192,34 @@ impl Running {
             evidence.streams.insert(room.id.clone(), self.world.stream(&room.id).await);
         }
         let mut violations = self.violations.into_inner();
+        violations.extend(check_told(&self.world, &evidence).await);
         violations.extend(checker::check(&evidence, figures));
         figures.rounds += 1;
         if !violations.is_empty() {
             report(round, &self.world, &evidence, &violations);
         }
     }
+}
+
+/// Whether the nodes of a round post what happens: in every second of each kind of storm.
+fn has_webhook(seed: u64) -> bool {
+    seed % 4 < 2
+}
+
+/// Waits until the webhook was told of every message, and checks what it was told.
+async fn check_told(world: &World, evidence: &Evidence) -> Vec<Violation> {
+    let Some(receiver) = &world.receiver else { return Vec::new() };
+    let mut violations = Vec::new();
+    for (room, stream) in &evidence.streams {
+        let all_told = async || {
+            let told = told::messages(&receiver.taken(room));
+            (told.len() >= stream.0.len()).then_some(())
+        };
+        // What is missing then, the check says.
+        eventually_or_not(TOLD_WITHIN, all_told).await;
+        violations.extend(told::check(room, &receiver.taken(room), stream));
+    }
+    violations
 }
 
 /// Keeps what is needed to see what happened, and panics.

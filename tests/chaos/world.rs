@@ -10,9 +10,10 @@ use serde_json::json;
 use crate::{
     stream::Stream,
     support::{
-        Http, Node, Proxy, RedisServer, TestEnv,
+        Http, Node, Proxy, Receiver, RedisServer, SECRET, TestEnv,
         resp::{self, Reply},
     },
+    told,
 };
 
 pub const NODES: usize = 2;
@@ -32,6 +33,14 @@ pub const SETTINGS: [(&str, &str); 13] = [
     ("OUTBOX_FRAMES", "256"),
     ("OUTBOX_BYTES", "131072"),
     ("SLOW_CLOSE_TIMEOUT", "500ms"),
+];
+/// Further settings of nodes that post what happens.
+const WEBHOOK: [(&str, &str); 5] = [
+    ("WEBHOOK_SECRET", SECRET),
+    ("WEBHOOK_ALLOW_PRIVATE", "on"),
+    ("WEBHOOK_EVENTS", "message.created, member.joined, member.left"),
+    ("WEBHOOK_TIMEOUT", "500ms"),
+    ("WEBHOOK_BACKOFF", "20ms"),
 ];
 /// How long a node may take to leave: the drain time, then some, as the machine is busy.
 pub const LEAVES_WITHIN: Duration = Duration::from_secs(2 + 1);
@@ -76,6 +85,8 @@ pub struct World {
     pub redis: tokio::sync::Mutex<RedisServer>,
     pub redis_addr: SocketAddr,
     pub doors: Doors,
+    /// Where the nodes post what happens, if they do.
+    pub receiver: Option<Receiver>,
     pub env: TestEnv,
 }
 
@@ -86,26 +97,29 @@ pub struct Room {
 }
 
 impl World {
-    pub async fn new() -> Self {
+    /// With a webhook, or without one.
+    pub async fn new(has_webhook: bool) -> Self {
         let env = TestEnv::new();
         let redis = RedisServer::start_append_only(&env);
         keep_what_is_answered(&redis);
+        let receiver = if has_webhook { Some(told::moody_receiver().await) } else { None };
         let (mut places, mut links, doors) = (Vec::new(), Vec::new(), Doors::default());
         for _ in 0..NODES {
             let link = Proxy::to(redis.addr()).await;
-            let place = Place::new(&env, &link).await;
+            let place = Place::new(&env, &link, receiver.as_ref()).await;
             place.node.wait_until_ready().await;
             doors.0.lock().push(place.door());
             places.push(tokio::sync::Mutex::new(place));
             links.push(link);
         }
         let redis_addr = redis.addr();
-        Self { places, links, redis: tokio::sync::Mutex::new(redis), redis_addr, doors, env }
+        let redis = tokio::sync::Mutex::new(redis);
+        Self { places, links, redis, redis_addr, doors, receiver, env }
     }
 
     /// Starts a node again where one has ended.
     pub async fn restart(&self, node: usize, place: &mut Place) {
-        *place = Place::new(&self.env, &self.links[node]).await;
+        *place = Place::new(&self.env, &self.links[node], self.receiver.as_ref()).await;
         self.doors.0.lock()[node] = place.door();
     }
 
@@ -159,10 +173,14 @@ impl World {
 }
 
 impl Place {
-    async fn new(env: &TestEnv, link: &Proxy) -> Self {
-        let url = link.redis_url();
+    async fn new(env: &TestEnv, link: &Proxy, receiver: Option<&Receiver>) -> Self {
+        let (url, hooks) = (link.redis_url(), receiver.map(Receiver::url));
         let mut settings = SETTINGS.to_vec();
         settings.push(("REDIS_URL", &url));
+        if let Some(hooks) = &hooks {
+            settings.push(("WEBHOOK_URL", hooks));
+            settings.extend(WEBHOOK);
+        }
         let node = Node::start_unready(env, &settings).await;
         let street = Proxy::to(node.addr()).await;
         Self { node, street }
