@@ -1,13 +1,14 @@
 -- Makes a room whose creator is a member of it, online for one presence TTL.
--- KEYS 5: 1 room, 2 members, 3 deadlines, 4 creator's session, 5 creator's presence
+-- KEYS 6: 1 room, 2 members, 3 deadlines, 4 creator's session, 5 creator's presence, 6 members by name
 -- ARGV 8: 1 creator, 2 token hash, 3 presence TTL (ms), 4 session TTL (ms), 5 room TTL (ms) of a room that
 --         has none of its own, 6 a list: other fields of the room's hash, each followed by its value: the
 --         secret, of which the ids of its messages are made, and what its creator chose, 7 roomId, 8 a list: what
 --         webhooks need, as hooks names it
 -- RETURNS {'OK'} or {'EXISTS'}: the id is in use, take another
 -- PROMISE 8: only the token's hash is stored. PROMISE 11: it is kept for as long as the room lives.
-local room, members, session, presence = KEYS[1], KEYS[2], KEYS[4], KEYS[5]
-local told = {hash = room, members = members, deadlines = KEYS[3], id = ARGV[7], hooks = hooks(ARGV[8])}
+local room, members, session, presence, names = KEYS[1], KEYS[2], KEYS[4], KEYS[5], KEYS[6]
+local told = {hash = room, members = members, deadlines = KEYS[3], names = names, id = ARGV[7],
+  hooks = hooks(ARGV[8])}
 local creator, token_hash = ARGV[1], ARGV[2]
 local presence_ttl, session_ttl, room_ttl, fields = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
@@ -23,10 +24,10 @@ redis.call('PEXPIRE', room, lifetime(room, room_ttl))
 redis.call('HSET', session, 'token', token_hash, 'joinedAt', created)
 redis.call('PEXPIRE', session, session_ttl)
 redis.call('SADD', members, creator)
+redis.call('ZADD', names, '0', creator)
 redis.call('ZADD', told.deadlines, string.format('%d', created + presence_ttl), creator)
 local stay = note_lapse(told, presence_ttl)
-redis.call('PEXPIRE', members, stay)
-redis.call('PEXPIRE', told.deadlines, stay)
+for _, key in ipairs({members, names, told.deadlines}) do redis.call('PEXPIRE', key, stay) end
 redis.call('SET', presence, 'online', 'PX', presence_ttl)
 if told.hooks then
   hook(told, 'room.created', room_json(told))

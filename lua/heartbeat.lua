@@ -1,39 +1,40 @@
 -- The heartbeat of one room from one node: keeps the members alive whose connections were heard,
 -- clears those that lapsed, and tells the node how far the room has come.
--- KEYS 6: 1 room, 2 members, 3 deadlines, 4 messages, 5 returning, 6 roster
+-- KEYS 7: 1 room, 2 members, 3 deadlines, 4 messages, 5 returning, 6 members by name, 7 away members
 -- DERIVED from ARGV 3: session and presence of the users named and of members that lapsed
--- ARGV 14: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
+-- ARGV 15: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms), 7 this node's channel, 8 the fence's tag, 9 a list: users,
 --          10 a list: for each of these joinedAt (ms), last message id read or '', '1' if one of its
 --          connections proved that it heard the answer to its join else '0', number of connections, and
 --          for each connection its id, how long it still lasts (ms), 'online' or 'away', 11 for how long
 --          (ms) of late nobody could be kept alive, 12 TTL of a provisional session (ms),
---          13 grace (ms), 14 a list: what webhooks need, as hooks names it
+--          13 grace (ms), 14 members that a list of them names, at most, 15 a list: what webhooks need, as
+--          hooks names it
 -- RETURNS {'OK', last message id, events counted, '1' if deadlines were too far ahead, whose room is to be
---          looked at when they are over, else '0', users without a session, or whose session is that of
---          somebody who took the name since …} or {'ROOM_NOT_FOUND'}
+--          looked at when they are over, else '0', in how many ms the room wants a sweep or '', users without
+--          a session, or whose session is that of somebody who took the name since …} or {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_joined of users that had lapsed, presence, read, user_left, a fence to the node;
---          members, where all of them were gone without anybody being told
+--          members, where all of them were gone without anybody being told, and as tell_size says
 -- PROMISE 2: the fence shows a message that the subscription lost; where nothing that is published comes,
 -- the answer does. PROMISE 4: whoever is left
 -- clears the users of a node that died. PROMISE 5: where Redis was away for longer than a presence
 -- lasts, the members expired with nobody told that they left; they return without join events.
 -- PROMISE 8: a connection from before its session was lost does not become whoever has the name now.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
-  roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
-  spared = ARGV[11], hooks = hooks(ARGV[14])}
+  names = KEYS[6], away = KEYS[7], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
+  spared = ARGV[11], roster_max = tonumber(ARGV[14]), hooks = hooks(ARGV[15])}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local node, tag, users, reported = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local provisional_ttl, grace = ARGV[12], ARGV[13]
 local now_ms = tonumber(clock())
 
-local facts = redis.call('HMGET', room.hash, 'createdAt', 'occupied', 'events', 'last')
+local facts = redis.call('HMGET', room.hash, 'createdAt', 'occupied', 'events', 'last', 'large')
 if not facts[1] then return {'ROOM_NOT_FOUND'} end
-room.occupied, room.events = facts[2], facts[3]
+room.occupied, room.events, room.large = facts[2], facts[3], facts[5]
 
 local at = tip(room.messages, facts[4])
 check_room(room, now_ms)
-local reply = {'OK', at, '0', '0'}
+local reply = {'OK', at, '0', '0', ''}
 local is_here, missing = {}, 0
 if #users > 0 then
   is_here = redis.call('SMISMEMBER', room.members, unpack(users))
@@ -79,7 +80,7 @@ for i = 1, #users do
     local noted = known[2] and not is_newer(known[2], at) and known[2] or '0-0'
     if read ~= '' and is_newer(read, noted) then
       redis.call('HSET', session, 'read', read)
-      publish_event(room, 'read', '"userId":' .. cjson.encode(user) .. ',"id":"' .. read .. '"')
+      publish_change(room, 'read', '"userId":' .. cjson.encode(user) .. ',"id":"' .. read .. '"')
     end
   elseif not known.err then
     reply[#reply + 1] = user
@@ -93,6 +94,7 @@ end
 sweep(room, now_ms)
 if bound_deadlines(room, now_ms, grace) then reply[4] = '1' end
 if anybody then touch_room(room, room_ttl) end
-if room.returned then publish_members(room) end
+if not tell_size(room, now_ms) and room.returned and not room.large then publish_members(room) end
 reply[3] = fence(room, node, tag, at)
+reply[5] = again(room)
 return reply

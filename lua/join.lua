@@ -1,8 +1,9 @@
 -- Lets a connection into a room, as a new guest or as the user of its token, and takes the
 -- snapshot that the connection starts from.
--- KEYS 7: 1 room, 2 members, 3 deadlines, 4 messages, 5 user's session, 6 roster, 7 returning
+-- KEYS 8: 1 room, 2 members, 3 deadlines, 4 messages, 5 user's session, 6 returning, 7 members by name,
+--         8 away members
 -- DERIVED from ARGV 3: session and presence of this user and of members that lapsed
--- ARGV 23: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
+-- ARGV 24: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
 --          5 'guest' (the name must be free, or taken by this very token, as where the answer to
 --          the first try was lost) or 'token' (it must be the user's), 6 token hash,
 --          7 connection id, 8 'online' or 'away', 9 presence TTL (ms), 10 session TTL (ms),
@@ -11,14 +12,16 @@
 --          16 this node's channel, 17 the fence's tag, 18 '1' where Redis was away lately for so long
 --          that members may have expired, else '0', 19 for how long (ms) of late nobody could be kept alive,
 --          20 TTL of a provisional session (ms), 21 connections that a user may have,
---          22 bytes that the answer may have, 23 a list: what webhooks need, as hooks names it
--- RETURNS {'OK', members (JSON), away (JSON), number of members, joinedAt (ms), last message id, events
---          counted, '1' if there are more messages else '0', messages oldest first, as XRANGE gives them, in
+--          22 bytes that the answer may have, 23 members that a list of them names, at most, 24 a list: what
+--          webhooks need, as hooks names it
+-- RETURNS {'OK', members (JSON), those of them who are away (JSON), number of all members, joinedAt (ms), last
+--          message id, events counted, in how many ms the room wants a sweep or '', '1' if there are more
+--          messages else '0', messages oldest first, as XRANGE gives them, in
 --          MessagePack, and the facts of the room as room_facts lists them},
 --          {'ROOM_NOT_FOUND'}, {'ROOM_LOCKED'}, {'NAME_TAKEN'}, {'INVALID_TOKEN'}, {'ROOM_FULL'}, or
 --          {'RATE_LIMITED'} where the user has as many connections as it may
 -- PUBLISHES user_joined, once per user; presence; user_left of lapsed members; members, where this one
---          returns without user_joined; a fence to the node
+--          returns without user_joined, and as tell_size says; a fence to the node
 -- PROMISE 2: the fence parts what the snapshot holds from what the connection gets afterwards.
 -- PROMISE 4: a user with another connection, or inside the grace, has not left and does not join.
 -- PROMISE 5: nor has one whose connection could not be kept alive while Redis was away.
@@ -29,8 +32,8 @@
 -- PROMISE 11: a locked room takes nobody new. The token that it was made with is never turned away by that,
 -- and begins a new session where its user has none.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
-  roster = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[9],
-  spared = ARGV[19], hooks = hooks(ARGV[23])}
+  names = KEYS[7], away = KEYS[8], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[9],
+  spared = ARGV[19], roster_max = tonumber(ARGV[23]), hooks = hooks(ARGV[24])}
 local session, user, mode, token_hash = KEYS[5], ARGV[4], ARGV[5], ARGV[6]
 local connection, status = ARGV[7], ARGV[8]
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
@@ -44,7 +47,8 @@ if not facts then return {'ROOM_NOT_FOUND'} end
 local secret, is_creator, locked = facts[3], token_hash == facts[4], facts[7] == '1'
 most_members = math.min(most_members, tonumber(facts[9]) or most_members)
 local noted
-noted, room.events, room.occupied = unpack(redis.call('HMGET', room.hash, 'last', 'events', 'occupied'))
+noted, room.events, room.occupied, room.large =
+  unpack(redis.call('HMGET', room.hash, 'last', 'events', 'occupied', 'large'))
 local at = tip(room.messages, noted)
 local known, joined, provisional = unpack(redis.call('HMGET', session, 'token', 'joinedAt', 'provisional'))
 local lasts = math.max(session_ttl, presence_ttl)
@@ -68,13 +72,16 @@ if is_here and not known then
 end
 if not is_here then
   if redis.call('SCARD', room.members) >= most_members then sweep(room, now_ms) end
-  if redis.call('SCARD', room.members) >= most_members then return {'ROOM_FULL'} end
+  if redis.call('SCARD', room.members) >= most_members then
+    tell_size(room, now_ms)
+    return {'ROOM_FULL'}
+  end
 end
 
 if not is_here and ARGV[18] == '1' then
-  begin_return(room, KEYS[7], presence_ttl)
+  begin_return(room, KEYS[6], presence_ttl)
   -- Whoever leaves has no connection left; whose connections just lapsed was never said to have left.
-  room.returning = is_returning(KEYS[7], presence_ttl) and has_connections(session)
+  room.returning = is_returning(KEYS[6], presence_ttl) and has_connections(session)
 end
 -- Where something else stands in place of the time, the user joins now.
 if not known or not string.find(joined or '', '^%d+$') or #joined > 15 then
@@ -92,9 +99,9 @@ if mode == 'token' then confirm_session(session, lasts) end
 settle(room, user, now_ms, is_here)
 sweep(room, now_ms)
 touch_room(room, room_ttl)
-if room.returned then publish_members(room) end
+if not tell_size(room, now_ms) and room.returned and not room.large then publish_members(room) end
 
-local members, away, count = roster(room)
+local members, away, count = roster(room, user)
 local messages, more = read_history(secret, room.messages, at, since, latest, most, tonumber(ARGV[22]))
 local events = fence(room, node, ARGV[17], at)
-return {'OK', members, away, count, joined, at, events, more, cmsgpack.pack(messages), unpack(facts)}
+return {'OK', members, away, count, joined, at, events, again(room), more, cmsgpack.pack(messages), unpack(facts)}

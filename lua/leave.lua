@@ -1,27 +1,29 @@
 -- Takes connections out of a room: at once those that say so, with a grace those that just closed.
--- KEYS 3: 1 room, 2 members, 3 deadlines
+-- KEYS 5: 1 room, 2 members, 3 deadlines, 4 members by name, 5 away members
 -- DERIVED from ARGV 3: session and presence of the users named and of members that lapsed
--- ARGV 9: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 session TTL (ms), 5 for how long (ms)
+-- ARGV 10: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 session TTL (ms), 5 for how long (ms)
 --         of late nobody could be kept alive, 6 how long a session lasts that is provisional still (ms),
 --         7 presence TTL (ms), 8 a list: for each connection its user, its id, the grace (ms), 0 for none, and
---         '1' if it proved that it heard the answer to its join else '0', 9 a list: what webhooks need, as hooks
---         names it
--- RETURNS {'OK', and for each connection 'stays' (others of its user are left), 'grace' or 'left'} or
+--         '1' if it proved that it heard the answer to its join else '0', 9 members that a
+--         list of them names, at most, 10 a list: what webhooks need, as hooks names it
+-- RETURNS {'OK', in how many ms the room wants a sweep or '', and for each connection 'stays' (others of its user are left), 'grace' or 'left'} or
 --         {'ROOM_NOT_FOUND'}
--- PUBLISHES user_left, presence
+-- PUBLISHES user_left, presence; members, as tell_size says
 -- PROMISE 4: only the last connection of a user makes it leave, and a reload does not.
 -- PROMISE 8: whoever may never have heard the answer to its join gives the name back soon.
-local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3],
+local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[4], away = KEYS[5],
   id = ARGV[1], chan = ARGV[2], users = ARGV[3], spared = ARGV[5], presence_ttl = ARGV[7],
-  hooks = hooks(ARGV[9])}
+  roster_max = tonumber(ARGV[9]), hooks = hooks(ARGV[10])}
 local session_ttl, provisional_ttl, leaving = tonumber(ARGV[4]), ARGV[6], ARGV[8]
 local now_ms = tonumber(clock())
 
-if redis.call('EXISTS', room.hash) == 0 then return {'ROOM_NOT_FOUND'} end
+local facts = redis.call('HMGET', room.hash, 'createdAt', 'large')
+if not facts[1] then return {'ROOM_NOT_FOUND'} end
+room.large = facts[2]
 check_room(room, now_ms)
 
 -- Reading the other connections of a user costs most, so that is done once for all that leave.
-local reply, users, last = {'OK'}, {}, {}
+local reply, users, last = {'OK', ''}, {}, {}
 for i = 1, #leaving, 4 do
   local user, grace, proven = leaving[i], tonumber(leaving[i + 2]), leaving[i + 3] == '1'
   local session, nth = user_key(room, user, 'session'), #reply + 1
@@ -44,11 +46,14 @@ for _, user in ipairs(users) do
     else
       redis.call('ZADD', room.deadlines, string.format('%d', now_ms + grace), user)
       redis.call('PEXPIRE', user_key(room, user, 'presence'), grace)
-      redis.call('PEXPIRE', room.members, grace, 'GT')
-      redis.call('PEXPIRE', room.deadlines, grace, 'GT')
+      for _, key in ipairs({room.members, room.deadlines, room.names, room.away}) do
+        redis.call('PEXPIRE', key, grace, 'GT')
+      end
     end
   end
 end
 sweep(room, now_ms)
 note_lapse(room)
+tell_size(room, now_ms)
+reply[2] = again(room)
 return reply

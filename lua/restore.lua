@@ -1,26 +1,30 @@
 -- Puts a room back that Redis lost, and in it the users whose connections a node holds.
--- KEYS 5: 1 room, 2 members, 3 deadlines, 4 messages, 5 roster
+-- KEYS 6: 1 room, 2 members, 3 deadlines, 4 messages, 5 members by name, 6 away members
 -- DERIVED from ARGV 3: session and presence of the users named
--- ARGV 12: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
+-- ARGV 13: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms) of a room that has none of its own, 7 this node's channel, 8 the
 --          fence's tag, 9 a list: the facts of the room as room_facts lists them, 10 a list: for each user token
 --          hash, name, joinedAt (ms), last message id read or '', '1' if one of its connections proved
 --          that it heard the answer to its join else '0', number of connections, and for each of these
 --          connection id, how long it still lasts (ms), 'online' or 'away', 11 TTL of a provisional
---          session (ms), 12 a list: what webhooks need, as hooks names it
--- RETURNS {'OK', users whose name somebody else took meanwhile …}
--- PUBLISHES members, a fence to the node; no user_joined: nobody has noticed that they were gone
+--          session (ms), 12 members that a list of them names, at most, 13 a list: what webhooks need, as
+--          hooks names it
+-- RETURNS {'OK', in how many ms the room wants a sweep or '', users whose name somebody else took meanwhile …}
+-- PUBLISHES members, in a large room as tell_size says, a fence to the node; no user_joined: nobody has noticed
+--          that they were gone
 -- PROMISE 5: Redis away, users stay.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
-  roster = KEYS[5], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
-  returning = true, hooks = hooks(ARGV[12])}
+  names = KEYS[5], away = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
+  returning = true, roster_max = tonumber(ARGV[12]), hooks = hooks(ARGV[13])}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local now_ms = tonumber(clock())
 
 -- Another node may have put it back, and its creator may have changed since what can be changed: all behind
 -- the first five.
 local is_lost = redis.call('HEXISTS', room.hash, 'createdAt') == 0
-local at = tip(room.messages, redis.call('HGET', room.hash, 'last'))
+local noted
+noted, room.large = unpack(redis.call('HMGET', room.hash, 'last', 'large'))
+local at = tip(room.messages, noted)
 check_room(room, now_ms)
 for i, field in ipairs(FACTS) do
   local fact = ARGV[9][i]
@@ -29,7 +33,7 @@ end
 -- Not from 0: a node that was cut off must not find its own count again by chance.
 redis.call('HSETNX', room.hash, 'events', string.format('%d', now_ms))
 
-local reply = {'OK'}
+local reply = {'OK', ''}
 local reported, at_user = ARGV[10], 1
 while at_user <= #reported do
   local token_hash, user, joined, read = reported[at_user], reported[at_user + 1], reported[at_user + 2], reported[at_user + 3]
@@ -59,6 +63,7 @@ while at_user <= #reported do
   at_user = at_user + 6 + 3 * count
 end
 touch_room(room, room_ttl)
-publish_members(room)
+if not tell_size(room, now_ms) and not room.large then publish_members(room) end
 fence(room, ARGV[7], ARGV[8], at)
+reply[2] = again(room)
 return reply

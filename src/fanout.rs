@@ -14,9 +14,11 @@ mod inbox;
 mod join_admission;
 mod local_room;
 mod publish_queue;
+mod roster;
 mod seat;
 mod serve;
 mod subscriber;
+mod sweeps;
 
 use std::{
     collections::HashMap,
@@ -46,6 +48,7 @@ use publish_queue::scripts_at_once;
 pub use publish_queue::{BATCH_MAX, all_failed};
 pub use seat::{Membership, Seat};
 use subscriber::Change;
+use sweeps::Sweeps;
 
 /// Rooms whose streams are read at once, so that a return of Redis makes no herd.
 const CATCH_UPS_AT_ONCE: usize = 32;
@@ -74,6 +77,7 @@ struct Inner {
     resync: Notify,
     hearing: watch::Sender<Hearing>,
     catch_ups: Semaphore,
+    sweeps: Sweeps,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -114,6 +118,7 @@ impl Fanout {
             resync: Notify::new(),
             hearing: watch::Sender::new(Hearing::Unknown),
             catch_ups: Semaphore::new(CATCH_UPS_AT_ONCE),
+            sweeps: Sweeps::new(),
             tasks: background.tasks.clone(),
             stop: background.stop.clone(),
         }));

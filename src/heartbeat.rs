@@ -41,13 +41,11 @@ const FENCE_PATIENCE: Duration = Duration::from_secs(1);
 const CALLS_AT_ONCE: usize = 32;
 /// Between two reports of one room, be it that each of its users has something to say every moment.
 const REPORT_PAUSE: Duration = Duration::from_millis(25);
-/// How long after a deadline the room is swept, because clocks differ.
-const AFTER_DEADLINE: Duration = Duration::from_millis(20);
 /// How long a confirmed session waits for others of its room, or for a message that confirms it. If this
 /// node dies in that time, the session ends soon after the presence.
 const CONFIRM_PAUSE: Duration = Duration::from_secs(1);
-/// Users that one call speaks of.
-const USERS_A_CALL: usize = 256;
+/// Users that one call speaks of: no call may keep Redis for long.
+const USERS_A_CALL: usize = 128;
 
 /// The node's heartbeat; cheap to clone.
 #[derive(Clone)]
@@ -56,7 +54,6 @@ pub struct Heartbeat {
     scripts: Scripts,
     settings: Arc<Settings>,
     tasks: TaskTracker,
-    stop: CancellationToken,
 }
 
 impl Heartbeat {
@@ -67,8 +64,8 @@ impl Heartbeat {
         settings: Arc<Settings>,
         background: &Background,
     ) -> Self {
-        let (tasks, stop) = (background.tasks.clone(), background.stop.clone());
-        Self { fanout, scripts, settings, tasks, stop }
+        let tasks = background.tasks.clone();
+        Self { fanout, scripts, settings, tasks }
     }
 
     /// Starts the heartbeats, until `stop`.
@@ -198,26 +195,12 @@ impl Heartbeat {
         let reply = self.scripts.heartbeat(&room.id, &heartbeat_tag(number), beats).await?;
         room.set_missing(false);
         if reply.bounded {
-            self.sweep_after(room.id.clone(), self.settings.leave_grace);
-            self.sweep_after(room.id.clone(), self.settings.presence_ttl);
+            self.fanout.sweep_after(&room.id, self.settings.leave_grace);
+            self.fanout.sweep_after(&room.id, self.settings.presence_ttl);
         }
         self.fanout.heartbeat_answered(room, number, &reply);
+        reply.again.into_iter().for_each(|wait| self.fanout.sweep_after(&room.id, wait));
         Ok(reply.lost)
-    }
-
-    /// Has a room looked at again when a deadline in it is over. If this node is gone by then, another node's
-    /// heartbeat does it.
-    pub fn sweep_after(&self, room: RoomId, pause: Duration) {
-        let (scripts, stop) = (self.scripts.clone(), self.stop.clone());
-        self.tasks.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(pause + AFTER_DEADLINE) => {
-                    // If it fails, the next heartbeat of the room does it.
-                    let _ = scripts.sweep_room(&room).await;
-                }
-            }
-        });
     }
 
     /// Reports one connection before the next heartbeat, because it said something new: together with
@@ -338,7 +321,9 @@ impl Heartbeat {
         let mut taken = Vec::new();
         for users in users.chunks(USERS_A_CALL) {
             let tag = heartbeat_tag(room.next_heartbeat());
-            taken.extend(self.scripts.restore(&room.id, &tag, &facts, users).await?);
+            let reply = self.scripts.restore(&room.id, &tag, &facts, users).await?;
+            reply.again.into_iter().for_each(|wait| self.fanout.sweep_after(&room.id, wait));
+            taken.extend(reply.taken);
         }
         info!(users = users.len(), "restored a room");
         for seat in seats.iter().filter(|seat| seat.is_of(&taken)) {

@@ -11,6 +11,7 @@ mod extract;
 mod guard;
 mod headers;
 mod health;
+mod members;
 mod messages;
 mod observe;
 mod openapi;
@@ -67,7 +68,7 @@ fn api(app: &App) -> OpenApiRouter<App> {
         .layer(from_fn_with_state(app.clone(), guard::limit_rooms));
     let room = OpenApiRouter::new()
         .routes(routes!(rooms::look, rooms::update))
-        .routes(routes!(rooms::members))
+        .routes(routes!(members::page))
         .routes(routes!(rooms::add_session))
         .routes(routes!(messages::page, messages::post))
         .routes(routes!(events::listen))

@@ -269,15 +269,7 @@ impl Rooms {
         Ok(Message::new(room, id, draft.user.to_string(), text, draft.key))
     }
 
-    /// Clears the members of a room that lapsed.
-    ///
-    /// # Errors
-    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn sweep(&self, room: &RoomId) -> Result<(), Error> {
-        self.scripts.sweep_room(room).await
-    }
-
-    /// Reads a room and who is in it.
+    /// Reads a room and the first of its members.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
@@ -292,6 +284,19 @@ impl Rooms {
     pub async fn preview(&self, room: &RoomId) -> Result<Option<String>, Error> {
         let options = self.scripts.read_facts(room).await?.options;
         Ok(options.topic.filter(|_| !options.e2e))
+    }
+
+    /// Reads the members of a room by name, behind this name; fewer than `limit` where there are no more.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn members(
+        &self,
+        room: &RoomId,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Member>, Error> {
+        self.scripts.read_members(room, after, limit).await
     }
 
     /// Reads one page of a room's messages.
@@ -324,6 +329,7 @@ impl Rooms {
 
     /// The error for a token that is none of ours: it is no one's, unless there is no room at all.
     async fn nobody(&self, room: &RoomId) -> Error {
-        self.sweep(room).await.err().unwrap_or_else(|| Code::InvalidToken.into())
+        let looked = self.scripts.read_facts(room).await;
+        looked.err().unwrap_or_else(|| Code::InvalidToken.into())
     }
 }

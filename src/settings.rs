@@ -24,7 +24,7 @@ use clap::{
 use ipnet::IpNet;
 
 use crate::origin::{Allowed, Origin};
-use parse::{Word, at_least_one, duration, header_bytes, joined_bytes, threads};
+use parse::{Word, at_least_one, duration, header_bytes, joined_bytes, roster, threads};
 pub use redis_url::RedisUrl;
 pub use webhooks::{EventType, Switch, WebhookSecret, WebhookSettings, WebhookUrl};
 
@@ -123,8 +123,13 @@ pub struct Settings {
     pub history_max: usize,
 
     /// Maximum number of members of a room
-    #[arg(long, env, default_value_t = 1000, value_parser = at_least_one)]
+    #[arg(long, env, default_value_t = 10_000, value_parser = at_least_one)]
     pub room_max_members: usize,
+
+    /// Maximum number of names in a list of members; a room with more members is large, and its
+    /// connections get the number of members instead of each change
+    #[arg(long, env, default_value_t = 200, value_parser = roster)]
+    pub roster_max: usize,
 
     /// Messages that a user may send each second, over all its connections and nodes
     #[arg(long, env, default_value_t = 10, value_parser = at_least_one)]

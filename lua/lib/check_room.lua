@@ -4,7 +4,8 @@
 local function check_room(room, now)
   if room.members then redis.call('SCARD', room.members) end
   if room.deadlines then redis.call('ZRANGEBYSCORE', room.deadlines, '0', '0') end
-  if room.roster then redis.call('HLEN', room.roster) end
+  if room.names then redis.call('ZCARD', room.names) end
+  if room.away then redis.call('SCARD', room.away) end
   room.events = room.events or redis.call('HGET', room.hash, 'events')
   if room.events and (#room.events > 15 or not string.find(room.events, '^%d+$')) then
     room.events = string.format('%d', now)

@@ -4,7 +4,7 @@
 -- user_left was published: then it sets room.returned and publishes no user_joined. `is_here` is true if
 -- the caller knows that the user is a member. No connection counts for longer than room.presence_ttl
 -- (ms), whatever its deadline: Redis's clock may have been set back.
--- Needs: publish_event, user_key, hook_member.
+-- Needs: publish_change, user_key, hook_member.
 local function settle(room, user, now_ms, is_here)
   local session = user_key(room, user, 'session')
   local presence = user_key(room, user, 'presence')
@@ -39,20 +39,31 @@ local function settle(room, user, now_ms, is_here)
   if before ~= status or redis.call('PEXPIRE', presence, stays) == 0 then
     redis.call('SET', presence, status, 'PX', stays)
   end
-  if not is_here and redis.call('SADD', room.members, user) == 1 then
+  local is_new = not is_here and redis.call('SADD', room.members, user) == 1
+  if is_new then
+    redis.call('ZADD', room.names, '0', user)
     hook_member(room, user, true)
     if room.returning then
       -- The list of all members follows, and says who is away.
       room.returned, before = true, status
     else
       before = 'online'
-      publish_event(room, 'user_joined', '"userId":' .. cjson.encode(user))
+      publish_change(room, 'user_joined', '"userId":' .. cjson.encode(user))
     end
   end
-  if status == 'away' and not was_away then redis.call('HSET', session, 'away', '1') end
-  if status == 'online' and was_away then redis.call('HDEL', session, 'away') end
+  local is_away = status == 'away'
+  if is_new or is_away ~= was_away then
+    if is_away then
+      redis.call('HSET', session, 'away', '1')
+      redis.call('SADD', room.away, user)
+      redis.call('PEXPIRE', room.away, room.presence_ttl, 'NX')
+    else
+      redis.call('HDEL', session, 'away')
+      redis.call('SREM', room.away, user)
+    end
+  end
   if before ~= status then
-    publish_event(room, 'presence', '"userId":' .. cjson.encode(user) .. ',"status":"' .. status .. '"')
+    publish_change(room, 'presence', '"userId":' .. cjson.encode(user) .. ',"status":"' .. status .. '"')
   end
   return true
 end

@@ -1,8 +1,13 @@
--- sweep(room, now_ms) removes the members whose deadline has passed. Every script that changes members
+-- sweep(room, now_ms) removes members whose deadline has passed, some at a time: no call may keep Redis for long.
+-- Where there are more, the room wants to be swept again at once. Every script that changes members
 -- calls it, so nobody has to poll. room.spared (optional, ms) extends the deadlines after an outage in
--- which no heartbeat could move them. O(members removed). Needs: remove_member.
+-- which no heartbeat could move them. Needs: look_again, remove_member.
+local SWEPT_AT_ONCE = 64
+
 local function sweep(room, now_ms)
-  local lapsed = redis.call('ZRANGEBYSCORE', room.deadlines, '-inf', string.format('%d', now_ms - (room.spared or 0)))
+  local past = string.format('%d', now_ms - (room.spared or 0))
+  local lapsed = redis.call('ZRANGEBYSCORE', room.deadlines, '-inf', past, 'LIMIT', '0', SWEPT_AT_ONCE)
   for _, user in ipairs(lapsed) do remove_member(room, user) end
+  if #lapsed == SWEPT_AT_ONCE then look_again(room, 0) end
 end
 

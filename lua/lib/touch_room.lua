@@ -4,8 +4,9 @@
 local function touch_room(room, room_ttl)
   if room.occupied ~= '1' then redis.call('HSET', room.hash, 'occupied', '1') end
   local stay = note_lapse(room, room.presence_ttl)
-  redis.call('PEXPIRE', room.members, stay)
-  redis.call('PEXPIRE', room.deadlines, stay)
+  for _, key in ipairs({room.members, room.deadlines, room.names, room.away}) do
+    redis.call('PEXPIRE', key, stay)
+  end
   local lives = lifetime(room.hash, room_ttl)
   redis.call('PEXPIRE', room.hash, lives)
   redis.call('PEXPIRE', room.messages, lives)

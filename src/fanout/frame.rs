@@ -33,7 +33,7 @@ pub enum FrameKind {
     Event,
     /// That the room itself changed, which scripts count as an event.
     Room,
-    /// The whole truth about the members, which scripts count as an event.
+    /// The list of members, which scripts count as an event.
     Members,
     /// Anything else; passed on, never history.
     Other,
@@ -49,6 +49,8 @@ impl Frame {
             t: Cow<'a, str>,
             #[serde(borrow)]
             id: Option<&'a RawValue>,
+            #[serde(borrow)]
+            members: Option<&'a RawValue>,
         }
         // serde would take an array for a struct as well.
         if !payload.trim_start().starts_with('{') {
@@ -62,10 +64,12 @@ impl Frame {
             }
             ("user_joined" | "user_left" | "presence" | "read", _) => FrameKind::Event,
             ("room", _) => FrameKind::Room,
-            ("members", _) => FrameKind::Members,
+            ("members", _) if head.members.is_some() => FrameKind::Members,
+            // A large room's number of members, which is no whole truth.
+            ("members", _) => FrameKind::Event,
             _ => FrameKind::Other,
         };
-        // Only the list of all members may be larger than a frame that somebody sends.
+        // Only a list of members may be larger than a frame that somebody sends.
         let fits = payload.len() <= max || kind == FrameKind::Members;
         fits.then(|| Self { kind, text: codec::text(payload) })
     }
@@ -156,6 +160,8 @@ mod tests {
         assert_eq!(kind(r#"{"t":"msg","text":"hi"}"#), Some(FrameKind::Other));
         assert_eq!(kind(r#"{"t":"read","id":7}"#), Some(FrameKind::Event));
         assert_eq!(kind(r#"{"t":"news"}"#), Some(FrameKind::Other));
+        assert_eq!(kind(r#"{"t":"members","members":[]}"#), Some(FrameKind::Members));
+        assert_eq!(kind(r#"{"t":"members","memberCount":7}"#), Some(FrameKind::Event));
     }
 
     #[test]
@@ -188,8 +194,13 @@ mod tests {
         assert_eq!(decoded, Some(NodeSignal::Fence(room.clone(), fence(Tag::Join("c-9".into())))));
         let decoded = NodeSignal::decode("r1 @3 5-6 7");
         assert_eq!(decoded, Some(NodeSignal::Fence(room.clone(), fence(Tag::Heartbeat(3)))));
-        let decoded = NodeSignal::decode("r1 members 7 {\"t\": \"members\"}\n{\"t\":\"room\"}");
-        let members = [r#"{"t": "members"}"#, r#"{"t":"room"}"#].map(codec::text).concat().into();
+        let decoded = NodeSignal::decode(
+            "r1 members 7 {\"t\": \"members\",\"members\":[]}\n{\"t\":\"room\"}",
+        );
+        let members = [r#"{"t": "members","members":[]}"#, r#"{"t":"room"}"#]
+            .map(codec::text)
+            .concat()
+            .into();
         assert_eq!(decoded, Some(NodeSignal::Members(room, 7, members)));
         assert_eq!(NodeSignal::decode("probe 3"), Some(NodeSignal::Probe(3)));
         for rubbish in [
@@ -203,7 +214,8 @@ mod tests {
             "r1 members 7 x",
             r#"r1 members 7 {"t":"members"}"#,
             "r1 members 7 {\"t\":\"room\"}\n{\"t\":\"members\"}",
-            "r1 members 7 {\"t\":\"members\"}\n{\"t\":\"news\"}",
+            "r1 members 7 {\"t\":\"members\",\"members\":[]}\n{\"t\":\"news\"}",
+            "r1 members 7 {\"t\":\"members\",\"memberCount\":1}\n{\"t\":\"room\"}",
         ] {
             assert_eq!(NodeSignal::decode(rubbish), None, "{rubbish}");
         }

@@ -10,9 +10,10 @@ use parking_lot::Mutex;
 use super::{
     feed::Sink,
     frame::{Frame, FrameKind},
+    roster::with_own_name,
 };
 use crate::{
-    names::{MessageId, RoomId, Token, UserId},
+    names::{MessageId, RoomId, Status, Token, UserId},
     outbox::Outbox,
     protocol::{codec, sse},
 };
@@ -120,11 +121,19 @@ impl Sink for Seat {
 
     /// Written by the flush of its room: what comes in together goes out in one call.
     fn push(&self, frame: &Frame) {
-        self.outbox.queue(match (&self.membership, frame.kind) {
-            (Some(_), _) => frame.text.clone(),
-            (None, FrameKind::Message(id)) => sse::event(codec::payload(&frame.text), Some(id)),
-            (None, _) => sse::event(codec::payload(&frame.text), None),
-        });
+        match (&self.membership, frame.kind) {
+            (Some(membership), FrameKind::Members) => {
+                let is_away = self.outbox.status() == Status::Away;
+                let list = with_own_name(&frame.text, membership.user.as_str(), is_away);
+                self.outbox.queue(list);
+            }
+            (Some(_), _) => self.outbox.queue(frame.text.clone()),
+            (None, kind) => {
+                let id = if let FrameKind::Message(id) = kind { Some(id) } else { None };
+                let events = codec::payloads(&frame.text).map(|json| sse::event(json, id));
+                events.for_each(|event| self.outbox.queue(event));
+            }
+        }
     }
 
     fn overflow(&self) {

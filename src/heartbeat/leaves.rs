@@ -47,10 +47,11 @@ impl Heartbeat {
         leaving: &[Request<Leave>],
     ) -> Result<(), Error> {
         let leaves: Vec<&Leave> = leaving.iter().map(|request| &request.content).collect();
-        let outcomes = self.scripts.leave(&room.id, &leaves).await?;
-        if outcomes.contains(&LeaveOutcome::Grace) {
-            self.sweep_after(room.id.clone(), self.settings.leave_grace);
+        let left = self.scripts.leave(&room.id, &leaves).await?;
+        if left.outcomes.contains(&LeaveOutcome::Grace) {
+            self.fanout.sweep_after(&room.id, self.settings.leave_grace);
         }
+        left.again.into_iter().for_each(|wait| self.fanout.sweep_after(&room.id, wait));
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Rooms over HTTP: make one, look at it, see its members, get a session without a socket.
+//! Rooms over HTTP: make one, look at it, change it, get a session without a socket.
 
 use axum::{extract::State, http::HeaderMap};
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,8 @@ use crate::{
     app::App,
     error::Error,
     message::timestamp,
-    names::{MessageId, RoomId, Status},
-    room::{Member, RoomChange, RoomOptions, RoomState, Rooms},
+    names::RoomId,
+    room::{RoomChange, RoomOptions, RoomState, Rooms},
     settings::Settings,
 };
 
@@ -145,8 +145,8 @@ pub struct RoomData {
     /// Whether somebody is in it.
     status: Activity,
     /// How many are in it.
-    member_count: usize,
-    /// The names of those who are in it.
+    member_count: u64,
+    /// Their names in code point order; of a large room the first of them.
     members: Vec<String>,
     /// Who made it.
     creator: String,
@@ -169,15 +169,14 @@ pub struct RoomData {
 
 impl RoomData {
     fn new(settings: &Settings, room_id: RoomId, state: RoomState) -> Self {
-        let members: Vec<_> = state.members.into_iter().map(|member| member.user).collect();
         let facts = state.facts;
         let ttl = facts.options.ttl.unwrap_or(settings.room_ttl.as_secs());
         let max = settings.room_max_members;
         Self {
             room_id,
-            status: if members.is_empty() { Activity::Idle } else { Activity::Active },
-            member_count: members.len(),
-            members,
+            status: if state.member_count == 0 { Activity::Idle } else { Activity::Active },
+            member_count: state.member_count,
+            members: state.members,
             creator: facts.creator,
             created_at: timestamp(facts.created_at_ms),
             ttl,
@@ -185,33 +184,6 @@ impl RoomData {
             locked: facts.options.locked,
             topic: facts.options.topic,
             e2e: facts.options.e2e,
-        }
-    }
-}
-
-/// A user who is in a room now.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct MemberData {
-    /// The user's name in the room.
-    #[schema(example = "홍길동")]
-    user_id: String,
-    /// Whether the user is looking.
-    status: Status,
-    /// When the user joined: RFC 3339, UTC, milliseconds.
-    joined_at: String,
-    /// The last message that the user has read; null when it has read none.
-    #[schema(value_type = Option<String>, required = true, example = "1763683200123-0")]
-    read: Option<MessageId>,
-}
-
-impl From<Member> for MemberData {
-    fn from(member: Member) -> Self {
-        Self {
-            user_id: member.user,
-            status: member.status,
-            joined_at: timestamp(member.joined_at_ms),
-            read: member.read,
         }
     }
 }
@@ -314,27 +286,6 @@ pub async fn update(
     let change = RoomChange { locked, topic, ttl, max_members };
     let state = app.rooms.update(&room, &token, change).await?;
     Ok(Success::Found(RoomData::new(&app.settings, room, state)))
-}
-
-/// See who is in a room
-#[utoipa::path(
-    get,
-    path = "/api/rooms/{id}/members",
-    operation_id = "getMembers",
-    tag = "rooms",
-    params(("id" = String, Path, description = "The room")),
-    responses(
-        (status = 200, description = "Its members", body = Envelope<Vec<MemberData>>),
-        NoSuchRoom,
-        Always
-    )
-)]
-pub async fn members(
-    State(app): State<App>,
-    RoomPath(room): RoomPath,
-) -> Result<Success<Vec<MemberData>>, Error> {
-    let room = app.rooms.look(&room).await?;
-    Ok(Success::Found(room.members.into_iter().map(MemberData::from).collect()))
 }
 
 /// Get a session without a socket

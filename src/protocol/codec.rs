@@ -46,14 +46,31 @@ pub fn text(payload: &str) -> Bytes {
     frame(TEXT, payload.as_bytes())
 }
 
-/// What a message says that was encoded here.
-pub fn payload(frame: &[u8]) -> &[u8] {
-    let head = match frame.get(1) {
-        Some(&length) if length < LENGTH_16 => 2,
-        Some(&LENGTH_16) => 4,
-        _ => 10,
+/// What messages say that were encoded here, one after the other.
+pub fn payloads(mut frames: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (head, end) = extent(frames)?;
+        let payload = &frames[head..end];
+        frames = &frames[end..];
+        Some(payload)
+    })
+}
+
+/// The first of messages that were encoded here.
+pub fn first_frame(frames: &[u8]) -> &[u8] {
+    &frames[..extent(frames).map_or(0, |(_, end)| end)]
+}
+
+/// Where the payload of the first message begins and ends.
+fn extent(frames: &[u8]) -> Option<(usize, usize)> {
+    let bytes = |count: usize| frames.get(2..2 + count);
+    let (head, length) = match *frames.get(1)? {
+        LENGTH_16 => (4, u64::from(u16::from_be_bytes(bytes(2)?.try_into().ok()?))),
+        LENGTH_64 => (10, u64::from_be_bytes(bytes(8)?.try_into().ok()?)),
+        length => (2, u64::from(length)),
     };
-    frame.get(head..).unwrap_or_default()
+    let end = usize::try_from(length).ok()?.checked_add(head)?;
+    (end <= frames.len()).then_some((head, end))
 }
 
 /// Encodes a binary message.

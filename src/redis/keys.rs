@@ -82,9 +82,14 @@ impl RoomKeys {
         ["room:", &self.tag, ":returning"].concat()
     }
 
-    /// HASH: the members as a join gets them, kept until something happens.
-    pub fn roster(&self) -> String {
-        ["room:", &self.tag, ":roster"].concat()
+    /// ZSET: the members by name, all with the score 0.
+    pub fn names(&self) -> String {
+        ["room:", &self.tag, ":names"].concat()
+    }
+
+    /// SET: the members who are away.
+    pub fn away(&self) -> String {
+        ["room:", &self.tag, ":away"].concat()
     }
 
     /// LIST: events that wait to be posted to a webhook, oldest first.

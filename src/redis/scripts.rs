@@ -19,12 +19,12 @@ use super::{
 };
 use crate::{error::Error, names::RoomId, settings::Settings};
 pub use types::{
-    ConnectionReport, DeadLetter, Draft, HeartbeatReply, Join, Leave, LeaveOutcome, Member,
-    MessagePage, Missed, Page, Published, QueuedEvent, ReadOn, ReadyRoom, Remembered, Restored,
-    RoomChange, RoomFacts, RoomOptions, RoomState, Sender, Settled, Snapshot, Tried, UserHeartbeat,
-    Waiting,
+    ConnectionReport, DeadLetter, Draft, HeartbeatReply, Join, Leave, LeaveOutcome, Left, Member,
+    MessagePage, Missed, Page, Published, QueuedEvent, ReadOn, ReadyRoom, Remembered, RestoreReply,
+    Restored, RoomChange, RoomFacts, RoomOptions, RoomState, Sender, Settled, Snapshot, Tried,
+    UserHeartbeat, Waiting,
 };
-use wire::{Arg, ScriptReply, ms};
+use wire::{Arg, ScriptReply, ms, number};
 
 /// Every way to change or read a room.
 #[derive(Clone)]
@@ -42,6 +42,7 @@ struct Inner {
     leave: Named,
     sweep_room: Named,
     read_room: Named,
+    read_members: Named,
     read_facts: Named,
     read_messages: Named,
     catch_up: Named,
@@ -109,6 +110,7 @@ impl Scripts {
                 "read_newest",
                 "read_history",
                 "publish_event",
+                "publish_change",
                 "user_key",
                 "fence",
                 "hooks",
@@ -118,13 +120,19 @@ impl Scripts {
                 "hook_member",
                 "note_lapse",
                 "remove_member",
+                "look_again",
                 "sweep",
                 "settle",
                 "lifetime",
                 "touch_room",
                 "away_members",
+                "member_names",
+                "are_names_whole",
+                "mend_names",
                 "roster",
+                "members_event",
                 "publish_members",
+                "tell_size",
                 "begin_return",
                 "is_returning",
                 "has_connections",
@@ -155,6 +163,7 @@ impl Scripts {
                 "is_newer",
                 "tip",
                 "publish_event",
+                "publish_change",
                 "user_key",
                 "fence",
                 "hooks",
@@ -164,13 +173,19 @@ impl Scripts {
                 "hook_member",
                 "note_lapse",
                 "remove_member",
+                "look_again",
                 "sweep",
                 "settle",
                 "lifetime",
                 "touch_room",
                 "away_members",
+                "member_names",
+                "are_names_whole",
+                "mend_names",
                 "roster",
+                "members_event",
                 "publish_members",
+                "tell_size",
                 "begin_return",
                 "is_returning",
                 "has_connections",
@@ -183,6 +198,7 @@ impl Scripts {
                 "clock",
                 "confirm_session",
                 "publish_event",
+                "publish_change",
                 "user_key",
                 "hooks",
                 "drop_event",
@@ -191,14 +207,25 @@ impl Scripts {
                 "hook_member",
                 "note_lapse",
                 "remove_member",
+                "look_again",
                 "sweep",
                 "settle",
+                "json_list",
+                "away_members",
+                "member_names",
+                "are_names_whole",
+                "mend_names",
+                "roster",
+                "members_event",
+                "publish_members",
+                "tell_size",
                 "check_room"
             ),
             sweep_room: script!(
                 "sweep_room",
                 "clock",
                 "publish_event",
+                "publish_change",
                 "user_key",
                 "hooks",
                 "drop_event",
@@ -207,12 +234,40 @@ impl Scripts {
                 "hook_member",
                 "note_lapse",
                 "remove_member",
+                "look_again",
                 "sweep",
                 "has_connections",
                 "bound_deadlines",
+                "json_list",
+                "away_members",
+                "member_names",
+                "are_names_whole",
+                "mend_names",
+                "roster",
+                "members_event",
+                "publish_members",
+                "tell_size",
                 "check_room"
             ),
-            read_room: script!(reads "read_room", "clock", "user_key", "away_members", "room_facts"),
+            read_room: script!(
+                reads "read_room",
+                "clock",
+                "are_names_whole",
+                "needs_sweep",
+                "member_names",
+                "without_lapsed",
+                "room_facts"
+            ),
+            read_members: script!(
+                reads "read_members",
+                "clock",
+                "user_key",
+                "are_names_whole",
+                "needs_sweep",
+                "member_names",
+                "without_lapsed",
+                "away_members"
+            ),
             read_facts: script!(reads "read_facts", "room_facts"),
             read_messages: script!(reads "read_messages"),
             catch_up: script!(reads "catch_up", "digest", "follows", "is_newer", "last_generated_id"),
@@ -231,9 +286,12 @@ impl Scripts {
                 "tell_members",
                 "clock",
                 "json_list",
-                "user_key",
                 "away_members",
+                "member_names",
+                "are_names_whole",
+                "mend_names",
                 "roster",
+                "members_event",
                 "room_event",
                 "check_room"
             ),
@@ -250,6 +308,7 @@ impl Scripts {
                 "is_newer",
                 "tip",
                 "publish_event",
+                "publish_change",
                 "user_key",
                 "fence",
                 "hooks",
@@ -258,12 +317,18 @@ impl Scripts {
                 "hook",
                 "hook_member",
                 "note_lapse",
+                "look_again",
                 "settle",
                 "lifetime",
                 "touch_room",
                 "away_members",
+                "member_names",
+                "are_names_whole",
+                "mend_names",
                 "roster",
+                "members_event",
                 "publish_members",
+                "tell_size",
                 "room_facts",
                 "check_room"
             ),
@@ -290,6 +355,16 @@ impl Scripts {
         let settings = &self.0.settings;
         let lasts = settings.presence_ttl.saturating_add(settings.leave_grace);
         ms(lasts.min(settings.session_ttl.max(settings.presence_ttl)))
+    }
+
+    /// How far ahead a deadline can be at most.
+    fn longest(&self) -> Arg<'static> {
+        ms(self.0.settings.presence_ttl.max(self.0.settings.leave_grace))
+    }
+
+    /// How many members a list of them names.
+    fn roster_max(&self) -> Arg<'static> {
+        number(self.0.settings.roster_max)
     }
 
     fn ttls(&self) -> [Arg<'static>; 3] {

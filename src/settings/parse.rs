@@ -43,6 +43,11 @@ pub fn joined_bytes(raw: &str) -> Result<usize, String> {
     between(1024, MOST, raw)
 }
 
+/// A number of names that one script call can take.
+pub fn roster(raw: &str) -> Result<usize, String> {
+    between(1, 1000, raw)
+}
+
 /// A number of threads, up to more cores than any machine has.
 pub fn threads(raw: &str) -> Result<usize, String> {
     between(1, 1024, raw)

@@ -47,8 +47,8 @@ impl Courier {
             warn!("the webhook answered 410: nothing is posted until its settings change");
         }
         for room in &waiting.lapsed {
-            // A room that is gone has no members; of another failure somebody else learns in time.
-            let _ = self.scripts.sweep_room(room).await;
+            // Step by step. A room that is gone has no members; of another failure somebody else learns in time.
+            while let Ok(Some(Duration::ZERO)) = self.scripts.sweep_room(room).await {}
         }
         for ready in waiting.taken {
             self.clone().serve(ready);

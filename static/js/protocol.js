@@ -9,7 +9,7 @@
  *   One that was deleted comes without a text: here it has an empty one, and says why.
  *
  * @typedef {{t: 'joined', roomId: string, me: string, token: string, members: string[], away: string[],
- *   creator?: string, locked?: boolean, topic?: string | null, messages: WireMessage[], more: boolean, heartbeat: number, e2e?: boolean}} Joined
+ *   memberCount?: number, creator?: string, locked?: boolean, topic?: string | null, messages: WireMessage[], more: boolean, heartbeat: number, e2e?: boolean}} Joined
  * @typedef {{t: 'room', roomId: string, locked: boolean, topic: string | null}} Room What its creator changed.
  * @typedef {{t: 'deleted', roomId: string, id: string}} Deleted What a message said is gone.
  * @typedef {{t: 'removed', roomId: string, reason: string}} Removed This connection is out of the room.
@@ -18,7 +18,8 @@
  * @typedef {{t: 'user_joined' | 'user_left', roomId: string, userId: string}} Came
  * @typedef {{t: 'presence', roomId: string, userId: string, status: Status}} Presence
  * @typedef {{t: 'read', roomId: string, userId: string, id: string}} Read
- * @typedef {{t: 'members', roomId: string, members: string[], away: string[]}} Members
+ * @typedef {{t: 'members', roomId: string, members?: string[], away?: string[], memberCount?: number}} Members
+ *   Of a large room the first members, or their number alone.
  * @typedef {{t: 'pong'}} Pong
  * @typedef {{t: 'error', code: string, message: string, roomId?: string, key?: string}} ErrorFrame
  * @typedef {Joined | Msg | Passing | Came | Presence | Read | Members | Room | Deleted | Removed | Pong | ErrorFrame} ServerFrame
@@ -48,13 +49,13 @@ export const leave = (roomId) => ({ t: 'leave', roomId });
  * @type {Record<string, (frame: any) => boolean>}
  */
 const SHAPES = {
-  joined: (f) => isText(f.me) && isText(f.token) && isTexts(f.members) && isTexts(f.away) && Array.isArray(f.messages) && isTopic(f.topic ?? null),
+  joined: (f) => isText(f.me) && isText(f.token) && isRoster(f) && Array.isArray(f.messages) && isTopic(f.topic ?? null),
   msg: (f) => isMessage(f) || (f.id === undefined && isText(f.from) && isText(f.text)),
   user_joined: (f) => isText(f.userId),
   user_left: (f) => isText(f.userId),
   presence: (f) => isText(f.userId) && (f.status === 'online' || f.status === 'away'),
   read: (f) => isText(f.userId) && isId(f.id),
-  members: (f) => isTexts(f.members) && isTexts(f.away),
+  members: (f) => isRoster(f) || (f.members === undefined && isCount(f.memberCount)),
   room: (f) => isTopic(f.topic),
   deleted: (f) => isId(f.id),
   removed: (f) => isText(f.reason),
@@ -103,6 +104,16 @@ function isText(value) {
 /** @param {unknown} value */
 function isTopic(value) {
   return value === null || isText(value);
+}
+
+/** @param {any} f */
+function isRoster(f) {
+  return isTexts(f.members) && isTexts(f.away) && (f.memberCount === undefined || isCount(f.memberCount));
+}
+
+/** @param {unknown} value */
+function isCount(value) {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
 }
 
 /** @param {unknown} value */

@@ -21,7 +21,8 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @property {boolean} locked whether it takes nobody new
  * @property {string | null} creator who made it
  * @property {import('./socket.js').Connection} connection
- * @property {ReadonlyMap<string, Status>} members
+ * @property {ReadonlyMap<string, Status>} members of a large room some of them
+ * @property {number} memberCount how many there are
  * @property {ReadonlyMap<string, string>} reads userId -> id of the last message read
  * @property {string | null} since where I came into the room, or how far I had read on an earlier visit, as an id
  * @property {boolean} knowsReads whether the positions of an earlier visit are known, so that reading on may begin
@@ -77,6 +78,7 @@ export function initialState(roomId, me) {
     creator: null,
     connection: { phase: 'connecting' },
     members: new Map(),
+    memberCount: 0,
     reads: new Map(),
     since: null,
     knowsReads: false,
@@ -105,7 +107,7 @@ const FRAMES = {
       topic: frame.topic || null,
       locked: frame.locked === true,
       creator: frame.creator ?? null,
-      members: toMembers(frame.members, frame.away),
+      ...toMembers(frame.members, frame.away, frame.memberCount),
       cursor: frame.messages.at(-1)?.id ?? state.cursor ?? BEGINNING,
       holes: frame.more && last && first && compareIds(last, first) < 0
         ? [...next.holes, { after: last, before: first }]
@@ -121,17 +123,17 @@ const FRAMES = {
   },
 
   user_joined(state, /** @type {import('./protocol.js').Came} */ { userId }) {
-    return { ...state, members: new Map(state.members).set(userId, 'online') };
+    return withMembers(state, new Map(state.members).set(userId, 'online'));
   },
 
   user_left(state, /** @type {import('./protocol.js').Came} */ { userId }) {
     const members = new Map(state.members);
     members.delete(userId);
-    return { ...state, members };
+    return withMembers(state, members);
   },
 
   presence(state, /** @type {import('./protocol.js').Presence} */ { userId, status }) {
-    return { ...state, members: new Map(state.members).set(userId, status) };
+    return withMembers(state, new Map(state.members).set(userId, status));
   },
 
   read(state, /** @type {import('./protocol.js').Read} */ { userId, id }) {
@@ -150,7 +152,8 @@ const FRAMES = {
   },
 
   members(state, /** @type {import('./protocol.js').Members} */ frame) {
-    return { ...state, members: toMembers(frame.members, frame.away) };
+    if (!frame.members) return { ...state, memberCount: frame.memberCount ?? state.memberCount };
+    return { ...state, ...toMembers(frame.members, frame.away ?? [], frame.memberCount) };
   },
 };
 
@@ -348,11 +351,16 @@ function merge(list, added) {
   return inOrder ? all : all.sort((a, b) => compareIds(a.id, b.id));
 }
 
-/** @param {readonly string[]} members @param {readonly string[]} away @returns {Map<string, Status>} */
-function toMembers(members, away) {
+/** @param {readonly string[]} list @param {readonly string[]} away @param {number} [memberCount] */
+function toMembers(list, away, memberCount = list.length) {
   const gone = new Set(away);
-  return new Map(members.map((userId) => [userId, gone.has(userId) ? 'away' : 'online']));
+  /** @type {Map<string, Status>} */
+  const members = new Map(list.map((userId) => [userId, gone.has(userId) ? 'away' : 'online']));
+  return { members, memberCount };
 }
+
+/** Somebody came, went or changed, of which only rooms are told whose members are all known. @param {State} state @param {Map<string, Status>} members @returns {State} */
+const withMembers = (state, members) => ({ ...state, members, memberCount: members.size });
 
 /**
  * Whether there is history above the first messages that a join brought. One that resumed from a

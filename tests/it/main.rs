@@ -17,6 +17,7 @@ mod http_envelope;
 mod http_messages;
 mod http_rooms;
 mod http_to_the_letter;
+mod large_rooms;
 mod live_tail;
 mod lost_answers;
 mod no_zombie;

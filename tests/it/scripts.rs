@@ -6,6 +6,7 @@ mod foreign;
 mod leaves;
 mod model;
 mod neighbours;
+mod steps;
 
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
@@ -106,7 +107,7 @@ impl Bench {
     }
 
     async fn leave(&self, room: &RoomId, leave: Leave) -> Result<LeaveOutcome, Error> {
-        Ok(self.scripts.leave(room, &[&leave]).await?.remove(0))
+        Ok(self.scripts.leave(room, &[&leave]).await?.outcomes.remove(0))
     }
 
     async fn beat(&self, room: &RoomId, beats: &[UserHeartbeat]) -> Result<Vec<UserId>, Error> {

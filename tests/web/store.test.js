@@ -25,6 +25,16 @@ describe('members', () => {
       { t: 'presence', roomId: 'r', userId: 'Ben', status: 'away' },
       { t: 'user_left', roomId: 'r', userId: 'Ann' });
     assert.deepEqual([...state.members], [['Me', 'online'], ['Ben', 'away']]);
+    assert.equal(state.memberCount, 2);
+  });
+
+  test('of a large room are some of them, and a number', () => {
+    const large = play(start(), joined([], { memberCount: 900 }));
+    assert.deepEqual([large.members.size, large.memberCount], [2, 900]);
+    const counted = play(large, { t: 'members', roomId: 'r', memberCount: 905 });
+    assert.deepEqual([counted.members, counted.memberCount], [large.members, 905]);
+    const small = play(counted, { t: 'members', roomId: 'r', members: ['Me'], away: [], memberCount: 1 });
+    assert.deepEqual([[...small.members.keys()], small.memberCount], [['Me'], 1]);
   });
 });
 

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Value, json};
 use utoipa::openapi::OpenApi;
 
+use super::super::members;
 use crate::settings::Settings;
 
 /// Letters, digits, `_` and `-`.
@@ -81,29 +82,34 @@ pub fn apply(description: &OpenApi, settings: &Settings) -> Value {
     }
     merge(&mut description["components"]["schemas"]["NewRoom"], &topic(settings));
     let page_size = settings.page_size.min(settings.page_max);
+    let limit = |max, usual| json!({ "maximum": max, "default": usual });
     let parameters = [
-        ("id", json!({ "pattern": ROOM_ID })),
-        ("before", json!({ "pattern": MESSAGE_ID })),
-        ("after", json!({ "pattern": MESSAGE_ID })),
-        ("limit", json!({ "maximum": settings.page_max, "default": page_size })),
+        ("", "id", json!({ "pattern": ROOM_ID })),
+        ("/messages", "before", json!({ "pattern": MESSAGE_ID })),
+        ("/messages", "after", json!({ "pattern": MESSAGE_ID })),
+        ("/messages", "limit", limit(settings.page_max, page_size)),
+        ("/members", "limit", limit(members::PAGE_MAX, settings.roster_max)),
     ];
-    for parameter in parameters_of(&mut description) {
-        let known = parameters.iter().find(|(name, _)| parameter["name"] == *name);
-        if let Some((_, bounds)) = known {
+    for (path, parameter) in parameters_of(&mut description) {
+        let is_meant = |end: &str, name: &str| path.ends_with(end) && parameter["name"] == name;
+        let known = parameters.iter().find(|(end, name, _)| is_meant(end, name));
+        if let Some((.., bounds)) = known {
             merge(&mut parameter["schema"], bounds);
         }
     }
     description
 }
 
-/// Every parameter of every call of the API.
-fn parameters_of(description: &mut Value) -> impl Iterator<Item = &mut Value> {
+/// Every parameter of every call of the API, with the path of the call.
+fn parameters_of(description: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
     let paths = description["paths"].as_object_mut().into_iter().flatten();
     let api = paths.filter(|(path, _)| path.starts_with("/api/"));
-    let operations = api.filter_map(|(_, path)| path.as_object_mut()).flatten();
+    let operations = api.filter_map(|(path, calls)| Some((path.as_str(), calls.as_object_mut()?)));
+    let operations =
+        operations.flat_map(|(path, calls)| calls.values_mut().map(move |c| (path, c)));
     operations
-        .filter_map(|(_, operation)| operation.get_mut("parameters")?.as_array_mut())
-        .flatten()
+        .filter_map(|(path, call)| Some((path, call.get_mut("parameters")?.as_array_mut()?)))
+        .flat_map(|(path, parameters)| parameters.iter_mut().map(move |p| (path, p)))
 }
 
 fn merge(schema: &mut Value, bounds: &Value) {

@@ -1,13 +1,15 @@
 //! Scripts that change or read the members of a room.
 
+use std::time::Duration;
+
 use super::{
-    HeartbeatReply, Join, Leave, LeaveOutcome, Restored, RoomFacts, Scripts, Snapshot,
-    UserHeartbeat,
+    HeartbeatReply, Join, Leave, LeaveOutcome, Left, RestoreReply, Restored, RoomFacts, Scripts,
+    Snapshot, UserHeartbeat,
     wire::{Arg, ScriptReply, facts_args, flag, heartbeat_args, leave_args, ms, number, optional},
 };
 use crate::{
     error::{Code, Error},
-    names::{RoomId, UserId},
+    names::RoomId,
     problem::Problem,
 };
 
@@ -27,8 +29,9 @@ impl Scripts {
             keys.deadlines(),
             keys.messages(),
             keys.session(join.user),
-            keys.roster(),
             keys.returning(),
+            keys.names(),
+            keys.away(),
         ];
         let mut args = self.stem(room, &keys);
         args.extend([
@@ -51,6 +54,7 @@ impl Scripts {
             self.provisional_ttl(),
             number(settings.connections_per_user),
             number(settings.joined_bytes),
+            self.roster_max(),
             self.hooks(&keys),
         ]);
         let reply = self.run(&self.0.join, names, &args).await?.ok();
@@ -69,6 +73,7 @@ impl Scripts {
             joined_at_ms: reply.number()?,
             tip: reply.id()?,
             events: reply.number()?,
+            again: reply.again()?,
             more: reply.flag()?,
             messages: reply.messages(room)?,
             facts: reply.facts()?,
@@ -96,20 +101,23 @@ impl Scripts {
             beats.iter().flat_map(|beat| heartbeat_args(beat, presence_ttl)).collect(),
         ));
         args.push(ms(self.0.redis.spared()));
-        args.extend([self.provisional_ttl(), ms(self.0.settings.leave_grace), self.hooks(&keys)]);
+        args.extend([self.provisional_ttl(), ms(self.0.settings.leave_grace)]);
+        args.extend([self.roster_max(), self.hooks(&keys)]);
         let names = vec![
             keys.room(),
             keys.members(),
             keys.deadlines(),
             keys.messages(),
             keys.returning(),
-            keys.roster(),
+            keys.names(),
+            keys.away(),
         ];
         let mut reply = self.run(&self.0.heartbeat, names, &args).await?.ok()?;
         Ok(HeartbeatReply {
             tip: reply.id()?,
             events: reply.number()?,
             bounded: reply.flag()?,
+            again: reply.again()?,
             lost: reply.users()?,
         })
     }
@@ -118,13 +126,9 @@ impl Scripts {
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn leave(
-        &self,
-        room: &RoomId,
-        leaves: &[&Leave],
-    ) -> Result<Vec<LeaveOutcome>, Error> {
+    pub async fn leave(&self, room: &RoomId, leaves: &[&Leave]) -> Result<Left, Error> {
         let (keys, settings) = (self.keys(room), &self.0.settings);
-        let names = vec![keys.room(), keys.members(), keys.deadlines()];
+        let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.names(), keys.away()];
         let mut args = self.stem(room, &keys);
         args.extend([
             ms(settings.session_ttl),
@@ -132,29 +136,31 @@ impl Scripts {
             ms(settings.leave_grace),
             ms(settings.presence_ttl),
             Arg::List(leaves.iter().flat_map(|leave| leave_args(leave)).collect()),
+            self.roster_max(),
             self.hooks(&keys),
         ]);
         let mut reply = self.run(&self.0.leave, names, &args).await?.ok()?;
+        let again = reply.again()?;
         let outcome = |word: String| match word.as_str() {
             "left" => LeaveOutcome::Left,
             "grace" => LeaveOutcome::Grace,
             _ => LeaveOutcome::Stays,
         };
-        leaves.iter().map(|_| Ok(outcome(reply.text()?))).collect()
+        let outcomes = leaves.iter().map(|_| Ok(outcome(reply.text()?)));
+        Ok(Left { outcomes: outcomes.collect::<Result<_, Error>>()?, again })
     }
 
-    /// Clears members that lapsed.
+    /// Clears members that lapsed, some at a time. Returns in how long the room has to be swept again.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn sweep_room(&self, room: &RoomId) -> Result<(), Error> {
+    pub async fn sweep_room(&self, room: &RoomId) -> Result<Option<Duration>, Error> {
         let (keys, settings) = (self.keys(room), &self.0.settings);
-        let names = vec![keys.room(), keys.members(), keys.deadlines()];
+        let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.names(), keys.away()];
         let mut args = self.stem(room, &keys);
         args.extend([self.0.redis.spared(), settings.presence_ttl, settings.leave_grace].map(ms));
-        args.push(self.hooks(&keys));
-        self.run(&self.0.sweep_room, names, &args).await?.ok()?;
-        Ok(())
+        args.extend([self.roster_max(), self.hooks(&keys)]);
+        self.run(&self.0.sweep_room, names, &args).await?.ok()?.again()
     }
 
     /// Has the whole truth about a room and its members sent to this node, in order with its events.
@@ -178,13 +184,12 @@ impl Scripts {
 
     async fn members(&self, room: &RoomId, node_channel: &str) -> Result<ScriptReply, Error> {
         let keys = self.keys(room);
-        let names = vec![keys.room(), keys.members(), keys.roster()];
-        let args = [room.as_str().into(), keys.users().into(), node_channel.into()];
+        let names = vec![keys.room(), keys.members(), keys.names(), keys.away()];
+        let args = [room.as_str().into(), node_channel.into(), self.roster_max()];
         self.run(&self.0.tell_members, names, &args).await?.ok()
     }
 
-    /// Puts back a room that Redis lost, and has a fence with `tag` sent to this node. Returns the
-    /// users whose name somebody else took.
+    /// Puts back a room that Redis lost, and has a fence with `tag` sent to this node.
     ///
     /// # Errors
     /// Redis is out of reach.
@@ -194,7 +199,7 @@ impl Scripts {
         tag: &str,
         facts: &RoomFacts,
         users: &[Restored],
-    ) -> Result<Vec<UserId>, Error> {
+    ) -> Result<RestoreReply, Error> {
         let keys = self.keys(room);
         let mut args = self.stem(room, &keys);
         args.extend(self.ttls());
@@ -206,9 +211,16 @@ impl Scripts {
                 .chain(heartbeat_args(beat, presence_ttl))
         });
         args.push(Arg::List(users.collect()));
-        args.extend([self.provisional_ttl(), self.hooks(&keys)]);
-        let names =
-            vec![keys.room(), keys.members(), keys.deadlines(), keys.messages(), keys.roster()];
-        self.run(&self.0.restore, names, &args).await?.ok()?.users()
+        args.extend([self.provisional_ttl(), self.roster_max(), self.hooks(&keys)]);
+        let names = vec![
+            keys.room(),
+            keys.members(),
+            keys.deadlines(),
+            keys.messages(),
+            keys.names(),
+            keys.away(),
+        ];
+        let mut reply = self.run(&self.0.restore, names, &args).await?.ok()?;
+        Ok(RestoreReply { again: reply.again()?, taken: reply.users()? })
     }
 }

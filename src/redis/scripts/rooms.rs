@@ -2,7 +2,7 @@
 
 use super::{
     Member, Remembered, RoomChange, RoomFacts, RoomOptions, RoomState, Scripts,
-    wire::{change_args, ms, new_room_args},
+    wire::{change_args, ms, new_room_args, number},
 };
 use crate::{
     error::Error,
@@ -12,6 +12,15 @@ use crate::{
 
 /// Characters of a room's secret, 6 random bits each. What is hashed for an id fits into one block of SHA-1.
 const SECRET_LENGTH: usize = 12;
+
+/// What was found where members were looked at.
+struct MemberPage {
+    /// Whether a sweep has nothing to do.
+    is_swept: bool,
+    /// Behind which name there may be more.
+    next: Option<String>,
+    members: Vec<Member>,
+}
 
 impl Scripts {
     /// Makes a room. `false` where the id is in use.
@@ -36,6 +45,7 @@ impl Scripts {
                     keys.deadlines(),
                     keys.session(creator),
                     keys.presence(creator),
+                    keys.names(),
                 ],
                 &[
                     creator.as_str().into(),
@@ -126,34 +136,84 @@ impl Scripts {
         Ok(())
     }
 
-    /// Reads a room and who is in it, and clears members that lapsed where Redis lets us write.
+    /// Reads a room and the first of its members, and has it swept where that has something to do and Redis
+    /// lets us write.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
     pub async fn read_room(&self, room: &RoomId) -> Result<RoomState, Error> {
+        let (state, is_swept) = self.try_read_room(room).await?;
+        // Where it fails, whoever touches the room next does it.
+        if is_swept || self.sweep_room(room).await.is_err() {
+            return Ok(state);
+        }
+        Ok(self.try_read_room(room).await?.0)
+    }
+
+    async fn try_read_room(&self, room: &RoomId) -> Result<(RoomState, bool), Error> {
         let keys = self.keys(room);
-        let names = vec![keys.room(), keys.members(), keys.deadlines()];
-        let settings = &self.0.settings;
-        let longest = settings.presence_ttl.max(settings.leave_grace);
-        let args = [keys.users().into(), ms(longest)];
+        let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.names()];
+        let args = [self.longest(), self.roster_max()];
         let mut reply = self.run(&self.0.read_room, names, &args).await?.ok()?;
         let facts = reply.facts()?;
-        if reply.flag()? {
-            // Where it fails, whoever touches the room next does it.
-            let _ = self.sweep_room(room).await;
+        let is_swept = !reply.flag()?;
+        let member_count = reply.number()?;
+        let mut members = Vec::new();
+        while !reply.is_empty() {
+            members.push(reply.text()?);
         }
+        Ok((RoomState { facts, member_count, members }, is_swept))
+    }
+
+    /// Reads the members of a room by name, in code point order, behind this name: fewer than `limit` where
+    /// there are no more.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn read_members(
+        &self,
+        room: &RoomId,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Member>, Error> {
+        let (mut members, mut after) = (Vec::new(), Some(after.to_owned()));
+        let mut is_swept = false;
+        while let Some(behind) = after.take().filter(|_| members.len() < limit) {
+            let page = self.read_members_behind(room, &behind, limit - members.len()).await?;
+            if !page.is_swept && !std::mem::replace(&mut is_swept, true) {
+                // Where it fails, whoever touches the room next does it.
+                let _ = self.sweep_room(room).await;
+                after = Some(behind);
+                continue;
+            }
+            members.extend(page.members);
+            after = page.next;
+        }
+        Ok(members)
+    }
+
+    async fn read_members_behind(
+        &self,
+        room: &RoomId,
+        after: &str,
+        limit: usize,
+    ) -> Result<MemberPage, Error> {
+        let keys = self.keys(room);
+        let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.names(), keys.away()];
+        let args = [keys.users().into(), self.longest(), after.into(), number(limit)];
+        let mut reply = self.run(&self.0.read_members, names, &args).await?.ok()?;
+        let (is_swept, next) = (!reply.flag()?, reply.maybe()?);
         let mut members = Vec::new();
         while !reply.is_empty() {
             members.push(Member {
                 user: reply.text()?,
                 status: if reply.text()? == "away" { Status::Away } else { Status::Online },
-                // Where somebody wrote something else there, it is as old as the room.
-                joined_at_ms: reply.text()?.parse().unwrap_or(facts.created_at_ms),
+                // Where somebody wrote something else there, nobody knows when that was.
+                joined_at_ms: reply.text()?.parse().unwrap_or_default(),
                 read: reply.text()?.parse().ok(),
             });
         }
-        members.sort_by(|a, b| a.user.cmp(&b.user));
-        Ok(RoomState { facts, members })
+        Ok(MemberPage { is_swept, next, members })
     }
 
     /// Reads what a room is.

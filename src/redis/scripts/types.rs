@@ -28,7 +28,7 @@ pub struct Join<'a> {
 /// A room as it was at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The members' names as a JSON array, ready to send.
+    /// The names of the first members, the user's among them, as a JSON array, ready to send.
     pub members: String,
     /// Those of them that are away, likewise.
     pub away: String,
@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub tip: MessageId,
     /// How many events the room had seen.
     pub events: u64,
+    /// In how long the room has to be swept.
+    pub again: Option<Duration>,
     /// Whether there are messages that the snapshot leaves out.
     pub more: bool,
     /// Messages, oldest first.
@@ -72,8 +74,19 @@ pub struct HeartbeatReply {
     pub events: u64,
     /// Whether deadlines were too far ahead and were lowered: Redis's clock was set back.
     pub bounded: bool,
+    /// In how long the room has to be swept.
+    pub again: Option<Duration>,
     /// The users that Redis has no session of, or another's.
     pub lost: Vec<UserId>,
+}
+
+/// What came of putting users back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreReply {
+    /// In how long the room has to be swept.
+    pub again: Option<Duration>,
+    /// The users whose name somebody else took.
+    pub taken: Vec<UserId>,
 }
 
 /// What Redis keeps of a room itself.
@@ -228,6 +241,15 @@ pub enum LeaveOutcome {
     Left,
 }
 
+/// What became of connections that left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// What that is for the user of each.
+    pub outcomes: Vec<LeaveOutcome>,
+    /// In how long the room has to be swept, apart from a grace.
+    pub again: Option<Duration>,
+}
+
 /// A member as the room shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -246,8 +268,10 @@ pub struct Member {
 pub struct RoomState {
     /// What it is.
     pub facts: RoomFacts,
-    /// Its members, by name.
-    pub members: Vec<Member>,
+    /// How many members it has.
+    pub member_count: u64,
+    /// The names of the first of them, in code point order.
+    pub members: Vec<String>,
 }
 
 /// Which messages a page holds.

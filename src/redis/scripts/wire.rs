@@ -234,6 +234,12 @@ impl ScriptReply {
         self.text()?.parse().map_err(|_| malformed_reply())
     }
 
+    /// In how long the room has to be swept, if it has.
+    pub fn again(&mut self) -> Result<Option<Duration>, Error> {
+        let ms = self.maybe()?.map(|ms| ms.parse().map_err(|_| malformed_reply())).transpose()?;
+        Ok(ms.map(Duration::from_millis))
+    }
+
     pub fn flag(&mut self) -> Result<bool, Error> {
         Ok(self.text()? == "1")
     }

@@ -159,7 +159,9 @@ impl Client {
         drop(rooms);
         self.app.metrics.joins.inc();
         let is_confirmed = membership.is_confirmed();
+        let again = snapshot.again;
         let answered = local.answered(&self.outbox, joined, snapshot);
+        again.into_iter().for_each(|wait| self.app.fanout.sweep_after(&local.id, wait));
         if !is_confirmed {
             self.unconfirmed.store(self.outbox.queued(), Ordering::Relaxed);
         }

@@ -99,21 +99,24 @@ export class Gaze {
 }
 
 /**
- * The names for lists of members: they are asked for with every message, and sorted when somebody came or went.
+ * The first names of lists of members: they are asked for with every message, and sorted when somebody came or went.
  * @type {WeakMap<import('../store.js').State['members'], string>}
  */
 const names = new WeakMap();
 
 /** What the room is called, else who is in it besides me; the same in every tab. @param {import('../store.js').State} state */
-export function roomName({ topic, members, me }) {
+export function roomName({ topic, members, memberCount, me }) {
   if (topic) return topic;
-  const known = names.get(members);
-  if (known !== undefined) return known;
+  const more = memberCount - 1 - NAMED;
+  const known = names.get(members) ?? firstNames(members, me);
+  names.set(members, known);
+  return known ? known + (more > 0 ? ` +${more}` : '') : t('justYou');
+}
+
+/** @param {import('../store.js').State['members']} members @param {string} me */
+function firstNames(members, me) {
   const others = [...members.keys()].filter((userId) => userId !== me).sort(collator.compare);
-  const more = others.length > NAMED ? ` +${others.length - NAMED}` : '';
-  const name = others.length > 0 ? others.slice(0, NAMED).map(isolated).join(', ') + more : t('justYou');
-  names.set(members, name);
-  return name;
+  return others.slice(0, NAMED).map(isolated).join(', ');
 }
 
 /** @param {import('../store.js').State} state @param {number} unread */

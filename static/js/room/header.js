@@ -76,7 +76,7 @@ export function header({ session, leave, share, rest, say, people: fill }) {
     const words = state.topic || state.members.size > 0 ? roomName(state) : t('appTitle');
     name.dir = state.topic ? 'auto' : 'ltr'; // a list of names goes the way of the page
     if (name.textContent !== words) name.textContent = words;
-    const size = state.members.size > 0 ? t('peopleCount', { n: state.members.size }) : '';
+    const size = state.memberCount > 0 ? t('peopleCount', { n: state.memberCount }) : '';
     if (count.textContent !== size) count.textContent = size;
     locked.hidden = !state.locked;
   }

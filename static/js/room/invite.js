@@ -48,8 +48,8 @@ export function emptyRoom(notice) {
     h('h2', {}, t('emptyTitle')), text, copy);
 
   /** @param {import('../store.js').State} state */
-  function render({ members }) {
-    const alone = members.size < 2;
+  function render({ memberCount }) {
+    const alone = memberCount < 2;
     const words = t(alone ? 'emptyText' : 'emptyTextCompany');
     if (text.textContent !== words) text.textContent = words;
     copy.hidden = !alone;

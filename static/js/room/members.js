@@ -43,9 +43,11 @@ export class MemberList {
     const isStale = state.connection.phase !== 'online' && state.members.size > 0;
     this.#stale.hidden = !isStale;
     this.#list.classList.toggle('stale', isStale);
-    if (before?.members === state.members && before.me === state.me) return;
+    if (before?.members === state.members && before.memberCount === state.memberCount && before.me === state.me) return;
     this.#shown = state;
-    for (const userId of before?.members.keys() ?? []) if (!state.members.has(userId)) this.#keepForAMoment(userId);
+    // Who is not in a list of some members may be there all the same.
+    const gone = state.memberCount > state.members.size ? [] : before?.members.keys() ?? [];
+    for (const userId of gone) if (!state.members.has(userId)) this.#keepForAMoment(userId);
     for (const userId of state.members.keys()) this.#left.delete(userId);
     this.#draw(state);
   }
@@ -62,10 +64,10 @@ export class MemberList {
   }
 
   /** @param {import('../store.js').State} state */
-  #draw({ members, me, creator }) {
+  #draw({ members, memberCount, me, creator }) {
     /** @type {[string, Shown][]} */
     const people = [...members, ...[...this.#left.keys()].map((userId) => /** @type {[string, Shown]} */ ([userId, 'left']))];
-    this.#count.textContent = members.size > 0 ? String(members.size) : '';
+    this.#count.textContent = memberCount > 0 ? String(memberCount) : '';
     people.sort(([a, x], [b, y]) => Number(b === me) - Number(a === me) || ORDER[x] - ORDER[y] || collator.compare(a, b));
     const sought = this.#search.value.trim().toLocaleLowerCase();
     const found = people.filter(([userId]) => userId.toLocaleLowerCase().includes(sought));

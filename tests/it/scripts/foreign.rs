@@ -58,7 +58,17 @@ const VALUES: [&[&str]; 6] = [
     &["XADD", "KEY", "1-1", "x", "y"],
 ];
 
-const FIELDS: [&str; 6] = ["createdAt", "events", "occupied", "last", "ttl", "maxMembers"];
+const FIELDS: [&str; 9] = [
+    "createdAt",
+    "events",
+    "occupied",
+    "last",
+    "ttl",
+    "maxMembers",
+    "large",
+    "toldCount",
+    "toldAt",
+];
 
 const WORDS: [&str; 5] = ["", "x", "5", "$", "9223372036854775807"];
 
@@ -83,13 +93,19 @@ impl<'a> Place<'a> {
     }
 
     /// The room's keys, and two of its users'.
-    fn keys(&self) -> [String; 8] {
+    fn keys(&self) -> [String; 9] {
         let (keys, guest) = (KeyStyle::Plain.room(&self.room), UserId::stored("guest"));
-        let of_room = [keys.members(), keys.deadlines(), keys.messages(), keys.roster()];
-        let [members, deadlines, messages, roster] = of_room;
-        let of_users = [keys.session(&guest), keys.presence(&guest)];
-        let [session, presence] = of_users;
-        [keys.room(), members, deadlines, messages, roster, keys.returning(), session, presence]
+        [
+            keys.room(),
+            keys.members(),
+            keys.deadlines(),
+            keys.messages(),
+            keys.names(),
+            keys.away(),
+            keys.returning(),
+            keys.session(&guest),
+            keys.presence(&guest),
+        ]
     }
 
     fn plant(&self, words: &[&str], key: &str) {
@@ -146,7 +162,7 @@ impl<'a> Place<'a> {
                 let grace = Duration::from_secs(u64::from(call == Call::LeaveWithGrace));
                 self.bench.leave(room, leaves(&guest, "guest-1", grace)).await.map(drop)
             }
-            Call::Sweep => scripts.sweep_room(room).await,
+            Call::Sweep => scripts.sweep_room(room).await.map(drop),
             Call::Restore => {
                 let facts = RoomFacts {
                     creator: "owner".to_owned(),
@@ -170,7 +186,7 @@ async fn a_script_that_fails_for_a_foreign_key_has_changed_nothing() {
     let mut failed = 0;
     for call in CALLS {
         for value in VALUES {
-            for at in 0..8 {
+            for at in 0..9 {
                 let place = Place::new(&bench).await;
                 if call == Call::Create {
                     bench.redis.cmd(["DEL", &place.keys()[0]]);

@@ -43,8 +43,8 @@ async fn each_user_leaves_with_its_last_connection_however_many_leave_together()
     let leaving = rows.map(|(name, number, grace, _)| {
         leaves(&UserId::stored(name), &format!("{name}-{number}"), grace)
     });
-    let outcomes = bench.scripts.leave(&room, &leaving.each_ref()).await.unwrap();
-    assert_eq!(outcomes, rows.map(|(.., outcome)| outcome));
+    let left = bench.scripts.leave(&room, &leaving.each_ref()).await.unwrap();
+    assert_eq!(left.outcomes, rows.map(|(.., outcome)| outcome));
     assert_eq!(bench.members(&room), ["a", "b:c", "bad", "owner"]);
     let told = events.take();
     assert!(told.len() == 1 && told[0]["t"] == "user_left" && told[0]["userId"] == "d", "{told:?}");

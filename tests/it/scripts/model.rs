@@ -271,9 +271,8 @@ impl Pair<'_> {
         }
         assert_eq!(told, std::mem::take(&mut self.model.told));
 
-        let state = self.bench.scripts.read_room(&self.model.room).await.unwrap();
-        let seen =
-            state.members.iter().map(|member| (member.user.as_str(), member.status, member.read));
+        let members = self.bench.scripts.read_members(&self.model.room, "", 9).await.unwrap();
+        let seen = members.iter().map(|member| (member.user.as_str(), member.status, member.read));
         let mut wanted: Vec<_> = NAMES
             .iter()
             .zip(&self.model.users)
@@ -284,6 +283,11 @@ impl Pair<'_> {
         assert_eq!(seen.collect::<Vec<_>>(), wanted);
         let names: Vec<_> = wanted.iter().map(|(name, ..)| *name).collect();
         assert_eq!(self.bench.members(&self.model.room), names);
+        let state = self.bench.scripts.read_room(&self.model.room).await.unwrap();
+        assert_eq!(
+            (state.member_count, state.members),
+            (names.len() as u64, names.iter().map(|name| (*name).to_owned()).collect())
+        );
         let ids: Vec<_> = self.model.stream.iter().map(MessageId::to_string).collect();
         assert_eq!(self.bench.redis.stream_ids(self.model.room.as_str()), ids);
         for (name, user) in NAMES.iter().zip(&self.model.users) {

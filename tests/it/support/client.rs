@@ -240,7 +240,8 @@ impl Client {
             let user = frame["userId"].as_str().unwrap_or_default();
             match frame["t"].as_str().unwrap() {
                 "joined" | "members" => {
-                    let names = frame["members"].as_array().unwrap().iter();
+                    let Some(names) = frame["members"].as_array() else { continue };
+                    let names = names.iter();
                     here = names.map(|name| name.as_str().unwrap().to_owned()).collect();
                 }
                 "user_joined" => assert!(here.insert(user.to_owned()), "{user} joins twice"),

@@ -18,6 +18,7 @@ pub fn check_frame(frame: &Value) {
     if frame["t"] == "msg" {
         check_time(frame);
     }
+    assert_eq!(frame.get("members").is_some(), frame.get("away").is_some(), "{frame}");
 }
 
 type Field = (&'static str, fn(&Value) -> bool);
@@ -46,7 +47,11 @@ fn fields_of(t: &str) -> (&'static [Field], &'static [Field]) {
         "user_joined" | "user_left" => (&[("roomId", is_text), ("userId", is_text)], &[]),
         "presence" => (&[("roomId", is_text), ("userId", is_text), ("status", is_status)], &[]),
         "read" => (&[("roomId", is_text), ("userId", is_text), ("id", is_id)], &[]),
-        "members" => (&[("roomId", is_text), ("members", is_names), ("away", is_names)], &[]),
+        // Both lists or none.
+        "members" => (
+            &[("roomId", is_text), ("memberCount", Value::is_u64)],
+            &[("members", is_names), ("away", is_names)],
+        ),
         "room" => (
             &[
                 ("roomId", is_text),

@@ -1,0 +1,6 @@
+-- members_event(room) -> the JSON of a members frame that follows the room's id. Needs: roster.
+local function members_event(room)
+  local members, away, count = roster(room)
+  return '"members":' .. members .. ',"away":' .. away .. ',"memberCount":' .. count
+end
+

@@ -1,0 +1,8 @@
+-- mend_names(room) sorts the members by name anew where that is not what it should be. Needs: are_names_whole.
+local function mend_names(room)
+  if are_names_whole(room) then return end
+  if redis.call('ZUNIONSTORE', room.names, '1', room.members, 'WEIGHTS', '0') > 0 then
+    redis.call('PEXPIRE', room.names, math.max(redis.call('PTTL', room.members), 1))
+  end
+end
+

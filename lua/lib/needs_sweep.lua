@@ -1,0 +1,8 @@
+-- needs_sweep(room, now_ms, longest) -> whether members have lapsed that nobody cleared, or a deadline is further
+-- ahead than `longest` (ms), or the names have to be mended. O(log members). Needs: are_names_whole.
+local function needs_sweep(room, now_ms, longest)
+  local far = string.format('(%d', now_ms + longest)
+  return redis.call('ZCOUNT', room.deadlines, '-inf', string.format('%d', now_ms)) > 0
+    or redis.call('ZCOUNT', room.deadlines, far, '+inf') > 0 or not are_names_whole(room)
+end
+

@@ -1,0 +1,30 @@
+-- Reads members of a room by name, without those who lapsed.
+-- KEYS 5: 1 room, 2 members, 3 deadlines, 4 members by name, 5 away members
+-- DERIVED from ARGV 1: session of the members read
+-- ARGV 4: 1 stem of the users' keys, 2 how far ahead a deadline can be (ms), 3 the name behind which to read, or
+--         '', 4 members to look at
+-- RETURNS {'OK', '1' if a sweep has something to do else '0', the last name looked at, or '' where there are no
+--          more, and for each member: name, 'online' or 'away', joinedAt (ms), last message id read or ''} or
+--          {'ROOM_NOT_FOUND'}
+-- PROMISE 4: nobody is shown who is not there. PROMISE 5: it writes nothing, so it runs where Redis
+-- refuses to.
+local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[4], away = KEYS[5],
+  users = ARGV[1]}
+local longest, after, wanted = ARGV[2], ARGV[3], tonumber(ARGV[4])
+
+local created = redis.call('HGET', room.hash, 'createdAt')
+if not created then return {'ROOM_NOT_FOUND'} end
+
+local now_ms = tonumber(clock())
+local page = member_names(room, after, wanted)
+local reply = {'OK', needs_sweep(room, now_ms, longest) and '1' or '0', #page == wanted and page[#page] or ''}
+local members, is_away = without_lapsed(room, page, now_ms), {}
+for _, user in ipairs(away_members(room, members)) do is_away[user] = true end
+for _, user in ipairs(members) do
+  -- Where something else has taken the place of the session, there is nothing to tell of it.
+  local kept = redis.pcall('HMGET', user_key(room, user, 'session'), 'joinedAt', 'read')
+  local at = #reply
+  reply[at + 1], reply[at + 2] = user, is_away[user] and 'away' or 'online'
+  reply[at + 3], reply[at + 4] = kept[1] or created, kept[2] or ''
+end
+return reply

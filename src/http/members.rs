@@ -1,0 +1,103 @@
+//! The members of a room over HTTP, in pages by name.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Query, State};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    envelope::{Envelope, Success},
+    extract::RoomPath,
+    openapi::{Always, BadQuery, NoSuchRoom},
+};
+use crate::{
+    app::App,
+    error::Error,
+    message::timestamp,
+    names::{MessageId, Status},
+    problem::Problem,
+    room::Member,
+};
+
+/// Members of one page, at most: as many as one call of a script can look at.
+pub const PAGE_MAX: usize = 1000;
+
+/// Which page of the members is wanted, as it stands in the query.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct MembersQuery {
+    /// The page begins behind this name, be it somebody's or not; without it with the first name.
+    #[param(example = "홍길동")]
+    after: Option<String>,
+    /// Members wanted. A page with as many may have more behind it.
+    #[param(value_type = Option<u32>, minimum = 1, example = 200)]
+    limit: Option<String>,
+}
+
+impl From<BTreeMap<String, String>> for MembersQuery {
+    fn from(mut given: BTreeMap<String, String>) -> Self {
+        Self { after: given.remove("after"), limit: given.remove("limit") }
+    }
+}
+
+/// How many members are wanted; without a word as many as a list of them names.
+fn limit(raw: Option<&str>, roster_max: usize) -> Result<usize, Error> {
+    let Some(raw) = raw else { return Ok(roster_max) };
+    let wanted = raw.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
+    wanted.ok_or_else(|| Error::invalid("limit", Problem::OutOfRange { min: 1, max: PAGE_MAX }))
+}
+
+/// A user who is in a room now.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberData {
+    /// The user's name in the room.
+    #[schema(example = "홍길동")]
+    user_id: String,
+    /// Whether the user is looking.
+    status: Status,
+    /// When the user joined: RFC 3339, UTC, milliseconds.
+    joined_at: String,
+    /// The last message that the user has read; null when it has read none.
+    #[schema(value_type = Option<String>, required = true, example = "1763683200123-0")]
+    read: Option<MessageId>,
+}
+
+impl From<Member> for MemberData {
+    fn from(member: Member) -> Self {
+        Self {
+            user_id: member.user,
+            status: member.status,
+            joined_at: timestamp(member.joined_at_ms),
+            read: member.read,
+        }
+    }
+}
+
+/// See who is in a room
+///
+/// By name, in code point order. The last name of a page as `after` gives the page behind it.
+#[utoipa::path(
+    get,
+    path = "/api/rooms/{id}/members",
+    operation_id = "getMembers",
+    tag = "rooms",
+    params(("id" = String, Path, description = "The room"), MembersQuery),
+    responses(
+        (status = 200, description = "Its members", body = Envelope<Vec<MemberData>>),
+        BadQuery,
+        NoSuchRoom,
+        Always
+    )
+)]
+pub async fn page(
+    State(app): State<App>,
+    RoomPath(room): RoomPath,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Result<Success<Vec<MemberData>>, Error> {
+    let MembersQuery { after, limit: wanted } = query.into();
+    let limit = limit(wanted.as_deref(), app.settings.roster_max)?;
+    let members = app.rooms.members(&room, after.as_deref().unwrap_or_default(), limit).await?;
+    Ok(Success::Found(members.into_iter().map(MemberData::from).collect()))
+}
