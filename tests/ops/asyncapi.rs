@@ -100,7 +100,7 @@ async fn suffer(stage: &mut Stage, room: &Room, alice: &mut Client) {
     let mut other = stage.client().await;
     other.accept_any_frame();
     assert_eq!(other.try_join(join.clone()).await["e2e"], true);
-    stage.redis.cmd(["HSET", &format!("room:{id}"), "createdAt", "not ours"]);
+    stage.redis.cmd(["SET", &format!("room:{id}:members"), "not ours"]);
     assert_eq!(other.try_join(join).await["code"], "INTERNAL");
 
     stage.redis.kill();
