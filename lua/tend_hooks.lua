@@ -38,6 +38,12 @@ if not is_stopped then
   end
 end
 local next_due = not is_stopped and redis.call('ZRANGE', delayed, '0', '0', 'WITHSCORES')[2]
+-- No room is in anybody's hands, though some have events: somebody deleted by hand what said so.
+if not is_stopped and not next_due and redis.call('XLEN', ready) == 0 then
+  for _, events in ipairs(redis.call('ZRANGE', to.oldest, '0', STEP - 1)) do
+    redis.call('XADD', ready, '*', 'events', events)
+  end
+end
 
 -- Too old, or too many.
 local dropped = redis.call('XTRIM', dead, 'MINID', string.format('%d', now - age_max))

@@ -98,7 +98,12 @@ async fn connect(settings: Arc<Settings>, background: &Background) -> anyhow::Re
     let mut conditions = redis.conditions();
     let serves = conditions.wait_for(|condition| *condition == Condition::Serves);
     if timeout(PATIENCE, serves).await.is_err() {
-        bail!("redis does not serve: {:?}", redis.condition());
+        match redis.condition() {
+            Condition::Away(why) => bail!("redis is out of reach: {why}"),
+            Condition::Refuses(why) => bail!("redis refuses to write: {why}"),
+            Condition::Lacks(missing) => bail!("redis does not allow what is needed: {missing}"),
+            Condition::Serves => {}
+        }
     }
     Ok(Scripts::new(redis, settings))
 }

@@ -242,3 +242,35 @@ async fn what_waits_is_bounded_and_what_is_dropped_is_counted() {
     value("linkroom_webhook_events", 0.0).await;
     assert_eq!(stage.redis.cmd(["EXISTS", &format!("room:{}:hooks", room.id)]).int(), 0);
 }
+
+/// Somebody deletes with redis-cli what says which rooms have events.
+#[tokio::test]
+async fn what_waits_is_found_again_where_its_note_was_deleted() {
+    let receiver = Receiver::start().await;
+    let stage = stage(1, &receiver, &[("WEBHOOK_BACKOFF", "1h")]).await;
+    let room = stage.room("alice").await;
+    receiver.wait_for(&room.id, 2).await;
+    receiver.answers(|_, _| PostReply::Status(500));
+    say(&stage, &room, "one").await;
+    eventually(DEADLINE, "it failed", async || {
+        (stage.redis.cmd(["ZCARD", "room::hooks:delayed"]).int() == 1).then_some(())
+    })
+    .await;
+    receiver.answers(|_, _| PostReply::Status(200));
+    stage.redis.cmd(["DEL", "room::hooks:delayed", "room::hooks:ready"]);
+    let taken = receiver.wait_for(&room.id, 3).await;
+    assert_eq!(taken[2].data()["text"], "one");
+}
+
+#[tokio::test]
+async fn an_operator_is_told_why_there_is_no_list() {
+    let output = tokio::process::Command::new(PROGRAM)
+        .args(["webhooks", "list"])
+        .env_clear()
+        .env("REDIS_URL", format!("redis://{}", free_addr()))
+        .output()
+        .await
+        .unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(line, "error: redis is out of reach: Connection refused\n");
+}
