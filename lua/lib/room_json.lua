@@ -1,13 +1,13 @@
--- room_json(room) -> a room as GET shows it, for the webhook. O(members).
--- Needs: clock, timestamp, json_list, room_facts.
+-- room_json(room) -> a room as GET shows it, for the webhook: the first of its members by name, and how many
+-- there are. Needs: clock, timestamp, json_list, room_facts, member_names, without_lapsed.
 local function room_json(room)
-  local facts, to = room_facts(room.hash), room.hooks
-  local members = redis.call('ZRANGEBYSCORE', room.deadlines, '(' .. clock(), '+inf')
-  table.sort(members)
+  local facts, to, now = room_facts(room.hash), room.hooks, clock()
+  local count = redis.call('ZCOUNT', room.deadlines, '(' .. now, '+inf')
+  local members = without_lapsed(room, member_names(room, '', to.roster_max), tonumber(now))
   local most = tonumber(to.most_members)
   local ttl = tonumber(facts[8]) or to.room_ttl / 1000
-  return '{"roomId":"' .. room.id .. '","status":"' .. (#members > 0 and 'active' or 'idle')
-    .. '","memberCount":' .. #members .. ',"members":' .. json_list(members)
+  return '{"roomId":"' .. room.id .. '","status":"' .. (count > 0 and 'active' or 'idle')
+    .. '","memberCount":' .. count .. ',"members":' .. json_list(members)
     .. ',"creator":' .. cjson.encode(facts[1])
     .. ',"createdAt":"' .. (tonumber(facts[2]) and timestamp(facts[2]) or '')
     .. string.format('","ttl":%d,"maxMembers":%d', ttl, math.min(tonumber(facts[9]) or most, most))

@@ -100,6 +100,24 @@ async fn each_change_is_one_event_in_the_order_of_its_room() {
     assert_eq!(posts.len(), 10, "each is posted once: {posts:?}");
 }
 
+/// A room is told of as GET shows it: with the first of its members by name, and how many there are.
+#[tokio::test]
+async fn of_a_large_room_no_more_members_are_named_than_get_names() {
+    let receiver = Receiver::start().await;
+    let more = [("ROSTER_MAX", "2"), ("WEBHOOK_EVENTS", "room.updated")];
+    let stage = stage(1, &receiver, &more).await;
+    let room = stage.room("carol").await;
+    let _others = [stage.member(0, &room, "bob").await, stage.member(0, &room, "alice").await];
+    let path = format!("/api/rooms/{}", room.id);
+    let wish = json!({ "topic": "b" });
+    let changed = stage.http().patch(&path, &room.token, wish).await.data(200);
+    assert_eq!(
+        (&changed["members"], &changed["memberCount"]),
+        (&json!(["alice", "bob"]), &json!(3))
+    );
+    assert_eq!(receiver.wait_for(&room.id, 1).await[0].data(), &changed);
+}
+
 #[tokio::test]
 async fn only_what_is_wanted_is_told() {
     let receiver = Receiver::start().await;

@@ -42,6 +42,7 @@ impl Scripts {
             ms(sessions),
             ms(settings.room_ttl),
             settings.room_max_members.to_string(),
+            settings.roster_max.to_string(),
         ];
         Arg::List(facts.into_iter().map(Into::into).collect())
     }

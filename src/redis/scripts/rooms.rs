@@ -75,7 +75,8 @@ impl Scripts {
         change: &RoomChange,
     ) -> Result<(), Error> {
         let keys = self.keys(room);
-        let names = vec![keys.room(), keys.messages(), keys.session(user), keys.deadlines()];
+        let names =
+            vec![keys.room(), keys.messages(), keys.session(user), keys.deadlines(), keys.names()];
         let args = [
             room.as_str().into(),
             keys.channel().into(),
