@@ -1,7 +1,8 @@
 -- Stores what several senders say in a room, in their order, and tells the room: one call, however many
 -- members. Each message stands for itself: one that is refused keeps none of the others back.
--- KEYS 2: 1 room, 2 messages; then for each message the sender's session, and the sender's idempotency
---         key where it gave one
+-- KEYS 2: 1 room, 2 messages; then for each message the sender's session, and where it gave an idempotency
+--         key the hash of the sender's
+-- DERIVED from these: the older hash of the sender's
 -- ARGV 12: 1 the room's channel, 2 messages a second a user may send, 3 messages kept (about), 4 room
 --          TTL (ms), 5 session TTL (ms), 6 idempotency TTL (ms), 7 '1' to leave telling the room to the
 --          caller, who waits until the messages are kept, else '0'; then what the caller writes at less
@@ -20,7 +21,7 @@
 -- PROMISE 9: the rate is the user's, over all its connections and nodes.
 local room, messages, chan = KEYS[1], KEYS[2], ARGV[1]
 local per_second, kept, held = tonumber(ARGV[2]), ARGV[3], ARGV[7] == '1'
-local room_ttl, session_ttl, idempotency_ttl = ARGV[4], ARGV[5], ARGV[6]
+local room_ttl, session_ttl, idempotency_ttl = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local head, second, begins = ARGV[8], ARGV[9], ARGV[10]
 local told = {id = ARGV[11], hooks = hooks(ARGV[12])}
 local now = clock()
@@ -59,10 +60,11 @@ end
 local at = 3
 for first = 13, #ARGV, 8 do
   local user, field, token_hash, confirmed, text, key, middle, rest = unpack(ARGV, first, first + 7)
-  local session, idempotency = KEYS[at], key ~= '' and KEYS[at + 1]
-  at = at + (idempotency and 2 or 1)
+  local session, keys = KEYS[at], key ~= '' and KEYS[at + 1]
+  at = at + (keys and 2 or 1)
   local sender = redis.pcall('HMGET', session, field, 'second', 'said', 'provisional')
-  local stored = idempotency and redis.pcall('GET', idempotency)
+  local stored, begun
+  if keys then stored, begun = recall_key(keys, key) end
   -- The second begins with its first message.
   local left, sent_this_second = (tonumber(sender[2]) or 0) + 1000 - now_ms, tonumber(sender[3])
   local is_new_second = not (left > 0 and left <= 1000 and sent_this_second)
@@ -80,7 +82,7 @@ for first = 13, #ARGV, 8 do
     outcome, value = repeated and 'REPEAT' or 'FAILED', repeated and stored or 'a key that holds no message of its user'
     if held and repeated then
       -- A write, so that waiting for this connection's writes waits for the message as well.
-      redis.call('PEXPIRE', idempotency, idempotency_ttl)
+      note_key(keys, key, stored, begun, now, now_ms, idempotency_ttl)
       if repeated ~= text then
         middle = '","from":' .. cjson.encode(user) .. ',"text":' .. cjson.encode(repeated) .. ',"timestamp":"'
       end
@@ -91,14 +93,14 @@ for first = 13, #ARGV, 8 do
   else
     local id, of, nth = next_id(secret, last or tip(messages, noted), now, now_ms, count)
     local entry = {'MAXLEN', '~', kept, id, 'from', user, 'text', text}
-    if idempotency then entry[9], entry[10] = 'key', key end
+    if keys then entry[9], entry[10] = 'key', key end
     local added, is_new_stream = add(entry)
     if type(added) == 'table' then
       outcome, value = 'FAILED', added.err
     else
       last, ms, count = added, of, nth
       if added ~= id then ms, count = string.match(added, '^%d+'), nil end
-      if idempotency then redis.call('SET', idempotency, last, 'PX', idempotency_ttl) end
+      if keys then note_key(keys, key, last, begun, now, now_ms, idempotency_ttl) end
       if is_new_second then
         redis.call('HSET', session, 'second', now, 'said', '1')
         redis.call('PEXPIRE', session, session_ttl, 'GT')

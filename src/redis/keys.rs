@@ -122,9 +122,10 @@ impl RoomKeys {
         ["user:", &self.tag, ":", &encoded(user), ":presence"].concat()
     }
 
-    /// STRING: the message that the user sent with this idempotency key.
-    pub fn idempotency(&self, user: &UserId, key: &str) -> String {
-        ["user:", &self.tag, ":", &encoded(user), ":key:", key].concat()
+    /// HASH: the messages that the user sent with idempotency keys; `lua/lib/sent_keys.lua` keeps an older one
+    /// beside it.
+    pub fn sent_keys(&self, user: &UserId) -> String {
+        ["user:", &self.tag, ":", &encoded(user), ":keys"].concat()
     }
 }
 
@@ -169,8 +170,8 @@ impl HookKeys {
     }
 }
 
-/// A name as it stands in a key: what keys are divided by is percent-encoded, so that no name and no
-/// idempotency key makes one key mean two things. `lua/lib/user_key.lua` writes the same.
+/// A name as it stands in a key: what keys are divided by is percent-encoded, so that no name
+/// makes one key mean two things. `lua/lib/user_key.lua` writes the same.
 fn encoded(user: &UserId) -> Cow<'_, str> {
     let name = user.as_str();
     if !name.contains([':', '%']) {
@@ -211,15 +212,15 @@ mod tests {
     }
 
     #[test]
-    fn no_name_and_no_idempotency_key_makes_one_key_mean_two_things() {
-        let parts = ["", "a", ":", "%", "%3A", "%25", ":key:", ":session", ":presence", "key", "b"];
+    fn no_name_makes_one_key_mean_two_things() {
+        let parts = ["", "a", ":", "%", "%3A", "%25", ":keys", ":old", ":session", ":presence", "b"];
         let words = parts.iter().flat_map(|a| parts.iter().map(move |b| format!("{a}{b}")));
         let words: BTreeSet<String> = words.collect();
         let keys = KeyStyle::Plain.room(&RoomId::parse("abc12345").unwrap());
         let mut seen = BTreeSet::new();
         for user in words.iter().map(|word| UserId::stored(word)) {
-            let of_messages = words.iter().map(|key| keys.idempotency(&user, key));
-            for key in of_messages.chain([keys.session(&user), keys.presence(&user)]) {
+            let sent = keys.sent_keys(&user);
+            for key in [keys.session(&user), keys.presence(&user), format!("{sent}:old"), sent] {
                 assert!(seen.insert(key.clone()), "{key} of {user}");
             }
         }
@@ -232,8 +233,7 @@ mod tests {
         let room = RoomId::parse("abc12345").unwrap();
         let keys = KeyStyle::HashTag.room(&room);
         let user = UserId::stored("a");
-        for key in [keys.room(), keys.messages(), keys.session(&user), keys.idempotency(&user, "k")]
-        {
+        for key in [keys.room(), keys.messages(), keys.session(&user), keys.sent_keys(&user)] {
             assert!(key.contains("{abc12345}"), "{key}");
         }
     }

@@ -148,6 +148,7 @@ impl Scripts {
                 "publish",
                 "clock",
                 "confirm_session",
+                "sent_keys",
                 "timestamp",
                 "digest",
                 "next_id",

@@ -41,9 +41,8 @@ impl Scripts {
             self.hooks(&keys),
         ];
         for draft in drafts {
-            let key = draft.key.as_deref();
             names.push(keys.session(&draft.user));
-            names.extend(key.map(|key| keys.idempotency(&draft.user, key)));
+            names.extend(draft.key.as_ref().map(|_| keys.sent_keys(&draft.user)));
             args.extend(draft_args(draft));
         }
         let reply = self.run_durable(&self.0.publish, names, &args, Some(&channel)).await?;
