@@ -20,7 +20,7 @@ redis.call('HLEN', session)
 -- Events are counted from a number that no earlier room of this id had reached.
 redis.call('HSET', room, 'creator', creator, 'creatorToken', token_hash, 'createdAt', created,
   'events', created, 'occupied', 1, unpack(fields))
-redis.call('PEXPIRE', room, lifetime(room, room_ttl))
+redis.call('PEXPIRE', room, (lifetime(room, room_ttl)))
 redis.call('HSET', session, 'token', token_hash, 'joinedAt', created)
 redis.call('PEXPIRE', session, session_ttl)
 redis.call('SADD', members, creator)

@@ -102,6 +102,7 @@ touch_room(room, room_ttl)
 if not tell_size(room, now_ms) and room.returned and not room.large then publish_members(room) end
 
 local members, away, count = roster(room, user)
-local messages, more = read_history(secret, room.messages, at, since, latest, most, tonumber(ARGV[22]))
+local messages, more = read_history(room, secret, at, since, latest, most, tonumber(ARGV[22]))
 local events = fence(room, node, ARGV[17], at)
-return {'OK', members, away, count, joined, at, events, again(room), more, cmsgpack.pack(messages), unpack(facts)}
+return {'OK', members, away, count, joined, at, events, again(room), more, cmsgpack.pack(messages),
+  cmsgpack.pack(deleted_up_to(room.hash, since)), unpack(facts)}

@@ -24,9 +24,11 @@ local needs = {
   {'SMISMEMBER', room, ''}, {'SREM', room, ''},
   {'ZADD', room, '0', ''}, {'ZCARD', room}, {'ZCOUNT', room, '0', '0'}, {'ZMSCORE', room, ''},
   {'ZRANGEBYLEX', room, '-', '+'}, {'ZRANGEBYSCORE', room, '0', '0'}, {'ZREM', room, ''},
-  {'ZREVRANGEBYSCORE', room, '0', '0'},
+  {'ZREMRANGEBYLEX', room, '-', '+'}, {'ZREMRANGEBYRANK', room, '0', '0'},
+  {'ZREVRANGEBYLEX', room, '+', '-'}, {'ZREVRANGEBYSCORE', room, '0', '0'},
   {'ZUNIONSTORE', room, '1', room},
-  {'XADD', room, '*', '', ''}, {'XINFO', 'STREAM', room}, {'XRANGE', room, '-', '+'},
+  {'XADD', room, '*', '', ''}, {'XDEL', room, '0-0'}, {'XTRIM', room, 'MAXLEN', '0'},
+  {'XINFO', 'STREAM', room}, {'XRANGE', room, '-', '+'},
   {'XREAD', 'STREAMS', room, '0'}, {'XREVRANGE', room, '+', '-'}, {'OBJECT', 'ENCODING', room},
   -- What webhooks need.
   {'LINDEX', room, '0'}, {'LPOP', room}, {'LSET', room, '0', ''}, {'RPUSH', room, ''}, {'ZRANGE', room, '0', '0'},

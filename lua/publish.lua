@@ -2,7 +2,7 @@
 -- members. Each message stands for itself: one that is refused keeps none of the others back.
 -- KEYS 2: 1 room, 2 messages; then for each message the sender's session, and where it gave an idempotency
 --         key the hash of the sender's
--- DERIVED from these: the older hash of the sender's
+-- DERIVED from these: the older hash of the sender's; deleted
 -- ARGV 12: 1 the room's channel, 2 messages a second a user may send, 3 messages kept (about), 4 room
 --          TTL (ms), 5 session TTL (ms), 6 idempotency TTL (ms), 7 '1' to leave telling the room to the
 --          caller, who waits until the messages are kept, else '0'; then what the caller writes at less
@@ -15,7 +15,8 @@
 --          of the msg frame what stands between its id and its time, and behind these
 -- RETURNS {'ROOM_NOT_FOUND'}, or {'OK', number of frames, what became of each message, the frames that
 --         the caller tells the room}. Of a message: 'OK', id; 'REPEAT', id, text for a key that was
---         used; 'RATE_LIMITED', wait (ms); 'FAILED', why; or 'INVALID_TOKEN' or 'NOT_IN_ROOM' alone
+--         used, 'DELETED', id where its message was deleted since; 'RATE_LIMITED', wait (ms); 'FAILED', why;
+--         or 'INVALID_TOKEN' or 'NOT_IN_ROOM' alone
 -- PUBLISHES msg
 -- PROMISE 1: it is in the stream before anybody is told. PROMISE 3: a retry is not a repeat.
 -- PROMISE 9: the rate is the user's, over all its connections and nodes.
@@ -27,21 +28,26 @@ local told = {id = ARGV[11], hooks = hooks(ARGV[12])}
 local now = clock()
 local now_ms = tonumber(now)
 
-local facts = redis.call('HMGET', room, 'createdAt', 'secret', 'last')
+local facts = redis.call('HMGET', room, 'createdAt', 'secret', 'last', 'oldest')
 if not facts[1] then return {'ROOM_NOT_FOUND'} end
-local secret, noted, slides = facts[2] or '', facts[3], false
+local secret, noted, oldest, slides = facts[2] or '', facts[3], facts[4], false
 -- The last message that this call stored, how many of its millisecond came before it, and a
 -- millisecond as it stands in a frame.
 local last, count, stamped, stamp
 local answer, frames = {'OK', '0'}, {}
 
--- What a message was that a key stands for; nil where that is none of this user's. One that was trimmed
--- meanwhile had the text of its retry.
-local function stored_text(stored, user, text)
+-- What became of the message that a key stands for, as this script answers it; nothing where somebody said it
+-- who had the name before. One that was trimmed meanwhile had the text of its retry.
+local function stored_message(stored, user, text, by)
+  local gone = string.match(stored, '^(%d+%-%d+) deleted$')
+  if gone then return 'DELETED', gone end
   local found = string.find(stored, '^%d+%-%d+$') and redis.pcall('XRANGE', messages, stored, stored)
-  if not found or found.err then return nil end
-  local fields = found[1] and found[1][2] or {'from', user, 'text', text}
-  return fields[1] == 'from' and fields[2] == user and fields[4] or nil
+  local fields = found and not found.err and (found[1] and found[1][2] or {'from', user, 'text', text})
+  if not fields or fields[1] ~= 'from' or fields[2] ~= user or not fields[4] then
+    return 'FAILED', 'a key that holds no message of its user'
+  end
+  if fields[5] == 'by' and fields[6] ~= by then return nil end
+  return 'REPEAT', stored, fields[4]
 end
 
 -- Adds an entry. Returns its id, and whether the stream was not there.
@@ -62,9 +68,12 @@ for first = 13, #ARGV, 8 do
   local user, field, token_hash, confirmed, text, key, middle, rest = unpack(ARGV, first, first + 7)
   local session, keys = KEYS[at], key ~= '' and KEYS[at + 1]
   at = at + (keys and 2 or 1)
-  local sender = redis.pcall('HMGET', session, field, 'second', 'said', 'provisional')
+  local sender = redis.pcall('HMGET', session, field, 'second', 'said', 'provisional', 'token')
+  local by = author(sender[5] or '')
   local stored, begun
   if keys then stored, begun = recall_key(keys, key) end
+  local known, of_it, said
+  if type(stored) == 'string' then known, of_it, said = stored_message(stored, user, text, by) end
   -- The second begins with its first message.
   local left, sent_this_second = (tonumber(sender[2]) or 0) + 1000 - now_ms, tonumber(sender[3])
   local is_new_second = not (left > 0 and left <= 1000 and sent_this_second)
@@ -77,9 +86,8 @@ for first = 13, #ARGV, 8 do
     outcome = 'INVALID_TOKEN'
   elseif not sender[1] then
     outcome = 'NOT_IN_ROOM'
-  elseif stored then
-    repeated = stored_text(stored, user, text)
-    outcome, value = repeated and 'REPEAT' or 'FAILED', repeated and stored or 'a key that holds no message of its user'
+  elseif known then
+    outcome, value, repeated = known, of_it, said
     if held and repeated then
       -- A write, so that waiting for this connection's writes waits for the message as well.
       note_key(keys, key, stored, begun, now, now_ms, idempotency_ttl)
@@ -92,8 +100,8 @@ for first = 13, #ARGV, 8 do
     outcome, value = 'RATE_LIMITED', left
   else
     local id, of, nth = next_id(secret, last or tip(messages, noted), now, now_ms, count)
-    local entry = {'MAXLEN', '~', kept, id, 'from', user, 'text', text}
-    if keys then entry[9], entry[10] = 'key', key end
+    local entry = {'MAXLEN', '~', kept, id, 'from', user, 'text', text, 'by', by}
+    if keys then entry[11], entry[12] = 'key', key end
     local added, is_new_stream = add(entry)
     if type(added) == 'table' then
       outcome, value = 'FAILED', added.err
@@ -131,11 +139,8 @@ for first = 13, #ARGV, 8 do
 end
 
 if last then redis.call('HSET', room, 'last', last) end
-if slides then
-  local lives = lifetime(room, room_ttl)
-  redis.call('PEXPIRE', messages, lives)
-  redis.call('PEXPIRE', room, lives)
-end
+if last and oldest then trim_deleted(room, messages, oldest) end
+if slides then slide_room(room, messages, room_ttl) end
 answer[2] = string.format('%d', #frames)
 for i = 1, #frames do answer[#answer + 1] = frames[i] end
 return answer

@@ -1,9 +1,10 @@
 -- Reads one page of a room's messages.
 -- KEYS 2: 1 room, 2 messages
+-- DERIVED from KEYS 1: deleted
 -- ARGV 3: 1 'before' or 'after', 2 a message id, or '+' with 'before' for the newest page,
 --         3 messages wanted
--- RETURNS {'OK', '1' if there are more that way else '0', messages oldest first, as XRANGE gives
---          them, in MessagePack} or {'ROOM_NOT_FOUND'}
+-- RETURNS {'OK', '1' if there are more that way else '0', messages oldest first, as read_entries
+--          gives them, in MessagePack} or {'ROOM_NOT_FOUND'}
 -- PROMISE 2: the ids are the cursor, so pages neither overlap nor skip.
 local room, messages = KEYS[1], KEYS[2]
 local way, from, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -14,10 +15,10 @@ if redis.call('EXISTS', room) == 0 then return {'ROOM_NOT_FOUND'} end
 local first, last = '0-0', '18446744073709551615-18446744073709551615'
 local found = {}
 if way == 'after' and from ~= last then
-  found = redis.call('XRANGE', messages, '(' .. from, '+', 'COUNT', wanted + 1)
+  found = read_entries(room, messages, 'XRANGE', '(' .. from, '+', wanted + 1)
 elseif way == 'before' and from ~= first then
   local newest = from == '+' and '+' or '(' .. from
-  found = redis.call('XREVRANGE', messages, newest, '-', 'COUNT', wanted + 1)
+  found = read_entries(room, messages, 'XREVRANGE', newest, '-', wanted + 1)
 end
 local more = #found > wanted
 if more then found[#found] = nil end

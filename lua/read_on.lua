@@ -1,11 +1,13 @@
 -- Reads on in a room for somebody who listens and is no member, page by page; where nothing is left, a
 -- fence goes to the node, and what comes behind it is live.
 -- KEYS 2: 1 room, 2 messages
+-- DERIVED from KEYS 1: deleted
 -- ARGV 5: 1 roomId, 2 last message id seen, or '' for what comes from now on, 3 messages wanted,
 --         4 this node's channel, 5 the fence's tag
 -- RETURNS {'OK', the room's secret, last message id, '1' if there are more messages else '0', '1' if some
 --          between the one seen and the first of these are no longer kept else '0', messages oldest
---          first, as XRANGE gives them, in MessagePack} or {'ROOM_NOT_FOUND'}
+--          first, as read_entries gives them, in MessagePack, and the ids of the messages up to
+--          the one seen that were deleted, in MessagePack} or {'ROOM_NOT_FOUND'}
 -- PUBLISHES a fence to the node, where there are no more messages
 -- PROMISE 2: the fence parts what was read from what comes afterwards; what is missing is said.
 local room = {id = ARGV[1], hash = KEYS[1], messages = KEYS[2]}
@@ -28,10 +30,10 @@ if since ~= '' then
   end
   -- Redis takes no range that begins after the last id there can be.
   if is_newer(last_ever, first) then
-    found = redis.call('XRANGE', room.messages, '(' .. first, '+', 'COUNT', wanted + 1)
+    found = read_entries(room.hash, room.messages, 'XRANGE', '(' .. first, '+', wanted + 1)
   end
   if #found > 0 and first == since then
-    local kept = redis.call('XREVRANGE', room.messages, since, '-', 'COUNT', '1')
+    local kept = read_entries(room.hash, room.messages, 'XREVRANGE', since, '-', 1)
     -- A stream's very first message follows nothing: history began anew, none is missing.
     gap = since ~= '0-0' and #kept == 0 and not follows(secret, since, found[1][1])
       and not follows(secret, '0-0', found[1][1])
@@ -43,4 +45,5 @@ if more then
 else
   fence(room, node, tag, at)
 end
-return {'OK', secret, at, more and '1' or '0', gap and '1' or '0', cmsgpack.pack(found)}
+return {'OK', secret, at, more and '1' or '0', gap and '1' or '0', cmsgpack.pack(found),
+  cmsgpack.pack(deleted_up_to(room.hash, since))}

@@ -26,11 +26,7 @@ for i = 1, #fields, 2 do
     end
   end
 end
-local lives = lifetime(room.hash, usual)
-if lives ~= lived then
-  redis.call('PEXPIRE', room.hash, lives)
-  redis.call('PEXPIRE', messages, lives)
-end
+if lifetime(room.hash, usual) ~= lived then slide_room(room.hash, messages, usual) end
 if changed then
   publish_event(room, 'room', room_event(room.hash))
   if room.hooks then hook(room, 'room.updated', room_json(room)) end

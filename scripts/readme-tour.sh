@@ -79,6 +79,7 @@ leave_out_chance() {
   sed -E \
     -e 's/lr_[A-Za-z0-9._-]+/TOKEN/g' \
     -e 's/[0-9]{13}-[0-9]+/MESSAGE/g' \
+    -e 's/"[0-9a-f]{16}"/"SESSION"/g' \
     -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z/TIME/g' \
     -e 's/^retry: [0-9]+/retry: N/' \
     -e 's/\(integer\) [0-9]+/(integer) N/g' \

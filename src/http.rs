@@ -71,6 +71,7 @@ fn api(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(members::page))
         .routes(routes!(rooms::add_session))
         .routes(routes!(messages::page, messages::post))
+        .routes(routes!(messages::delete))
         .routes(routes!(events::listen))
         .layer(from_fn_with_state(app.clone(), guard::limit_guesses));
     create.merge(room).route("/ws", get(crate::ws::upgrade))

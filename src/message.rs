@@ -17,25 +17,31 @@ pub struct Message {
     /// The name of the user who sent it.
     #[schema(example = "홍길동")]
     pub from: String,
-    /// What was said.
-    pub text: String,
+    /// What was said; left out where it was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     /// When Redis stored it: RFC 3339, UTC, milliseconds.
     pub timestamp: String,
     /// The sender's idempotency key, if it gave one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Present and true where it was deleted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub deleted: bool,
 }
 
 impl Message {
-    /// Puts a message together from what its stream entry holds.
+    /// Puts a message together from what its stream entry holds; without a text it is one that was deleted.
     pub fn new(
         room: &RoomId,
         id: MessageId,
         from: String,
-        text: String,
+        text: Option<String>,
         key: Option<String>,
     ) -> Self {
-        Self { room_id: room.clone(), id, from, text, timestamp: timestamp(id.ms), key }
+        let deleted = text.is_none();
+        Self { room_id: room.clone(), id, from, text, timestamp: timestamp(id.ms), key, deleted }
     }
 }
 
@@ -72,7 +78,7 @@ mod tests {
         let texts = ["a".repeat(50), "\u{1}".repeat(50), "가".repeat(50)];
         let message = |text: &String| {
             let id = MessageId { ms: 1, seq: 1 };
-            Message::new(&room, id, "alice".into(), text.clone(), None)
+            Message::new(&room, id, "alice".into(), Some(text.clone()), None)
         };
         let messages: Vec<_> = texts.iter().map(message).collect();
         let length = |messages: &[Message]| serde_json::to_string(messages).unwrap().len();

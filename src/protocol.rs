@@ -168,6 +168,13 @@ pub enum ServerFrame<'a> {
     },
     /// A message.
     Msg(&'a Message),
+    /// A message was deleted.
+    Deleted {
+        /// the room
+        room_id: &'a RoomId,
+        /// the message
+        id: MessageId,
+    },
     /// The answer to a ping.
     Pong,
     /// Why a frame was refused.

@@ -75,10 +75,8 @@ impl Rooms {
         secret: Option<&str>,
     ) -> Result<Identity, Error> {
         if raw.starts_with(names::TOKEN_PREFIX) {
-            return match Token::parse(raw) {
-                Some((token, user)) => Ok(Identity { user, token, guest: false }),
-                None => Err(self.nobody(room).await),
-            };
+            let (token, user) = self.proven(room, raw).await?;
+            return Ok(Identity { user, token, guest: false });
         }
         let user = self.name("token", raw)?;
         let token = match secret {
@@ -143,9 +141,7 @@ impl Rooms {
         token: &str,
         change: RoomChange,
     ) -> Result<RoomState, Error> {
-        let Some((token, user)) = Token::parse(token) else {
-            return Err(self.nobody(room).await);
-        };
+        let (token, user) = self.proven(room, token).await?;
         let topic = match change.topic {
             Some(raw @ Some(_)) => {
                 let e2e = self.scripts.read_facts(room).await?.options.e2e;
@@ -257,16 +253,30 @@ impl Rooms {
         text: String,
         key: Option<String>,
     ) -> Result<Message, Error> {
-        let Some((token, user)) = Token::parse(token) else {
-            return Err(self.nobody(room).await);
-        };
+        let (token, user) = self.proven(room, token).await?;
         let draft = self.draft(user, Sender::Session(token), text, key)?;
         let mut outcomes = self.scripts.publish(room, &[&draft]).await?;
         let (id, text) = match outcomes.remove(0)? {
-            Published::Stored(id) => (id, draft.text),
-            Published::Repeat { id, text } => (id, text),
+            Published::Stored(id) => (id, Some(draft.text)),
+            Published::Repeat { id, text } => (id, Some(text)),
+            Published::Deleted(id) => (id, None),
         };
         Ok(Message::new(room, id, draft.user.to_string(), text, draft.key))
+    }
+
+    /// Deletes a message as its author or the room's creator says.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the
+    /// room, or Redis is out of reach.
+    pub async fn delete_message(
+        &self,
+        room: &RoomId,
+        token: &str,
+        id: MessageId,
+    ) -> Result<(), Error> {
+        let (token, user) = self.proven(room, token).await?;
+        self.scripts.delete_message(room, &user, &token, id).await
     }
 
     /// Reads a room and the first of its members.
@@ -327,9 +337,15 @@ impl Rooms {
         self.scripts.read_on(room, since, limit, tag).await
     }
 
-    /// The error for a token that is none of ours: it is no one's, unless there is no room at all.
-    async fn nobody(&self, room: &RoomId) -> Error {
-        let looked = self.scripts.read_facts(room).await;
-        looked.err().unwrap_or_else(|| Code::InvalidToken.into())
+    /// Reads a token and the user that it speaks of. One that is none of ours is no one's, unless there is no
+    /// room at all.
+    async fn proven(&self, room: &RoomId, raw: &str) -> Result<(Token, UserId), Error> {
+        match Token::parse(raw) {
+            Some(proven) => Ok(proven),
+            None => {
+                self.scripts.read_facts(room).await?;
+                Err(Code::InvalidToken.into())
+            }
+        }
     }
 }

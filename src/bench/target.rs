@@ -45,7 +45,8 @@ pub struct Page {
 pub struct Received {
     /// Its id.
     pub id: MessageId,
-    /// What it says.
+    /// What it says; nothing where it was deleted.
+    #[serde(default)]
     pub text: String,
     /// By which its sender knows it.
     pub key: Option<String>,

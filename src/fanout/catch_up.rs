@@ -70,7 +70,8 @@ impl Fanout {
 
     pub(super) async fn tell_members(&self, room: &LocalRoom) {
         // Where it fails, the next heartbeat's fence shows the difference again.
-        if let Err(error) = self.0.scripts.tell_members(&room.id).await {
+        let known = room.feed.lock().known_events();
+        if let Err(error) = self.0.scripts.tell_members(&room.id, known).await {
             warn!(%error, "cannot send the members");
         }
     }

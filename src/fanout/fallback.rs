@@ -60,7 +60,8 @@ impl Fanout {
 
     /// Asks for the list of members and tells it.
     pub(super) async fn list_members(&self, room: &Arc<LocalRoom>) {
-        match self.0.scripts.list_members(&room.id).await {
+        let known = room.feed.lock().known_events();
+        match self.0.scripts.list_members(&room.id, known).await {
             Ok((events, frames)) => {
                 let Some(frames) = whole_truth(&frames) else { return };
                 room.feed.lock().listed(events, frames);

@@ -64,6 +64,8 @@ pub struct Feed<S> {
     last: Option<MessageId>,
     /// The events counted.
     events: u64,
+    /// How many of these the connections know for certain, as a fence or a list of members said last.
+    known_events: u64,
     /// Whether what the connections know of the members can be trusted.
     members: Members,
     catch_up: Option<CatchUp>,
@@ -80,6 +82,7 @@ impl<S> Default for Feed<S> {
             secret: String::new(),
             last: None,
             events: 0,
+            known_events: 0,
             members: Members::Known,
             catch_up: None,
             fenced: 0,
@@ -199,6 +202,11 @@ impl<S: Sink> Feed<S> {
     pub fn has_delivered(&self, connection: &str, id: MessageId) -> bool {
         let own = |seat: &SeatState<S>| seat.sink.connection() == connection && id <= seat.cutoff;
         self.last >= Some(id) || self.seats.iter().any(own)
+    }
+
+    /// Of how many events the connections missed none for certain: what a list of members need not account for.
+    pub fn known_events(&self) -> u64 {
+        self.known_events
     }
 
     /// The subscription was interrupted: events may have been lost.
@@ -377,6 +385,9 @@ impl<S: Sink> Feed<S> {
                 self.members = Members::Unknown;
             }
         }
+        if self.members == Members::Known {
+            self.known_events = self.events;
+        }
         Actions { tell_members: self.members == Members::Unknown, ..Actions::default() }
     }
 
@@ -394,7 +405,7 @@ impl<S: Sink> Feed<S> {
     }
 
     fn take_members(&mut self, events: u64, text: Bytes) {
-        self.events = events;
+        (self.events, self.known_events) = (events, events);
         self.members = Members::Known;
         self.deliver(&Frame { kind: FrameKind::Members, text });
     }

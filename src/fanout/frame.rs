@@ -2,7 +2,7 @@
 //!
 //! Everybody with access to Redis may publish anything, so nothing here is trusted.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -62,7 +62,7 @@ impl Frame {
                 let id: Cow<'_, str> = serde_json::from_str(id.get()).ok()?;
                 FrameKind::Message(id.parse().ok()?)
             }
-            ("user_joined" | "user_left" | "presence" | "read", _) => FrameKind::Event,
+            ("user_joined" | "user_left" | "presence" | "read" | "deleted", _) => FrameKind::Event,
             ("room", _) => FrameKind::Room,
             ("members", _) if head.members.is_some() => FrameKind::Members,
             // A large room's number of members, which is no whole truth.
@@ -137,12 +137,17 @@ pub(super) fn message_frame(message: &Message) -> Bytes {
     ServerFrame::Msg(message).encode()
 }
 
-/// The whole truth about a room, ready to be sent: a frame a line, the list of members first.
+/// The whole truth about a room, ready to be sent: a frame a line, the list of members first, then the room,
+/// then what was deleted.
 pub fn whole_truth(lines: &str) -> Option<Bytes> {
-    let (members, room) = lines.split_once('\n')?;
-    let decode = |line, kind| Frame::decode(line, usize::MAX).filter(|frame| frame.kind == kind);
-    let (members, room) = (decode(members, FrameKind::Members)?, decode(room, FrameKind::Room)?);
-    Some([members.text, room.text].concat().into())
+    let first = [FrameKind::Members, FrameKind::Room];
+    let kinds = first.into_iter().chain(iter::repeat(FrameKind::Event));
+    let decode = |(line, kind)| {
+        let frame = Frame::decode(line, usize::MAX).filter(|frame| frame.kind == kind)?;
+        Some(frame.text)
+    };
+    let frames: Vec<Bytes> = lines.split('\n').zip(kinds).map(decode).collect::<Option<_>>()?;
+    (frames.len() >= first.len()).then(|| frames.concat().into())
 }
 
 #[cfg(test)]
@@ -159,6 +164,7 @@ mod tests {
         assert_eq!(kind(r#"{"t":"msg","id":"1-2","x":[{}]}"#), Some(FrameKind::Message(id)));
         assert_eq!(kind(r#"{"t":"msg","text":"hi"}"#), Some(FrameKind::Other));
         assert_eq!(kind(r#"{"t":"read","id":7}"#), Some(FrameKind::Event));
+        assert_eq!(kind(r#"{"t":"deleted","id":"1-2"}"#), Some(FrameKind::Event));
         assert_eq!(kind(r#"{"t":"news"}"#), Some(FrameKind::Other));
         assert_eq!(kind(r#"{"t":"members","members":[]}"#), Some(FrameKind::Members));
         assert_eq!(kind(r#"{"t":"members","memberCount":7}"#), Some(FrameKind::Event));
@@ -201,7 +207,12 @@ mod tests {
             .map(codec::text)
             .concat()
             .into();
-        assert_eq!(decoded, Some(NodeSignal::Members(room, 7, members)));
+        assert_eq!(decoded, Some(NodeSignal::Members(room.clone(), 7, members)));
+        let lines =
+            [r#"{"t":"members","members":[]}"#, r#"{"t":"room"}"#, r#"{"t":"deleted"}"#];
+        let decoded = NodeSignal::decode(&format!("r1 members 7 {}", lines.join("\n")));
+        let frames = lines.map(codec::text).concat().into();
+        assert_eq!(decoded, Some(NodeSignal::Members(room, 7, frames)));
         assert_eq!(NodeSignal::decode("probe 3"), Some(NodeSignal::Probe(3)));
         for rubbish in [
             "",

@@ -17,7 +17,7 @@ use crate::{
     app::App,
     error::{Code, Error},
     idempotency::Once,
-    names::{self, RoomId, UserId},
+    names::{self, MessageId, RoomId, UserId},
     problem::Problem,
     protocol::fields::Fields,
     settings::Settings,
@@ -39,6 +39,25 @@ impl FromRequestParts<App> for RoomPath {
         let room = path.and_then(|Path(id)| RoomId::parse(&id));
         room.map(Self).ok_or(Code::RoomNotFound.into())
     }
+}
+
+/// The room that the path names, and the message in it.
+pub struct MessagePath(pub RoomId, pub MessageId);
+
+impl FromRequestParts<App> for MessagePath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let (room, id) = path_of_two(parts, app).await?;
+        Ok(Self(room, id.parse().map_err(|_| Code::NotFound)?))
+    }
+}
+
+/// The room that the path names, and what stands behind it.
+async fn path_of_two(parts: &mut Parts, app: &App) -> Result<(RoomId, String), Error> {
+    let path = Path::<(String, String)>::from_request_parts(parts, app).await.ok();
+    let named = path.and_then(|Path((id, rest))| Some((RoomId::parse(&id)?, rest)));
+    named.ok_or(Code::RoomNotFound.into())
 }
 
 /// The token of `Authorization: Bearer TOKEN`, as it was presented.

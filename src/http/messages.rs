@@ -8,9 +8,9 @@ use utoipa::{IntoParams, ToSchema};
 use validator::Validate;
 
 use super::{
-    envelope::{Envelope, Success},
-    extract::{Bearer, Checked, RoomPath, check_key, check_text},
-    openapi::{Always, BadBody, BadQuery, NoSuchRoom, Unproven},
+    envelope::{Envelope, Nothing, Success},
+    extract::{Bearer, Checked, MessagePath, RoomPath, check_key, check_text},
+    openapi::{Always, BadBody, BadQuery, NoSuchMessage, NoSuchRoom, NotCreator, Unproven},
 };
 use crate::{
     app::App,
@@ -171,6 +171,37 @@ pub async fn post(
     Ok(Success::Created(message))
 }
 
+/// Delete a message
+///
+/// With the token of the session that said it, or of who made the room. The text is gone at once; in its
+/// place the message stays, `deleted`, so that order, cursors and counts stay as they are.
+#[utoipa::path(
+    delete,
+    path = "/api/rooms/{id}/messages/{messageId}",
+    operation_id = "deleteMessage",
+    tag = "messages",
+    params(
+        ("id" = String, Path, description = "The room"),
+        ("messageId" = String, Path, description = "The message")
+    ),
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "It is deleted", body = Envelope<Nothing>),
+        Unproven,
+        NotCreator,
+        NoSuchMessage,
+        Always
+    )
+)]
+pub async fn delete(
+    State(app): State<App>,
+    MessagePath(room, id): MessagePath,
+    Bearer(token): Bearer,
+) -> Result<Success<Nothing>, Error> {
+    app.rooms.delete_message(&room, &token, id).await?;
+    Ok(Success::Found(Nothing))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,8 +241,9 @@ mod tests {
     fn the_next_cursor_is_the_edge_that_was_reached() {
         let page = |has_more| {
             let room = crate::names::RoomId::random();
-            let message =
-                |ms| Message::new(&room, MessageId { ms, seq: 0 }, "a".into(), "b".into(), None);
+            let message = |ms| {
+                Message::new(&room, MessageId { ms, seq: 0 }, "a".into(), Some("b".into()), None)
+            };
             MessagePage { messages: vec![message(1), message(2)], has_more }
         };
         let cursor =

@@ -71,7 +71,7 @@ impl Modify for WebSocketPath {
             .summary(Some("Talk"))
             .description(Some(
                 "One JSON object a text frame. The client sends join, msg, ping and leave; it \
-                 gets joined, msg, user_joined, user_left, presence, read, members, room, pong and error.",
+                 gets joined, msg, user_joined, user_left, presence, read, members, room, deleted, pong and error.",
             ))
             .responses(responses);
         openapi.paths.add_path_operation("/ws", vec![HttpMethod::Get], operation);
@@ -137,6 +137,8 @@ failure_groups! {
     NoSuchRoom: RoomNotFound;
     /// There is nothing at the path.
     Nowhere: NotFound;
+    /// The room is not there, or not the message in it.
+    NoSuchMessage: RoomNotFound, NotFound;
     /// The name is somebody else's.
     NameTaken: NameTaken;
     /// The token proves nothing.

@@ -213,7 +213,8 @@ mod tests {
 
     #[test]
     fn no_name_makes_one_key_mean_two_things() {
-        let parts = ["", "a", ":", "%", "%3A", "%25", ":keys", ":old", ":session", ":presence", "b"];
+        let parts =
+            ["", "a", ":", "%", "%3A", "%25", ":keys", ":old", ":session", ":presence", "b"];
         let words = parts.iter().flat_map(|a| parts.iter().map(move |b| format!("{a}{b}")));
         let words: BTreeSet<String> = words.collect();
         let keys = KeyStyle::Plain.room(&RoomId::parse("abc12345").unwrap());

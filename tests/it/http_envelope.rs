@@ -28,7 +28,7 @@ async fn unknown_paths_are_not_found() {
         "/api",
         "/api/",
         "/api/rooms/x/y",
-        "/api/rooms/a/messages/1",
+        "/api/rooms/a/messages/1/2",
         "/ws/",
         "/healthz/",
         "/static/../Cargo.toml",

@@ -328,7 +328,7 @@ async fn a_key_is_one_message_however_many_send_it() {
     let results = join_all((0..80).map(|_| bench.say(&room, "writer", "hi", Some("k")))).await;
     let ids = results.iter().map(|result| match result {
         Ok(Published::Stored(id) | Published::Repeat { id, .. }) => *id,
-        Err(error) => panic!("{error}"),
+        other => panic!("{other:?}"),
     });
     let ids: std::collections::BTreeSet<_> = ids.collect();
     assert_eq!(ids.len(), 1);

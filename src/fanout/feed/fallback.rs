@@ -48,7 +48,8 @@ impl<S: Sink> Feed<S> {
     pub fn listed(&mut self, events: u64, frame: Bytes) {
         // Else a list came in order meanwhile.
         if self.members == Members::Unknown {
-            (self.events, self.members) = (events, Members::Listed);
+            (self.events, self.known_events) = (events, events);
+            self.members = Members::Listed;
             self.deliver(&Frame { kind: FrameKind::Members, text: frame });
         }
     }

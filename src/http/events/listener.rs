@@ -173,8 +173,8 @@ impl Listener {
         let permit = local.admit_join().await;
         let read = app.rooms.read_on(room, guard.listener.since, PAGE, &tag).await;
         drop(permit);
-        let ReadOn { secret, tip, more, gap, messages } = read?;
-        guard.listener.give(gap, &messages);
+        let ReadOn { secret, tip, more, gap, messages, deleted } = read?;
+        guard.listener.give(gap, &messages, if more { &[] } else { &deleted });
         if messages.is_empty() && guard.listener.since != Some(tip) {
             // Who is cut off before the first message comes back to here.
             guard.listener.outbox.push(sse::position(tip));
@@ -190,14 +190,19 @@ impl Listener {
         Ok(())
     }
 
-    /// Hands over what was read, as one piece: however much it is, it may wait.
-    fn give(&self, gap: bool, messages: &[Message]) {
+    /// Hands over what was read, as one piece: however much it is, it may wait. Behind it what was deleted of
+    /// what it had before.
+    fn give(&self, gap: bool, messages: &[Message], deleted: &[MessageId]) {
         let gap = self.since.filter(|_| gap).map(|since| sse::gap(&self.room, since));
         let events = messages.iter().map(|message| {
             let json = ServerFrame::Msg(message).json();
             sse::event(json.as_bytes(), Some(message.id))
         });
-        let all: Bytes = gap.into_iter().chain(events).flatten().collect();
+        let deleted = deleted.iter().map(|id| {
+            let json = ServerFrame::Deleted { room_id: &self.room, id: *id }.json();
+            sse::event(json.as_bytes(), None)
+        });
+        let all: Bytes = gap.into_iter().chain(events).chain(deleted).flatten().collect();
         if !all.is_empty() {
             self.outbox.push(all);
         }

@@ -76,6 +76,7 @@ impl Scripts {
             again: reply.again()?,
             more: reply.flag()?,
             messages: reply.messages(room)?,
+            deleted: reply.ids()?,
             facts: reply.facts()?,
         })
     }
@@ -163,12 +164,13 @@ impl Scripts {
         self.run(&self.0.sweep_room, names, &args).await?.ok()?.again()
     }
 
-    /// Has the whole truth about a room and its members sent to this node, in order with its events.
+    /// Has the whole truth about a room and its members sent to this node, in order with its events. `known` is
+    /// the number of events of which it missed none.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn tell_members(&self, room: &RoomId) -> Result<(), Error> {
-        self.members(room, self.0.redis.node_channel()).await?;
+    pub async fn tell_members(&self, room: &RoomId, known: u64) -> Result<(), Error> {
+        self.members(room, self.0.redis.node_channel(), known).await?;
         Ok(())
     }
 
@@ -177,15 +179,22 @@ impl Scripts {
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn list_members(&self, room: &RoomId) -> Result<(u64, String), Error> {
-        let mut reply = self.members(room, "").await?;
+    pub async fn list_members(&self, room: &RoomId, known: u64) -> Result<(u64, String), Error> {
+        let mut reply = self.members(room, "", known).await?;
         Ok((reply.number()?, reply.text()?))
     }
 
-    async fn members(&self, room: &RoomId, node_channel: &str) -> Result<ScriptReply, Error> {
+    async fn members(
+        &self,
+        room: &RoomId,
+        node_channel: &str,
+        known: u64,
+    ) -> Result<ScriptReply, Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.names(), keys.away()];
-        let args = [room.as_str().into(), node_channel.into(), self.roster_max()];
+        let known = known.to_string();
+        let args =
+            [room.as_str().into(), node_channel.into(), self.roster_max(), known.into()];
         self.run(&self.0.tell_members, names, &args).await?.ok()
     }
 

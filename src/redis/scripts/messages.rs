@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    names::{MessageId, RoomId},
+    names::{MessageId, RoomId, Token, UserId},
     settings::Durability,
 };
 
@@ -119,6 +119,28 @@ impl Scripts {
             more: reply.flag()?,
             gap: reply.flag()?,
             messages: reply.messages(room)?,
+            deleted: reply.ids()?,
         })
+    }
+
+    /// Deletes a message as its author or the room's creator says, who is `user` and proves it by `token`.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the
+    /// room, or Redis is out of reach.
+    pub async fn delete_message(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        token: &Token,
+        id: MessageId,
+    ) -> Result<(), Error> {
+        let keys = self.keys(room);
+        let names = vec![keys.room(), keys.messages(), keys.session(user)];
+        let mut args = self.stem(room, &keys);
+        let kept = number(self.0.settings.history_max);
+        args.extend([id.to_string().into(), token.hash().into(), kept]);
+        self.run(&self.0.delete_message, names, &args).await?.ok()?;
+        Ok(())
     }
 }

@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub more: bool,
     /// Messages, oldest first.
     pub messages: Vec<Message>,
+    /// Messages that were deleted, of those up to the last one that the connection has seen.
+    pub deleted: Vec<MessageId>,
 }
 
 /// What somebody reads on with who listens and is no member.
@@ -63,6 +65,8 @@ pub struct ReadOn {
     pub gap: bool,
     /// Messages, oldest first.
     pub messages: Vec<Message>,
+    /// Messages that were deleted, of those up to the last one seen.
+    pub deleted: Vec<MessageId>,
 }
 
 /// What a heartbeat is answered with.
@@ -171,6 +175,8 @@ pub enum Published {
         /// its text
         text: String,
     },
+    /// A retry: the message was stored before, and deleted since.
+    Deleted(MessageId),
 }
 
 /// What a node says of one user's connections in one room.

@@ -179,6 +179,7 @@ impl ScriptReply {
                 let (id, text) = (self.id(), self.text());
                 Ok(Published::Repeat { id: id?, text: text? })
             }
+            "DELETED" => Ok(Published::Deleted(self.id()?)),
             "RATE_LIMITED" => Err(Error::rate_limited(Duration::from_millis(self.number()?))),
             "FAILED" => Err(Error::internal(self.text()?)),
             code => Err(Code::from_wire(code).map_or_else(malformed_reply, Error::new)),
@@ -255,6 +256,14 @@ impl ScriptReply {
         self.rest.map(user).collect()
     }
 
+    /// Ids of messages, in MessagePack.
+    pub fn ids(&mut self) -> Result<Vec<MessageId>, Error> {
+        let packed = self.rest.next().ok_or_else(malformed_reply)?;
+        let packed = packed.as_bytes().ok_or_else(malformed_reply)?;
+        let ids: Vec<Text<'_>> = rmp_serde::from_slice(packed).map_err(|_| malformed_reply())?;
+        ids.into_iter().map(|id| id.0.parse().map_err(|_| malformed_reply())).collect()
+    }
+
     /// Stream entries in MessagePack: Redis writes one string sooner than a list for each entry, and
     /// its client reads it much sooner.
     pub fn messages(&mut self, room: &RoomId) -> Result<Vec<Message>, Error> {
@@ -298,13 +307,14 @@ impl<'de> Deserialize<'de> for Text<'de> {
 /// is empty.
 fn message(room: &RoomId, (id, fields): Entry<'_>) -> Option<Message> {
     let id = id.0.parse().ok()?;
-    let (mut from, mut text, mut key) = (String::new(), String::new(), None);
+    let (mut from, mut text, mut key) = (String::new(), Some(String::new()), None);
     let mut fields = fields.into_iter().map(|text| text.0);
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
         match &*name {
             "from" => from = value.into_owned(),
-            "text" => text = value.into_owned(),
+            "text" => text = Some(value.into_owned()),
             "key" => key = Some(value.into_owned()),
+            "deleted" => text = None,
             _ => {}
         }
     }

@@ -2,6 +2,7 @@
 //! the stream no longer holds the messages that a connection missed.
 
 use std::{
+    iter,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -152,6 +153,7 @@ impl Client {
         // What costs Redis much is asked for less often.
         self.frames.spend(snapshot.messages.len() / MESSAGES_A_FRAME);
         let joined = self.joined_frame(&local.id, &membership, &snapshot)?;
+        let joined = with_deleted(joined, &local.id, &snapshot.deleted);
         *self.unanswered.lock() = None;
         let mut rooms = self.rooms.lock();
         rooms.retain(|joined| joined.local.id != local.id);
@@ -268,6 +270,15 @@ impl Client {
             outbox.rejoin(room, since);
         });
     }
+}
+
+/// The answer to a join, and behind it what was deleted that the client may show still.
+fn with_deleted(joined: Bytes, room: &RoomId, deleted: &[MessageId]) -> Bytes {
+    if deleted.is_empty() {
+        return joined;
+    }
+    let frames = deleted.iter().map(|id| ServerFrame::Deleted { room_id: room, id: *id }.encode());
+    iter::once(joined).chain(frames).flatten().collect()
 }
 
 /// Gives a seat back where the join is given up before it was answered.

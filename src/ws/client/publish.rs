@@ -80,14 +80,18 @@ impl Client {
         if matches!(draft.sender, Sender::Connection { confirmed: true, .. }) {
             joined.membership.confirmation_reported();
         }
-        let (Published::Stored(id) | Published::Repeat { id, .. }) = published;
+        let (Published::Stored(id) | Published::Repeat { id, .. } | Published::Deleted(id)) =
+            published;
         *joined.membership.last_sent.lock() = Some(id);
         self.app.fanout.stored(&joined.local, id);
-        if let Published::Repeat { id, text } = published {
-            let (room, user) = (&joined.local.id, draft.user.to_string());
-            let message = Message::new(room, id, user, text, draft.key.clone());
-            joined.local.answer_repeat(&self.outbox, &message);
-        }
+        let text = match published {
+            Published::Stored(_) => return,
+            Published::Repeat { text, .. } => Some(text),
+            Published::Deleted(_) => None,
+        };
+        let (room, user) = (&joined.local.id, draft.user.to_string());
+        let message = Message::new(room, id, user, text, draft.key.clone());
+        joined.local.answer_repeat(&self.outbox, &message);
     }
 
     fn publish_failed(&self, error: &Error, echo: &Echo) {

@@ -29,7 +29,9 @@ pub fn check(data: &[u8]) {
     let kind = match t.as_deref() {
         None => panic!("passed on, and is no frame: {payload}"),
         Some("msg") if !names_no_id => id.map(FrameKind::Message),
-        Some("user_joined" | "user_left" | "presence" | "read") => Some(FrameKind::Event),
+        Some("user_joined" | "user_left" | "presence" | "read" | "deleted") => {
+            Some(FrameKind::Event)
+        }
         Some("members") if fields.get("members").is_some_and(|list| list.get() != "null") => {
             Some(FrameKind::Members)
         }

@@ -174,7 +174,7 @@ impl<'a> Place<'a> {
                 let users = [Restored { token: self.token.clone(), beat }];
                 scripts.restore(room, "@1", &facts, &users).await.map(drop)
             }
-            Call::TellMembers => scripts.tell_members(room).await,
+            Call::TellMembers => scripts.tell_members(room, 0).await,
             Call::ReadOn => scripts.read_on(room, None, 10, "tag").await.map(drop),
         }
     }

@@ -14,18 +14,8 @@ use linkroom::{
 
 use super::{Bench, NO_FLOOD_LIMIT, code, connection, draft, leaves, stored};
 
-const NAMES: [&str; 10] = [
-    "alice",
-    "alice:keys",
-    "alice%3Akeys",
-    "a:session",
-    "a%3Asession",
-    ":",
-    "%",
-    "%3A",
-    "a",
-    "a:",
-];
+const NAMES: [&str; 10] =
+    ["alice", "alice:keys", "alice%3Akeys", "a:session", "a%3Asession", ":", "%", "%3A", "a", "a:"];
 
 const KEYS: [&str; 6] = ["b:key:c", "c", "x:session", ":presence", ":", "session"];
 

@@ -56,6 +56,11 @@ impl Http {
         self.send(self.request(Method::PATCH, path).bearer_auth(token).json(&body)).await
     }
 
+    /// Asks for something to be gone as the holder of `token`.
+    pub async fn delete(&self, path: &str, token: &str) -> Answer {
+        self.send(self.request(Method::DELETE, path).bearer_auth(token)).await
+    }
+
     /// Posts a message as the holder of `token`.
     pub async fn say(&self, room: &str, token: &str, body: Value) -> Answer {
         let path = format!("/api/rooms/{room}/messages");

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
     process::Child,
@@ -143,9 +142,18 @@ impl RedisServer {
         false
     }
 
+    /// What each key holds, a line each.
+    pub fn everything(&self) -> String {
+        self.describe().unwrap()
+    }
+
     /// Writes what each key holds to the test's folder.
     fn dump(&self) -> std::io::Result<()> {
-        let mut file = fs::File::create(self.folder.join("keys.txt"))?;
+        fs::write(self.folder.join("keys.txt"), self.describe()?)
+    }
+
+    fn describe(&self) -> std::io::Result<String> {
+        let mut lines = String::new();
         for key in resp::command(self.addr, &["KEYS", "*"])?.texts() {
             let kind = resp::command(self.addr, &["TYPE", &key])?;
             let ttl = resp::command(self.addr, &["PTTL", &key])?.int();
@@ -156,9 +164,9 @@ impl RedisServer {
                 "zset" => resp::command(self.addr, &["ZRANGE", &key, "0", "-1", "WITHSCORES"])?,
                 _ => resp::command(self.addr, &["XRANGE", &key, "-", "+"])?,
             };
-            writeln!(file, "{key} ({}, {ttl} ms left): {value:?}", kind.text())?;
+            lines += &format!("{key} ({}, {ttl} ms left): {value:?}\n", kind.text());
         }
-        Ok(())
+        Ok(lines)
     }
 }
 

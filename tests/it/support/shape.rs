@@ -5,7 +5,8 @@ use serde_json::Value;
 /// Panics unless the frame is one of the contract's, with all its fields and no others.
 pub fn check_frame(frame: &Value) {
     let fields = frame.as_object().unwrap_or_else(|| panic!("not an object: {frame}"));
-    let (needed, optional) = fields_of(frame["t"].as_str().unwrap_or_default());
+    let kind = frame["t"].as_str().unwrap_or_default();
+    let (needed, optional) = fields_of(kind, fields.contains_key("deleted"));
     assert!(!needed.is_empty() || frame["t"] == "pong", "unknown frame: {frame}");
     for (name, is_right) in needed {
         assert!(fields.get(*name).is_some_and(is_right), "{name} is wrong: {frame}");
@@ -24,7 +25,7 @@ pub fn check_frame(frame: &Value) {
 type Field = (&'static str, fn(&Value) -> bool);
 
 /// The fields that a frame must have, and those that it may have.
-fn fields_of(t: &str) -> (&'static [Field], &'static [Field]) {
+fn fields_of(t: &str, is_deleted: bool) -> (&'static [Field], &'static [Field]) {
     match t {
         "joined" => (
             &[
@@ -43,7 +44,9 @@ fn fields_of(t: &str) -> (&'static [Field], &'static [Field]) {
             ],
             &[("e2e", |value| *value == true)],
         ),
+        "msg" if is_deleted => (DELETED, &[("key", is_text)]),
         "msg" => (MESSAGE, &[("key", is_text)]),
+        "deleted" => (&[("roomId", is_text), ("id", is_id)], &[]),
         "user_joined" | "user_left" => (&[("roomId", is_text), ("userId", is_text)], &[]),
         "presence" => (&[("roomId", is_text), ("userId", is_text), ("status", is_status)], &[]),
         "read" => (&[("roomId", is_text), ("userId", is_text), ("id", is_id)], &[]),
@@ -74,6 +77,15 @@ const MESSAGE: &[Field] = &[
     ("from", is_text),
     ("text", is_text),
     ("timestamp", is_instant),
+];
+
+/// A message that was deleted.
+const DELETED: &[Field] = &[
+    ("roomId", is_text),
+    ("id", is_id),
+    ("from", is_text),
+    ("timestamp", is_instant),
+    ("deleted", |value| *value == true),
 ];
 
 /// Panics unless this is a message as `joined` and the HTTP pages hold it.

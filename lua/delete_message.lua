@@ -1,0 +1,52 @@
+-- Deletes what somebody said, as its author or the room's creator says. The message keeps its place and its
+-- sender, and has no text any more.
+-- KEYS 3: 1 room, 2 messages, 3 session of the user whom the token names
+-- DERIVED from KEYS 1: deleted; from ARGV 3: what the author sent with keys
+-- ARGV 6: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 message id, 5 token hash, 6 messages
+--         kept (about), and deleted ones at most
+-- RETURNS {'OK'}, {'ROOM_NOT_FOUND'}, {'NOT_FOUND'}, {'FORBIDDEN'} for somebody else in the room, or
+--         {'INVALID_TOKEN'}
+-- PUBLISHES deleted, where it was not before
+-- PROMISE 2: order, ids and cursors stay as they are. PROMISE 3: a retry of it is answered with it, and not
+-- stored again. PROMISE 8: the author is the session that said it, not who has the name later.
+-- PROMISE 11: the text is gone from Redis with the answer.
+local room = {hash = KEYS[1], messages = KEYS[2], id = ARGV[1], chan = ARGV[2], users = ARGV[3]}
+local session, id, token_hash, kept = KEYS[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local deleted = room_key(room.hash, 'deleted')
+
+local refusal = not_creator(room.hash, session, token_hash)
+if refusal and refusal ~= 'FORBIDDEN' then return {refusal} end
+
+local oldest = redis.call('HGET', room.hash, 'oldest')
+if oldest then trim_deleted(room.hash, room.messages, oldest) end
+local gone, said = find_deleted(deleted, id), {by = ''}
+local entry = redis.call('XRANGE', room.messages, id, id)[1]
+if not gone and not entry then return {'NOT_FOUND'} end
+for i = 1, entry and #entry[2] or 0, 2 do said[entry[2][i]] = entry[2][i + 1] end
+if refusal and (gone or said).by ~= author(token_hash) then return {refusal} end
+if gone then return {'OK'} end
+check_room(room, clock())
+
+redis.call('XDEL', room.messages, id)
+publish_event(room, 'deleted', '"id":"' .. id .. '"')
+local by = string.gsub(said.by, '%s', '')
+redis.call('ZADD', deleted, '0', place_of(id) .. ' ' .. room.events .. ' ' .. by .. ' ' .. (said.from or ''))
+last_as_long(room.hash, deleted)
+if said.key then
+  local keys = user_key(room, said.from or '', 'keys')
+  for _, hash in ipairs({keys, keys .. ':old'}) do
+    if redis.pcall('HGET', hash, said.key) == id then redis.call('HSET', hash, said.key, id .. ' deleted') end
+  end
+end
+
+-- Where more were deleted than messages are kept, the history begins behind the oldest of them.
+local over = redis.call('ZCARD', deleted) - kept
+if over > 0 then
+  local dropped = redis.call('ZRANGE', deleted, '0', string.format('%d', over - 1))
+  redis.call('ZREMRANGEBYRANK', deleted, '0', string.format('%d', over - 1))
+  local last = read_place(dropped[#dropped])
+  if last then redis.call('XTRIM', room.messages, 'MINID', last.id) end
+end
+local first = redis.call('XRANGE', room.messages, '-', '+', 'COUNT', '1')[1]
+redis.call('HSET', room.hash, 'oldest', first and first[1] or '')
+return {'OK'}

@@ -1,0 +1,20 @@
+-- deleted_up_to(hash, since) -> the ids of the messages up to that one that were deleted: whoever comes back may
+-- show them still. None without `since` ('').
+-- deleted_since(hash, events) -> those that were deleted when the room had seen more events than that. O(messages
+-- deleted). Needs: read_entries, room_key.
+local function ids_of(places, events)
+  local ids = {}
+  for _, place in ipairs(places) do
+    local left = read_place(place)
+    if left and left.events > events then ids[#ids + 1] = left.id end
+  end
+  return ids
+end
+local function deleted_up_to(hash, since)
+  if since == '' then return {} end
+  return ids_of(redis.call('ZRANGEBYLEX', room_key(hash, 'deleted'), '-', place_bound(since, false)), -1)
+end
+local function deleted_since(hash, events)
+  return ids_of(redis.call('ZRANGE', room_key(hash, 'deleted'), '0', '-1'), events)
+end
+
