@@ -58,15 +58,10 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
     let permit = app.limits.open_connection(ip).inspect_err(full)?;
     let language = accept_language(&parts.headers);
     app.tasks.clone().spawn(async move {
+        let _until_the_end = (permit, slot);
         // It fails if the client disconnected before it was answered.
-        if let Some((socket, early)) = upgrade.await.ok().and_then(socket::bare) {
-            let connection = Connection::open(&app, language, ip, socket);
-            drop(app);
-            // At the highest level, so that log lines of every level name the connection.
-            let span = tracing::error_span!("connection", connection = connection.id());
-            connection.run(early).instrument(span).await;
-        }
-        drop((permit, slot));
+        let Some((socket, early)) = upgrade.await.ok().and_then(socket::bare) else { return };
+        serve(Connection::open(&app, language, ip, socket), early).await;
     });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -75,6 +70,12 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     Ok(response)
+}
+
+fn serve(connection: Connection, early: Vec<u8>) -> impl Future<Output = ()> {
+    // At the highest level, so that log lines of every level name the connection.
+    let span = tracing::error_span!("connection", connection = connection.id());
+    connection.run(early).instrument(span)
 }
 
 fn accept_language(headers: &HeaderMap) -> Language {

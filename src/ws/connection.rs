@@ -74,35 +74,48 @@ impl Connection {
 
     /// Serves the connection until it ends, then removes it from its rooms. `early` has the bytes
     /// that were read after the upgrade request.
-    pub async fn run(mut self, early: Vec<u8>) {
-        let client = self.reader.client.clone();
-        debug!("opened");
-        let registered = client.app.registry.register(client.outbox.clone());
-        let mut operation: Option<Operation> = None;
-        let served = async {
-            let begun = self.take(&mut { early });
-            let end = match begun {
-                Err(end) => end,
-                Ok(_) => self.serve(&mut operation).await,
-            };
-            // Boxed, like everything that seldom runs: the task of a connection is as large as the
-            // largest future that it awaits.
-            Box::pin(self.finish(&mut operation, end)).await;
-            end
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` has `self` in it twice"
+    )]
+    pub fn run(mut self, mut early: Vec<u8>) -> impl Future<Output = ()> {
+        async move {
+            let client = self.reader.client.clone();
+            debug!("opened");
+            let registered = client.app.registry.register(client.outbox.clone());
+            let mut operation: Option<Operation> = None;
+            let served = self.serve_to_the_end(&mut early, &mut operation);
+            let served = AssertUnwindSafe(served).catch_unwind().await;
+            let end = served.unwrap_or_else(|_panic| {
+                // After a panic the operation may be inconsistent and is dropped; the rooms are still
+                // left.
+                operation = None;
+                End::Gone
+            });
+            Box::pin(self.close(end)).await;
+            client.outbox.hang_up();
+            drop(self);
+            Box::pin(client.end(operation)).await;
+            drop(registered);
+            debug!("ended");
+        }
+    }
+
+    async fn serve_to_the_end(
+        &mut self,
+        early: &mut Vec<u8>,
+        operation: &mut Option<Operation>,
+    ) -> End {
+        let begun = self.take(early);
+        *early = Vec::new();
+        let end = match begun {
+            Err(end) => end,
+            Ok(_) => self.serve(operation).await,
         };
-        let served = AssertUnwindSafe(served).catch_unwind().await;
-        let end = served.unwrap_or_else(|_panic| {
-            // After a panic the operation may be inconsistent and is dropped; the rooms are still
-            // left.
-            operation = None;
-            End::Gone
-        });
-        Box::pin(self.close(end)).await;
-        client.outbox.hang_up();
-        drop(self);
-        Box::pin(client.end(operation)).await;
-        drop(registered);
-        debug!("ended");
+        // Boxed, like everything that seldom runs: the task of a connection is as large as the
+        // largest future that it awaits.
+        Box::pin(self.finish(operation, end)).await;
+        end
     }
 
     async fn serve(&mut self, operation: &mut Option<Operation>) -> End {
