@@ -1,12 +1,19 @@
 //! The handle that every request and every connection gets. It has no state of rooms.
 
-use std::{ops::Deref, sync::Arc};
+use std::{net::IpAddr, ops::Deref, sync::Arc};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    fanout::Fanout, heartbeat::Heartbeat, limits::Limits, metrics::Metrics, redis::Redis,
-    registry::Registry, room::Rooms, settings::Settings,
+    error::Error,
+    fanout::Fanout,
+    heartbeat::Heartbeat,
+    limits::{Limit, Limits},
+    metrics::Metrics,
+    redis::Redis,
+    registry::Registry,
+    room::Rooms,
+    settings::Settings,
 };
 
 /// Everything that a node shares, behind one reference, because every layer of a request clones it.
@@ -42,6 +49,17 @@ pub struct Shared {
 impl From<Shared> for App {
     fn from(shared: Shared) -> Self {
         Self(Arc::new(shared))
+    }
+}
+
+impl Shared {
+    /// Counts bytes that an address is about to have stored in Redis.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED`, with the wait until so many may be stored.
+    pub fn charge(&self, ip: IpAddr, bytes: usize) -> Result<(), Error> {
+        let refused = |_: &Error| self.metrics.turned_away(Limit::Storage);
+        self.limits.check_storage(ip, bytes).inspect_err(refused)
     }
 }
 

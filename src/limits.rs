@@ -2,6 +2,8 @@
 //! one address, frames of one connection. The messages of a user are counted in Redis instead, for
 //! all nodes together.
 
+pub mod storage;
+
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
@@ -37,6 +39,8 @@ pub enum Limit {
     Sockets,
     /// `ROOMS_PER_MINUTE`
     Rooms,
+    /// `STORED_BYTES_PER_DAY`
+    Storage,
     /// `MISSES_PER_MINUTE`
     Misses,
     /// `FRAMES_PER_SECOND`
@@ -59,11 +63,12 @@ pub enum Limit {
 
 impl Limit {
     /// All limits.
-    pub const ALL: [Limit; 13] = [
+    pub const ALL: [Limit; 14] = [
         Limit::Requests,
         Limit::Connections,
         Limit::Sockets,
         Limit::Rooms,
+        Limit::Storage,
         Limit::Misses,
         Limit::Frames,
         Limit::Messages,
@@ -82,6 +87,7 @@ impl Limit {
             Limit::Connections => "connections",
             Limit::Sockets => "sockets",
             Limit::Rooms => "rooms",
+            Limit::Storage => "storage",
             Limit::Misses => "misses",
             Limit::Frames => "frames",
             Limit::Messages => "messages",
@@ -95,6 +101,8 @@ impl Limit {
     }
 }
 
+/// The wait for more than a bucket holds.
+const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// Sockets over the limit that one address may have at the same time to read its error.
 const REFUSED_SOCKETS: usize = 16;
 
@@ -102,6 +110,7 @@ const REFUSED_SOCKETS: usize = 16;
 pub struct Limits {
     requests: Buckets,
     rooms: Buckets,
+    storage: Buckets,
     misses: Buckets,
     /// Addresses that guessed too often, and until when they are refused.
     blocked: Mutex<HashMap<IpAddr, Instant>>,
@@ -119,6 +128,7 @@ impl Limits {
         Self {
             requests: Buckets::new(Quota::per_second(count(settings.requests_per_second))),
             rooms: Buckets::new(Quota::per_minute(count(settings.rooms_per_minute))),
+            storage: storage::buckets(settings.stored_bytes_per_day),
             misses: Buckets::new(Quota::per_minute(count(settings.misses_per_minute))),
             blocked: Mutex::default(),
             connections: Held::at_most(settings.connections_per_ip),
@@ -142,6 +152,16 @@ impl Limits {
     /// [`Code::RateLimited`], with the wait until the next one is allowed.
     pub fn check_room(&self, ip: IpAddr) -> Result<(), Error> {
         self.rooms.take(ip).map_err(Error::rate_limited)
+    }
+
+    /// Counts bytes that an address is about to have stored in Redis.
+    ///
+    /// # Errors
+    /// [`Code::RateLimited`], with the wait until so many may be stored.
+    pub fn check_storage(&self, ip: IpAddr, bytes: usize) -> Result<(), Error> {
+        let cause = || Some("the address has stored as much as it may".to_owned());
+        let refused = |wait| Error { cause: cause(), ..Error::rate_limited(wait) };
+        self.storage.take_many(ip, storage::units(bytes)).map_err(refused)
     }
 
     /// Checks whether an address may request a room or use a token. After too many wrong guesses it
@@ -211,12 +231,21 @@ impl Buckets {
 
     /// Takes a token, or returns the wait until there is one.
     fn take(&self, ip: IpAddr) -> Result<(), Duration> {
+        self.take_many(ip, 1)
+    }
+
+    /// Takes so many tokens, or none and returns the wait until there are as many.
+    fn take_many(&self, ip: IpAddr, tokens: usize) -> Result<(), Duration> {
         if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHECKS_BETWEEN_CLEANINGS) {
             self.limiter.retain_recent();
             self.limiter.shrink_to_fit();
         }
         let now = self.limiter.clock().now();
-        self.limiter.check_key(&holder(ip)).map_err(|refusal| refusal.wait_time_from(now))
+        match self.limiter.check_key_n(&holder(ip), count(tokens)) {
+            Ok(taken) => taken.map_err(|refusal| refusal.wait_time_from(now)),
+            // More than the bucket ever holds.
+            Err(_) => Err(NEVER),
+        }
     }
 }
 

@@ -238,8 +238,13 @@ pub struct Settings {
     pub sockets_per_ip: usize,
 
     /// Rooms that one address may make each minute
-    #[arg(long, env, default_value_t = 10_000, value_parser = at_least_one)]
+    #[arg(long, env, default_value_t = 600, value_parser = at_least_one)]
     pub rooms_per_minute: usize,
+
+    /// Bytes of Redis that one address may fill in a day, about: rooms, sessions, connections,
+    /// messages and their keys together
+    #[arg(long, env, default_value_t = 600_000_000, value_parser = parse::bytes_per_day)]
+    pub stored_bytes_per_day: u64,
 
     /// Unknown room ids and wrong tokens that one address may try each minute; over it, the address
     /// has to wait for every room and token

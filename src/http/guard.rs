@@ -58,10 +58,11 @@ pub async fn limit_guesses(
     let posts = request.method() == Method::POST;
     let response = next.run(request).await;
     let failure = response.extensions().get::<Arc<Failure>>();
-    match failure.map(|failure| failure.error.code) {
-        Some(Code::RoomNotFound | Code::InvalidToken) => app.limits.note_miss(ip),
-        // The only limit behind this middleware for a POST is that of a user's messages.
-        Some(Code::RateLimited) if posts => app.metrics.turned_away(Limit::Messages),
+    match failure.map(|failure| (failure.error.code, &failure.error.cause)) {
+        Some((Code::RoomNotFound | Code::InvalidToken, _)) => app.limits.note_miss(ip),
+        // Behind this middleware a POST has two limits: that of a user's messages, which has no cause, and that of
+        // what an address stores, which is counted where it is.
+        Some((Code::RateLimited, None)) if posts => app.metrics.turned_away(Limit::Messages),
         _ => {}
     }
     response

@@ -13,8 +13,10 @@ use super::{
     openapi::{Always, BadBody, BadQuery, NoSuchMessage, NoSuchRoom, NotCreator, Unproven},
 };
 use crate::{
+    address::ClientIp,
     app::App,
     error::{Code, Error},
+    limits::storage,
     message::Message,
     names::MessageId,
     problem::Problem,
@@ -159,10 +161,12 @@ pub async fn page(
 pub async fn post(
     State(app): State<App>,
     RoomPath(room): RoomPath,
+    ClientIp(ip): ClientIp,
     Bearer(token): Bearer,
     Checked(body): Checked<NewMessage>,
 ) -> Result<Success<Message>, Error> {
     let text = body.text.unwrap_or_default();
+    app.charge(ip, storage::message(&text, body.key.as_deref()))?;
     let message = app.rooms.post_as(&room, &token, text, body.key).await?;
     app.metrics.messages.inc();
     if let Some(local) = app.fanout.find(&room) {

@@ -15,8 +15,10 @@ use super::{
     openapi::{Always, BadBody, Locked, NameTaken, NoSuchRoom, NotCreator, Unproven},
 };
 use crate::{
+    address::ClientIp,
     app::App,
     error::Error,
+    limits::storage,
     message::timestamp,
     names::RoomId,
     room::{RoomChange, RoomOptions, RoomState, Rooms},
@@ -225,8 +227,10 @@ pub struct CreatedSession {
 pub async fn create(
     State(app): State<App>,
     headers: HeaderMap,
+    ClientIp(ip): ClientIp,
     Repeatable(body, once): Repeatable<NewRoom>,
 ) -> Result<Success<CreatedRoom>, Error> {
+    app.charge(ip, storage::ROOM + storage::topic(body.topic.as_deref()))?;
     let creator = app.rooms.name("creatorName", &body.creator_name.unwrap_or_default())?;
     let NewRoom { e2e, topic, locked, ttl, max_members, .. } = body;
     let options = RoomOptions { e2e, topic, locked, ttl, max_members };
@@ -279,10 +283,12 @@ pub async fn look(
 pub async fn update(
     State(app): State<App>,
     RoomPath(room): RoomPath,
+    ClientIp(ip): ClientIp,
     Bearer(token): Bearer,
     Checked(body): Checked<RoomPatch>,
 ) -> Result<Success<RoomData>, Error> {
     let RoomPatch { locked, topic, ttl, max_members } = body;
+    app.charge(ip, storage::topic(topic.as_ref().and_then(Option::as_deref)))?;
     let change = RoomChange { locked, topic, ttl, max_members };
     let state = app.rooms.update(&room, &token, change).await?;
     Ok(Success::Found(RoomData::new(&app.settings, room, state)))
@@ -310,8 +316,10 @@ pub async fn update(
 pub async fn add_session(
     State(app): State<App>,
     RoomPath(room): RoomPath,
+    ClientIp(ip): ClientIp,
     Repeatable(body, once): Repeatable<NewSession>,
 ) -> Result<Success<CreatedSession>, Error> {
+    app.charge(ip, storage::SESSION)?;
     let name = app.rooms.name("name", &body.name.unwrap_or_default())?;
     let guest = app.rooms.add_session(&room, name, once.as_ref()).await?;
     Ok(Success::Created(CreatedSession {

@@ -33,6 +33,13 @@ pub fn at_least_one(raw: &str) -> Result<usize, String> {
     between(1, MOST, raw)
 }
 
+/// Bytes a day, up to as many as nobody stores.
+pub fn bytes_per_day(raw: &str) -> Result<u64, String> {
+    const MOST: u64 = 1_000_000_000_000_000;
+    let bytes = raw.trim().parse().ok().filter(|bytes| (1..=MOST).contains(bytes));
+    bytes.ok_or_else(|| format!("write a whole number from 1 to {MOST}"))
+}
+
 /// Bytes of headers; hyper cannot enforce a lower limit.
 pub fn header_bytes(raw: &str) -> Result<usize, String> {
     between(8192, MOST, raw)

@@ -8,6 +8,7 @@ mod support;
 
 mod bounded_numbers;
 mod creator_keeps_order;
+mod defaults_hold;
 mod deleted_messages;
 mod drain;
 mod durability;

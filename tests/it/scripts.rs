@@ -1,6 +1,7 @@
 //! The Lua scripts, called directly: what each refuses, what holds when many call at once, and a
 //! model that random sequences of calls are compared with.
 
+mod costs;
 mod deadlines;
 mod foreign;
 mod leaves;

@@ -14,7 +14,7 @@ use super::{Client, Joined};
 use crate::{
     error::{Code, Error},
     fanout::{Fanout, LocalRoom, Membership, Seat, feed::Answered, jittered},
-    limits::Limit,
+    limits::{Limit, storage},
     message::newest_within,
     names::{MessageId, RoomId},
     problem::Problem,
@@ -55,6 +55,8 @@ impl Client {
         let room = RoomId::parse(room_id).ok_or(Code::RoomNotFound)?;
         let identity = self.identity(&room, token, secret).await?;
         self.check_rooms(&room, &identity)?;
+        let session = if identity.guest { storage::SESSION } else { 0 };
+        self.app.charge(self.ip, session + storage::CONNECTION)?;
         let mut entered = self.enter(&room, &identity, since).await;
         if let Err(Error { code: Code::RoomNotFound, .. }) = entered
             && let Some(local) = self.app.fanout.find(&room)

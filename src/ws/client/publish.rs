@@ -6,7 +6,7 @@ use super::{Client, Echo, Joined, Request};
 use crate::{
     error::{Code, Error},
     fanout::{BATCH_MAX, all_failed},
-    limits::Limit,
+    limits::{Limit, storage},
     message::Message,
     protocol::{ClientFrame, Msg},
     redis::scripts::{Draft, Published, Sender},
@@ -58,6 +58,7 @@ impl Client {
     fn draft(&self, joined: &Joined, msg: Msg) -> Result<Draft, Error> {
         let (id, confirmed) = (self.outbox.id().clone(), joined.membership.is_confirmed());
         let user = joined.membership.user.clone();
+        self.app.charge(self.ip, storage::message(&msg.text, msg.key.as_deref()))?;
         self.app.rooms.draft(user, Sender::Connection { id, confirmed }, msg.text, msg.key)
     }
 
