@@ -48,6 +48,7 @@ const ICONS = {
   menu: 'M4 7h16M4 12h16M4 17h16',
   close: 'M6 6l12 12M18 6L6 18',
   edit: 'M4.5 19.5l1-4.5L16 5l3 3L8.5 18.5z',
+  bin: 'M5 7h14M10 7V4.5h4V7M7 7l1 12.5h8L17 7',
 };
 
 /** @typedef {keyof typeof ICONS} IconName */

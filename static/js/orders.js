@@ -1,5 +1,5 @@
 // @ts-check
-// The HTTP calls of a room's creator. Each wants a token.
+// The HTTP calls of who keeps order: a room's creator, and authors of messages. Each wants a token.
 
 import { call, pathOf } from './api.js';
 import { loadIdentity } from './identity.js';
@@ -19,3 +19,7 @@ export const getOwnRoom = (roomId) => call(pathOf(roomId), order(roomId));
  * @returns {Promise<import('./api.js').Room>}
  */
 export const changeRoom = (roomId, change) => call(pathOf(roomId), { ...order(roomId), method: 'PATCH', body: change });
+
+/** @param {string} roomId @param {string} id @param {boolean} [keepalive] the page may be closed meanwhile @returns {Promise<void>} */
+export const deleteMessage = (roomId, id, keepalive) =>
+  call(`${pathOf(roomId)}/messages/${id}`, { ...order(roomId), method: 'DELETE', keepalive });

@@ -14,11 +14,11 @@ const AXE: &str =
 
 /// How a state of the client is looked at. Not every state with every look: each is there in light and
 /// dark, wide and narrow, English and Korean at least once.
-const WIDE: Look = Look { reduced_motion: true, ..DESKTOP };
-const NARROW: Look = Look { reduced_motion: true, language: "ko-KR", dark: true, ..PHONE };
+pub const WIDE: Look = Look { reduced_motion: true, ..DESKTOP };
+pub const NARROW: Look = Look { reduced_motion: true, language: "ko-KR", dark: true, ..PHONE };
 
 /// Fails if axe-core has anything to say against the page, in light or dark.
-async fn check_with_axe(page: &Page, state: &str) {
+pub async fn check_with_axe(page: &Page, state: &str) {
     let axe = std::fs::read_to_string(AXE).expect("axe-core is missing; install it with: make web");
     page.eval(&format!("if (!window.axe) {{ {axe} }} 0")).await;
     // What fades in has done so.
@@ -44,7 +44,7 @@ async fn in_a_long_room(stage: &Stage, room: &Room, messages: u64) -> (Client, P
 }
 
 /// An expression: whether the element, or something in it, has the focus.
-fn is_focused(id: &str) -> String {
+pub fn is_focused(id: &str) -> String {
     format!("Boolean(one('{id}')?.contains(document.activeElement))")
 }
 

@@ -20,6 +20,7 @@ mod everyone;
 mod installed;
 mod links;
 mod messages;
+mod moderating;
 mod naming;
 mod ordering;
 mod people;

@@ -42,7 +42,7 @@ const NOTE_NOTIFICATIONS: &str = r#"
 "#;
 
 /// Switches notifications on, and notes what is shown from now on.
-async fn want_notifications(page: &Page, origin: &str) {
+pub async fn want_notifications(page: &Page, origin: &str) {
     page.grant("notifications", origin).await;
     page.click("notify").await;
     page.see_attribute("notify", "aria-pressed", "true").await;
@@ -51,7 +51,7 @@ async fn want_notifications(page: &Page, origin: &str) {
 }
 
 /// What the browser shows now, oldest first: the texts.
-const SHOWN: &str = "navigator.serviceWorker.ready.then((worker) => worker.getNotifications())\
+pub const SHOWN: &str = "navigator.serviceWorker.ready.then((worker) => worker.getNotifications())\
                      .then((all) => all.map(({ body }) => body))";
 
 #[tokio::test]

@@ -9,6 +9,7 @@ import { draftTo } from './draft.js';
 import { watchMessages } from './gestures.js';
 import { copyText } from './invite.js';
 import { openMessageMenu } from './message_menu.js';
+import { order } from './order.js';
 import { t } from './words.js';
 
 const PAGES = 40; // of history that are loaded to find a message
@@ -37,7 +38,13 @@ export function messageActions({ session, log, input, say }) {
   /** @param {HTMLElement} element @param {DOMRect} at */
   function openMenu(element, at) {
     const message = messageOf(element);
-    if (message && !document.querySelector('dialog[open]')) openMessageMenu({ message, at, state: session.state, answer, copy });
+    if (!message || 'deleting' in element.dataset || document.querySelector('dialog[open]')) return;
+    openMessageMenu({ message, at, state: session.state, answer, copy, remove: () => remove(element, message.id) });
+  }
+
+  /** @param {HTMLElement} element @param {string} id */
+  async function remove(element, id) {
+    (await order(say))?.askToDelete({ session, id, element, refuge: scroller, say });
   }
 
   /** @param {Message} message */

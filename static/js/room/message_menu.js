@@ -3,6 +3,7 @@
 
 import { h } from '../dom.js';
 import { collator, fullTimeText } from '../i18n.js';
+import { loadIdentity } from '../identity.js';
 import { addressOf, linkAt } from '../names.js';
 import { compareIds } from '../protocol.js';
 import { openMenu } from './menu.js';
@@ -17,9 +18,11 @@ const PAGE = 50; // names shown at once
  * @param {import('../store.js').State} options.state
  * @param {(message: import('../store.js').Message) => void} options.answer
  * @param {(text: string, done: 'textCopied' | 'copied') => void} options.copy
+ * @param {() => void} options.remove
  */
-export function openMessageMenu({ message, at, state, answer, copy }) {
+export function openMessageMenu({ message, at, state, answer, copy, remove }) {
   const isReadable = !message.problem;
+  const isMine = message.from === state.me || Boolean(loadIdentity(state.roomId)?.creator);
   openMenu({
     label: t('messageMenu'),
     at,
@@ -28,6 +31,7 @@ export function openMessageMenu({ message, at, state, answer, copy }) {
       isReadable && { testid: 'reply', icon: 'reply', text: t('reply'), act: () => answer(message) },
       isReadable && { testid: 'copy-text', icon: 'copy', text: t('copyText'), act: () => copy(message.text, 'textCopied') },
       { testid: 'copy-message-link', icon: 'link', text: t('copyMessageLink'), act: () => copy(linkTo(message.id), 'copied') },
+      isMine && message.problem !== 'deleted' && { testid: 'delete-message', icon: 'bin', text: t('deleteMessage'), danger: true, act: remove },
     ],
     foot: [readers(state, message)],
   });

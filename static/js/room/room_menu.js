@@ -5,8 +5,8 @@ import { getRoom } from '../api.js';
 import { h } from '../dom.js';
 import { durationText } from '../i18n.js';
 import { loadIdentity } from '../identity.js';
-import { loadLater } from '../loader.js';
 import { openMenu } from './menu.js';
+import { order } from './order.js';
 import { comings, NOTIFY, notifyMode, setNotifyMode, sound } from './settings.js';
 import { t } from './words.js';
 
@@ -28,9 +28,9 @@ function setComings() {
  */
 export async function openRoomMenu({ session, at, isNarrow, people, share, leave, say }) {
   const { roomId } = session.state;
-  const order = loadIdentity(roomId)?.creator && (await loadLater('order', () => import('./order/room_items.js')).catch(() => null));
+  const isCreator = Boolean(loadIdentity(roomId)?.creator);
+  const ordering = isCreator ? (await order(say))?.roomItems(session, say) ?? [] : [];
   if (document.querySelector('dialog[open]')) return;
-  const ordering = order ? order.roomItems(session, say) : [];
   const mode = notifyMode();
   const lifetime = h('p', { class: 'menu-foot', testid: 'lifetime' }, t('lifetimeUnknown'));
   getRoom(roomId).then(({ ttl }) => (lifetime.textContent = t('lifetime', { time: durationText(ttl) }))).catch(() => {});

@@ -1,5 +1,5 @@
 // @ts-check
-// The sentences of what its creator can do with a room. Whoever takes `t` from
+// The sentences of what its creator can do with a room, and authors with their messages. Whoever takes `t` from
 // here has those of i18n.js as well.
 
 import { errorText as usualText, speaker, TEXTS } from '../../i18n.js';
@@ -13,12 +13,20 @@ const en = {
   maxMembers: 'People at most',
   save: 'Save',
   saved: 'Saved',
+  cancel: 'Cancel',
   creatorLink: 'Copy creator link…',
   creatorLinkTitle: 'Your creator link',
   creatorLinkText: 'Open it on another device of yours to be the room’s creator there too.',
   creatorLinkWarning: 'Give it to nobody. Whoever has it speaks in your name, and can remove people and end the room. It cannot be taken back.',
   creatorLinkCopy: 'Copy creator link',
+  deleteTitle: 'Delete this message?',
+  deleteText: 'Nobody can read it any more. Its place stays.',
+  deleteDo: 'Delete',
+  deleting: 'Message deleted',
+  undo: 'Undo',
+  notDeleted: 'The message was not deleted. {problem}',
   FORBIDDEN: 'Only who made this room may do that, or who said it.',
+  NOT_FOUND: 'That is not there any more.',
 };
 
 /** @type {{[K in keyof typeof en]: import('../../i18n.js').Text}} */
@@ -31,12 +39,20 @@ const ko = {
   maxMembers: '최대 인원',
   save: '저장',
   saved: '저장했어요',
+  cancel: '취소',
   creatorLink: '방장 링크 복사…',
   creatorLinkTitle: '방장 링크',
   creatorLinkText: '내 다른 기기에서 열면 그 기기에서도 방장이 됩니다.',
   creatorLinkWarning: '아무에게도 주지 마세요. 이 링크가 있으면 내 이름으로 말하고, 사람을 내보내고, 방을 끝낼 수 있습니다. 한번 넘어가면 되돌릴 수 없어요.',
   creatorLinkCopy: '방장 링크 복사',
+  deleteTitle: '이 메시지를 삭제할까요?',
+  deleteText: '이제 아무도 읽을 수 없게 됩니다. 자리는 남아요.',
+  deleteDo: '삭제',
+  deleting: '메시지를 삭제했어요',
+  undo: '되돌리기',
+  notDeleted: '메시지를 삭제하지 못했어요. {problem}',
   FORBIDDEN: '방을 만든 사람이나 쓴 사람만 할 수 있어요.',
+  NOT_FOUND: '이미 없어요.',
 };
 
 export const WORDS = { en, ko };

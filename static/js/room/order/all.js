@@ -1,0 +1,7 @@
+// @ts-check
+// All that keeps order in a room: the creator's part of its menu, the deletion of a message.
+
+import { askToDelete } from './deletion.js';
+import { roomItems } from './room_items.js';
+
+export { askToDelete, roomItems };
