@@ -2,15 +2,16 @@
 -- sender, and has no text any more.
 -- KEYS 3: 1 room, 2 messages, 3 session of the user whom the token names
 -- DERIVED from KEYS 1: deleted; from ARGV 3: what the author sent with keys
--- ARGV 6: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 message id, 5 token hash, 6 messages
---         kept (about), and deleted ones at most
+-- ARGV 7: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 message id, 5 token hash, 6 messages
+--         kept (about), and deleted ones at most, 7 a list: what webhooks need, as hooks names it
 -- RETURNS {'OK'}, {'ROOM_NOT_FOUND'}, {'NOT_FOUND'}, {'FORBIDDEN'} for somebody else in the room, or
 --         {'INVALID_TOKEN'}
 -- PUBLISHES deleted, where it was not before
 -- PROMISE 2: order, ids and cursors stay as they are. PROMISE 3: a retry of it is answered with it, and not
 -- stored again. PROMISE 8: the author is the session that said it, not who has the name later.
 -- PROMISE 11: the text is gone from Redis with the answer.
-local room = {hash = KEYS[1], messages = KEYS[2], id = ARGV[1], chan = ARGV[2], users = ARGV[3]}
+local room = {hash = KEYS[1], messages = KEYS[2], id = ARGV[1], chan = ARGV[2], users = ARGV[3],
+  hooks = hooks(ARGV[7])}
 local session, id, token_hash, kept = KEYS[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local deleted = room_key(room.hash, 'deleted')
 
@@ -29,6 +30,12 @@ check_room(room, clock())
 
 redis.call('XDEL', room.messages, id)
 publish_event(room, 'deleted', '"id":"' .. id .. '"')
+if room.hooks then
+  local head = '{"roomId":"' .. room.id .. '","id":"' .. id .. '"'
+  redact_event(room, head, head .. ',"from":' .. cjson.encode(said.from or '') .. ',"timestamp":"'
+    .. timestamp(string.match(id, '^%d+')) .. '","deleted":true}')
+  hook(room, 'message.deleted', head .. '}')
+end
 local by = string.gsub(said.by, '%s', '')
 redis.call('ZADD', deleted, '0', place_of(id) .. ' ' .. room.events .. ' ' .. by .. ' ' .. (said.from or ''))
 last_as_long(room.hash, deleted)

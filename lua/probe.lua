@@ -31,7 +31,7 @@ local needs = {
   {'XINFO', 'STREAM', room}, {'XRANGE', room, '-', '+'},
   {'XREAD', 'STREAMS', room, '0'}, {'XREVRANGE', room, '+', '-'}, {'OBJECT', 'ENCODING', room},
   -- What webhooks need.
-  {'LINDEX', room, '0'}, {'LPOP', room}, {'LSET', room, '0', ''}, {'RPUSH', room, ''}, {'ZRANGE', room, '0', '0'},
+  {'LINDEX', room, '0'}, {'LLEN', room}, {'LPOP', room}, {'LRANGE', room, '0', '0'}, {'LSET', room, '0', ''}, {'RPUSH', room, ''}, {'ZRANGE', room, '0', '0'},
   {'XACK', room, '', '0-0'}, {'XAUTOCLAIM', room, '', '', '0', '0-0'}, {'XCLAIM', room, '', '', '0', '0-0'},
   {'XDEL', room, '0-0'}, {'XGROUP', 'CREATE', room, '', '0'}, {'XLEN', room}, {'XPENDING', room, ''},
   {'XREADGROUP', 'GROUP', '', '', 'STREAMS', room, '>'}, {'XTRIM', room, 'MAXLEN', '0'},

@@ -1,6 +1,6 @@
 -- hooks(list) -> what webhooks need to know of a room, by name; nil where there are none, and the list is
 -- empty. src/redis/scripts/hooks.rs writes the same order.
-local HOOKS = {'events', 'absent', 'ready', 'oldest', 'state', 'lapses', 'users', 'types', 'most', 'age_max',
+local HOOKS = {'events', 'absent', 'ready', 'oldest', 'state', 'dead', 'lapses', 'users', 'types', 'most', 'age_max',
   'session_ttl', 'room_ttl', 'most_members', 'roster_max'}
 local function hooks(list)
   if #list == 0 then return nil end

@@ -208,8 +208,7 @@ mod tests {
             .concat()
             .into();
         assert_eq!(decoded, Some(NodeSignal::Members(room.clone(), 7, members)));
-        let lines =
-            [r#"{"t":"members","members":[]}"#, r#"{"t":"room"}"#, r#"{"t":"deleted"}"#];
+        let lines = [r#"{"t":"members","members":[]}"#, r#"{"t":"room"}"#, r#"{"t":"deleted"}"#];
         let decoded = NodeSignal::decode(&format!("r1 members 7 {}", lines.join("\n")));
         let frames = lines.map(codec::text).concat().into();
         assert_eq!(decoded, Some(NodeSignal::Members(room, 7, frames)));

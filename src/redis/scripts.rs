@@ -182,7 +182,13 @@ impl Scripts {
                 "not_creator",
                 "author",
                 "last_as_long",
-                "check_room"
+                "check_room",
+                "timestamp",
+                "hooks",
+                "drop_event",
+                "add_event",
+                "hook",
+                "redact_event"
             ),
             heartbeat: script!(
                 "heartbeat",

@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{DEADLINE, Post, Receiver, Room, SECRET, Stage, eventually, guarded};
+use crate::support::{
+    DEADLINE, Post, PostReply, Receiver, Room, SECRET, Stage, eventually, guarded,
+};
 
 /// Settings of nodes that post to this receiver.
 fn settings<'a>(url: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -118,6 +120,57 @@ async fn of_a_large_room_no_more_members_are_named_than_get_names() {
     assert_eq!(receiver.wait_for(&room.id, 1).await[0].data(), &changed);
 }
 
+/// A text that was deleted is nowhere in Redis, not even where it was still to be told or could not be.
+#[tokio::test]
+async fn a_deleted_text_is_told_to_nobody_any_more() {
+    let receiver = Receiver::start().await;
+    let more = [
+        ("WEBHOOK_ATTEMPTS", "2"),
+        ("WEBHOOK_TIMEOUT", "3s"),
+        ("WEBHOOK_EVENTS", "message.created, message.deleted"),
+    ];
+    let stage = stage(1, &receiver, &more).await;
+    let room = stage.room("alice").await;
+    receiver.answers(|post, before| match (post.data()["text"].as_str(), before) {
+        (Some("secret letter"), _) => PostReply::Status(500),
+        (Some("first"), 0) => PostReply::Hang,
+        _ => PostReply::Status(200),
+    });
+    let letter = say(&stage, &room, "secret letter").await;
+    eventually(DEADLINE, "a dead letter", async || {
+        (stage.redis.cmd(["XLEN", "room::hooks:dead"]).int() == 1).then_some(())
+    })
+    .await;
+    say(&stage, &room, "first").await;
+    let waiting = say(&stage, &room, "secret that waits").await;
+    for message in [&letter, &waiting] {
+        let path = format!("/api/rooms/{}/messages/{}", room.id, message["id"].as_str().unwrap());
+        let request = stage.http().request(reqwest::Method::DELETE, &path);
+        stage.http().send(request.bearer_auth(&room.token)).await.data(200);
+    }
+    let list = format!("room:{}:hooks", room.id);
+    let waits = stage.redis.cmd(["LRANGE", &list, "0", "-1"]);
+    let letters = stage.redis.cmd(["XRANGE", "room::hooks:dead", "-", "+"]);
+    let all = format!("{waits:?} {letters:?}");
+    assert!(!all.contains("secret"), "{all}");
+    let posts = receiver.wait_for(&room.id, 4).await;
+    let kinds: Vec<_> = posts.iter().map(|post| (post.kind(), &post.data()["deleted"])).collect();
+    let deleted = json!(true);
+    let expected = [
+        ("message.created", &Value::Null),
+        ("message.created", &deleted),
+        ("message.deleted", &Value::Null),
+        ("message.deleted", &Value::Null),
+    ];
+    assert_eq!(kinds, expected);
+    let redacted = json!({
+        "roomId": room.id, "id": waiting["id"], "from": "alice",
+        "timestamp": waiting["timestamp"], "deleted": true,
+    });
+    assert_eq!(posts[1].data(), &redacted);
+    assert_eq!(posts[2].data(), &json!({ "roomId": room.id, "id": letter["id"] }));
+}
+
 #[tokio::test]
 async fn only_what_is_wanted_is_told() {
     let receiver = Receiver::start().await;
@@ -190,7 +243,7 @@ async fn without_a_webhook_nothing_is_written_for_it() {
 #[tokio::test]
 async fn what_webhooks_keep_is_not_kept_for_ever() {
     let receiver = Receiver::start().await;
-    receiver.answers(|_, _| crate::support::PostReply::Status(500));
+    receiver.answers(|_, _| PostReply::Status(500));
     let stage = stage(1, &receiver, &[("WEBHOOK_ATTEMPTS", "1")]).await;
     let room = stage.room("alice").await;
     stage.guest(&room, "bot").await;

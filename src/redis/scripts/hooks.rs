@@ -34,6 +34,7 @@ impl Scripts {
             shared.ready(),
             shared.oldest(),
             shared.state(),
+            shared.dead(),
             shared.lapses(),
             room.users(),
             format!(" {} ", types.join(" ")),

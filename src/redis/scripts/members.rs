@@ -193,8 +193,7 @@ impl Scripts {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.names(), keys.away()];
         let known = known.to_string();
-        let args =
-            [room.as_str().into(), node_channel.into(), self.roster_max(), known.into()];
+        let args = [room.as_str().into(), node_channel.into(), self.roster_max(), known.into()];
         self.run(&self.0.tell_members, names, &args).await?.ok()
     }
 

@@ -139,7 +139,7 @@ impl Scripts {
         let names = vec![keys.room(), keys.messages(), keys.session(user)];
         let mut args = self.stem(room, &keys);
         let kept = number(self.0.settings.history_max);
-        args.extend([id.to_string().into(), token.hash().into(), kept]);
+        args.extend([id.to_string().into(), token.hash().into(), kept, self.hooks(&keys)]);
         self.run(&self.0.delete_message, names, &args).await?.ok()?;
         Ok(())
     }
