@@ -200,9 +200,10 @@ impl Fanout {
         if feed.is_empty() {
             self.release(room);
         }
+        let outbox = feed.sink(connection).map(|seat| seat.outbox.clone());
         drop(feed);
-        local.has_unwritten();
-        self.serve(&local);
+        // It may have been given what came in while it joined; nobody else was given anything.
+        outbox.inspect(|outbox| outbox.flush());
         stays
     }
 

@@ -6,7 +6,7 @@
 mod leaves;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque, hash_map::DefaultHasher},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
@@ -148,11 +148,11 @@ impl Heartbeat {
 
     async fn try_send(&self, room: &Arc<LocalRoom>) -> Result<(), Error> {
         let _reporting = room.reporting().await;
-        let (seats, since) = (self.live(room), room.last_heartbeat());
-        let is_news = |seat: &&Seat| since.is_none_or(|since| seat.outbox.was_active_since(since));
-        let news: Vec<Seat> = seats.iter().filter(is_news).cloned().collect();
+        let since = room.last_heartbeat();
+        let is_news = |seat: &Seat| since.is_none_or(|since| seat.outbox.was_active_since(since));
+        let news = room.seats(|seat| self.is_live(seat) && is_news(seat));
         let beats: Vec<UserHeartbeat> = group(&news).into_iter().map(|(beat, _)| beat).collect();
-        self.tell(room, &beats, &seats).await
+        self.tell(room, &beats, || self.live(room)).await
     }
 
     /// Reports these users to Redis, and restores those of the `seats` that it does not know.
@@ -161,7 +161,7 @@ impl Heartbeat {
         &self,
         room: &Arc<LocalRoom>,
         beats: &[UserHeartbeat],
-        seats: &[Seat],
+        seats: impl Fn() -> Vec<Seat>,
     ) -> Result<(), Error> {
         let mut chunks: Vec<&[UserHeartbeat]> = beats.chunks(USERS_A_CALL).collect();
         if chunks.is_empty() {
@@ -171,13 +171,15 @@ impl Heartbeat {
             match self.call(room, chunk).await {
                 Ok(lost) if lost.is_empty() => {}
                 Ok(lost) => {
-                    let lost: Vec<Seat> =
-                        seats.iter().filter(|seat| seat.is_of(&lost)).cloned().collect();
-                    self.restore(room, &lost).await?;
+                    let lost = lost.into_iter().collect();
+                    let mut seats = seats();
+                    seats.retain(|seat| seat.is_of(&lost));
+                    self.restore(room, &seats).await?;
                 }
                 Err(error) if error.code == Code::RoomNotFound => {
+                    let seats = seats();
                     room.set_missing(seats.is_empty());
-                    return self.restore(room, seats).await;
+                    return self.restore(room, &seats).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -241,7 +243,7 @@ impl Heartbeat {
             let beats: Vec<UserHeartbeat> =
                 group(&seats).into_iter().map(|(beat, _)| beat).collect();
             // After an error, the next heartbeat reports it.
-            if heartbeat.tell(&room, &beats, &seats).await.is_ok() {
+            if heartbeat.tell(&room, &beats, || seats.clone()).await.is_ok() {
                 seats
                     .iter()
                     .filter_map(|seat| seat.membership.as_ref())
@@ -300,7 +302,7 @@ impl Heartbeat {
                 ..beat
             })
             .collect();
-        self.tell(room, &beats, &seats).await
+        self.tell(room, &beats, || seats.clone()).await
     }
 
     /// Puts back what Redis has forgotten of a room. Where somebody else took a name meanwhile,
@@ -318,7 +320,7 @@ impl Heartbeat {
         if users.is_empty() {
             return Ok(());
         }
-        let mut taken = Vec::new();
+        let mut taken = HashSet::new();
         for users in users.chunks(USERS_A_CALL) {
             let tag = heartbeat_tag(room.next_heartbeat());
             let reply = self.scripts.restore(&room.id, &tag, &facts, users).await?;
@@ -339,9 +341,11 @@ impl Heartbeat {
 
     /// The connections that were heard within the presence TTL: the others may lapse.
     fn live(&self, room: &Arc<LocalRoom>) -> Vec<Seat> {
-        let mut seats = room.seats();
-        seats.retain(|seat| seat.is_in() && seat.outbox.silent_for() < self.settings.presence_ttl);
-        seats
+        room.seats(|seat| self.is_live(seat))
+    }
+
+    fn is_live(&self, seat: &Seat) -> bool {
+        seat.is_in() && seat.outbox.silent_for() < self.settings.presence_ttl
     }
 }
 

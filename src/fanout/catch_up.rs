@@ -104,7 +104,7 @@ impl Fanout {
                     ((m.id, frame), way)
                 };
                 let (page, ways): (_, Vec<_>) = missed.messages.iter().map(follow).unzip();
-                let listeners = feed.sinks().count();
+                let listeners = feed.len();
                 let actions = feed.caught_up(number, page, last_page);
                 for way in ways {
                     self.0.metrics.delivered(listeners);

@@ -12,13 +12,18 @@
 
 mod fallback;
 mod seat;
+mod seats;
 mod types;
 
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
 use seat::{JoinStage, Origin, SeatState};
+use seats::Seats;
 pub use types::{Actions, Answered, Inbound, JoinAnswer, Outcome, Sink};
 
 use super::frame::{Fence, Frame, FrameKind, Tag};
@@ -56,7 +61,9 @@ struct CatchUp {
 /// The order of one room on one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feed<S> {
-    seats: Vec<SeatState<S>>,
+    seats: Seats<S>,
+    /// The connections whose join was answered and whose fence may not have passed.
+    answered: BTreeSet<Arc<str>>,
     /// The secret of the room's message ids; empty until a first join is answered.
     secret: String,
     /// The last message that went out; unknown until a first fence. No answer says it: answers
@@ -78,7 +85,8 @@ pub struct Feed<S> {
 impl<S> Default for Feed<S> {
     fn default() -> Self {
         Self {
-            seats: Vec::new(),
+            seats: Seats::default(),
+            answered: BTreeSet::new(),
             secret: String::new(),
             last: None,
             events: 0,
@@ -97,6 +105,16 @@ impl<S: Sink> Feed<S> {
         self.seats.is_empty()
     }
 
+    /// How many connections have a seat, or are joining.
+    pub fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// The sink of a connection that has a seat, or is joining.
+    pub fn sink(&self, connection: &str) -> Option<&S> {
+        self.seats.get(connection).map(|seat| &seat.sink)
+    }
+
     /// The connections that have a seat, or are joining.
     pub fn sinks(&self) -> impl Iterator<Item = &S> {
         self.seats.iter().map(|seat| &seat.sink)
@@ -105,8 +123,8 @@ impl<S: Sink> Feed<S> {
     /// Seats a connection before its join is sent, whose fence will have this tag. One that is
     /// seated already stays as it is until that fence.
     pub fn enter(&mut self, sink: S, tag: String) {
-        if let Some(at) = self.position(sink.connection()) {
-            self.seats[at].tag = tag;
+        if let Some(seat) = self.seats.get_mut(sink.connection()) {
+            seat.tag = tag;
             return;
         }
         if self.seats.is_empty() {
@@ -114,24 +132,24 @@ impl<S: Sink> Feed<S> {
             *self = Self { readings: self.readings, ..Self::default() };
         }
         let stage = JoinStage::joining(Origin::Outside);
-        self.seats.push(SeatState { sink, tag, cutoff: MessageId::ZERO, stage });
+        self.seats.add(SeatState { sink, tag, cutoff: MessageId::ZERO, stage });
     }
 
     /// Takes a connection out. Returns its sink if it was seated.
     pub fn leave(&mut self, connection: &str) -> Option<S> {
-        let at = self.position(connection)?;
-        Some(self.seats.swap_remove(at).sink)
+        self.answered.remove(connection);
+        Some(self.seats.remove(connection)?.sink)
     }
 
     /// Sends the answer to a connection's join, then the frames that were buffered since.
     pub fn answered(&mut self, connection: &str, answer: JoinAnswer) -> Answered {
-        let Some(at) = self.position(connection) else { return Answered::Gone };
+        let last = self.last;
+        let Some(seat) = self.seats.get_mut(connection) else { return Answered::Gone };
         self.secret = answer.secret;
-        if self.seats[at].given(self.last) > Some(answer.tip) {
+        if seat.given(last) > Some(answer.tip) {
             self.refused(connection);
             return Answered::Overtaken;
         }
-        let seat = &mut self.seats[at];
         seat.cutoff = answer.tip;
         if let Some(text) = answer.joined {
             seat.sink.push(&Frame { kind: FrameKind::Other, text });
@@ -153,21 +171,22 @@ impl<S: Sink> Feed<S> {
             }
             if fenced {
                 seat.stage = JoinStage::Live;
+                return Answered::Sent;
             }
         }
+        self.answered.insert(seat.sink.connection().clone());
         Answered::Sent
     }
 
     /// A join was refused. Returns whether the connection is still in the room, because it was in it
     /// before; then it gets the frames that were buffered.
     pub fn refused(&mut self, connection: &str) -> bool {
-        let Some(at) = self.position(connection) else { return false };
-        let seat = &mut self.seats[at];
+        let Some(seat) = self.seats.get_mut(connection) else { return false };
         // The script may run yet; nobody waits for its fence any more.
         seat.tag.clear();
         match std::mem::replace(&mut seat.stage, JoinStage::Live) {
             JoinStage::Joining { from: Origin::Outside, .. } => {
-                self.seats.swap_remove(at);
+                self.seats.remove(connection);
                 false
             }
             JoinStage::Joining { from: Origin::Inside(_), early, .. } => {
@@ -194,14 +213,14 @@ impl<S: Sink> Feed<S> {
     pub fn is_behind(&self, connection: &str) -> bool {
         let waits =
             |stage: &JoinStage| matches!(stage, JoinStage::Joining { from: Origin::Gap, .. });
-        self.seats.iter().any(|seat| seat.sink.connection() == connection && waits(&seat.stage))
+        self.seats.get(connection).is_some_and(|seat| waits(&seat.stage))
     }
 
     /// Whether this message was already delivered to a connection, also in its snapshot: then the
     /// answer to its retry has to be sent separately.
     pub fn has_delivered(&self, connection: &str, id: MessageId) -> bool {
-        let own = |seat: &SeatState<S>| seat.sink.connection() == connection && id <= seat.cutoff;
-        self.last >= Some(id) || self.seats.iter().any(own)
+        let own = |seat: &SeatState<S>| id <= seat.cutoff;
+        self.last >= Some(id) || self.seats.get(connection).is_some_and(own)
     }
 
     /// Of how many events the connections missed none for certain: what a list of members need not account for.
@@ -300,8 +319,28 @@ impl<S: Sink> Feed<S> {
         self.release_backlog()
     }
 
-    fn position(&self, connection: &str) -> Option<usize> {
-        self.seats.iter().position(|seat| seat.sink.connection() == connection)
+    /// A fence passes. It concerns the connection whose join it is of, or those whose join was answered. Returns
+    /// whether one of them may have missed events.
+    fn pass(&mut self, fence: &Fence) -> bool {
+        let last = self.last;
+        let concerned = match &fence.tag {
+            Tag::Join(tag) => {
+                let connection = tag.rsplit_once('.').map_or("", |(connection, _)| connection);
+                let Some(seat) = self.seats.get(connection) else { return false };
+                vec![seat.sink.connection().clone()]
+            }
+            Tag::Heartbeat(_) => self.answered.iter().cloned().collect(),
+        };
+        let mut may_have_missed = false;
+        for connection in concerned {
+            let seat = self.seats.get_mut(&connection);
+            may_have_missed |= seat.is_some_and(|seat| seat.pass(fence, last));
+            let seat = self.seats.get(&connection);
+            if !seat.is_some_and(SeatState::is_answered) {
+                self.answered.remove(&connection);
+            }
+        }
+        may_have_missed
     }
 
     /// Keeps what came in until the stream is read. What is too much is dropped: a message leaves a
@@ -380,10 +419,8 @@ impl<S: Sink> Feed<S> {
             self.members = Members::Known;
         }
         self.events = fence.events;
-        for seat in &mut self.seats {
-            if seat.pass(&fence, self.last) {
-                self.members = Members::Unknown;
-            }
+        if self.pass(&fence) {
+            self.members = Members::Unknown;
         }
         if self.members == Members::Known {
             self.known_events = self.events;
@@ -397,7 +434,7 @@ impl<S: Sink> Feed<S> {
         let answered = self.seats.iter().filter(|seat| !seat.is_joining()).map(|seat| seat.cutoff);
         let last = answered.min().map_or(tip, |cutoff| cutoff.min(tip));
         self.last = Some(last);
-        for seat in &mut self.seats {
+        for seat in self.seats.iter_mut() {
             if let JoinStage::Joining { heard_from, .. } = &mut seat.stage {
                 *heard_from = Some(last);
             }

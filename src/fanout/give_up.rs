@@ -27,7 +27,7 @@ impl Fanout {
         }
         rooms.insert(room.id.clone(), LocalRoom::new(&room.id, &self.0));
         drop(rooms);
-        let seats = room.seats();
+        let seats = room.seats(|_| true);
         tracing::error!(connections = seats.len(), "a room was given up after a panic");
         seats.iter().for_each(|seat| seat.outbox.close(CloseReason::Failed));
         // Releases the room if no client reconnects.

@@ -196,8 +196,8 @@ impl LocalRoom {
     }
 
     /// The seats of this node's connections.
-    pub fn seats(&self) -> Vec<Seat> {
-        self.feed.lock().sinks().cloned().collect()
+    pub fn seats(&self, is_wanted: impl Fn(&Seat) -> bool) -> Vec<Seat> {
+        self.feed.lock().sinks().filter(|seat| is_wanted(seat)).cloned().collect()
     }
 
     /// Whether no connection has a seat.

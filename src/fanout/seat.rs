@@ -1,8 +1,11 @@
 //! One connection in one room, and its membership there.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -109,13 +112,13 @@ impl Seat {
     }
 
     /// Whether it is one of these users.
-    pub fn is_of(&self, users: &[UserId]) -> bool {
+    pub fn is_of(&self, users: &HashSet<UserId>) -> bool {
         self.membership.as_ref().is_some_and(|membership| users.contains(&membership.user))
     }
 }
 
 impl Sink for Seat {
-    fn connection(&self) -> &str {
+    fn connection(&self) -> &Arc<str> {
         self.outbox.id()
     }
 

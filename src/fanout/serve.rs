@@ -144,7 +144,7 @@ impl Fanout {
 impl LocalRoom {
     /// Whether the room has too many connections to write to all of them at once.
     pub(super) fn is_crowded(&self) -> bool {
-        self.feed.lock().sinks().count() > WRITTEN_AT_ONCE
+        self.feed.lock().len() > WRITTEN_AT_ONCE
     }
 
     /// Reports that frames were queued which have to be flushed.

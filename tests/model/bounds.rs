@@ -1,6 +1,6 @@
 //! What waits in a feed is bounded, and what was dropped for that is found again.
 
-use std::cell::Cell;
+use std::{cell::Cell, sync::Arc};
 
 use linkroom::{
     fanout::{
@@ -15,15 +15,21 @@ const MANY: u64 = 20_000;
 /// No more than this may have waited: the larger one of the feed's two bounds.
 const MOST: u64 = 8192;
 
-#[derive(Default)]
 struct Counter {
+    id: Arc<str>,
     frames: Cell<u64>,
     overflows: Cell<u64>,
 }
 
+impl Default for Counter {
+    fn default() -> Self {
+        Self { id: "c".into(), frames: Cell::default(), overflows: Cell::default() }
+    }
+}
+
 impl Sink for &Counter {
-    fn connection(&self) -> &str {
-        "c"
+    fn connection(&self) -> &Arc<str> {
+        &self.id
     }
 
     fn push(&self, _: &Frame) {

@@ -7,6 +7,7 @@
 use std::{
     fmt::{self, Write},
     hash::{Hash, Hasher},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -179,7 +180,7 @@ struct Asked {
 /// A connection's outbox; emptied after every step.
 #[derive(Debug)]
 struct Seat {
-    name: String,
+    name: Arc<str>,
     index: usize,
     told: Mutex<Vec<Told>>,
 }
@@ -424,7 +425,7 @@ impl World {
         connection.join = Join::Asked(asked);
         connection.joins += 1;
         let tag = connection.tag(i);
-        let seat = Seat { name: connection.name(i), index: i, told: Mutex::default() };
+        let seat = Seat { name: connection.name(i).into(), index: i, told: Mutex::default() };
         self.node.feed.enter(seat, tag);
     }
 
@@ -682,7 +683,7 @@ impl Connection {
 }
 
 impl Sink for Seat {
-    fn connection(&self) -> &str {
+    fn connection(&self) -> &Arc<str> {
         &self.name
     }
 

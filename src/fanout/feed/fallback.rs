@@ -24,9 +24,7 @@ impl<S: Sink> Feed<S> {
         let knows = self.members != Members::Unknown && self.events == events;
         let mut lacks = !knows && self.seats.iter().any(SeatState::hears_events);
         let fence = Fence { tag: Tag::Heartbeat(number), tip, events };
-        for seat in &mut self.seats {
-            lacks |= seat.pass(&fence, self.last);
-        }
+        lacks |= self.pass(&fence);
         if lacks {
             self.members = Members::Unknown;
         }

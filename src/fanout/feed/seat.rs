@@ -54,6 +54,10 @@ impl JoinStage {
 }
 
 impl<S: Sink> SeatState<S> {
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.stage, JoinStage::Answered { .. })
+    }
+
     pub(super) fn is_joining(&self) -> bool {
         matches!(self.stage, JoinStage::Joining { .. })
     }

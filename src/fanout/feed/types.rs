@@ -1,5 +1,7 @@
 //! Inputs and outputs of a feed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::{
@@ -10,7 +12,7 @@ use crate::{
 /// The receiver of a room's frames: one connection's outbox.
 pub trait Sink {
     /// The id of the connection.
-    fn connection(&self) -> &str;
+    fn connection(&self) -> &Arc<str>;
     /// Queues a frame.
     fn push(&self, frame: &Frame);
     /// Cuts the connection off: its queue is full.
