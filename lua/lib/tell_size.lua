@@ -27,6 +27,8 @@ local function tell_size(room, now_ms)
   local since = now_ms - (tonumber(told[2]) or 0)
   -- Not for longer, where Redis's clock was set back.
   if since >= 0 and since < TELL_EVERY then
+    -- A join and a list tell some of them the number meanwhile: they are to hear of it when it is as before again.
+    redis.call('HDEL', room.hash, 'toldCount')
     look_again(room, TELL_EVERY - since)
     return false
   end

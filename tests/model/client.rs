@@ -20,6 +20,8 @@ pub struct Client {
     pub events: Count,
     /// The members that it shows.
     pub members: Users,
+    /// The number of members, if it knows that the room is large.
+    pub count: Option<u8>,
     /// A message whose retry has not been answered.
     pub owed: Option<usize>,
 }
@@ -37,10 +39,12 @@ impl Client {
             _ if !self.joined => Err("a frame before `joined`"),
             Word::Message(at) => self.hear_message(at, history),
             Word::Event(count, change) => self.hear_event(user, count, change),
-            Word::Members(count, members) => {
+            Word::Members(count, members, large) => {
                 (self.events, self.members) = (count, members);
+                self.count = large.then(|| members.count());
                 Ok(())
             }
+            Word::Size(count, size) => self.hear_size(count, size),
             Word::Foreign => Ok(()),
         }
     }
@@ -58,6 +62,7 @@ impl Client {
         }
         self.has = self.has.max(joined.to);
         (self.events, self.members) = (joined.events, joined.members);
+        self.count = joined.large.then(|| joined.members.count());
         self.settle_debt();
         Ok(())
     }
@@ -83,6 +88,8 @@ impl Client {
             return Err("an event that the snapshot held, or twice");
         }
         self.events = count;
+        // Only small rooms are told this.
+        self.count = None;
         match change {
             Change::Joined(who) if who == user && self.members.contains(who) => {
                 return Err("its own join");
@@ -91,6 +98,25 @@ impl Client {
             Change::Left(who) => self.members.remove(who),
         };
         Ok(())
+    }
+
+    fn hear_size(&mut self, count: Count, size: u8) -> Result<(), &'static str> {
+        if count <= self.events {
+            return Err("a number that the snapshot held, or twice");
+        }
+        self.events = count;
+        // Also where the list before it was lost.
+        self.count = Some(size);
+        Ok(())
+    }
+
+    /// Whether it knows who is here, or in a large room how many.
+    pub fn knows(&self, members: Users, large: bool) -> bool {
+        if large {
+            self.count == Some(members.count())
+        } else {
+            self.count.is_none() && self.members == members
+        }
     }
 
     fn settle_debt(&mut self) {

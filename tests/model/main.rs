@@ -20,6 +20,8 @@ struct Small {
     budget: Budget,
     users: [u8; 2],
     is_deaf: bool,
+    /// With more members a room is large.
+    roster_max: u8,
 }
 
 impl Model for Small {
@@ -28,7 +30,9 @@ impl Model for Small {
 
     fn init_states(&self) -> Vec<World> {
         let new = if self.is_deaf { World::deaf } else { World::new };
-        vec![new(self.budget, self.users)]
+        let mut world = new(self.budget, self.users);
+        world.redis.roster_max = self.roster_max;
+        vec![world]
     }
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
@@ -57,7 +61,7 @@ impl Model for Small {
 }
 
 fn explore(name: &str, users: [u8; 2], budget: Budget) {
-    explore_all(name, Small { budget, users, is_deaf: false });
+    explore_all(name, Small { budget, users, is_deaf: false, roster_max: u8::MAX });
 }
 
 fn explore_all(name: &str, small: Small) {
@@ -300,5 +304,47 @@ fn answers_overtake_newcomers() {
 fn deaf() {
     let budget =
         Budget { messages: 1, strangers: 1, heartbeats: 1, joins: [1, 1], ..Budget::default() };
-    explore_all("deaf", Small { budget, users: [0, 1], is_deaf: true });
+    explore_all("deaf", Small { budget, users: [0, 1], is_deaf: true, roster_max: u8::MAX });
+}
+
+/// A room that becomes large, and small again, with more than so many members.
+fn explore_large(name: &str, roster_max: u8, budget: Budget) {
+    explore_all(name, Small { budget, users: [0, 1], is_deaf: false, roster_max });
+}
+
+/// Somebody who is connected elsewhere makes it large and small again, under whoever joins meanwhile.
+#[test]
+fn becoming_large_and_small() {
+    let budget = Budget { strangers: 2, joins: [1, 1], ..Budget::default() };
+    explore_large("becoming_large_and_small", 1, budget);
+}
+
+/// The same where publications are lost.
+#[test]
+fn becoming_large_with_losses() {
+    let budget =
+        Budget { strangers: 2, losses: 2, heartbeats: 1, joins: [1, 0], ..Budget::default() };
+    explore_large("becoming_large_with_losses", 1, budget);
+}
+
+/// The subscription dies while the room is large.
+#[test]
+fn a_cut_in_a_large_room() {
+    let budget = Budget { messages: 1, strangers: 1, cuts: 1, joins: [1, 0], ..Budget::default() };
+    explore_large("a_cut_in_a_large_room", 0, budget);
+}
+
+/// A connection of a large room closes, and comes back.
+#[test]
+fn resuming_in_a_large_room() {
+    let budget =
+        Budget { messages: 1, strangers: 1, closes: 1, joins: [2, 0], ..Budget::default() };
+    explore_large("resuming_in_a_large_room", 1, budget);
+}
+
+/// Redis comes back with nothing, and the room becomes large again.
+#[test]
+fn a_wipe_of_a_large_room() {
+    let budget = Budget { wipes: 1, heartbeats: 1, joins: [1, 1], ..Budget::default() };
+    explore_large("a_wipe_of_a_large_room", 1, budget);
 }

@@ -35,6 +35,12 @@ pub struct Redis {
     pub events: Count,
     /// The set of members.
     pub members: Users,
+    /// With more members than this a room is large.
+    pub roster_max: u8,
+    /// Whether it is.
+    pub large: bool,
+    /// The number of members that a large room was told, unless it has changed since.
+    pub told: Option<u8>,
     /// The users that have a session.
     pub sessions: Users,
     /// The connections that live, as `(connection, user)`.
@@ -95,6 +101,9 @@ impl Redis {
             gone: 0,
             events: Count { life: 0, number: 0 },
             members: Users::default(),
+            roster_max: u8::MAX,
+            large: false,
+            told: None,
             sessions: Users::default(),
             connections: Vec::new(),
             now_ms: 1000,
@@ -131,12 +140,13 @@ impl Redis {
         self.sessions.insert(user);
         self.connect(connection, user);
         self.settle(user);
+        self.tell_size();
         let (from, more) = self.after(since);
         self.fence(Tag::Join(tag.to_owned()));
         let to = self.history.len();
         let resumed = since.is_some();
-        let (events, members) = (self.events, self.members);
-        let joined = Joined { events, members, resumed, from, to, more };
+        let (events, members, large) = (self.events, self.members, self.large);
+        let joined = Joined { events, members, large, resumed, from, to, more };
         Some(Snapshot { tip: self.tip(), joined })
     }
 
@@ -149,6 +159,7 @@ impl Redis {
         if was_here && !stays && !grace && self.members.remove(user) {
             self.announce(Change::Left(user));
         }
+        self.tell_size();
     }
 
     /// heartbeat.lua; the users that have no session, or `None` where the room is not there.
@@ -165,6 +176,7 @@ impl Redis {
                 lost.insert(*user);
             }
         }
+        self.tell_size();
         self.fence(Tag::Heartbeat(number));
         Some(lost)
     }
@@ -177,9 +189,9 @@ impl Redis {
             self.connect(*connection, *user);
             self.members.insert(*user);
         }
-        self.events.number += 1;
-        let text = Word::Members(self.events, self.members).to_text();
-        self.tell_room(Frame { kind: FrameKind::Members, text });
+        if !self.tell_size() && !self.large {
+            self.publish_members();
+        }
         self.fence(Tag::Heartbeat(number));
     }
 
@@ -192,7 +204,7 @@ impl Redis {
 
     /// The same, where it answers with the list.
     pub fn list_members(&self) -> Option<(u64, Bytes)> {
-        let text = Word::Members(self.events, self.members).to_text();
+        let text = Word::Members(self.events, self.members, self.large).to_text();
         self.exists.then_some((self.events.number, text))
     }
 
@@ -212,6 +224,7 @@ impl Redis {
             self.sessions.insert(stranger);
             self.settle(stranger);
         }
+        self.tell_size();
     }
 
     /// Redis dies and comes back with nothing.
@@ -221,7 +234,9 @@ impl Redis {
         let events = Count { life: self.events.life + 1, number: 0 };
         let (history, gone) = (std::mem::take(&mut self.history), self.gone);
         let wire = std::mem::take(&mut self.wire);
-        *self = Self { exists: false, gone, events, now_ms, wire, history, ..Self::new() };
+        let roster_max = self.roster_max;
+        *self =
+            Self { exists: false, gone, events, now_ms, wire, history, roster_max, ..Self::new() };
         self.gone = self.history.len();
     }
 
@@ -267,7 +282,42 @@ impl Redis {
         }
     }
 
+    /// tell_size.lua; whether everybody was told the list. The number of a large room comes later: see `tell_number`.
+    fn tell_size(&mut self) -> bool {
+        let is_large = self.members.count() > self.roster_max;
+        let turns = is_large != self.large;
+        if turns {
+            (self.large, self.told) = (is_large, Some(self.members.count()));
+            self.publish_members();
+        }
+        self.told = self.told.filter(|told| *told == self.members.count());
+        turns
+    }
+
+    /// Whether a large room was not told yet how many are in it.
+    pub fn owes_number(&self) -> bool {
+        self.large && self.told.is_none()
+    }
+
+    /// What tell_size.lua does in a large room, when a second is over.
+    pub fn tell_number(&mut self) {
+        let count = self.members.count();
+        self.told = Some(count);
+        self.events.number += 1;
+        let text = Word::Size(self.events, count).to_text();
+        self.tell_room(Frame { kind: FrameKind::Event, text });
+    }
+
+    fn publish_members(&mut self) {
+        self.events.number += 1;
+        let text = Word::Members(self.events, self.members, self.large).to_text();
+        self.tell_room(Frame { kind: FrameKind::Members, text });
+    }
+
     fn announce(&mut self, change: Change) {
+        if self.large {
+            return;
+        }
         self.events.number += 1;
         let text = Word::Event(self.events, change).to_text();
         self.tell_room(Frame { kind: FrameKind::Event, text });

@@ -12,8 +12,10 @@ pub enum Word {
     Message(usize),
     /// The event of this number.
     Event(Count, Change),
-    /// All members, when so many events had been counted.
-    Members(Count, Users),
+    /// The list of members, when so many events had been counted, and whether the room is large.
+    Members(Count, Users, bool),
+    /// How many members a large room has; an event of this number.
+    Size(Count, u8),
     /// What somebody published by hand.
     Foreign,
 }
@@ -23,6 +25,8 @@ pub enum Word {
 pub struct Joined {
     pub events: Count,
     pub members: Users,
+    /// Whether the room is large, so that changes of its members are not told.
+    pub large: bool,
     /// Whether the join named the last message it had.
     pub resumed: bool,
     /// The messages given: from this place in the history …
@@ -70,6 +74,10 @@ impl Users {
         let was_there = self.contains(user);
         self.0 &= !(1 << user);
         was_there
+    }
+
+    pub fn count(self) -> u8 {
+        self.0.count_ones() as u8
     }
 
     pub fn is_empty(self) -> bool {

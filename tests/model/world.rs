@@ -99,6 +99,7 @@ pub enum Step {
     TellMembers,
     TakeAnswer,
     ListMembers,
+    TellNumber,
 }
 
 /// Everything there is.
@@ -245,6 +246,7 @@ impl World {
         }
         may(Step::TellMembers, node.telling > 0);
         may(Step::ListMembers, node.listing > 0);
+        may(Step::TellNumber, self.redis.exists && self.redis.owes_number());
         may(Step::TakeAnswer, node.answer.is_some() && self.is_deaf);
         for (i, connection) in self.connections.iter().enumerate() {
             may(Step::RunJoin(i), matches!(connection.join, Join::Asked(_)));
@@ -345,6 +347,7 @@ impl World {
                 self.redis.tell_members();
             }
             Step::TakeAnswer => self.take_answer(),
+            Step::TellNumber => self.redis.tell_number(),
             Step::ListMembers => {
                 self.node.listing -= 1;
                 if let Some((events, text)) = self.redis.list_members() {
@@ -643,7 +646,7 @@ impl World {
             Join::Inside if !connection.client.is_complete(&self.redis.history) => {
                 Some("a message is missing")
             }
-            Join::Inside if connection.client.members != self.redis.members => {
+            Join::Inside if !connection.client.knows(self.redis.members, self.redis.large) => {
                 Some("other members than there are")
             }
             Join::Inside if connection.client.owed.is_some() => Some("a retry without an answer"),
