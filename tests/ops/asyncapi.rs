@@ -41,11 +41,14 @@ async fn live(stage: &Stage, room: &Room, alice: &mut Client, sent: &mut Sent) {
     let msg = json!({ "t": "msg", "roomId": room.id, "text": "hi", "key": "k1" });
     sent.send(alice, msg).await;
     let id = bob.wait_for_kind("msg").await["id"].clone();
-    sent.send(&bob, json!({ "t": "msg", "text": "안녕" })).await;
+    let hello = json!({ "t": "msg", "text": "안녕", "key": "k2" });
+    sent.send(&bob, hello.clone()).await;
     let second = alice.wait_for("the second", |frame| frame["text"] == "안녕").await["id"].clone();
     let path = format!("/api/rooms/{}/messages/{}", room.id, second.as_str().unwrap());
     stage.http().delete(&path, &room.token).await.data(200);
     bob.wait_for_kind("deleted").await;
+    sent.send(&bob, hello).await;
+    bob.wait_for("what is left of it", |frame| frame["deleted"] == true).await;
     let ping = json!({ "t": "ping", "roomId": room.id, "status": "away", "read": id });
     sent.send(&bob, ping).await;
     bob.wait_for_kind("pong").await;
