@@ -18,7 +18,7 @@ use crate::wire;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Limits that a load would run into; what is measured is the work, not the refusals.
-const NO_LIMITS: [(&str, &str); 6] = [
+const NO_LIMITS: [(&str, &str); 7] = [
     ("MESSAGES_PER_SECOND", "1000000"),
     ("FRAMES_PER_SECOND", "1000000"),
     ("REQUESTS_PER_SECOND", "1000000"),
