@@ -2,8 +2,9 @@
 -- snapshot that the connection starts from.
 -- KEYS 8: 1 room, 2 members, 3 deadlines, 4 messages, 5 user's session, 6 returning, 7 members by name,
 --         8 away members
--- DERIVED from ARGV 3: session and presence of this user and of members that lapsed
--- ARGV 24: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
+-- DERIVED from ARGV 3: session and presence of this user and of members that lapsed; from KEYS 1: deleted, bans,
+--         users
+-- ARGV 25: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user,
 --          5 'guest' (the name must be free, or taken by this very token, as where the answer to
 --          the first try was lost) or 'token' (it must be the user's), 6 token hash,
 --          7 connection id, 8 'online' or 'away', 9 presence TTL (ms), 10 session TTL (ms),
@@ -13,12 +14,13 @@
 --          that members may have expired, else '0', 19 for how long (ms) of late nobody could be kept alive,
 --          20 TTL of a provisional session (ms), 21 connections that a user may have,
 --          22 bytes that the answer may have, 23 members that a list of them names, at most, 24 a list: what
---          webhooks need, as hooks names it
+--          webhooks need, as hooks names it, 25 address of the connection
 -- RETURNS {'OK', members (JSON), those of them who are away (JSON), number of all members, joinedAt (ms), last
 --          message id, events counted, in how many ms the room wants a sweep or '', '1' if there are more
---          messages else '0', messages oldest first, as XRANGE gives them, in
---          MessagePack, and the facts of the room as room_facts lists them},
---          {'ROOM_NOT_FOUND'}, {'ROOM_LOCKED'}, {'NAME_TAKEN'}, {'INVALID_TOKEN'}, {'ROOM_FULL'}, or
+--          messages else '0', messages oldest first, as read_entries gives them, in MessagePack, the ids of the
+--          messages up to the last one seen that were deleted, in MessagePack, and the facts of the room as
+--          room_facts lists them},
+--          {'ROOM_NOT_FOUND'}, {'BANNED'}, {'ROOM_LOCKED'}, {'NAME_TAKEN'}, {'INVALID_TOKEN'}, {'ROOM_FULL'}, or
 --          {'RATE_LIMITED'} where the user has as many connections as it may
 -- PUBLISHES user_joined, once per user; presence; user_left of lapsed members; members, where this one
 --          returns without user_joined, and as tell_size says; a fence to the node
@@ -29,7 +31,7 @@
 -- PROMISE 8: a guest's session is provisional until its token is used, or a connection proves that it
 -- heard the answer: one whose answer was lost gives the name back soon.
 -- PROMISE 9: one user cannot have connections without end.
--- PROMISE 11: a locked room takes nobody new. The token that it was made with is never turned away by that,
+-- PROMISE 11: a locked room takes nobody new, and none takes anybody new from an address that is banned. The token that it was made with is never turned away by that,
 -- and begins a new session where its user has none.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   names = KEYS[7], away = KEYS[8], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[9],
@@ -52,7 +54,11 @@ noted, room.events, room.occupied, room.large =
 local at = tip(room.messages, noted)
 local known, joined, provisional = unpack(redis.call('HMGET', session, 'token', 'joinedAt', 'provisional'))
 local lasts = math.max(session_ttl, presence_ttl)
-if mode == 'guest' and known ~= token_hash and locked and not is_creator then return {'ROOM_LOCKED'} end
+local keyed = keyed_address(secret, ARGV[25])
+if mode == 'guest' and known ~= token_hash and not is_creator then
+  if is_banned(room.hash, keyed) then return {'BANNED'} end
+  if locked then return {'ROOM_LOCKED'} end
+end
 if (mode == 'guest' or is_creator) and known and known ~= token_hash then
   -- Not for longer than a session lasts, where Redis's clock was set back.
   redis.call('PEXPIRE', session, lasts, 'LT')
@@ -92,9 +98,11 @@ if not known or not string.find(joined or '', '^%d+$') or #joined > 15 then
     redis.call('HSET', session, 'provisional', provisional)
   end
 end
+note_address(session, keyed, now_ms)
 redis.call('HSET', session, 'conn:' .. connection,
   string.format('%d %s', now_ms + presence_ttl, status))
 redis.call('PEXPIRE', session, provisional and provisional_ttl or lasts)
+if not known then note_user(room, user) end
 if mode == 'token' then confirm_session(session, lasts) end
 settle(room, user, now_ms, is_here)
 sweep(room, now_ms)

@@ -1,11 +1,11 @@
 -- Reads the facts of a room. O(1), whatever its number of members.
--- KEYS 1: 1 room
+-- KEYS 2: 1 room, 2 the note that it was closed
 -- ARGV 0
 -- RETURNS {'OK', then as room_facts lists them creator, createdAt (ms), the room's secret, hash of the creator's
 --          token, '1' if encrypted, topic, '1' if locked, ttl (s), maximum number of members; '' for
---          missing ones} or {'ROOM_NOT_FOUND'}
+--          missing ones}, {'ROOM_NOT_FOUND'}, or {'ROOM_CLOSED'} if its creator has deleted it
 -- PROMISE 5: a node restores a room with the facts that it has read.
 local facts = room_facts(KEYS[1])
-if not facts then return {'ROOM_NOT_FOUND'} end
+if not facts then return {redis.call('EXISTS', KEYS[2]) == 1 and 'ROOM_CLOSED' or 'ROOM_NOT_FOUND'} end
 
 return {'OK', unpack(facts)}

@@ -1,19 +1,21 @@
 -- Reads members of a room by name, without those who lapsed.
--- KEYS 5: 1 room, 2 members, 3 deadlines, 4 members by name, 5 away members
--- DERIVED from ARGV 1: session of the members read
--- ARGV 4: 1 stem of the users' keys, 2 how far ahead a deadline can be (ms), 3 the name behind which to read, or
---         '', 4 members to look at
+-- KEYS 6: 1 room, 2 members, 3 deadlines, 4 members by name, 5 away members, 6 session of the user whom the token
+--         names
+-- DERIVED from ARGV 1: session of the members read; from KEYS 1: bans
+-- ARGV 6: 1 stem of the users' keys, 2 how far ahead a deadline can be (ms), 3 the name behind which to read, or
+--         '', 4 members to look at, 5 token hash or '', 6 address of who asks
 -- RETURNS {'OK', '1' if a sweep has something to do else '0', the last name looked at, or '' where there are no
---          more, and for each member: name, 'online' or 'away', joinedAt (ms), last message id read or ''} or
---          {'ROOM_NOT_FOUND'}
+--          more, and for each member: name, 'online' or 'away', joinedAt (ms), last message id read or ''},
+--          {'ROOM_NOT_FOUND'} or {'INVALID_TOKEN'} where reading takes a token
 -- PROMISE 4: nobody is shown who is not there. PROMISE 5: it writes nothing, so it runs where Redis
 -- refuses to.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[4], away = KEYS[5],
   users = ARGV[1]}
 local longest, after, wanted = ARGV[2], ARGV[3], tonumber(ARGV[4])
 
+local refusal = may_read(room.hash, KEYS[6], ARGV[5], ARGV[6])
+if refusal then return {refusal} end
 local created = redis.call('HGET', room.hash, 'createdAt')
-if not created then return {'ROOM_NOT_FOUND'} end
 
 local now_ms = tonumber(clock())
 local page = member_names(room, after, wanted)

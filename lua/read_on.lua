@@ -1,22 +1,24 @@
 -- Reads on in a room for somebody who listens and is no member, page by page; where nothing is left, a
 -- fence goes to the node, and what comes behind it is live.
--- KEYS 2: 1 room, 2 messages
--- DERIVED from KEYS 1: deleted
--- ARGV 5: 1 roomId, 2 last message id seen, or '' for what comes from now on, 3 messages wanted,
---         4 this node's channel, 5 the fence's tag
+-- KEYS 3: 1 room, 2 messages, 3 session of the user whom the token names
+-- DERIVED from KEYS 1: deleted, bans
+-- ARGV 7: 1 roomId, 2 last message id seen, or '' for what comes from now on, 3 messages wanted,
+--         4 this node's channel, 5 the fence's tag, 6 token hash or '', 7 address of who listens
 -- RETURNS {'OK', the room's secret, last message id, '1' if there are more messages else '0', '1' if some
 --          between the one seen and the first of these are no longer kept else '0', messages oldest
 --          first, as read_entries gives them, in MessagePack, and the ids of the messages up to
---          the one seen that were deleted, in MessagePack} or {'ROOM_NOT_FOUND'}
+--          the one seen that were deleted, in MessagePack}, {'ROOM_NOT_FOUND'}, or
+--          {'INVALID_TOKEN'} where listening takes a token
 -- PUBLISHES a fence to the node, where there are no more messages
 -- PROMISE 2: the fence parts what was read from what comes afterwards; what is missing is said.
 local room = {id = ARGV[1], hash = KEYS[1], messages = KEYS[2]}
 local since, wanted, node, tag = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 
-local facts = redis.call('HMGET', room.hash, 'createdAt', 'secret', 'last', 'events')
-if not facts[1] then return {'ROOM_NOT_FOUND'} end
-local secret, at = facts[2] or '', tip(room.messages, facts[3])
-room.events = facts[4]
+local refusal = may_read(room.hash, KEYS[3], ARGV[6], ARGV[7])
+if refusal then return {refusal} end
+local facts = redis.call('HMGET', room.hash, 'secret', 'last', 'events')
+local secret, at = facts[1] or '', tip(room.messages, facts[2])
+room.events = facts[3]
 check_room(room, clock())
 
 local found, gap = {}, false

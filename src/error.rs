@@ -21,9 +21,11 @@ pub enum Code {
     Forbidden,
     /// The room accepts no new users.
     RoomLocked,
+    /// The room takes nobody new from this address.
+    Banned,
     /// There is no such room, or it has expired.
     RoomNotFound,
-    /// Nothing exists at this path.
+    /// Nothing exists at this path, or nobody has this name.
     NotFound,
     /// The path does not support this method.
     MethodNotAllowed,
@@ -47,12 +49,13 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the contract.
-    pub const ALL: [Code; 16] = [
+    pub const ALL: [Code; 17] = [
         Code::ValidationFailed,
         Code::InvalidToken,
         Code::NotInRoom,
         Code::Forbidden,
         Code::RoomLocked,
+        Code::Banned,
         Code::RoomNotFound,
         Code::NotFound,
         Code::MethodNotAllowed,
@@ -74,6 +77,7 @@ impl Code {
             Code::NotInRoom => ("NOT_IN_ROOM", 403),
             Code::Forbidden => ("FORBIDDEN", 403),
             Code::RoomLocked => ("ROOM_LOCKED", 403),
+            Code::Banned => ("BANNED", 403),
             Code::RoomNotFound => ("ROOM_NOT_FOUND", 404),
             Code::NotFound => ("NOT_FOUND", 404),
             Code::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 405),

@@ -14,6 +14,7 @@ mod inbox;
 mod join_admission;
 mod local_room;
 mod publish_queue;
+mod removals;
 mod roster;
 mod seat;
 mod serve;

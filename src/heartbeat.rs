@@ -6,8 +6,9 @@
 mod leaves;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque, hash_map::DefaultHasher},
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
+    net::IpAddr,
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -27,8 +28,11 @@ use crate::{
     protocol::ServerFrame,
     redis::{
         Access, Condition, Redis,
-        scripts::{ConnectionReport, Restored, Scripts, UserHeartbeat},
+        scripts::{
+            ConnectionReport, HeartbeatReply, Restoration, Restored, Scripts, UserHeartbeat,
+        },
     },
+    removal::{Reason, Session},
     settings::Settings,
     ticks,
 };
@@ -169,12 +173,18 @@ impl Heartbeat {
         }
         for chunk in chunks {
             match self.call(room, chunk).await {
-                Ok(lost) if lost.is_empty() => {}
-                Ok(lost) => {
-                    let lost = lost.into_iter().collect();
-                    let mut seats = seats();
-                    seats.retain(|seat| seat.is_of(&lost));
-                    self.restore(room, &seats).await?;
+                Ok((number, reply)) => {
+                    if !reply.lost.is_empty() {
+                        let lost = reply.lost.iter().cloned().collect();
+                        let mut seats = seats();
+                        seats.retain(|seat| seat.is_of(&lost));
+                        self.restore(room, &seats).await?;
+                    }
+                    // Messages since then are not for users who turned out to be removed.
+                    self.fanout.heartbeat_answered(room, number, &reply);
+                    if let Some(wait) = reply.again {
+                        self.fanout.sweep_after(&room.id, wait);
+                    }
                 }
                 Err(error) if error.code == Code::RoomNotFound => {
                     let seats = seats();
@@ -187,12 +197,12 @@ impl Heartbeat {
         Ok(())
     }
 
-    /// Tells Redis of these users. Returns those that it has no session of, or another's.
+    /// Tells Redis of these users. Returns the number of the heartbeat, and the answer.
     async fn call(
         &self,
         room: &Arc<LocalRoom>,
         beats: &[UserHeartbeat],
-    ) -> Result<Vec<UserId>, Error> {
+    ) -> Result<(u64, HeartbeatReply), Error> {
         let number = room.next_heartbeat();
         let reply = self.scripts.heartbeat(&room.id, &heartbeat_tag(number), beats).await?;
         room.set_missing(false);
@@ -200,9 +210,7 @@ impl Heartbeat {
             self.fanout.sweep_after(&room.id, self.settings.leave_grace);
             self.fanout.sweep_after(&room.id, self.settings.presence_ttl);
         }
-        self.fanout.heartbeat_answered(room, number, &reply);
-        reply.again.into_iter().for_each(|wait| self.fanout.sweep_after(&room.id, wait));
-        Ok(reply.lost)
+        Ok((number, reply))
     }
 
     /// Reports one connection before the next heartbeat, because it said something new: together with
@@ -305,14 +313,15 @@ impl Heartbeat {
         self.tell(room, &beats, || seats.clone()).await
     }
 
-    /// Puts back what Redis has forgotten of a room. Where somebody else took a name meanwhile,
-    /// the connection that held it is told, and is out.
+    /// Puts back what Redis has forgotten of a room. Connections whose session ended, or whose name somebody
+    /// else took, are told, and are out.
     async fn restore(&self, room: &Arc<LocalRoom>, seats: &[Seat]) -> Result<(), Error> {
         let Some(facts) = room.facts() else { return Ok(()) };
         let users: Vec<Restored> = group(seats)
             .into_iter()
             .filter(|(_, membership)| membership.is_in())
             .map(|(beat, membership)| Restored {
+                addresses: addresses(seats, &beat),
                 beat: UserHeartbeat { read: *membership.read.lock(), ..beat },
                 token: membership.token.clone(),
             })
@@ -320,15 +329,45 @@ impl Heartbeat {
         if users.is_empty() {
             return Ok(());
         }
-        let mut taken = HashSet::new();
+        let mut others = Vec::new();
         for users in users.chunks(USERS_A_CALL) {
             let tag = heartbeat_tag(room.next_heartbeat());
-            let reply = self.scripts.restore(&room.id, &tag, &facts, users).await?;
-            reply.again.into_iter().for_each(|wait| self.fanout.sweep_after(&room.id, wait));
-            taken.extend(reply.taken);
+            match self.scripts.restore(&room.id, &tag, &facts, users).await? {
+                Restoration::Closed => {
+                    self.fanout.close(room);
+                    return Ok(());
+                }
+                Restoration::Done { others: not_restored, again } => {
+                    others.extend(not_restored);
+                    again.into_iter().for_each(|wait| self.fanout.sweep_after(&room.id, wait));
+                }
+            }
         }
-        info!(users = users.len(), "restored a room");
-        for seat in seats.iter().filter(|seat| seat.is_of(&taken)) {
+        if others.len() < users.len() {
+            info!(users = users.len() - others.len(), "restored a room");
+        }
+        self.not_restored(room, seats, &others);
+        Ok(())
+    }
+
+    /// Tells the connections of these sessions why they are out of the room.
+    fn not_restored(
+        &self,
+        room: &Arc<LocalRoom>,
+        seats: &[Seat],
+        sessions: &[(Session, Option<Reason>)],
+    ) {
+        for seat in seats {
+            let Some((_, reason)) =
+                sessions.iter().find(|(session, _)| seat.is_in_session(session))
+            else {
+                continue;
+            };
+            if let Some(reason) = reason {
+                self.fanout.put_out(room, seat, *reason);
+                continue;
+            }
+            // Somebody else has the name.
             seat.membership.iter().for_each(|membership| membership.evict());
             self.fanout.leave(&room.id, seat.outbox.id());
             let error = Error::new(Code::InvalidToken);
@@ -336,7 +375,6 @@ impl Heartbeat {
             let frame = ServerFrame::error(&error, seat.outbox.language(), room_id, None);
             seat.outbox.push(frame.encode());
         }
-        Ok(())
     }
 
     /// The connections that were heard within the presence TTL: the others may lapse.
@@ -369,20 +407,28 @@ fn single(seat: &Seat, membership: &Membership) -> UserHeartbeat {
     UserHeartbeat { user, joined_at_ms, read: None, confirmed, connections: vec![heard] }
 }
 
-/// What the seats say together: one entry a user, however many connections it has.
+/// Where the connections of this session come from.
+fn addresses(seats: &[Seat], of: &UserHeartbeat) -> Vec<IpAddr> {
+    let session = Session { user: of.user.clone(), joined_at_ms: of.joined_at_ms };
+    let of_it = seats.iter().filter(|seat| seat.is_in_session(&session));
+    of_it.filter_map(|seat| Some(seat.membership.as_ref()?.address)).collect()
+}
+
+/// What the seats say together: one entry a session, however many connections it has.
 pub fn group(seats: &[Seat]) -> Vec<(UserHeartbeat, Arc<Membership>)> {
-    let mut users: BTreeMap<&UserId, (UserHeartbeat, Arc<Membership>)> = BTreeMap::new();
+    let mut users: BTreeMap<(&UserId, u64), (UserHeartbeat, Arc<Membership>)> = BTreeMap::new();
     for (seat, membership) in
         seats.iter().filter_map(|seat| Some((seat, seat.membership.as_ref()?)))
     {
         let beat = single(seat, membership);
-        match users.get_mut(&membership.user) {
+        let session = (&membership.user, beat.joined_at_ms);
+        match users.get_mut(&session) {
             Some((known, _)) => {
                 known.confirmed |= beat.confirmed;
                 known.connections.extend(beat.connections);
             }
             None => {
-                users.insert(&membership.user, (beat, membership.clone()));
+                users.insert(session, (beat, membership.clone()));
             }
         }
     }

@@ -15,6 +15,7 @@ mod members;
 mod messages;
 mod observe;
 mod openapi;
+mod order;
 mod pages;
 mod precondition;
 mod rooms;
@@ -67,8 +68,10 @@ fn api(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(rooms::create))
         .layer(from_fn_with_state(app.clone(), guard::limit_rooms));
     let room = OpenApiRouter::new()
-        .routes(routes!(rooms::look, rooms::update))
+        .routes(routes!(rooms::look, rooms::update, rooms::close))
         .routes(routes!(members::page))
+        .routes(routes!(order::remove))
+        .routes(routes!(order::lift_bans))
         .routes(routes!(rooms::add_session))
         .routes(routes!(messages::page, messages::post))
         .routes(routes!(messages::delete))

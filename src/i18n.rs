@@ -95,6 +95,10 @@ pub const fn message(code: Code, language: Language) -> &'static str {
             "This room is locked and accepts no new users. Ask its creator to unlock it.",
             "잠긴 방이라 새로 들어올 수 없습니다. 방을 만든 사람에게 열어 달라고 해 주세요.",
         ),
+        Code::Banned => (
+            "This room takes nobody new from where you are. Ask who made it to let you in.",
+            "지금 접속한 곳에서는 이 방에 새로 들어올 수 없습니다. 방을 만든 사람에게 요청해 주세요.",
+        ),
         Code::RoomNotFound => (
             "There is no such room, or it has expired. Check the link or make a new room.",
             "방이 없거나 만료되었습니다. 링크를 확인하거나 새 방을 만들어 주세요.",

@@ -68,6 +68,7 @@ pub mod problem;
 pub mod protocol;
 pub mod redis;
 pub mod registry;
+pub mod removal;
 pub mod room;
 pub mod server;
 pub mod settings;

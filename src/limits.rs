@@ -352,7 +352,7 @@ fn count(wanted: usize) -> NonZeroU32 {
 }
 
 /// The address that is counted. In IPv6 one subscriber has a whole /64.
-fn holder(ip: IpAddr) -> IpAddr {
+pub fn holder(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),

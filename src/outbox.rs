@@ -53,6 +53,8 @@ pub struct CutOff;
 pub struct Work {
     /// Rooms to join again, from this message on.
     pub rejoins: Vec<(RoomId, MessageId)>,
+    /// Whether what the connection may hear may have changed.
+    pub is_doubtful: bool,
     /// The connection must be closed after that; all frames are written.
     pub close: Option<CloseReason>,
 }
@@ -134,6 +136,12 @@ impl Outbox {
             queue.rejoins.push((room, since));
         }
         drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// What the connection may hear may have changed: it is to find out.
+    pub fn doubt(&self) {
+        self.queue.lock().is_doubtful = true;
         self.wake.notify_one();
     }
 
@@ -223,8 +231,10 @@ impl Outbox {
                 queue.write();
                 let is_empty = queue.frames.is_empty();
                 let close = queue.close.filter(|&why| is_empty || why == CloseReason::TooSlow);
-                if close.is_some() || !queue.rejoins.is_empty() {
-                    return Work { rejoins: std::mem::take(&mut queue.rejoins), close };
+                let is_doubtful = std::mem::take(&mut queue.is_doubtful);
+                if close.is_some() || is_doubtful || !queue.rejoins.is_empty() {
+                    let rejoins = std::mem::take(&mut queue.rejoins);
+                    return Work { rejoins, is_doubtful, close };
                 }
                 queue.is_blocked = !is_empty;
                 if !had_room && queue.has_room(self.limits) {

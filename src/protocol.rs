@@ -20,6 +20,7 @@ use crate::{
     message::Message,
     names::{MessageId, RoomId, Status},
     problem::Problem,
+    removal::Reason,
 };
 
 /// A message that a client sends.
@@ -174,6 +175,13 @@ pub enum ServerFrame<'a> {
         room_id: &'a RoomId,
         /// the message
         id: MessageId,
+    },
+    /// The connection is out of the room, and not to come back by itself.
+    Removed {
+        /// the room
+        room_id: &'a RoomId,
+        /// why
+        reason: Reason,
     },
     /// The answer to a ping.
     Pong,

@@ -1,15 +1,15 @@
 //! The room service: what can be done with a room. Knows no socket and no HTTP.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 pub use crate::redis::scripts::{
-    Member, MessagePage, Page, ReadOn, RoomChange, RoomFacts, RoomOptions, RoomState,
+    Entry, Member, MessagePage, Page, ReadOn, Reader, RoomChange, RoomFacts, RoomOptions, RoomState,
 };
 use crate::{
     error::{Code, Error},
     idempotency::Once,
     message::Message,
-    names::{self, MessageId, RoomId, Status, Token, UserId},
+    names::{self, MessageId, RoomId, Token, UserId},
     problem::Problem,
     redis::scripts::{Draft, Join, Published, Scripts, Sender, Snapshot},
     settings::Settings,
@@ -113,6 +113,7 @@ impl Rooms {
         &self,
         creator: UserId,
         options: RoomOptions,
+        address: IpAddr,
         once: Option<&Once>,
     ) -> Result<Created, Error> {
         let topic = self.parse_topic(options.topic, options.e2e)?;
@@ -122,7 +123,7 @@ impl Rooms {
             let promise = self.promise(once, fresh).await?;
             let Created { room, token } = &promise.made;
             let is_made = promise.is_kept
-                || self.scripts.create_room(room, &creator, token, &options).await?;
+                || self.scripts.create_room(room, &creator, token, &options, address).await?;
             // An id that was promised is nobody else's: an earlier try made that room.
             if is_made || once.is_some() {
                 return self.kept(once, promise).await;
@@ -151,7 +152,7 @@ impl Rooms {
         };
         let change = RoomChange { topic, ..change };
         self.scripts.update_room(room, &user, &token, &change).await?;
-        self.look(room).await
+        self.look(room, Some(token.secret())).await
     }
 
     /// What a request is to be answered with: what an earlier try of it was promised, or else this.
@@ -188,18 +189,19 @@ impl Rooms {
     /// Gives a guest without a socket a name in a room.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `ROOM_LOCKED`, `NAME_TAKEN`, `VALIDATION_FAILED` where the same key had another body,
-    /// or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `BANNED`, `ROOM_LOCKED`, `NAME_TAKEN`, `VALIDATION_FAILED` where the same key had
+    /// another body, or Redis is out of reach.
     pub async fn add_session(
         &self,
         room: &RoomId,
         user: UserId,
+        address: IpAddr,
         once: Option<&Once>,
     ) -> Result<Identity, Error> {
         let fresh = Created { room: room.clone(), token: Token::random(&user) };
         let promise = self.promise(once, fresh).await?;
         if !promise.is_kept {
-            self.scripts.add_session(room, &user, &promise.made.token).await?;
+            self.scripts.add_session(room, &user, &promise.made.token, address).await?;
         }
         let token = self.kept(once, promise).await?.token;
         Ok(Identity { user, token, guest: false })
@@ -208,18 +210,63 @@ impl Rooms {
     /// Lets a connection into a room.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `ROOM_LOCKED`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `BANNED`, `ROOM_LOCKED`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, or Redis is out of
+    /// reach.
     pub async fn join(
         &self,
         room: &RoomId,
         identity: &Identity,
-        connection: &str,
-        status: Status,
-        since: Option<MessageId>,
-        tag: &str,
+        entry: Entry<'_>,
     ) -> Result<Snapshot, Error> {
         let (user, token, guest) = (&identity.user, &identity.token, identity.guest);
-        self.scripts.join(room, Join { user, token, guest, connection, status, since, tag }).await
+        self.scripts.join(room, Join { user, token, guest, entry }).await
+    }
+
+    /// Removes a user from a room as the creator or the user itself says, and lets nobody new in from the addresses
+    /// of its connections where it `bans` them. Returns in how long the room has to be swept again.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `NOT_FOUND` where nobody has the name, `INVALID_TOKEN`, `FORBIDDEN` where the token is of
+    /// somebody else in the room, or Redis is out of reach.
+    pub async fn remove_user(
+        &self,
+        room: &RoomId,
+        token: &str,
+        name: &str,
+        bans: bool,
+    ) -> Result<Option<Duration>, Error> {
+        let (token, user) = self.proven(room, token).await?;
+        // What can be nobody's name is nobody's.
+        let named = self.name("name", name).unwrap_or_else(|_| UserId::stored(name));
+        self.scripts.remove_user(room, &user, &token, &named, bans).await
+    }
+
+    /// Lets everybody in again whom the creator kept out.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
+    /// out of reach.
+    pub async fn lift_bans(&self, room: &RoomId, token: &str) -> Result<(), Error> {
+        let (token, user) = self.proven(room, token).await?;
+        self.scripts.lift_bans(room, &user, &token).await
+    }
+
+    /// Ends a room as its creator says, with all that it held.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
+    /// out of reach.
+    pub async fn close(&self, room: &RoomId, token: &str) -> Result<(), Error> {
+        let (token, user) = self.proven(room, token).await?;
+        self.scripts.close_room(room, &user, &token).await
+    }
+
+    /// Whether a room is gone because its creator ended it.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn is_closed(&self, room: &RoomId) -> Result<bool, Error> {
+        self.scripts.is_closed(room).await
     }
 
     /// Checks what somebody wants to say.
@@ -279,12 +326,16 @@ impl Rooms {
         self.scripts.delete_message(room, &user, &token, id).await
     }
 
-    /// Reads a room and the first of its members.
+    /// Reads a room and the first of its members. Its creator's token gets the number of bans as well.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn look(&self, room: &RoomId) -> Result<RoomState, Error> {
-        self.scripts.read_room(room).await
+    pub async fn look(&self, room: &RoomId, token: Option<&str>) -> Result<RoomState, Error> {
+        let mut state = self.scripts.read_room(room).await?;
+        let token = token.and_then(Token::parse);
+        let is_creator = token.is_some_and(|(token, _)| token.hash() == state.facts.creator_token);
+        state.bans = state.bans.filter(|_| is_creator);
+        Ok(state)
     }
 
     /// What a preview of a room's link may show of it: its topic, where it has one that is not sealed.
@@ -299,42 +350,54 @@ impl Rooms {
     /// Reads the members of a room by name, behind this name; fewer than `limit` where there are no more.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where that takes a token, or Redis is out of reach.
     pub async fn members(
         &self,
         room: &RoomId,
+        reader: &Reader,
         after: &str,
         limit: usize,
     ) -> Result<Vec<Member>, Error> {
-        self.scripts.read_members(room, after, limit).await
+        self.scripts.read_members(room, reader, after, limit).await
+    }
+
+    /// Whether somebody may hear what is said in a room.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where that takes a token, or Redis is out of reach.
+    pub async fn may_listen(&self, room: &RoomId, reader: &Reader) -> Result<(), Error> {
+        self.scripts.read_messages(room, reader, Page::Before(None), 1).await?;
+        Ok(())
     }
 
     /// Reads one page of a room's messages.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where that takes a token, or Redis is out of reach.
     pub async fn page(
         &self,
         room: &RoomId,
+        reader: &Reader,
         page: Page,
         limit: usize,
     ) -> Result<MessagePage, Error> {
-        self.scripts.read_messages(room, page, limit).await
+        self.scripts.read_messages(room, reader, page, limit).await
     }
 
     /// Reads on behind `since` for somebody who listens and is no member; without it, nothing that was said
     /// before. Where nothing is left, a fence with `tag` reaches this node.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where that takes a token, or Redis is out of reach.
     pub async fn read_on(
         &self,
         room: &RoomId,
+        reader: &Reader,
         since: Option<MessageId>,
         limit: usize,
         tag: &str,
     ) -> Result<ReadOn, Error> {
-        self.scripts.read_on(room, since, limit, tag).await
+        self.scripts.read_on(room, reader, since, limit, tag).await
     }
 
     /// Reads a token and the user that it speaks of. One that is none of ours is no one's, unless there is no

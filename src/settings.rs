@@ -131,6 +131,10 @@ pub struct Settings {
     #[arg(long, env, default_value_t = 200, value_parser = roster)]
     pub roster_max: usize,
 
+    /// Maximum number of addresses that a room bans; the oldest ban ends for a new one
+    #[arg(long, env, default_value_t = 1000, value_parser = at_least_one)]
+    pub bans_max: usize,
+
     /// Messages that a user may send each second, over all its connections and nodes
     #[arg(long, env, default_value_t = 10, value_parser = at_least_one)]
     pub messages_per_second: usize,

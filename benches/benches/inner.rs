@@ -165,7 +165,7 @@ async fn seats(count: usize) -> anyhow::Result<Vec<Seat>> {
             Arc::new(Outbox::new(id, Language::En, limits, Wire::Socket(Arc::new(socket))));
         let user = UserId::stored(&format!("user {number}"));
         let token = Token::random(&user);
-        let who = Arc::new(Membership::new(user, token, true));
+        let who = Arc::new(Membership::new(user, token, true, [127, 0, 0, 1].into()));
         seats.push(Seat::new(outbox, who, room.clone()));
     }
     thread::spawn(move || read_all(peers));

@@ -11,7 +11,10 @@ local function slide_room(hash, stream, usual)
   local lives, order = lifetime(hash, usual)
   redis.call('PEXPIRE', hash, lives)
   redis.call('PEXPIRE', stream, lives)
+  redis.call('PEXPIRE', room_key(hash, 'users'), lives)
   if not order then return end
   redis.call('PEXPIRE', room_key(hash, 'deleted'), lives)
+  redis.call('PEXPIRE', room_key(hash, 'removed'), lives)
+  redis.call('PEXPIRE', room_key(hash, 'bans'), lives)
 end
 

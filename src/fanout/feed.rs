@@ -11,6 +11,7 @@
 //!   snapshot; messages in the snapshot are recognised by their ids.
 
 mod fallback;
+mod removals;
 mod seat;
 mod seats;
 mod types;
@@ -27,7 +28,7 @@ use seats::Seats;
 pub use types::{Actions, Answered, Inbound, JoinAnswer, Outcome, Sink};
 
 use super::frame::{Fence, Frame, FrameKind, Tag};
-use crate::{chain, names::MessageId};
+use crate::{chain, names::MessageId, removal::Removal};
 
 /// Frames that wait while the stream is read. What comes beyond is dropped: a message leaves a gap
 /// and an event a wrong count, and both are found by the next message or fence.
@@ -76,6 +77,8 @@ pub struct Feed<S> {
     /// Whether what the connections know of the members can be trusted.
     members: Members,
     catch_up: Option<CatchUp>,
+    /// Sessions that ended while joins were under way.
+    removals: Vec<Removal>,
     /// The number of the latest heartbeat whose fence came.
     fenced: u64,
     /// The number of the latest reading of the stream.
@@ -93,6 +96,7 @@ impl<S> Default for Feed<S> {
             known_events: 0,
             members: Members::Known,
             catch_up: None,
+            removals: Vec::new(),
             fenced: 0,
             readings: 0,
         }
@@ -131,6 +135,7 @@ impl<S: Sink> Feed<S> {
             // Catch-ups in progress were for connections that have left.
             *self = Self { readings: self.readings, ..Self::default() };
         }
+        self.forget_removals();
         let stage = JoinStage::joining(Origin::Outside);
         self.seats.add(SeatState { sink, tag, cutoff: MessageId::ZERO, stage });
     }
@@ -144,8 +149,11 @@ impl<S: Sink> Feed<S> {
     /// Sends the answer to a connection's join, then the frames that were buffered since.
     pub fn answered(&mut self, connection: &str, answer: JoinAnswer) -> Answered {
         let last = self.last;
-        let Some(seat) = self.seats.get_mut(connection) else { return Answered::Gone };
         self.secret = answer.secret;
+        if self.is_put_out(connection) {
+            return Answered::Gone;
+        }
+        let Some(seat) = self.seats.get_mut(connection) else { return Answered::Gone };
         if seat.given(last) > Some(answer.tip) {
             self.refused(connection);
             return Answered::Overtaken;
@@ -381,17 +389,23 @@ impl<S: Sink> Feed<S> {
 
     fn take_event(&mut self, frame: &Frame) -> Outcome {
         match frame.kind {
-            FrameKind::Event | FrameKind::Room | FrameKind::Members
+            FrameKind::Event | FrameKind::Room | FrameKind::Removed | FrameKind::Members
                 if self.members == Members::Listed =>
             {
                 return Outcome::Delivered(0);
             }
-            FrameKind::Event | FrameKind::Room if self.members != Members::Known => {
+            FrameKind::Event | FrameKind::Room | FrameKind::Removed
+                if self.members != Members::Known =>
+            {
                 self.events += 1;
                 self.members = Members::Unknown;
                 return Outcome::Delivered(0);
             }
             FrameKind::Event | FrameKind::Room => self.events += 1,
+            FrameKind::Removed => {
+                self.events += 1;
+                return Outcome::Delivered(0);
+            }
             FrameKind::Members => {
                 self.events += 1;
                 self.members = Members::Known;
@@ -470,6 +484,10 @@ impl<S: Sink> Feed<S> {
                 Inbound::Fence(fence) => self.take_fence(fence, is_covered),
                 Inbound::Members(events, text) => {
                     self.take_members(events, text);
+                    Actions::default()
+                }
+                Inbound::Removal(removal, frame) => {
+                    self.removal(removal, frame);
                     Actions::default()
                 }
             };

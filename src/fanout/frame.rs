@@ -33,6 +33,8 @@ pub enum FrameKind {
     Event,
     /// That the room itself changed, which scripts count as an event.
     Room,
+    /// That a session ended, which scripts count as an event; told to its connections alone, in other words.
+    Removed,
     /// The list of members, which scripts count as an event.
     Members,
     /// Anything else; passed on, never history.

@@ -76,7 +76,12 @@ mod tests {
         let outbox =
             Arc::new(Outbox::new("c".into(), Language::En, limits, Wire::Socket(Arc::new(socket))));
         let user = UserId::stored("alice");
-        let who = Arc::new(Membership::new(user.clone(), Token::random(&user), true));
+        let who = Arc::new(Membership::new(
+            user.clone(),
+            Token::random(&user),
+            true,
+            [127, 0, 0, 1].into(),
+        ));
         let local = fanout.seat(Seat::new(outbox.clone(), who, room.clone()), String::new());
         (local, outbox, client)
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -18,7 +19,8 @@ use super::{
 use crate::{
     names::{MessageId, RoomId, Status, Token, UserId},
     outbox::Outbox,
-    protocol::{codec, sse},
+    protocol::{ServerFrame, close::CloseReason, codec, sse},
+    removal::{Reason, Removal, Session},
 };
 
 /// One connection in one room.
@@ -48,11 +50,13 @@ pub struct Membership {
     pub read: Mutex<Option<MessageId>>,
     /// The last message that it sent.
     pub last_sent: Mutex<Option<MessageId>>,
+    /// Where the connection comes from.
+    pub address: IpAddr,
 }
 
 impl Membership {
     /// Somebody whose join has not been answered.
-    pub fn new(user: UserId, token: Token, confirmed: bool) -> Self {
+    pub fn new(user: UserId, token: Token, confirmed: bool, address: IpAddr) -> Self {
         Self {
             user,
             token,
@@ -61,6 +65,7 @@ impl Membership {
             confirmation_reported: AtomicBool::new(confirmed),
             read: Mutex::default(),
             last_sent: Mutex::default(),
+            address,
         }
     }
 
@@ -89,7 +94,7 @@ impl Membership {
         self.joined_at_ms.load(Ordering::Relaxed) > 0
     }
 
-    /// Ends it: the connection left, or somebody else has its name.
+    /// Ends it: the connection left, its session ended, or somebody else has its name.
     pub fn evict(&self) {
         self.joined_at_ms.store(0, Ordering::Relaxed);
     }
@@ -115,6 +120,15 @@ impl Seat {
     pub fn is_of(&self, users: &HashSet<UserId>) -> bool {
         self.membership.as_ref().is_some_and(|membership| users.contains(&membership.user))
     }
+
+    /// Whether it is in the room in this session.
+    pub fn is_in_session(&self, session: &Session) -> bool {
+        self.membership.as_ref().is_some_and(|membership| {
+            membership.is_in()
+                && membership.joined_at_ms.load(Ordering::Relaxed) == session.joined_at_ms
+                && membership.user == session.user
+        })
+    }
 }
 
 impl Sink for Seat {
@@ -132,6 +146,9 @@ impl Sink for Seat {
             }
             (Some(_), _) => self.outbox.queue(frame.text.clone()),
             (None, kind) => {
+                if matches!(kind, FrameKind::Room | FrameKind::Members) {
+                    self.outbox.doubt();
+                }
                 let id = if let FrameKind::Message(id) = kind { Some(id) } else { None };
                 let events = codec::payloads(&frame.text).map(|json| sse::event(json, id));
                 events.for_each(|event| self.outbox.queue(event));
@@ -145,5 +162,30 @@ impl Sink for Seat {
 
     fn rejoin(&self, since: MessageId) {
         self.outbox.rejoin(self.room.clone(), since);
+    }
+
+    fn is_meant(&self, removal: &Removal) -> bool {
+        removal.whom.as_ref().is_some_and(|session| self.is_in_session(session))
+    }
+
+    /// Written at once: nobody flushes it with its room any more.
+    fn put_out(&self, reason: Reason) {
+        let frame = ServerFrame::Removed { room_id: &self.room, reason };
+        match &self.membership {
+            Some(membership) => {
+                membership.evict();
+                self.outbox.push(frame.encode());
+            }
+            None => {
+                self.outbox.push(sse::event(frame.json().as_bytes(), None));
+                self.outbox.close(CloseReason::Silent);
+            }
+        }
+    }
+
+    fn doubt(&self) {
+        if self.membership.is_none() {
+            self.outbox.doubt();
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     feed::{Actions, Inbound, Outcome},
     frame::{Frame, FrameKind},
 };
-use crate::{names::RoomId, outbox::Outbox};
+use crate::{names::RoomId, outbox::Outbox, removal::Removal};
 
 /// A room with more connections than this is crowded.
 const WRITTEN_AT_ONCE: usize = 64;
@@ -108,6 +108,10 @@ impl Fanout {
             }
             // A fence itself delivers nothing.
             Inbound::Fence(fence) => room.feed.lock().fence(fence),
+            Inbound::Removal(removal, frame) => {
+                self.order_removal(room, removal, frame);
+                Actions::default()
+            }
             Inbound::Members(events, frame) => {
                 room.feed.lock().members(events, frame);
                 room.has_unwritten();
@@ -116,6 +120,16 @@ impl Fanout {
             }
         };
         self.act(room, actions);
+    }
+
+    fn order_removal(&self, room: &Arc<LocalRoom>, removal: Removal, frame: Frame) {
+        let mut feed = room.feed.lock();
+        let _ = feed.removal(removal, frame);
+        if feed.is_empty() {
+            self.release(&room.id);
+        }
+        drop(feed);
+        room.has_unwritten();
     }
 
     fn order_frame(&self, room: &LocalRoom, mut frame: Frame) -> Actions {

@@ -36,6 +36,7 @@ use crate::{
     error::redacted,
     names::RoomId,
     redis::{Access, Condition},
+    removal::Removal,
 };
 
 /// Maximum number of channels in one SUBSCRIBE.
@@ -116,9 +117,14 @@ fn on_payload(fanout: &Fanout, payload: &Payload, signs: &SignsOfLife) -> Option
     signs.payloads.fetch_add(1, Ordering::Relaxed);
     let text = payload.value.as_str().unwrap_or_default();
     let word = match fanout.0.redis.key_style().room_of_channel(&payload.channel) {
-        Some(room) => {
-            Frame::decode(&text, fanout.0.frame_max).map(|frame| (room, Inbound::Frame(frame)))
-        }
+        Some(room) => Frame::decode(&text, fanout.0.frame_max).map(|frame| {
+            let removal = Removal::parse(&text);
+            let word = match removal {
+                Some(removal) => Inbound::Removal(removal, frame),
+                None => Inbound::Frame(frame),
+            };
+            (room, word)
+        }),
         None => match NodeSignal::decode(&text) {
             Some(NodeSignal::Fence(room, fence)) => Some((room, Inbound::Fence(fence))),
             Some(NodeSignal::Members(room, events, frame)) => {

@@ -18,11 +18,10 @@ use utoipa::IntoParams;
 
 use super::{
     envelope,
-    extract::RoomPath,
-    openapi::{Always, BadQuery, NoSuchRoom},
+    extract::{Asking, RoomPath},
+    openapi::{Always, BadQuery, NoSuchRoom, Unproven},
 };
 use crate::{
-    address::ClientIp,
     app::App,
     error::Error,
     limits::Limit,
@@ -61,15 +60,19 @@ struct LastEventId {
 /// Server-Sent Events: all events that a member gets, each as `event: T` and `data:` the frame of
 /// the WebSocket; a message has its id. It needs no token and is not a member. `gap` says that
 /// messages are missing because they are no longer stored.
+/// In a locked room, and from a banned address, this needs the token of a session. The last event of a room that its
+/// creator deleted is `removed`.
 #[utoipa::path(
     get,
     path = "/api/rooms/{id}/events",
     operation_id = "getEvents",
     tag = "messages",
     params(("id" = String, Path, description = "The room"), Since, LastEventId),
+    security((), ("token" = [])),
     responses(
         (status = 200, description = "Events, without end", body = String, content_type = "text/event-stream"),
         BadQuery,
+        Unproven,
         NoSuchRoom,
         Always
     )
@@ -77,13 +80,13 @@ struct LastEventId {
 pub async fn listen(
     State(app): State<App>,
     RoomPath(room): RoomPath,
+    Asking(reader): Asking,
     Query(mut query): Query<BTreeMap<String, String>>,
-    ClientIp(ip): ClientIp,
     mut request: Request,
 ) -> Result<Response, Error> {
     let since = since(request.headers(), query.remove("since"))?;
     if request.method() == Method::HEAD {
-        app.rooms.preview(&room).await?;
+        app.rooms.may_listen(&room, &reader).await?;
         // A stream as for `GET`, so that the answer has no `Content-Length`.
         return Ok(answer(Body::from_stream(stream::empty::<Result<Bytes, CutOff>>())));
     }
@@ -96,9 +99,9 @@ pub async fn listen(
         return Err(Error::unavailable("no more files may be open"));
     }
     let full = |_: &Error| app.metrics.turned_away(Limit::Connections);
-    let permit = app.limits.open_connection(ip).inspect_err(full)?;
+    let permit = app.limits.open_connection(reader.address).inspect_err(full)?;
     let language = envelope::language(request.headers());
-    let mut listener = Listener::new(&app, room, language, since);
+    let mut listener = Listener::new(&app, room, reader, language, since);
     listener.sit_down().await?;
     let (outbox, cut) = (listener.outbox(), request.extensions_mut().remove());
     let gone = listener.gone().drop_guard();

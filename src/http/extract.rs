@@ -1,7 +1,7 @@
 //! What handlers take from a request, read and checked once: the room of the path, the bearer
 //! token, the JSON body.
 
-use std::{borrow::Cow, collections::BTreeMap, ops::RangeInclusive};
+use std::{borrow::Cow, collections::BTreeMap, convert::Infallible, ops::RangeInclusive};
 
 use axum::{
     body::{Body, Bytes, HttpBody},
@@ -17,9 +17,10 @@ use crate::{
     app::App,
     error::{Code, Error},
     idempotency::Once,
-    names::{self, MessageId, RoomId, UserId},
+    names::{self, MessageId, RoomId, Token, UserId},
     problem::Problem,
     protocol::fields::Fields,
+    room::Reader,
     settings::Settings,
 };
 
@@ -53,6 +54,31 @@ impl FromRequestParts<App> for MessagePath {
     }
 }
 
+/// The room that the path names, and the name of somebody in it.
+pub struct MemberPath(pub RoomId, pub String);
+
+impl FromRequestParts<App> for MemberPath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let (room, name) = path_of_two(parts, app).await?;
+        Ok(Self(room, name))
+    }
+}
+
+/// Who reads: with a token or without, and from where.
+pub struct Asking(pub Reader);
+
+impl FromRequestParts<App> for Asking {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        let ClientIp(address) = ClientIp::of(app, &parts.extensions, &parts.headers);
+        let token = presented(&parts.headers).and_then(|Bearer(token)| Token::parse(&token));
+        Ok(Self(Reader { token, address }))
+    }
+}
+
 /// The room that the path names, and what stands behind it.
 async fn path_of_two(parts: &mut Parts, app: &App) -> Result<(RoomId, String), Error> {
     let path = Path::<(String, String)>::from_request_parts(parts, app).await.ok();
@@ -67,9 +93,13 @@ impl FromRequestParts<App> for Bearer {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Error> {
-        let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        value.and_then(bearer).ok_or(Code::InvalidToken.into())
+        presented(&parts.headers).ok_or(Code::InvalidToken.into())
     }
+}
+
+/// The token that a request presents.
+pub fn presented(headers: &HeaderMap) -> Option<Bearer> {
+    headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer)
 }
 
 fn bearer(value: &str) -> Option<Bearer> {

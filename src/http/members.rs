@@ -8,8 +8,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     envelope::{Envelope, Success},
-    extract::RoomPath,
-    openapi::{Always, BadQuery, NoSuchRoom},
+    extract::{Asking, RoomPath},
+    openapi::{Always, BadQuery, NoSuchRoom, Unproven},
 };
 use crate::{
     app::App,
@@ -77,16 +77,19 @@ impl From<Member> for MemberData {
 
 /// See who is in a room
 ///
-/// By name, in code point order. The last name of a page as `after` gives the page behind it.
+/// By name, in code point order. The last name of a page as `after` gives the page behind it. In a locked room, and
+/// from a banned address, this takes the token of a session.
 #[utoipa::path(
     get,
     path = "/api/rooms/{id}/members",
     operation_id = "getMembers",
     tag = "rooms",
     params(("id" = String, Path, description = "The room"), MembersQuery),
+    security((), ("token" = [])),
     responses(
         (status = 200, description = "Its members", body = Envelope<Vec<MemberData>>),
         BadQuery,
+        Unproven,
         NoSuchRoom,
         Always
     )
@@ -94,10 +97,12 @@ impl From<Member> for MemberData {
 pub async fn page(
     State(app): State<App>,
     RoomPath(room): RoomPath,
+    Asking(reader): Asking,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Result<Success<Vec<MemberData>>, Error> {
     let MembersQuery { after, limit: wanted } = query.into();
     let limit = limit(wanted.as_deref(), app.settings.roster_max)?;
-    let members = app.rooms.members(&room, after.as_deref().unwrap_or_default(), limit).await?;
+    let members =
+        app.rooms.members(&room, &reader, after.as_deref().unwrap_or_default(), limit).await?;
     Ok(Success::Found(members.into_iter().map(MemberData::from).collect()))
 }

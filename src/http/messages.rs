@@ -9,7 +9,7 @@ use validator::Validate;
 
 use super::{
     envelope::{Envelope, Nothing, Success},
-    extract::{Bearer, Checked, MessagePath, RoomPath, check_key, check_text},
+    extract::{Asking, Bearer, Checked, MessagePath, RoomPath, check_key, check_text},
     openapi::{Always, BadBody, BadQuery, NoSuchMessage, NoSuchRoom, NotCreator, Unproven},
 };
 use crate::{
@@ -114,16 +114,18 @@ pub struct NewMessage {
 /// Read a room's history
 ///
 /// The newest page first; `nextCursor` as `before` gives the page before it. With `after` the
-/// pages go the other way.
+/// pages go the other way. In a locked room, and from a banned address, this takes the token of a session.
 #[utoipa::path(
     get,
     path = "/api/rooms/{id}/messages",
     operation_id = "getMessages",
     tag = "messages",
     params(("id" = String, Path, description = "The room"), PageQuery),
+    security((), ("token" = [])),
     responses(
         (status = 200, description = "One page", body = Envelope<History>),
         BadQuery,
+        Unproven,
         NoSuchRoom,
         Always
     )
@@ -131,11 +133,12 @@ pub struct NewMessage {
 pub async fn page(
     State(app): State<App>,
     RoomPath(room): RoomPath,
+    Asking(reader): Asking,
     Query(query): Query<Parameters>,
 ) -> Result<Success<History>, Error> {
     let (page, limit) = PageQuery::from(query).read(&app.settings)?;
     let towards_newer = matches!(page, Page::After(_));
-    let found = app.rooms.page(&room, page, limit).await?;
+    let found = app.rooms.page(&room, &reader, page, limit).await?;
     Ok(Success::Found(History::new(found, towards_newer)))
 }
 

@@ -71,7 +71,7 @@ impl Modify for WebSocketPath {
             .summary(Some("Talk"))
             .description(Some(
                 "One JSON object a text frame. The client sends join, msg, ping and leave; it \
-                 gets joined, msg, user_joined, user_left, presence, read, members, room, deleted, pong and error.",
+                 gets joined, msg, user_joined, user_left, presence, read, members, room, deleted, removed, pong and error.",
             ))
             .responses(responses);
         openapi.paths.add_path_operation("/ws", vec![HttpMethod::Get], operation);
@@ -145,6 +145,8 @@ failure_groups! {
     Unproven: InvalidToken;
     /// The token is of somebody who may not do this.
     NotCreator: Forbidden;
-    /// The room takes nobody new.
-    Locked: RoomLocked;
+    /// The room takes nobody new, or nobody from this address.
+    Locked: RoomLocked, Banned;
+    /// The room is not there, or nobody of this name.
+    NoSuchUser: RoomNotFound, NotFound;
 }

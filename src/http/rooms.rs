@@ -7,10 +7,10 @@ use validator::{Validate, ValidationError};
 
 use super::{
     base_url::base_url,
-    envelope::{Envelope, Success},
+    envelope::{Envelope, Nothing, Success},
     extract::{
         Bearer, Checked, Repeatable, RoomPath, carry_for, check_name, check_range, or_default,
-        present,
+        present, presented,
     },
     openapi::{Always, BadBody, Locked, NameTaken, NoSuchRoom, NotCreator, Unproven},
 };
@@ -167,6 +167,9 @@ pub struct RoomData {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     e2e: bool,
+    /// How many addresses are banned; only for the room's creator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bans: Option<usize>,
 }
 
 impl RoomData {
@@ -186,6 +189,7 @@ impl RoomData {
             locked: facts.options.locked,
             topic: facts.options.topic,
             e2e: facts.options.e2e,
+            bans: state.bans,
         }
     }
 }
@@ -234,7 +238,7 @@ pub async fn create(
     let creator = app.rooms.name("creatorName", &body.creator_name.unwrap_or_default())?;
     let NewRoom { e2e, topic, locked, ttl, max_members, .. } = body;
     let options = RoomOptions { e2e, topic, locked, ttl, max_members };
-    let made = app.rooms.create(creator, options, once.as_ref()).await?;
+    let made = app.rooms.create(creator, options, ip, once.as_ref()).await?;
     Ok(Success::Created(CreatedRoom {
         link: format!("{}/r/{}", base_url(&app.settings, &headers), made.room),
         token: made.token.secret().to_owned(),
@@ -243,19 +247,24 @@ pub async fn create(
 }
 
 /// Look at a room
+///
+/// The token of who made it gets the number of banned addresses as well.
 #[utoipa::path(
     get,
     path = "/api/rooms/{id}",
     operation_id = "getRoom",
     tag = "rooms",
     params(("id" = String, Path, description = "The room")),
+    security((), ("token" = [])),
     responses((status = 200, description = "The room", body = Envelope<RoomData>), NoSuchRoom, Always)
 )]
 pub async fn look(
     State(app): State<App>,
     RoomPath(room): RoomPath,
+    headers: HeaderMap,
 ) -> Result<Success<RoomData>, Error> {
-    let state = app.rooms.look(&room).await?;
+    let token = presented(&headers).map(|Bearer(token)| token);
+    let state = app.rooms.look(&room, token.as_deref()).await?;
     Ok(Success::Found(RoomData::new(&app.settings, room, state)))
 }
 
@@ -294,6 +303,33 @@ pub async fn update(
     Ok(Success::Found(RoomData::new(&app.settings, room, state)))
 }
 
+/// End a room
+///
+/// With the token that the room was made with. The room and all that it held are gone at once, for everybody.
+#[utoipa::path(
+    delete,
+    path = "/api/rooms/{id}",
+    operation_id = "deleteRoom",
+    tag = "rooms",
+    params(("id" = String, Path, description = "The room")),
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "It is gone", body = Envelope<Nothing>),
+        Unproven,
+        NotCreator,
+        NoSuchRoom,
+        Always
+    )
+)]
+pub async fn close(
+    State(app): State<App>,
+    RoomPath(room): RoomPath,
+    Bearer(token): Bearer,
+) -> Result<Success<Nothing>, Error> {
+    app.rooms.close(&room, &token).await?;
+    Ok(Success::Found(Nothing))
+}
+
 /// Get a session without a socket
 ///
 /// For bots and scripts: a guest that may post messages, and is no member until it joins.
@@ -321,7 +357,7 @@ pub async fn add_session(
 ) -> Result<Success<CreatedSession>, Error> {
     app.charge(ip, storage::SESSION)?;
     let name = app.rooms.name("name", &body.name.unwrap_or_default())?;
-    let guest = app.rooms.add_session(&room, name, once.as_ref()).await?;
+    let guest = app.rooms.add_session(&room, name, ip, once.as_ref()).await?;
     Ok(Success::Created(CreatedSession {
         user_id: guest.user.as_str().to_owned(),
         token: guest.token.secret().to_owned(),

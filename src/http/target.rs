@@ -10,7 +10,7 @@ use axum::{
 use crate::{error::Error, problem::Problem};
 
 /// The answer to `OPTIONS *`: the methods of all paths.
-const METHODS: &str = "GET, HEAD, POST, PATCH, OPTIONS";
+const METHODS: &str = "GET, HEAD, POST, PATCH, DELETE, OPTIONS";
 
 /// Middleware that refuses requests without a valid target and host. If the target is an absolute
 /// URL, its host replaces `Host`, because it has precedence.

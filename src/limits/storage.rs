@@ -17,11 +17,13 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const BURST_PARTS: u64 = 10;
 
 /// A new room with its creator, and all its keys.
-pub const ROOM: usize = 4096;
+pub const ROOM: usize = 5120;
 /// A new session.
 pub const SESSION: usize = 1536;
 /// A connection in a room.
 pub const CONNECTION: usize = 1024;
+/// A session that is remembered as removed.
+pub const REMOVAL: usize = 512;
 /// A message besides its text and its key.
 const MESSAGE: usize = 640;
 

@@ -3,6 +3,9 @@
 
 use std::borrow::Cow;
 
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
 use crate::names::{RoomId, UserId};
 
 /// How a room's id is written inside a key.
@@ -100,6 +103,16 @@ impl RoomKeys {
     /// SET: users who have, or had, a session and are no members; kept for webhooks.
     pub fn absent(&self) -> String {
         ["room:", &self.tag, ":absent"].concat()
+    }
+
+    /// STRING: that the room's creator ended it. Under a digest, so that nothing is left under its name.
+    pub fn closed(&self) -> String {
+        let digest = HEXLOWER.encode(&Sha256::digest(&self.tag)[..16]);
+        match self.tag.starts_with('{') {
+            // It must be in the room's slot.
+            true => ["room:", &self.tag, ":closed:", &digest].concat(),
+            false => ["room::closed:", &digest].concat(),
+        }
     }
 
     /// The channel of the room's events.

@@ -8,7 +8,7 @@ mod rooms;
 mod types;
 mod wire;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use tokio::{sync::SemaphorePermit, time::timeout};
 
@@ -17,12 +17,17 @@ use super::{
     keys::{KeyStyle, RoomKeys},
     script::{Named, pack, script},
 };
-use crate::{error::Error, names::RoomId, settings::Settings};
+use crate::{
+    error::Error,
+    limits,
+    names::{RoomId, UserId},
+    settings::Settings,
+};
 pub use types::{
-    ConnectionReport, DeadLetter, Draft, HeartbeatReply, Join, Leave, LeaveOutcome, Left, Member,
-    MessagePage, Missed, Page, Published, QueuedEvent, ReadOn, ReadyRoom, Remembered, RestoreReply,
-    Restored, RoomChange, RoomFacts, RoomOptions, RoomState, Sender, Settled, Snapshot, Tried,
-    UserHeartbeat, Waiting,
+    ConnectionReport, DeadLetter, Draft, Entry, HeartbeatReply, Join, Leave, LeaveOutcome, Left,
+    Member, MessagePage, Missed, Page, Published, QueuedEvent, ReadOn, Reader, ReadyRoom,
+    Remembered, Restoration, Restored, RoomChange, RoomFacts, RoomOptions, RoomState, Sender,
+    Settled, Snapshot, Tried, UserHeartbeat, Waiting,
 };
 use wire::{Arg, ScriptReply, ms, number};
 
@@ -35,6 +40,9 @@ struct Inner {
     settings: Arc<Settings>,
     create_room: Named,
     update_room: Named,
+    close_room: Named,
+    remove_user: Named,
+    lift_bans: Named,
     add_session: Named,
     join: Named,
     publish: Named,
@@ -68,6 +76,9 @@ impl Scripts {
                 "create_room",
                 "clock",
                 "room_key",
+                "user_key",
+                "addresses",
+                "note_user",
                 "slide_room",
                 "check_room",
                 "timestamp",
@@ -103,7 +114,59 @@ impl Scripts {
                 "room_event",
                 "check_room"
             ),
-            add_session: script!("add_session", "clock", "hooks"),
+            close_room: script!(
+                "close_room",
+                "clock",
+                "hooks",
+                "drop_event",
+                "add_event",
+                "hook",
+                "room_key",
+                "user_key",
+                "not_creator",
+                "note_user",
+                "removal"
+            ),
+            remove_user: script!(
+                "remove_user",
+                "clock",
+                "publish_event",
+                "room_key",
+                "user_key",
+                "not_creator",
+                "addresses",
+                "last_as_long",
+                "removal",
+                "hooks",
+                "drop_event",
+                "add_event",
+                "hook",
+                "hook_member",
+                "publish_change",
+                "remove_member",
+                "look_again",
+                "note_user",
+                "json_list",
+                "away_members",
+                "member_names",
+                "are_names_whole",
+                "mend_names",
+                "roster",
+                "members_event",
+                "publish_members",
+                "tell_size",
+                "check_room"
+            ),
+            lift_bans: script!("lift_bans", "room_key", "not_creator"),
+            add_session: script!(
+                "add_session",
+                "clock",
+                "hooks",
+                "room_key",
+                "user_key",
+                "addresses",
+                "note_user"
+            ),
             join: script!(
                 "join",
                 "clock",
@@ -122,6 +185,8 @@ impl Scripts {
                 "publish_event",
                 "publish_change",
                 "user_key",
+                "addresses",
+                "note_user",
                 "fence",
                 "hooks",
                 "drop_event",
@@ -291,6 +356,7 @@ impl Scripts {
                 "needs_sweep",
                 "member_names",
                 "without_lapsed",
+                "room_key",
                 "room_facts"
             ),
             read_members: script!(
@@ -301,10 +367,20 @@ impl Scripts {
                 "needs_sweep",
                 "member_names",
                 "without_lapsed",
-                "away_members"
+                "away_members",
+                "room_key",
+                "addresses",
+                "may_read"
             ),
             read_facts: script!(reads "read_facts", "room_facts"),
-            read_messages: script!(reads "read_messages", "room_key", "read_entries"),
+            read_messages: script!(
+                reads
+                "read_messages",
+                "room_key",
+                "read_entries",
+                "addresses",
+                "may_read"
+            ),
             catch_up: script!(
                 reads
                 "catch_up",
@@ -326,6 +402,8 @@ impl Scripts {
                 "room_key",
                 "read_entries",
                 "deleted_messages",
+                "addresses",
+                "may_read",
                 "fence",
                 "check_room"
             ),
@@ -381,6 +459,9 @@ impl Scripts {
                 "publish_members",
                 "tell_size",
                 "room_facts",
+                "addresses",
+                "note_user",
+                "removal",
                 "check_room"
             ),
         }))
@@ -398,6 +479,21 @@ impl Scripts {
     /// The first arguments of every script about a whole room.
     fn stem<'a>(&'a self, room: &'a RoomId, keys: &RoomKeys) -> Vec<Arg<'a>> {
         vec![room.as_str().into(), keys.channel().into(), keys.users().into()]
+    }
+
+    /// An address as scripts are told of it: that of whom it stands for.
+    fn address(address: IpAddr) -> Arg<'static> {
+        limits::holder(address).to_string().into()
+    }
+
+    /// The session of whoever reads, its token hash, or '' where it has none, and its address.
+    fn reader<'a>(keys: &RoomKeys, reader: &Reader) -> (String, [Arg<'a>; 2]) {
+        let (session, hash) = match &reader.token {
+            Some((token, user)) => (keys.session(user), token.hash()),
+            // Nobody has this name.
+            None => (keys.session(&UserId::stored("")), String::new()),
+        };
+        (session, [hash.into(), Self::address(reader.address)])
     }
 
     /// How long a session lasts of which nobody has proved that it heard of its token: as long as its

@@ -58,8 +58,10 @@ async fn a_room_is_as_its_creator_wished_and_changes_as_the_creator_says() {
         (json!({ "locked": null, "other": 1 }), "locked", json!(false)),
         (json!({}), "ttl", json!(7200)),
     ] {
-        let answer = change(&stage, &room, &room.token, wish.clone()).await.data(200);
+        let mut answer = change(&stage, &room, &room.token, wish.clone()).await.data(200);
         assert_eq!(answer[field], now, "{wish}");
+        // The creator alone learns how many are banned.
+        assert_eq!(answer.as_object_mut().unwrap().remove("bans"), Some(json!(0)));
         assert_eq!(answer, look(&stage, &room).await);
     }
     assert!(stage.redis.cmd(["PTTL", &key(&room)]).int() > 60_000);

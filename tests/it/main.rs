@@ -7,6 +7,7 @@
 mod support;
 
 mod bounded_numbers;
+mod closed_rooms;
 mod creator_keeps_order;
 mod defaults_hold;
 mod deleted_messages;
@@ -31,6 +32,7 @@ mod polite_end;
 mod redis_away;
 mod redis_keys;
 mod redis_refuses;
+mod removed_users;
 mod retry_is_not_a_repeat;
 mod scripts;
 mod settings;

@@ -9,7 +9,12 @@ mod model;
 mod neighbours;
 mod steps;
 
-use std::{ffi::OsString, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use linkroom::{
@@ -21,8 +26,8 @@ use linkroom::{
         Condition, Redis,
         keys::KeyStyle,
         scripts::{
-            ConnectionReport, Draft, Join, Leave, LeaveOutcome, Page, Published, RoomOptions,
-            Scripts, Sender, Snapshot, UserHeartbeat,
+            ConnectionReport, Draft, Entry, Join, Leave, LeaveOutcome, Page, Published, Reader,
+            RoomOptions, Scripts, Sender, Snapshot, UserHeartbeat,
         },
     },
     settings::Settings,
@@ -39,6 +44,10 @@ struct Bench {
     _env: TestEnv,
 }
 
+/// Where everybody comes from.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// Somebody without a token.
+const STRANGER: Reader = Reader { token: None, address: HERE };
 /// Arguments that keep the flood limit out of the way.
 const NO_FLOOD_LIMIT: &str = "--messages-per-second=100000";
 
@@ -62,7 +71,10 @@ impl Bench {
         let (room, owner) = (RoomId::random(), UserId::stored("owner"));
         let token = Token::random(&owner);
         assert!(
-            self.scripts.create_room(&room, &owner, &token, &RoomOptions::default()).await.unwrap()
+            self.scripts
+                .create_room(&room, &owner, &token, &RoomOptions::default(), HERE)
+                .await
+                .unwrap()
         );
         (room, token)
     }
@@ -79,10 +91,13 @@ impl Bench {
             user: &UserId::stored(name),
             token,
             guest,
-            connection,
-            status: Status::Online,
-            since: None,
-            tag: connection,
+            entry: Entry {
+                connection,
+                address: HERE,
+                status: Status::Online,
+                since: None,
+                tag: connection,
+            },
         };
         self.scripts.join(room, join).await
     }
@@ -228,7 +243,7 @@ async fn a_room_is_made_once() {
     let (room, owner) = (RoomId::random(), UserId::stored("owner"));
     let token = Token::random(&owner);
     let options = RoomOptions::default();
-    let made = (0..30).map(|_| bench.scripts.create_room(&room, &owner, &token, &options));
+    let made = (0..30).map(|_| bench.scripts.create_room(&room, &owner, &token, &options, HERE));
     let made = join_all(made).await;
     assert_eq!(made.into_iter().filter(|made| *made.as_ref().unwrap()).count(), 1);
     let kinds = [
@@ -272,10 +287,13 @@ async fn what_is_not_there_is_refused() {
     let refused = Some(Code::RoomNotFound);
     assert_eq!(code(bench.guest(&nowhere, "guest").await), refused);
     assert_eq!(code(bench.join(&nowhere, "owner", &token, false, "c").await), refused);
-    assert_eq!(code(scripts.add_session(&nowhere, &user, &token).await), refused);
+    assert_eq!(code(scripts.add_session(&nowhere, &user, &token, HERE).await), refused);
     assert_eq!(code(bench.say(&nowhere, "owner", "hi", None).await), refused);
     assert_eq!(code(scripts.read_room(&nowhere).await), refused);
-    assert_eq!(code(scripts.read_messages(&nowhere, Page::Before(None), 10).await), refused);
+    assert_eq!(
+        code(scripts.read_messages(&nowhere, &STRANGER, Page::Before(None), 10).await),
+        refused
+    );
     assert_eq!(code(bench.leave(&nowhere, leaves(&user, "c", Duration::ZERO)).await), refused);
     assert_eq!(bench.redis.cmd(["DBSIZE"]).int(), 0, "nothing was written");
 
@@ -285,7 +303,7 @@ async fn what_is_not_there_is_refused() {
         Some(Code::InvalidToken)
     );
     assert_eq!(code(bench.guest(&room, "owner").await), Some(Code::NameTaken));
-    assert_eq!(code(scripts.add_session(&room, &user, &token).await), Some(Code::NameTaken));
+    assert_eq!(code(scripts.add_session(&room, &user, &token, HERE).await), Some(Code::NameTaken));
     assert_eq!(code(bench.say(&room, "owner", "hi", None).await), Some(Code::NotInRoom));
     let forged = bench.publish(&room, &by_token("owner", token)).await;
     assert_eq!(code(forged), Some(Code::InvalidToken));
@@ -636,7 +654,8 @@ async fn texts_and_names_pass_unchanged() {
         let told = events.take().remove(0);
         assert_eq!((&told["text"], &told["from"]), (&json!(text), &json!(name)));
         assert_eq!(told["key"], key);
-        let page = bench.scripts.read_messages(&room, Page::Before(None), 1).await.unwrap();
+        let page =
+            bench.scripts.read_messages(&room, &STRANGER, Page::Before(None), 1).await.unwrap();
         assert_eq!(page.messages.len(), 1);
         assert_eq!(serde_json::to_value(&page.messages[0]).unwrap()["text"], text);
     }

@@ -86,7 +86,9 @@ async fn each_change_is_one_event_in_the_order_of_its_room() {
     assert_eq!(found, expected);
     assert_eq!(posts[0].data(), &made);
     let now = json!({ "memberCount": 1, "members": [alice] });
-    for (field, value) in changed.as_object().unwrap() {
+    // How many are banned is the creator's alone to know.
+    for (field, value) in changed.as_object().unwrap().iter().filter(|(field, _)| *field != "bans")
+    {
         assert_eq!(posts[8].data()[field], *now.get(field).unwrap_or(value), "{field}");
     }
     let message = |frame: &Value| {
@@ -112,7 +114,9 @@ async fn of_a_large_room_no_more_members_are_named_than_get_names() {
     let _others = [stage.member(0, &room, "bob").await, stage.member(0, &room, "alice").await];
     let path = format!("/api/rooms/{}", room.id);
     let wish = json!({ "topic": "b" });
-    let changed = stage.http().patch(&path, &room.token, wish).await.data(200);
+    let mut changed = stage.http().patch(&path, &room.token, wish).await.data(200);
+    // Only the creator is told the number of bans.
+    changed.as_object_mut().unwrap().remove("bans");
     assert_eq!(
         (&changed["members"], &changed["memberCount"]),
         (&json!(["alice", "bob"]), &json!(3))
@@ -169,6 +173,28 @@ async fn a_deleted_text_is_told_to_nobody_any_more() {
     });
     assert_eq!(posts[1].data(), &redacted);
     assert_eq!(posts[2].data(), &json!({ "roomId": room.id, "id": letter["id"] }));
+}
+
+#[tokio::test]
+async fn the_end_of_a_room_is_its_last_event() {
+    let receiver = Receiver::start().await;
+    let stage = stage(1, &receiver, &[]).await;
+    let room = stage.room("alice").await;
+    let mut bob = stage.member(0, &room, "bob").await;
+    stage.guest(&room, "bot").await;
+    let http = stage.http();
+    let path = format!("/api/rooms/{}", room.id);
+    for path in [format!("{path}/members/bob"), path] {
+        let request = http.request(reqwest::Method::DELETE, &path).bearer_auth(&room.token);
+        http.send(request).await.data(200);
+    }
+    bob.wait_for_kind("removed").await;
+    let posts = receiver.wait_for(&room.id, 5).await;
+    let expected = [("member.joined", "bob"), ("member.left", "bob"), ("room.deleted", "")];
+    assert_eq!(told(&posts[2..]), expected);
+    assert_eq!(posts[4].data(), &json!({ "roomId": room.id }));
+    let absent = format!("room:{}:absent", room.id);
+    assert_eq!(stage.redis.cmd(["EXISTS", &absent]).int(), 0);
 }
 
 #[tokio::test]

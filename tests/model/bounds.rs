@@ -8,6 +8,7 @@ use linkroom::{
         frame::{Fence, Frame, FrameKind, Tag},
     },
     names::MessageId,
+    removal::{Reason, Removal},
 };
 
 /// More than may wait anywhere.
@@ -41,6 +42,14 @@ impl Sink for &Counter {
     }
 
     fn rejoin(&self, _: MessageId) {}
+
+    fn is_meant(&self, _: &Removal) -> bool {
+        false
+    }
+
+    fn put_out(&self, _: Reason) {}
+
+    fn doubt(&self) {}
 }
 
 fn event() -> Frame {

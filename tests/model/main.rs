@@ -348,3 +348,54 @@ fn a_wipe_of_a_large_room() {
     let budget = Budget { wipes: 1, heartbeats: 1, joins: [1, 1], ..Budget::default() };
     explore_large("a_wipe_of_a_large_room", 1, budget);
 }
+
+/// A user is removed while it is in the room, or joins, and something of it is lost.
+#[test]
+fn a_removal() {
+    explore(
+        "a_removal",
+        [0, 1],
+        Budget { messages: 1, removals: 1, losses: 1, joins: [2, 0], ..Budget::default() },
+    );
+}
+
+/// The same beside somebody else.
+#[test]
+fn a_removal_beside_others() {
+    explore(
+        "a_removal_beside_others",
+        [0, 1],
+        Budget { messages: 1, removals: 1, joins: [1, 1], ..Budget::default() },
+    );
+}
+
+/// The same of a user with two connections.
+#[test]
+fn a_removal_of_two_tabs() {
+    explore(
+        "a_removal_of_two_tabs",
+        [0, 0],
+        Budget { messages: 1, removals: 1, joins: [1, 1], ..Budget::default() },
+    );
+}
+
+/// The same while the stream is read.
+#[test]
+fn a_removal_behind_a_gap() {
+    explore(
+        "a_removal_behind_a_gap",
+        [0, 1],
+        Budget { messages: 2, losses: 1, removals: 1, joins: [1, 0], ..Budget::default() },
+    );
+}
+
+/// The same where nothing that is published ever comes.
+#[test]
+fn a_removal_deaf() {
+    let budget =
+        Budget { messages: 1, removals: 1, heartbeats: 1, joins: [2, 0], ..Budget::default() };
+    explore_all(
+        "a_removal_deaf",
+        Small { budget, users: [0, 1], is_deaf: true, roster_max: u8::MAX },
+    );
+}

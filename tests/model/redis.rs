@@ -1,7 +1,7 @@
 //! Redis as the scripts see it: one room, changed by one script at a time, and one subscription.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt::Write,
     hash::{Hash, Hasher},
 };
@@ -11,6 +11,7 @@ use linkroom::{
     chain,
     fanout::frame::{Fence, Frame, FrameKind, Tag},
     names::MessageId,
+    removal::Removal,
 };
 use sha1::{Digest, Sha1};
 
@@ -43,6 +44,10 @@ pub struct Redis {
     pub told: Option<u8>,
     /// The users that have a session.
     pub sessions: Users,
+    /// How many sessions each user has had.
+    pub begun: BTreeMap<u8, u8>,
+    /// The sessions that were ended, as `(user, number)`.
+    pub ended: Vec<(u8, u8)>,
     /// The connections that live, as `(connection, user)`.
     pub connections: Vec<(u8, u8)>,
     /// The clock.
@@ -76,12 +81,15 @@ pub enum Payload {
     Frame(Frame),
     Fence(Fence),
     Members(u64, Bytes),
+    Removal(Removal, Frame),
 }
 
 /// What the join script answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     pub tip: MessageId,
+    /// The number of the user's session.
+    pub session: u8,
     pub joined: Joined,
 }
 
@@ -105,6 +113,8 @@ impl Redis {
             large: false,
             told: None,
             sessions: Users::default(),
+            begun: BTreeMap::new(),
+            ended: Vec::new(),
             connections: Vec::new(),
             now_ms: 1000,
             wire: Wire { node: true, ..Wire::default() },
@@ -137,7 +147,7 @@ impl Redis {
         if !self.exists {
             return None;
         }
-        self.sessions.insert(user);
+        self.begin_session(user);
         self.connect(connection, user);
         self.settle(user);
         self.tell_size();
@@ -147,7 +157,7 @@ impl Redis {
         let resumed = since.is_some();
         let (events, members, large) = (self.events, self.members, self.large);
         let joined = Joined { events, members, large, resumed, from, to, more };
-        Some(Snapshot { tip: self.tip(), joined })
+        Some(Snapshot { tip: self.tip(), session: self.begun[&user], joined })
     }
 
     /// leave.lua, without a grace or with one that never ends here.
@@ -163,13 +173,13 @@ impl Redis {
     }
 
     /// heartbeat.lua; the users that have no session, or `None` where the room is not there.
-    pub fn heartbeat(&mut self, number: u64, heard: &[(u8, u8)]) -> Option<Users> {
+    pub fn heartbeat(&mut self, number: u64, heard: &[Heard]) -> Option<Users> {
         if !self.exists {
             return None;
         }
         let mut lost = Users::default();
-        for (connection, user) in heard {
-            if self.sessions.contains(*user) {
+        for Heard { connection, user, session } in heard {
+            if self.sessions.contains(*user) && self.begun.get(user) == Some(session) {
                 self.connect(*connection, *user);
                 self.settle(*user);
             } else {
@@ -181,18 +191,44 @@ impl Redis {
         Some(lost)
     }
 
-    /// restore.lua
-    pub fn restore(&mut self, number: u64, heard: &[(u8, u8)]) {
+    /// restore.lua; the connections whose session was ended.
+    pub fn restore(&mut self, number: u64, heard: &[Heard]) -> Vec<u8> {
+        let is_ended = |heard: &&Heard| self.ended.contains(&(heard.user, heard.session));
+        let ended: Vec<u8> = heard.iter().filter(is_ended).map(|heard| heard.connection).collect();
+        if self.exists && ended.len() == heard.len() {
+            return ended;
+        }
         self.exists = true;
-        for (connection, user) in heard {
-            self.sessions.insert(*user);
-            self.connect(*connection, *user);
-            self.members.insert(*user);
+        for Heard { connection, user, session } in heard {
+            if !ended.contains(connection) {
+                self.sessions.insert(*user);
+                self.begun.entry(*user).or_insert(*session);
+                self.connect(*connection, *user);
+                self.members.insert(*user);
+            }
         }
         if !self.tell_size() && !self.large {
             self.publish_members();
         }
         self.fence(Tag::Heartbeat(number));
+        ended
+    }
+
+    /// remove_user.lua
+    pub fn remove(&mut self, user: u8) {
+        let session = self.begun[&user];
+        self.ended.push((user, session));
+        self.sessions.remove(user);
+        self.connections.retain(|(_, other)| *other != user);
+        self.events.number += 1;
+        if self.wire.room {
+            let (removal, text) = removal(user, session);
+            let frame = Frame { kind: FrameKind::Other, text };
+            self.wire.flight.push_back(Payload::Removal(removal, frame));
+        }
+        if self.members.remove(user) {
+            self.announce(Change::Left(user));
+        }
     }
 
     /// tell_members.lua
@@ -221,7 +257,7 @@ impl Redis {
         if self.members.remove(stranger) {
             self.announce(Change::Left(stranger));
         } else {
-            self.sessions.insert(stranger);
+            self.begin_session(stranger);
             self.settle(stranger);
         }
         self.tell_size();
@@ -233,10 +269,20 @@ impl Redis {
         let now_ms = self.now_ms + 1000;
         let events = Count { life: self.events.life + 1, number: 0 };
         let (history, gone) = (std::mem::take(&mut self.history), self.gone);
+        let begun = std::mem::take(&mut self.begun);
         let wire = std::mem::take(&mut self.wire);
         let roster_max = self.roster_max;
-        *self =
-            Self { exists: false, gone, events, now_ms, wire, history, roster_max, ..Self::new() };
+        *self = Self {
+            exists: false,
+            gone,
+            events,
+            now_ms,
+            wire,
+            history,
+            begun,
+            roster_max,
+            ..Self::new()
+        };
         self.gone = self.history.len();
     }
 
@@ -267,6 +313,12 @@ impl Redis {
         let kept = self.kept().any(|at| self.history[at].id <= after);
         let first = self.history[first].id;
         !kept && !follows(after, first) && !follows(MessageId::ZERO, first)
+    }
+
+    fn begin_session(&mut self, user: u8) {
+        if self.sessions.insert(user) {
+            *self.begun.entry(user).or_default() += 1;
+        }
     }
 
     fn connect(&mut self, connection: u8, user: u8) {
@@ -335,6 +387,25 @@ impl Redis {
             self.wire.flight.push_back(Payload::Frame(frame));
         }
     }
+}
+
+/// What a heartbeat says of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Heard {
+    pub connection: u8,
+    pub user: u8,
+    /// The number of its session.
+    pub session: u8,
+}
+
+/// What remove_user.lua publishes.
+fn removal(user: u8, session: u8) -> (Removal, Bytes) {
+    let proof = Sha1::digest(format!("{SECRET} removed {session} {user}"));
+    let proof: String = proof.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let text = format!(
+        r#"{{"t":"removed","roomId":"r","userId":"{user}","joinedAt":"{session}","reason":"removed","proof":"{proof}"}}"#
+    );
+    (Removal::parse(&text).expect("as a script writes it"), text.into())
 }
 
 impl Hash for Wire {

@@ -17,12 +17,13 @@ use linkroom::{
         frame::Frame,
     },
     names::MessageId,
+    removal::{Reason, Removal, Session},
 };
 use parking_lot::Mutex;
 
 use crate::{
     client::Client,
-    redis::{Page, Payload, Redis, SECRET, Snapshot},
+    redis::{Heard, Page, Payload, Redis, SECRET, Snapshot},
     words::Word,
 };
 
@@ -64,6 +65,8 @@ pub struct Budget {
     pub retries: u8,
     /// Answers to heartbeats that overtake their fences.
     pub answers: u8,
+    /// Users removed.
+    pub removals: u8,
 }
 
 /// What can happen.
@@ -100,6 +103,7 @@ pub enum Step {
     TakeAnswer,
     ListMembers,
     TellNumber,
+    Remove(u8),
 }
 
 /// Everything there is.
@@ -125,7 +129,7 @@ struct Node {
     /// The number of the latest heartbeat.
     heartbeat: u64,
     /// Heartbeats that were sent and have not run.
-    beats: Vec<(u64, Vec<(u8, u8)>)>,
+    beats: Vec<(u64, Vec<Heard>)>,
     /// A heartbeat found the room or a user forgotten.
     restores: bool,
     readings: Vec<Reading>,
@@ -157,6 +161,8 @@ pub struct Connection {
     occupied: bool,
     /// It was asked to join again.
     rejoin: Option<MessageId>,
+    /// The number of its session, once a join was answered.
+    session: u8,
     /// Joins that were given up and may run yet.
     late: Vec<String>,
     pub client: Client,
@@ -183,6 +189,9 @@ struct Asked {
 struct Seat {
     name: Arc<str>,
     index: usize,
+    user: u8,
+    /// The number of its session; 0 until its join was answered.
+    session: Mutex<u8>,
     told: Mutex<Vec<Told>>,
 }
 
@@ -190,6 +199,7 @@ struct Seat {
 enum Told {
     Frame(Bytes),
     Rejoin(MessageId),
+    Removed,
     Overflow,
 }
 
@@ -275,6 +285,9 @@ impl World {
         may(Step::Cut, left.cuts, wire.node && node.is_local);
         may(Step::Release, 1, node.is_local && node.feed.is_empty());
         may(Step::SendHeartbeat, left.heartbeats, !node.feed.is_empty());
+        for user in 0..2 {
+            may(Step::Remove(user), left.removals, self.redis.sessions.contains(user));
+        }
         may(Step::TakeAnswer, left.answers, node.answer.is_some() && !self.is_deaf);
         for (i, reading) in node.readings.iter().enumerate() {
             may(Step::FailReading(i), left.failures, matches!(reading, Reading::Asked(..)));
@@ -348,6 +361,7 @@ impl World {
             }
             Step::TakeAnswer => self.take_answer(),
             Step::TellNumber => self.redis.tell_number(),
+            Step::Remove(user) => self.redis.remove(user),
             Step::ListMembers => {
                 self.node.listing -= 1;
                 if let Some((events, text)) = self.redis.list_members() {
@@ -375,6 +389,7 @@ impl World {
             Step::Retry(_) => left.retries -= 1,
             Step::FailReading(_) => left.failures -= 1,
             Step::TakeAnswer => left.answers = left.answers.saturating_sub(1),
+            Step::Remove(_) => left.removals -= 1,
             Step::SendHeartbeat if self.node.resync => self.node.resync = false,
             Step::SendHeartbeat => left.heartbeats = left.heartbeats.saturating_sub(1),
             _ => {}
@@ -391,6 +406,16 @@ impl World {
             Payload::Fence(fence) => self.node.feed.fence(fence),
             Payload::Members(events, text) => {
                 self.node.feed.members(events, text);
+                Actions::default()
+            }
+            Payload::Removal(removal, frame) => {
+                let seated = |world: &Self| -> Vec<usize> {
+                    world.node.feed.sinks().map(|seat| seat.index).collect()
+                };
+                let before = seated(self);
+                let _ = self.node.feed.removal(removal, frame);
+                let after = seated(self);
+                before.into_iter().filter(|i| !after.contains(i)).for_each(|i| self.removed(i));
                 Actions::default()
             }
         };
@@ -428,7 +453,13 @@ impl World {
         connection.join = Join::Asked(asked);
         connection.joins += 1;
         let tag = connection.tag(i);
-        let seat = Seat { name: connection.name(i).into(), index: i, told: Mutex::default() };
+        let seat = Seat {
+            name: connection.name(i).into(),
+            index: i,
+            user: connection.user,
+            session: Mutex::new(connection.session),
+            told: Mutex::default(),
+        };
         self.node.feed.enter(seat, tag);
     }
 
@@ -436,7 +467,11 @@ impl World {
         let tag = self.connections[i].tag(i);
         let connection = &mut self.connections[i];
         if let Join::Asked(asked) = &connection.join {
-            let answer = self.redis.join(i as u8, connection.user, &tag, asked.since);
+            let Connection { user, session, .. } = *connection;
+            // Whoever has a token uses it.
+            let is_refused = self.redis.ended.contains(&(user, session));
+            let answer = (!is_refused).then(|| self.redis.join(i as u8, user, &tag, asked.since));
+            let answer = answer.flatten();
             connection.join = Join::Answered(asked.clone(), answer.map(Box::new));
         }
     }
@@ -447,16 +482,24 @@ impl World {
         match std::mem::replace(&mut connection.join, Join::Outside) {
             Join::Answered(asked, Some(snapshot)) => {
                 (connection.join, connection.occupied) = (Join::Inside, true);
+                connection.session = snapshot.session;
+                for seat in self.node.feed.sinks().filter(|seat| *seat.name == *name) {
+                    *seat.session.lock() = snapshot.session;
+                }
                 let answer = JoinAnswer {
                     joined: Some(Word::Joined(snapshot.joined).to_text()),
                     tip: snapshot.tip,
                     secret: SECRET.to_owned(),
                     heartbeat: self.node.heartbeat,
                 };
-                if self.node.feed.answered(&name, answer) == Answered::Overtaken {
-                    let asked_with = self.connections[i].client.asked;
-                    self.enter(i, asked);
-                    self.connections[i].client.asked = asked_with;
+                match self.node.feed.answered(&name, answer) {
+                    Answered::Sent => {}
+                    Answered::Gone => self.removed(i),
+                    Answered::Overtaken => {
+                        let asked_with = self.connections[i].client.asked;
+                        self.enter(i, asked);
+                        self.connections[i].client.asked = asked_with;
+                    }
                 }
             }
             Join::Answered(asked, None) => {
@@ -487,6 +530,9 @@ impl World {
         let stays = self.node.feed.refused(&name);
         let connection = &mut self.connections[i];
         connection.join = if stays { Join::Inside } else { Join::Outside };
+        if !stays && self.redis.ended.contains(&(connection.user, connection.session)) {
+            connection.session = 0;
+        }
         if stays && asked.after_hole {
             connection.rejoin = asked.since;
         }
@@ -525,9 +571,10 @@ impl World {
     }
 
     /// The connections that the heartbeat speaks for.
-    fn heard(&self) -> Vec<(u8, u8)> {
+    fn heard(&self) -> Vec<Heard> {
         let occupied = |(i, connection): (usize, &Connection)| {
-            connection.occupied.then_some((i as u8, connection.user))
+            let Connection { user, session, .. } = *connection;
+            connection.occupied.then_some(Heard { connection: i as u8, user, session })
         };
         self.connections.iter().enumerate().filter_map(occupied).collect()
     }
@@ -558,7 +605,21 @@ impl World {
         let heard = self.heard();
         if !heard.is_empty() {
             self.node.heartbeat += 1;
-            self.redis.restore(self.node.heartbeat, &heard);
+            for ended in self.redis.restore(self.node.heartbeat, &heard) {
+                let i = usize::from(ended);
+                self.node.feed.leave(&self.connections[i].name(i));
+                self.removed(i);
+            }
+        }
+    }
+
+    /// A connection was told that it is out of the room.
+    fn removed(&mut self, i: usize) {
+        let connection = &mut self.connections[i];
+        (connection.occupied, connection.rejoin, connection.session) = (false, None, 0);
+        connection.client = Client { has: connection.client.has, ..Client::default() };
+        if connection.join == Join::Inside {
+            connection.join = Join::Outside;
         }
     }
 
@@ -611,6 +672,7 @@ impl World {
                         connection.rejoin.get_or_insert(since);
                         Ok(())
                     }
+                    Told::Removed => Err("told that it is out, and still in"),
                     Told::Overflow => Err("more waits than may"),
                 };
                 self.broken = self.broken.or(heard.err());
@@ -642,6 +704,9 @@ impl World {
 
     fn missing(&self) -> Option<&'static str> {
         let of = |connection: &Connection| match connection.join {
+            Join::Inside if self.redis.ended.contains(&(connection.user, connection.session)) => {
+                Some("still in after its session was ended")
+            }
             Join::Inside if !connection.client.joined => Some("no answer to a join"),
             Join::Inside if !connection.client.is_complete(&self.redis.history) => {
                 Some("a message is missing")
@@ -665,6 +730,7 @@ impl Connection {
             join: Join::Outside,
             occupied: false,
             rejoin: None,
+            session: 0,
             late: Vec::new(),
             client: Client::default(),
         }
@@ -701,18 +767,41 @@ impl Sink for Seat {
     fn rejoin(&self, since: MessageId) {
         self.told.lock().push(Told::Rejoin(since));
     }
+
+    fn is_meant(&self, removal: &Removal) -> bool {
+        let session = u64::from(*self.session.lock());
+        let is_its = |whom: &Session| {
+            session > 0
+                && whom.joined_at_ms == session
+                && whom.user.as_str() == self.user.to_string()
+        };
+        removal.whom.as_ref().is_some_and(is_its)
+    }
+
+    fn put_out(&self, _: Reason) {
+        self.told.lock().push(Told::Removed);
+    }
+
+    fn doubt(&self) {}
 }
 
 /// A seat is copied and compared between two steps only, when its outbox is empty.
 impl Clone for Seat {
     fn clone(&self) -> Self {
-        Self { name: self.name.clone(), index: self.index, told: Mutex::default() }
+        let session = Mutex::new(*self.session.lock());
+        Self {
+            name: self.name.clone(),
+            index: self.index,
+            user: self.user,
+            session,
+            told: Mutex::default(),
+        }
     }
 }
 
 impl PartialEq for Seat {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
+        self.name == other.name && *self.session.lock() == *other.session.lock()
     }
 }
 

@@ -51,6 +51,16 @@ impl<S: Sink> Seats<S> {
         self.list.push(seat);
     }
 
+    /// Keeps the seats for which this holds. Returns the connections of the others. O(seats).
+    pub fn retain(&mut self, stays: impl Fn(&SeatState<S>) -> bool) -> Vec<Arc<str>> {
+        let gone = self.list.iter().filter(|seat| !stays(seat));
+        let gone: Vec<Arc<str>> = gone.map(|seat| seat.sink.connection().clone()).collect();
+        for connection in &gone {
+            self.remove(connection);
+        }
+        gone
+    }
+
     /// Removes the seat of a connection; the last seat takes its place.
     pub fn remove(&mut self, connection: &str) -> Option<SeatState<S>> {
         let place = self.places.remove(connection)?;

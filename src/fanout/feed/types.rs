@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::{
     fanout::frame::{Fence, Frame, FrameKind},
     names::MessageId,
+    removal::{Reason, Removal},
 };
 
 /// The receiver of a room's frames: one connection's outbox.
@@ -19,6 +20,12 @@ pub trait Sink {
     fn overflow(&self);
     /// Asks the connection to join again, from the last message that was delivered to it.
     fn rejoin(&self, since: MessageId);
+    /// Whether the connection is in the room in the session that ended.
+    fn is_meant(&self, removal: &Removal) -> bool;
+    /// Tells the connection that it is out of the room.
+    fn put_out(&self, reason: Reason);
+    /// Somebody was removed, maybe with the right by which the connection listens.
+    fn doubt(&self);
 }
 
 /// Actions that the feed requests.
@@ -79,6 +86,8 @@ pub enum Inbound {
     Fence(Fence),
     /// The list of members from this node's channel, and the number of events that it contains.
     Members(u64, Bytes),
+    /// A session ended, or the room, and the frame that says so.
+    Removal(Removal, Frame),
 }
 
 impl Inbound {

@@ -17,7 +17,8 @@ use crate::{
     names::{MessageId, RoomId},
     outbox::{Outbox, OutboxLimits, Wire},
     protocol::{ServerFrame, close::CloseReason, sse},
-    room::ReadOn,
+    removal::Reason,
+    room::{ReadOn, Reader},
     socket::timeouts::Timeouts,
 };
 
@@ -36,6 +37,7 @@ const READ_RETRY: Duration = Duration::from_millis(400);
 pub struct Listener {
     app: App,
     room: RoomId,
+    reader: Reader,
     outbox: Arc<Outbox>,
     /// The last message that it was given while it had no seat.
     since: Option<MessageId>,
@@ -49,14 +51,29 @@ pub struct Listener {
 
 impl Listener {
     /// A listener that has everything up to `since`; without it, it wants nothing of before.
-    pub fn new(app: &App, room: RoomId, language: Language, since: Option<MessageId>) -> Self {
+    pub fn new(
+        app: &App,
+        room: RoomId,
+        reader: Reader,
+        language: Language,
+        since: Option<MessageId>,
+    ) -> Self {
         let settings = &app.settings;
         let limits = OutboxLimits { frames: settings.outbox_frames, bytes: settings.outbox_bytes };
         let wire = Wire::Answer(Arc::default());
         let outbox = Outbox::new(app.registry.next_id(), language, limits, wire);
         outbox.push(sse::retry(RETRY + jittered(RETRY_SPREAD)));
         let (outbox, gone) = (Arc::new(outbox), CancellationToken::new());
-        Self { app: app.clone(), room, outbox, since, local: None, missed_events: false, gone }
+        Self {
+            app: app.clone(),
+            room,
+            reader,
+            outbox,
+            since,
+            local: None,
+            missed_events: false,
+            gone,
+        }
     }
 
     /// What it is told.
@@ -109,6 +126,9 @@ impl Listener {
                     if let Some(reason) = work.close {
                         return reason;
                     }
+                    if work.is_doubtful && !self.may_listen().await {
+                        return CloseReason::Silent;
+                    }
                     if let Some((_, since)) = work.rejoins.into_iter().next_back() {
                         self.stand_up();
                         (self.since, self.missed_events) = (Some(since), true);
@@ -123,11 +143,30 @@ impl Listener {
         }
     }
 
-    /// Whether the room is no longer there.
+    /// Whether it may listen still, as far as Redis says.
+    async fn may_listen(&self) -> bool {
+        let may = self.app.rooms.may_listen(&self.room, &self.reader).await;
+        !matches!(may, Err(Error { code: Code::InvalidToken, .. }))
+    }
+
+    /// Whether the room is no longer there. Where its creator has ended it, that is told.
     async fn is_over(&self) -> bool {
         let missing = self.local.as_ref().is_some_and(|local| local.is_missing());
         let looked = async || self.app.rooms.preview(&self.room).await;
-        missing && matches!(looked().await, Err(Error { code: Code::RoomNotFound, .. }))
+        let is_over =
+            missing && matches!(looked().await, Err(Error { code: Code::RoomNotFound, .. }));
+        if is_over {
+            self.tell_closed().await;
+        }
+        is_over
+    }
+
+    async fn tell_closed(&self) {
+        if let Ok(true) = self.app.rooms.is_closed(&self.room).await {
+            let removed = ServerFrame::Removed { room_id: &self.room, reason: Reason::Closed };
+            self.outbox.push(sse::event(removed.json().as_bytes(), None));
+            let _ = timeout(self.app.settings.slow_close_timeout, self.outbox.flushed()).await;
+        }
     }
 
     /// Reads on until nothing is left and it has its seat. Returns how it ends, where it does.
@@ -144,7 +183,11 @@ impl Listener {
             }
             match self.sit_down().await {
                 Ok(()) => {}
-                Err(error) if error.code == Code::RoomNotFound => return Some(CloseReason::Silent),
+                Err(error) if error.code == Code::InvalidToken => return Some(CloseReason::Silent),
+                Err(error) if error.code == Code::RoomNotFound => {
+                    self.tell_closed().await;
+                    return Some(CloseReason::Silent);
+                }
                 Err(_) => sleep(jittered(READ_RETRY)).await,
             }
         }
@@ -164,14 +207,14 @@ impl Listener {
     /// stands up again, and what is said meanwhile is read with the next page.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where listening takes a token, or Redis is out of reach.
     pub async fn sit_down(&mut self) -> Result<(), Error> {
         let seat = Seat::listener(self.outbox.clone(), self.room.clone());
         let mut guard = SeatGuard { listener: self, stays: false };
-        let (app, room) = (&guard.listener.app, &guard.listener.room);
+        let Listener { app, room, reader, .. } = &*guard.listener;
         let (local, tag) = app.fanout.enter(seat).await?;
         let permit = local.admit_join().await;
-        let read = app.rooms.read_on(room, guard.listener.since, PAGE, &tag).await;
+        let read = app.rooms.read_on(room, reader, guard.listener.since, PAGE, &tag).await;
         drop(permit);
         let ReadOn { secret, tip, more, gap, messages, deleted } = read?;
         guard.listener.give(gap, &messages, if more { &[] } else { &deleted });

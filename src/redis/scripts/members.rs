@@ -3,25 +3,32 @@
 use std::time::Duration;
 
 use super::{
-    HeartbeatReply, Join, Leave, LeaveOutcome, Left, RestoreReply, Restored, RoomFacts, Scripts,
+    HeartbeatReply, Join, Leave, LeaveOutcome, Left, Restoration, Restored, RoomFacts, Scripts,
     Snapshot, UserHeartbeat,
-    wire::{Arg, ScriptReply, facts_args, flag, heartbeat_args, leave_args, ms, number, optional},
+    wire::{
+        Arg, ScriptReply, facts_args, flag, heartbeat_args, leave_args, ms, number, optional,
+        restored_args,
+    },
 };
 use crate::{
     error::{Code, Error},
-    names::RoomId,
+    names::{RoomId, UserId},
     problem::Problem,
+    removal::Session,
 };
+
+/// What a script says of a room that is not to come back.
+const CLOSED: &str = "CLOSED";
 
 impl Scripts {
     /// Lets a connection into a room. A fence with the connection's id reaches this node on its
     /// subscription, in order with the room's events.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `ROOM_LOCKED`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, `RATE_LIMITED` where the
+    /// `ROOM_NOT_FOUND`, `BANNED`, `ROOM_LOCKED`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, `RATE_LIMITED` where the
     /// user has as many connections as it may, or Redis is out of reach.
     pub async fn join(&self, room: &RoomId, join: Join<'_>) -> Result<Snapshot, Error> {
-        let keys = self.keys(room);
+        let (keys, entry) = (self.keys(room), &join.entry);
         let settings = &self.0.settings;
         let names = vec![
             keys.room(),
@@ -38,17 +45,17 @@ impl Scripts {
             join.user.as_str().into(),
             if join.guest { "guest" } else { "token" }.into(),
             join.token.hash().into(),
-            join.connection.into(),
-            join.status.as_str().into(),
+            entry.connection.into(),
+            entry.status.as_str().into(),
             ms(settings.presence_ttl),
             ms(settings.session_ttl),
             ms(settings.room_ttl),
             number(settings.room_max_members),
-            optional(join.since).into(),
+            optional(entry.since).into(),
             number(settings.join_history),
             number(settings.resume_max),
             self.0.redis.node_channel().into(),
-            join.tag.into(),
+            entry.tag.into(),
             flag(self.0.redis.is_returning()),
             ms(self.0.redis.spared()),
             self.provisional_ttl(),
@@ -56,6 +63,7 @@ impl Scripts {
             number(settings.joined_bytes),
             self.roster_max(),
             self.hooks(&keys),
+            Self::address(entry.address),
         ]);
         let reply = self.run(&self.0.join, names, &args).await?.ok();
         let mut reply = reply.map_err(|error| match error.code {
@@ -197,7 +205,8 @@ impl Scripts {
         self.run(&self.0.tell_members, names, &args).await?.ok()
     }
 
-    /// Puts back a room that Redis lost, and has a fence with `tag` sent to this node.
+    /// Puts back a room that Redis lost, and has a fence with `tag` sent to this node. Returns who
+    /// was not put back.
     ///
     /// # Errors
     /// Redis is out of reach.
@@ -207,17 +216,13 @@ impl Scripts {
         tag: &str,
         facts: &RoomFacts,
         users: &[Restored],
-    ) -> Result<RestoreReply, Error> {
+    ) -> Result<Restoration, Error> {
         let keys = self.keys(room);
         let mut args = self.stem(room, &keys);
         args.extend(self.ttls());
         args.extend([self.0.redis.node_channel().into(), tag.into(), facts_args(facts)]);
         let presence_ttl = self.0.settings.presence_ttl;
-        let users = users.iter().flat_map(|Restored { beat, token }| {
-            [token.hash().into(), beat.user.as_str().into()]
-                .into_iter()
-                .chain(heartbeat_args(beat, presence_ttl))
-        });
+        let users = users.iter().flat_map(|user| restored_args(user, presence_ttl));
         args.push(Arg::List(users.collect()));
         args.extend([self.provisional_ttl(), self.roster_max(), self.hooks(&keys)]);
         let names = vec![
@@ -227,8 +232,20 @@ impl Scripts {
             keys.messages(),
             keys.names(),
             keys.away(),
+            keys.closed(),
         ];
-        let mut reply = self.run(&self.0.restore, names, &args).await?.ok()?;
-        Ok(RestoreReply { again: reply.again()?, taken: reply.users()? })
+        let reply = self.run(&self.0.restore, names, &args).await?;
+        if reply.status == CLOSED {
+            return Ok(Restoration::Closed);
+        }
+        let mut reply = reply.ok()?;
+        let again = reply.again()?;
+        let mut others = Vec::new();
+        while !reply.is_empty() {
+            let user = UserId::stored(&reply.text()?);
+            let session = Session { user, joined_at_ms: reply.number()? };
+            others.push((session, reply.reason()?));
+        }
+        Ok(Restoration::Done { others, again })
     }
 }

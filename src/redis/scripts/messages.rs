@@ -1,7 +1,7 @@
 //! The scripts that store and read messages.
 
 use super::{
-    Draft, MessagePage, Missed, Page, Published, ReadOn, Scripts,
+    Draft, MessagePage, Missed, Page, Published, ReadOn, Reader, Scripts,
     wire::{draft_args, flag, frame_head, ms, number, optional, second},
 };
 use crate::{
@@ -54,10 +54,11 @@ impl Scripts {
     /// Reads one page of a room's messages.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where reading takes a token, or Redis is out of reach.
     pub async fn read_messages(
         &self,
         room: &RoomId,
+        reader: &Reader,
         page: Page,
         limit: usize,
     ) -> Result<MessagePage, Error> {
@@ -67,8 +68,9 @@ impl Scripts {
             Page::Before(Some(id)) => ("before", id.to_string()),
             Page::After(id) => ("after", id.to_string()),
         };
-        let names = vec![keys.room(), keys.messages()];
-        let args = [way.into(), from.into(), number(limit)];
+        let (session, [hash, address]) = Self::reader(&keys, reader);
+        let names = vec![keys.room(), keys.messages(), session];
+        let args = [way.into(), from.into(), number(limit), hash, address];
         let mut reply = self.run(&self.0.read_messages, names, &args).await?.ok()?;
         Ok(MessagePage { has_more: reply.flag()?, messages: reply.messages(room)? })
     }
@@ -95,22 +97,27 @@ impl Scripts {
     /// kept. Where there are no more messages, a fence with `tag` reaches this node.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, or Redis is out of reach, or did not confirm in time.
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where listening takes a token, or Redis is out of reach, or did not
+    /// confirm in time.
     pub async fn read_on(
         &self,
         room: &RoomId,
+        reader: &Reader,
         since: Option<MessageId>,
         limit: usize,
         tag: &str,
     ) -> Result<ReadOn, Error> {
         let keys = self.keys(room);
-        let names = vec![keys.room(), keys.messages()];
+        let (session, [hash, address]) = Self::reader(&keys, reader);
+        let names = vec![keys.room(), keys.messages(), session];
         let args = [
             room.as_str().into(),
             optional(since).into(),
             number(limit),
             self.0.redis.node_channel().into(),
             tag.into(),
+            hash,
+            address,
         ];
         let mut reply = self.run_durable(&self.0.read_on, names, &args, None).await?.ok()?;
         Ok(ReadOn {
@@ -140,7 +147,7 @@ impl Scripts {
         let mut args = self.stem(room, &keys);
         let kept = number(self.0.settings.history_max);
         args.extend([id.to_string().into(), token.hash().into(), kept, self.hooks(&keys)]);
-        self.run(&self.0.delete_message, names, &args).await?.ok()?;
+        self.run_durable(&self.0.delete_message, names, &args, None).await?.ok()?;
         Ok(())
     }
 }

@@ -1,17 +1,23 @@
 //! Scripts that make and read a room, and that make sessions without a connection.
 
 use super::{
-    Member, Remembered, RoomChange, RoomFacts, RoomOptions, RoomState, Scripts,
-    wire::{change_args, ms, new_room_args, number},
+    Member, Reader, Remembered, RoomChange, RoomFacts, RoomOptions, RoomState, Scripts,
+    wire::{ScriptReply, change_args, flag, ms, new_room_args, number},
 };
+use std::{net::IpAddr, time::Duration};
+
 use crate::{
-    error::Error,
+    error::{Code, Error},
     names::{RoomId, Status, Token, UserId},
     redis::keys,
 };
 
 /// Characters of a room's secret, 6 random bits each. What is hashed for an id fits into one block of SHA-1.
 const SECRET_LENGTH: usize = 12;
+/// Sessions of one room that are remembered as removed: as long as a node may not have heard of it.
+const REMOVED_MAX: usize = 1000;
+/// What a script says of a room that its creator ended.
+const ROOM_CLOSED: &str = "ROOM_CLOSED";
 
 /// What was found where members were looked at.
 struct MemberPage {
@@ -33,6 +39,7 @@ impl Scripts {
         creator: &UserId,
         token: &Token,
         options: &RoomOptions,
+        address: IpAddr,
     ) -> Result<bool, Error> {
         let (keys, secret) = (self.keys(room), nanoid::nanoid!(SECRET_LENGTH));
         let settings = &self.0.settings;
@@ -46,6 +53,7 @@ impl Scripts {
                     keys.session(creator),
                     keys.presence(creator),
                     keys.names(),
+                    keys.closed(),
                 ],
                 &[
                     creator.as_str().into(),
@@ -56,6 +64,8 @@ impl Scripts {
                     new_room_args(&secret, options),
                     room.as_str().into(),
                     self.hooks(&keys),
+                    keys.users().into(),
+                    Self::address(address),
                 ],
             )
             .await?;
@@ -89,15 +99,89 @@ impl Scripts {
         Ok(())
     }
 
+    /// Removes a user from a room as its creator or the user itself says, who is `by` and proves it by `token`.
+    /// Returns in how long the room has to be swept again.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `NOT_FOUND` where nobody has the name, `INVALID_TOKEN`, `FORBIDDEN` where the token is of
+    /// somebody else in the room, or Redis is out of reach.
+    pub async fn remove_user(
+        &self,
+        room: &RoomId,
+        by: &UserId,
+        token: &Token,
+        user: &UserId,
+        bans: bool,
+    ) -> Result<Option<Duration>, Error> {
+        let keys = self.keys(room);
+        let names = vec![
+            keys.room(),
+            keys.members(),
+            keys.deadlines(),
+            keys.session(user),
+            keys.session(by),
+            keys.names(),
+            keys.away(),
+        ];
+        let mut args = self.stem(room, &keys);
+        args.extend([
+            user.as_str().into(),
+            token.hash().into(),
+            flag(bans),
+            number(self.0.settings.bans_max),
+            number(REMOVED_MAX),
+            self.roster_max(),
+            self.hooks(&keys),
+        ]);
+        self.run_durable(&self.0.remove_user, names, &args, None).await?.ok()?.again()
+    }
+
+    /// Lets everybody in again whom the creator kept out.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
+    /// out of reach.
+    pub async fn lift_bans(&self, room: &RoomId, by: &UserId, token: &Token) -> Result<(), Error> {
+        let keys = self.keys(room);
+        let names = vec![keys.room(), keys.session(by)];
+        self.run(&self.0.lift_bans, names, &[token.hash().into()]).await?.ok()?;
+        Ok(())
+    }
+
+    /// Ends a room as its creator says, with all that it held.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
+    /// out of reach.
+    pub async fn close_room(&self, room: &RoomId, by: &UserId, token: &Token) -> Result<(), Error> {
+        let keys = self.keys(room);
+        let names = vec![
+            keys.room(),
+            keys.members(),
+            keys.deadlines(),
+            keys.messages(),
+            keys.names(),
+            keys.away(),
+            keys.returning(),
+            keys.closed(),
+            keys.session(by),
+        ];
+        let mut args = self.stem(room, &keys);
+        args.extend([token.hash().into(), ms(self.0.settings.room_ttl_max), self.hooks(&keys)]);
+        self.run_durable(&self.0.close_room, names, &args, None).await?.ok()?;
+        Ok(())
+    }
+
     /// Gives a guest without a socket a name in the room.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `ROOM_LOCKED`, `NAME_TAKEN`, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `BANNED`, `ROOM_LOCKED`, `NAME_TAKEN`, or Redis is out of reach.
     pub async fn add_session(
         &self,
         room: &RoomId,
         user: &UserId,
         token: &Token,
+        address: IpAddr,
     ) -> Result<(), Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.session(user)];
@@ -107,6 +191,8 @@ impl Scripts {
             ms(settings.session_ttl.max(settings.presence_ttl)),
             user.as_str().into(),
             self.hooks(&keys),
+            keys.users().into(),
+            Self::address(address),
         ];
         self.run(&self.0.add_session, names, &args).await?.ok()?;
         Ok(())
@@ -156,31 +242,33 @@ impl Scripts {
         let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.names()];
         let args = [self.longest(), self.roster_max()];
         let mut reply = self.run(&self.0.read_room, names, &args).await?.ok()?;
-        let facts = reply.facts()?;
+        let (facts, bans) = (reply.facts()?, usize::try_from(reply.number()?).ok());
         let is_swept = !reply.flag()?;
         let member_count = reply.number()?;
         let mut members = Vec::new();
         while !reply.is_empty() {
             members.push(reply.text()?);
         }
-        Ok((RoomState { facts, member_count, members }, is_swept))
+        Ok((RoomState { facts, member_count, members, bans }, is_swept))
     }
 
     /// Reads the members of a room by name, in code point order, behind this name: fewer than `limit` where
     /// there are no more.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where reading takes a token, or Redis is out of reach.
     pub async fn read_members(
         &self,
         room: &RoomId,
+        reader: &Reader,
         after: &str,
         limit: usize,
     ) -> Result<Vec<Member>, Error> {
         let (mut members, mut after) = (Vec::new(), Some(after.to_owned()));
         let mut is_swept = false;
         while let Some(behind) = after.take().filter(|_| members.len() < limit) {
-            let page = self.read_members_behind(room, &behind, limit - members.len()).await?;
+            let page =
+                self.read_members_behind(room, reader, &behind, limit - members.len()).await?;
             if !page.is_swept && !std::mem::replace(&mut is_swept, true) {
                 // Where it fails, whoever touches the room next does it.
                 let _ = self.sweep_room(room).await;
@@ -196,12 +284,16 @@ impl Scripts {
     async fn read_members_behind(
         &self,
         room: &RoomId,
+        reader: &Reader,
         after: &str,
         limit: usize,
     ) -> Result<MemberPage, Error> {
         let keys = self.keys(room);
-        let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.names(), keys.away()];
-        let args = [keys.users().into(), self.longest(), after.into(), number(limit)];
+        let (session, [hash, address]) = Self::reader(&keys, reader);
+        let names =
+            vec![keys.room(), keys.members(), keys.deadlines(), keys.names(), keys.away(), session];
+        let args =
+            [keys.users().into(), self.longest(), after.into(), number(limit), hash, address];
         let mut reply = self.run(&self.0.read_members, names, &args).await?.ok()?;
         let (is_swept, next) = (!reply.flag()?, reply.maybe()?);
         let mut members = Vec::new();
@@ -222,7 +314,23 @@ impl Scripts {
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
     pub async fn read_facts(&self, room: &RoomId) -> Result<RoomFacts, Error> {
-        let names = vec![self.keys(room).room()];
-        self.run(&self.0.read_facts, names, &[]).await?.ok()?.facts()
+        let reply = self.facts(room).await?;
+        match reply.status.as_str() {
+            ROOM_CLOSED => Err(Code::RoomNotFound.into()),
+            _ => reply.ok()?.facts(),
+        }
+    }
+
+    /// Whether a room is gone because its creator ended it.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn is_closed(&self, room: &RoomId) -> Result<bool, Error> {
+        Ok(self.facts(room).await?.status == ROOM_CLOSED)
+    }
+
+    async fn facts(&self, room: &RoomId) -> Result<ScriptReply, Error> {
+        let keys = self.keys(room);
+        self.run(&self.0.read_facts, vec![keys.room(), keys.closed()], &[]).await
     }
 }

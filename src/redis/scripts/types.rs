@@ -1,10 +1,11 @@
 //! What the scripts are asked and what they answer, as types.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
     message::Message,
     names::{MessageId, RoomId, Status, Token, UserId},
+    removal::{Reason, Session},
 };
 
 /// Who wants to join, and how it proves who it is.
@@ -15,9 +16,17 @@ pub struct Join<'a> {
     pub token: &'a Token,
     /// Whether the name must be free.
     pub guest: bool,
-    /// The connection that joins.
+    /// What it joins with.
+    pub entry: Entry<'a>,
+}
+
+/// A connection that joins.
+pub struct Entry<'a> {
+    /// Its id.
     pub connection: &'a str,
-    /// What the connection shows.
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// What it shows.
     pub status: Status,
     /// The last message that it has seen.
     pub since: Option<MessageId>,
@@ -82,15 +91,6 @@ pub struct HeartbeatReply {
     pub again: Option<Duration>,
     /// The users that Redis has no session of, or another's.
     pub lost: Vec<UserId>,
-}
-
-/// What came of putting users back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RestoreReply {
-    /// In how long the room has to be swept.
-    pub again: Option<Duration>,
-    /// The users whose name somebody else took.
-    pub taken: Vec<UserId>,
 }
 
 /// What Redis keeps of a room itself.
@@ -212,6 +212,31 @@ pub struct Restored {
     pub beat: UserHeartbeat,
     /// Its token.
     pub token: Token,
+    /// Where its connections come from.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What became of a room that was to be restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Restoration {
+    /// Its creator has ended it: nobody was put back.
+    Closed,
+    /// All were put back but some.
+    Done {
+        /// These, with the reason where their session was ended; without one, somebody else has the name.
+        others: Vec<(Session, Option<Reason>)>,
+        /// In how long the room has to be swept.
+        again: Option<Duration>,
+    },
+}
+
+/// Who reads what is said in a room, or who is in it: in some rooms that takes a token.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// What it presents.
+    pub token: Option<(Token, UserId)>,
+    /// Where it comes from.
+    pub address: IpAddr,
 }
 
 /// A connection that leaves a room.
@@ -278,6 +303,8 @@ pub struct RoomState {
     pub member_count: u64,
     /// The names of the first of them, in code point order.
     pub members: Vec<String>,
+    /// How many addresses are kept out, for its creator alone.
+    pub bans: Option<usize>,
 }
 
 /// Which messages a page holds.

@@ -8,12 +8,14 @@ use fred::prelude::Value;
 use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
 
 use super::types::{
-    Draft, Leave, Published, RoomChange, RoomFacts, RoomOptions, Sender, UserHeartbeat,
+    Draft, Leave, Published, Restored, RoomChange, RoomFacts, RoomOptions, Sender, UserHeartbeat,
 };
 use crate::{
     error::{Code, Error},
+    limits,
     message::{Message, timestamp},
     names::{MessageId, RoomId, UserId},
+    removal::Reason,
 };
 
 /// An argument of a script.
@@ -30,6 +32,9 @@ impl<'a, T: Into<Cow<'a, str>>> From<T> for Arg<'a> {
         Self::Text(text.into())
     }
 }
+
+/// Arguments of a user before the number of its connections.
+const BEFORE_CONNECTIONS: usize = 3;
 
 /// What a script is told of a user: join time, what it read, whether it proved that it heard of its token,
 /// the number of its connections, and for each of these its id, how much of its presence is left (ms), and
@@ -56,6 +61,19 @@ pub(super) fn leave_args(leave: &Leave) -> [Cow<'_, str>; 4] {
     let grace = leave.grace.as_millis().to_string();
     let confirmed = if leave.confirmed { "1" } else { "0" };
     [leave.user.as_str().into(), (&*leave.connection).into(), grace.into(), confirmed.into()]
+}
+
+/// What a script is told of a user whose session is to be restored: token hash, name, and what a heartbeat says,
+/// with the addresses of its connections before their number.
+pub(super) fn restored_args(
+    user: &Restored,
+    presence_ttl: Duration,
+) -> impl Iterator<Item = Cow<'_, str>> {
+    let addresses = user.addresses.iter().map(|address| limits::holder(*address).to_string());
+    let addresses = addresses.collect::<Vec<_>>().join(" ");
+    let mut beat: Vec<_> = heartbeat_args(&user.beat, presence_ttl).collect();
+    beat.insert(BEFORE_CONNECTIONS, addresses.into());
+    [user.token.hash().into(), user.beat.user.as_str().into()].into_iter().chain(beat)
 }
 
 /// What a room is, in the order of `lua/lib/room_facts.lua`; empty for what it has not.
@@ -247,6 +265,16 @@ impl ScriptReply {
 
     pub fn id(&mut self) -> Result<MessageId, Error> {
         self.text()?.parse().map_err(|_| malformed_reply())
+    }
+
+    /// Why somebody was not put back: its session was ended so, or else somebody else has the name.
+    pub fn reason(&mut self) -> Result<Option<Reason>, Error> {
+        match self.text()?.as_str() {
+            "removed" => Ok(Some(Reason::Removed)),
+            "left" => Ok(Some(Reason::Left)),
+            "taken" => Ok(None),
+            _ => Err(malformed_reply()),
+        }
     }
 
     pub fn users(self) -> Result<Vec<UserId>, Error> {

@@ -20,7 +20,7 @@ use crate::{
     problem::Problem,
     protocol::ServerFrame,
     redis::scripts::Snapshot,
-    room::Identity,
+    room::{Entry, Identity},
 };
 
 /// So many messages in the answer to a join count as a frame more.
@@ -116,7 +116,7 @@ impl Client {
             Ok(joined) => joined.membership,
             Err(_) => {
                 let (user, token) = (identity.user.clone(), identity.token.clone());
-                Arc::new(Membership::new(user, token, !identity.guest))
+                Arc::new(Membership::new(user, token, !identity.guest, self.ip))
             }
         };
         let mut seat = SeatGuard::new(&self.app.fanout, room, self.outbox.id());
@@ -126,7 +126,8 @@ impl Client {
             Ok((local, tag)) => {
                 let permit = local.admit_join().await;
                 let (id, status) = (self.outbox.id(), self.outbox.status());
-                let snapshot = self.app.rooms.join(room, identity, id, status, since, &tag).await;
+                let entry = Entry { connection: id, address: self.ip, status, since, tag: &tag };
+                let snapshot = self.app.rooms.join(room, identity, entry).await;
                 drop(permit);
                 snapshot.map(|snapshot| (local, snapshot))
             }
@@ -166,6 +167,10 @@ impl Client {
         let again = snapshot.again;
         let answered = local.answered(&self.outbox, joined, snapshot);
         again.into_iter().for_each(|wait| self.app.fanout.sweep_after(&local.id, wait));
+        if answered == Answered::Gone {
+            // Its session, or the room, ended while it joined: it was told so.
+            membership.evict();
+        }
         if !is_confirmed {
             self.unconfirmed.store(self.outbox.queued(), Ordering::Relaxed);
         }
@@ -253,6 +258,10 @@ impl Client {
         let mut done = self.enter(room, &identity, Some(since)).await;
         if let Err(Error { code: Code::RoomNotFound | Code::InvalidToken, .. }) = done {
             self.app.heartbeat.send(&joined.local).await;
+            if !joined.membership.is_in() {
+                // Its session has ended, and it was told so.
+                return Ok(());
+            }
             done = self.enter(room, &identity, Some(since)).await;
         }
         match done {

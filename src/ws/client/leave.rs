@@ -54,7 +54,8 @@ impl Joined {
     /// Waits until the connection's own messages in this room are delivered to it.
     pub(super) async fn own_messages_delivered(&self, connection: &str) {
         let last_sent = *self.membership.last_sent.lock();
-        while last_sent.is_some_and(|id| !self.local.has_delivered(connection, id)) {
+        let waits = |id| self.membership.is_in() && !self.local.has_delivered(connection, id);
+        while last_sent.is_some_and(waits) {
             tokio::time::sleep(DELIVERY_LOOK).await;
         }
     }

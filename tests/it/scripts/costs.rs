@@ -6,7 +6,7 @@ use linkroom::{
     redis::scripts::{Draft, RoomOptions, Sender},
 };
 
-use super::{Bench, NO_FLOOD_LIMIT};
+use super::{Bench, HERE, NO_FLOOD_LIMIT};
 
 /// Things of each kind that are measured together.
 const COUNT: usize = 500;
@@ -35,7 +35,7 @@ async fn measured(bench: &Bench, make: impl AsyncFn(usize)) -> usize {
 async fn a_room(bench: &Bench, creator: &UserId, topic: Option<String>) -> RoomId {
     let (room, token) = (RoomId::random(), Token::random(creator));
     let options = RoomOptions { topic, ..RoomOptions::default() };
-    assert!(bench.scripts.create_room(&room, creator, &token, &options).await.unwrap());
+    assert!(bench.scripts.create_room(&room, creator, &token, &options, HERE).await.unwrap());
     room
 }
 
@@ -57,7 +57,7 @@ async fn nothing_takes_more_of_redis_than_it_costs() {
     let room = a_room(&bench, &UserId::stored("owner"), None).await;
     let took = measured(&bench, async |number| {
         let user = name(number, 32);
-        bench.scripts.add_session(&room, &user, &Token::random(&user)).await.unwrap();
+        bench.scripts.add_session(&room, &user, &Token::random(&user), HERE).await.unwrap();
     })
     .await;
     assert!(took <= storage::SESSION, "a session: {took} of {}", storage::SESSION);
@@ -72,7 +72,7 @@ async fn nothing_takes_more_of_redis_than_it_costs() {
     assert!(took <= cost, "a guest who joins: {took} of {cost}");
 
     let (user, token) = (UserId::stored("tabs"), Token::random(&UserId::stored("tabs")));
-    bench.scripts.add_session(&room, &user, &token).await.unwrap();
+    bench.scripts.add_session(&room, &user, &token, HERE).await.unwrap();
     let took = measured(&bench, async |number| {
         // As many as one user may have, and then anew.
         let connection = format!("0123456789ab-{}", number % 40);
@@ -98,7 +98,7 @@ async fn no_message_takes_more_of_redis_than_it_costs() {
                 let (room, tokens) = senders.last_mut().unwrap();
                 let user = name(number, 32);
                 let token = Token::random(&user);
-                bench.scripts.add_session(room, &user, &token).await.unwrap();
+                bench.scripts.add_session(room, &user, &token, HERE).await.unwrap();
                 tokens.push((user, token));
             }
             let senders: Vec<_> = senders

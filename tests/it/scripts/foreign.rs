@@ -12,7 +12,7 @@ use linkroom::{
     },
 };
 
-use super::{Bench, NO_FLOOD_LIMIT, connection, draft, leaves};
+use super::{Bench, HERE, NO_FLOOD_LIMIT, STRANGER, connection, draft, leaves};
 
 /// Every call that may write.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -134,7 +134,7 @@ impl<'a> Place<'a> {
         let beat = self.beat.clone();
         match call {
             Call::Create => {
-                scripts.create_room(room, &owner, &self.owner, &options).await.map(drop)
+                scripts.create_room(room, &owner, &self.owner, &options, HERE).await.map(drop)
             }
             Call::Update => {
                 let change = RoomChange {
@@ -146,7 +146,7 @@ impl<'a> Place<'a> {
             }
             Call::AddSession => {
                 let bot = UserId::stored("bot");
-                scripts.add_session(room, &bot, &Token::random(&bot)).await
+                scripts.add_session(room, &bot, &Token::random(&bot), HERE).await
             }
             Call::JoinAsGuest => self.bench.guest(room, "another").await.map(drop),
             Call::JoinByToken => {
@@ -171,11 +171,11 @@ impl<'a> Place<'a> {
                     creator_token: String::new(),
                     options,
                 };
-                let users = [Restored { token: self.token.clone(), beat }];
+                let users = [Restored { token: self.token.clone(), beat, addresses: vec![HERE] }];
                 scripts.restore(room, "@1", &facts, &users).await.map(drop)
             }
             Call::TellMembers => scripts.tell_members(room, 0).await,
-            Call::ReadOn => scripts.read_on(room, None, 10, "tag").await.map(drop),
+            Call::ReadOn => scripts.read_on(room, &STRANGER, None, 10, "tag").await.map(drop),
         }
     }
 }

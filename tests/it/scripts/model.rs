@@ -8,7 +8,7 @@ use linkroom::{
     names::{MessageId, RoomId, Status, Token, UserId},
     redis::{
         keys::KeyStyle,
-        scripts::{Join, LeaveOutcome, Published, UserHeartbeat},
+        scripts::{Entry, Join, LeaveOutcome, Published, UserHeartbeat},
     },
 };
 use proptest::{
@@ -17,7 +17,7 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-use super::{Bench, Events, NO_FLOOD_LIMIT, connection, draft, leaves};
+use super::{Bench, Events, HERE, NO_FLOOD_LIMIT, STRANGER, connection, draft, leaves};
 
 const NAMES: [&str; 3] = ["owner", "밥", "c:d"];
 const CONNECTIONS: [&str; 3] = ["tab", "phone", "elsewhere"];
@@ -158,10 +158,13 @@ impl Pair<'_> {
             user: &name,
             token: &token,
             guest,
-            connection: &connection_id(index, connection),
-            status: status(away),
-            since: None,
-            tag: "tag",
+            entry: Entry {
+                connection: &connection_id(index, connection),
+                address: HERE,
+                status: status(away),
+                since: None,
+                tag: "tag",
+            },
         };
         let snapshot = self.bench.scripts.join(&self.model.room, join).await.unwrap();
         assert_eq!(snapshot.tip, self.model.stream.last().copied().unwrap_or_default());
@@ -271,7 +274,8 @@ impl Pair<'_> {
         }
         assert_eq!(told, std::mem::take(&mut self.model.told));
 
-        let members = self.bench.scripts.read_members(&self.model.room, "", 9).await.unwrap();
+        let read = self.bench.scripts.read_members(&self.model.room, &STRANGER, "", 9);
+        let members = read.await.unwrap();
         let seen = members.iter().map(|member| (member.user.as_str(), member.status, member.read));
         let mut wanted: Vec<_> = NAMES
             .iter()

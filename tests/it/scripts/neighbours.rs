@@ -12,7 +12,7 @@ use linkroom::{
     },
 };
 
-use super::{Bench, NO_FLOOD_LIMIT, code, connection, draft, leaves, stored};
+use super::{Bench, HERE, NO_FLOOD_LIMIT, STRANGER, code, connection, draft, leaves, stored};
 
 const NAMES: [&str; 10] =
     ["alice", "alice:keys", "alice%3Akeys", "a:session", "a%3Asession", ":", "%", "%3A", "a", "a:"];
@@ -102,7 +102,7 @@ async fn what_is_wrong_with_one_user_is_nobody_elses() {
         let outcomes = bench.scripts.publish(&room, &outcomes.each_ref()).await.unwrap();
         assert!(outcomes[1].is_ok(), "{planted:?}");
         bench.beat(&room, &beats).await.unwrap();
-        let members = bench.scripts.read_members(&room, "", 9).await.unwrap();
+        let members = bench.scripts.read_members(&room, &STRANGER, "", 9).await.unwrap();
         assert_eq!(members.len(), 3, "{planted:?}");
         assert_eq!(members[1].status, Status::Away, "{planted:?}");
         bench.guest(&room, "late").await.unwrap();
@@ -113,7 +113,11 @@ async fn what_is_wrong_with_one_user_is_nobody_elses() {
             creator_token: String::new(),
             options: RoomOptions::default(),
         };
-        let users = beats.map(|beat| Restored { token: Token::random(&beat.user), beat });
+        let users = beats.map(|beat| Restored {
+            token: Token::random(&beat.user),
+            beat,
+            addresses: vec![HERE],
+        });
         bench.scripts.restore(&room, "@1", &facts, &users).await.unwrap();
         // Whatever the session is, its user can be cleared.
         let mut events = bench.events(&room);

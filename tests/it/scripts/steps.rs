@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use linkroom::names::RoomId;
 
-use super::{Bench, NO_FLOOD_LIMIT};
+use super::{Bench, NO_FLOOD_LIMIT, STRANGER};
 
 /// Members that one call clears, at most.
 const STEP: u64 = 64;
@@ -63,7 +63,7 @@ async fn those_who_lapsed_are_cleared_step_by_step() {
     }
     assert_eq!(steps, 4);
     assert_eq!(bench.members(&room), ["owner"]);
-    assert_eq!(bench.scripts.read_members(&room, "", 9).await.unwrap().len(), 1);
+    assert_eq!(bench.scripts.read_members(&room, &STRANGER, "", 9).await.unwrap().len(), 1);
 }
 
 /// A join, a heartbeat, a look and a leave are as many commands in a room of 300 as in one of 30.
@@ -79,7 +79,7 @@ async fn what_one_member_does_costs_the_same_in_a_room_of_any_size() {
             let heard = super::connection("late-1", std::time::Duration::ZERO, Default::default());
             bench.beat(&room, &[bench.heard(&room, "late", vec![heard])]).await.unwrap();
             bench.scripts.read_room(&room).await.unwrap();
-            bench.scripts.read_members(&room, "", 10).await.unwrap();
+            bench.scripts.read_members(&room, &STRANGER, "", 10).await.unwrap();
             let late = linkroom::names::UserId::stored("late");
             let leave = super::leaves(&late, "late-1", std::time::Duration::ZERO);
             bench.leave(&room, leave).await.unwrap();

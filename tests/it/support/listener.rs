@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, Response};
+use reqwest::{Method, RequestBuilder, Response};
 use serde_json::Value;
 
 use super::{
@@ -33,7 +33,16 @@ pub struct Listener {
 impl Listener {
     /// Requests the events after `last`, as `EventSource` does when it reconnects.
     pub async fn open(http: &Http, room: &str, last: Option<&str>) -> Self {
+        Self::send(http.request(Method::GET, &format!("/api/rooms/{room}/events")), last).await
+    }
+
+    /// The same as the holder of `token`.
+    pub async fn open_as(http: &Http, room: &str, token: &str) -> Self {
         let request = http.request(Method::GET, &format!("/api/rooms/{room}/events"));
+        Self::send(request.bearer_auth(token), None).await
+    }
+
+    async fn send(request: RequestBuilder, last: Option<&str>) -> Self {
         let request = last.iter().fold(request, |request, id| request.header("last-event-id", *id));
         let response = within(DEADLINE, "an answer", request.send()).await.unwrap();
         assert_eq!(response.status(), 200);

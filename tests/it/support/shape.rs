@@ -63,6 +63,15 @@ fn fields_of(t: &str, is_deleted: bool) -> (&'static [Field], &'static [Field]) 
             ],
             &[],
         ),
+        "removed" => (
+            &[
+                ("roomId", is_text),
+                ("reason", |value| {
+                    ["removed", "left", "closed"].contains(&value.as_str().unwrap_or_default())
+                }),
+            ],
+            &[],
+        ),
         "error" => (
             &[("code", is_text), ("message", is_text)],
             &[("roomId", is_text), ("key", is_text), ("details", Value::is_object)],

@@ -1,0 +1,94 @@
+//! Connections that are put out of a room, as the script said that ended their session, or the room.
+//!
+//! This does not wait for its turn behind messages that have to be read first: what was said after the removal is
+//! not for who was removed. Only the count of events keeps its order.
+
+use super::{Feed, JoinStage, Outcome, SeatState, Sink};
+use crate::{
+    fanout::frame::{Frame, FrameKind},
+    removal::{Reason, Removal},
+};
+
+/// The latest removals are kept for joins under way. Others are found by the next heartbeat.
+const KEPT_MAX: usize = 64;
+
+impl<S: Sink> Feed<S> {
+    /// A session ended, or the room. `frame` is what said so; one that no script wrote is passed on like any other.
+    pub fn removal(&mut self, removal: Removal, frame: Frame) -> Outcome {
+        let is_known = !self.secret.is_empty();
+        if is_known && !removal.is_proved(&self.secret) {
+            return self.frame(frame).0;
+        }
+        self.forget_removals();
+        if self.seats.iter().any(SeatState::is_joining) {
+            self.removals.truncate(KEPT_MAX - 1);
+            self.removals.insert(0, removal.clone());
+        }
+        if is_known {
+            self.put_out(&removal);
+        }
+        self.frame(Frame { kind: FrameKind::Removed, ..frame }).0
+    }
+
+    /// The room has ended, as an answer says.
+    pub fn closed(&mut self) {
+        self.keep(|seat| {
+            let stays = seat.is_outside();
+            if !stays {
+                seat.sink.put_out(Reason::Closed);
+            }
+            stays
+        });
+    }
+
+    /// Keeps the seats for which this holds.
+    fn keep(&mut self, stays: impl Fn(&SeatState<S>) -> bool) {
+        for connection in self.seats.retain(stays) {
+            self.answered.remove(&connection);
+        }
+    }
+
+    fn put_out(&mut self, removal: &Removal) {
+        if removal.whom.is_none() {
+            return self.closed();
+        }
+        self.keep(|seat| {
+            let stays = !seat.sink.is_meant(removal);
+            match stays {
+                true => seat.sink.doubt(),
+                false => seat.sink.put_out(removal.reason),
+            }
+            stays
+        });
+    }
+
+    /// A join was answered: what its connection was before may have ended since. Returns whether it was put out.
+    pub(super) fn is_put_out(&mut self, connection: &str) -> bool {
+        let Some(sink) = self.sink(connection) else { return false };
+        let is_meant = |removal: &&Removal| {
+            let is_meant = removal.whom.is_none() || sink.is_meant(removal);
+            is_meant && removal.is_proved(&self.secret)
+        };
+        let Some(reason) = self.removals.iter().find(is_meant).map(|removal| removal.reason) else {
+            return false;
+        };
+        if let Some(sink) = self.leave(connection) {
+            sink.put_out(reason);
+        }
+        true
+    }
+
+    /// Removals are kept only while joins are under way.
+    pub(super) fn forget_removals(&mut self) {
+        if !self.removals.is_empty() && !self.seats.iter().any(SeatState::is_joining) {
+            self.removals.clear();
+        }
+    }
+}
+
+impl<S> SeatState<S> {
+    /// Whether its first join has not been answered: then the room's end, or its own, is in the answer.
+    fn is_outside(&self) -> bool {
+        matches!(self.stage, JoinStage::Joining { from: super::Origin::Outside, .. })
+    }
+}

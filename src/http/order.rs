@@ -1,0 +1,97 @@
+//! Order in a room over HTTP: remove somebody, ban, let in again.
+
+use axum::extract::{Query, State};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    envelope::{Envelope, Nothing, Success},
+    extract::{Bearer, MemberPath, RoomPath},
+    openapi::{Always, BadQuery, NoSuchRoom, NoSuchUser, NotCreator, Unproven},
+};
+use crate::{address::ClientIp, app::App, error::Error, limits::storage, problem::Problem};
+
+/// How somebody is removed, as it stands in the query.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct RemovalQuery {
+    /// Whether to ban the addresses that the user's connections had: nobody new comes from there.
+    #[param(value_type = Option<bool>)]
+    ban: Option<String>,
+}
+
+impl RemovalQuery {
+    fn bans(&self) -> Result<bool, Error> {
+        match self.ban.as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Error::invalid("ban", Problem::WrongType)),
+        }
+    }
+}
+
+/// Remove a user
+///
+/// With the token of who made the room, or of the user itself, which cannot ban. Its sessions end, its connections
+/// are out of the room, and the name is free.
+#[utoipa::path(
+    delete,
+    path = "/api/rooms/{id}/members/{name}",
+    operation_id = "removeMember",
+    tag = "rooms",
+    params(
+        ("id" = String, Path, description = "The room"),
+        ("name" = String, Path, description = "The user's name"),
+        RemovalQuery
+    ),
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "The user is removed", body = Envelope<Nothing>),
+        BadQuery,
+        Unproven,
+        NotCreator,
+        NoSuchUser,
+        Always
+    )
+)]
+pub async fn remove(
+    State(app): State<App>,
+    MemberPath(room, name): MemberPath,
+    ClientIp(ip): ClientIp,
+    Bearer(token): Bearer,
+    Query(query): Query<RemovalQuery>,
+) -> Result<Success<Nothing>, Error> {
+    let bans = query.bans()?;
+    app.charge(ip, storage::REMOVAL)?;
+    if let Some(wait) = app.rooms.remove_user(&room, &token, &name, bans).await? {
+        app.fanout.sweep_after(&room, wait);
+    }
+    Ok(Success::Found(Nothing))
+}
+
+/// Lift the bans
+///
+/// With the token that the room was made with. Whoever comes from a banned address is let in again.
+#[utoipa::path(
+    delete,
+    path = "/api/rooms/{id}/bans",
+    operation_id = "liftBans",
+    tag = "rooms",
+    params(("id" = String, Path, description = "The room")),
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "Nobody is banned", body = Envelope<Nothing>),
+        Unproven,
+        NotCreator,
+        NoSuchRoom,
+        Always
+    )
+)]
+pub async fn lift_bans(
+    State(app): State<App>,
+    RoomPath(room): RoomPath,
+    Bearer(token): Bearer,
+) -> Result<Success<Nothing>, Error> {
+    app.rooms.lift_bans(&room, &token).await?;
+    Ok(Success::Found(Nothing))
+}
