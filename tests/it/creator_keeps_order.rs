@@ -210,3 +210,27 @@ async fn a_room_frame_that_somebody_publishes_changes_nothing() {
     assert_eq!(refusal(&stage, 0, &room, "bob").await, Value::Null);
     assert_eq!(look(&stage, &room).await["topic"], Value::Null);
 }
+
+#[tokio::test]
+async fn who_joins_while_a_room_is_locked_is_in_or_out_and_nobody_gets_in_afterwards() {
+    let stage = Stage::new(2, &[]).await;
+    for round in 0..10 {
+        let room = stage.room("alice").await;
+        let names = ["bob", "carol", "dave", "erin"];
+        let joins = async {
+            let joins = names.iter().enumerate();
+            let joins = joins.map(|(node, name)| refusal(&stage, node % 2, &room, name));
+            futures_util::future::join_all(joins).await
+        };
+        let locks = async {
+            tokio::time::sleep(std::time::Duration::from_millis(round)).await;
+            change(&stage, &room, &room.token, json!({ "locked": true })).await.data(200);
+            [refusal(&stage, 0, &room, "late").await, refusal(&stage, 1, &room, "late").await]
+        };
+        let (joined, late) = tokio::join!(joins, locks);
+        assert_eq!(late, ["ROOM_LOCKED", "ROOM_LOCKED"]);
+        assert!(joined.iter().all(|code| code.is_null() || code == "ROOM_LOCKED"), "{joined:?}");
+        let sessions = stage.redis.texts(["KEYS", &format!("user:{}:*:session", room.id)]).len();
+        assert_eq!(sessions, 1 + joined.iter().filter(|code| code.is_null()).count());
+    }
+}

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Listener, Node, Proxy, Room, Stage, ids_of};
+use crate::support::{
+    Answer, Client, DEADLINE, Listener, Node, Proxy, Room, Stage, eventually, ids_of,
+};
 
 async fn delete(stage: &Stage, node: usize, room: &Room, token: &str, id: &Value) -> Answer {
     let path = format!("/api/rooms/{}/messages/{}", room.id, id.as_str().unwrap());
@@ -236,4 +238,57 @@ async fn what_is_left_goes_with_what_was_before_it() {
     alice.say(&room.id, "a sign of life").await;
     let lasts = |key: &str| stage.redis.cmd(["PTTL", key]).int();
     assert!((lasts(&deleted) - lasts(&stream)).abs() < 5_000, "it lasts as long as the rest");
+}
+
+#[tokio::test]
+async fn whoever_comes_back_while_a_message_is_deleted_knows_that_it_is() {
+    let stage = Stage::new(2, &[("MESSAGES_PER_SECOND", "1000")]).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let bob = stage.guest(&room, "bob").await;
+    let first = alice.say(&room.id, "first").await;
+    for round in 0..20 {
+        let said = alice.say(&room.id, "secret").await;
+        // What it has seen already, or what it has not.
+        let since = if round % 2 == 0 { &said } else { &first };
+        let mut client = stage.nodes[round % 2].client().await;
+        let since = since["id"].as_str().unwrap();
+        let resumes = client.resume(&room.id, &bob, since);
+        let deletes = delete(&stage, (round / 2) % 2, &room, &room.token, &said["id"]);
+        let (joined, deleted) = tokio::join!(resumes, deletes);
+        deleted.data(200);
+        let listed = joined["messages"].as_array().unwrap().iter().find(|m| m["id"] == said["id"]);
+        if listed.is_none_or(|message| message["deleted"] != true) {
+            told_deleted(&mut client, &said["id"]).await;
+        }
+        client.send(json!({ "t": "leave", "roomId": room.id })).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_deleted_and_who_was_removed_stays_so_when_redis_starts_again() {
+    let mut stage =
+        Stage::durable(2, &[("PRESENCE_TTL", "5s"), ("HEARTBEAT_INTERVAL", "500ms")]).await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let mut bob = stage.member(1, &room, "bob").await;
+    alice.keep_alive(Duration::from_millis(300));
+    let said = bob.say_once(&room.id, "oops", "k").await;
+    delete(&stage, 0, &room, &room.token, &said["id"]).await.data(200);
+    let path = format!("/api/rooms/{}/members/bob?ban=true", room.id);
+    stage.http().delete(&path, &room.token).await.data(200);
+    stage.redis.kill();
+    stage.redis.restart();
+    bob.wait_for_kind("removed").await;
+    let page = eventually(DEADLINE, "redis is back", async || {
+        let path = format!("/api/rooms/{}/messages", room.id);
+        let request = stage.http().request(reqwest::Method::GET, &path).bearer_auth(&room.token);
+        let answer = stage.http().send(request).await;
+        (answer.status == 200).then(|| answer.data(200))
+    })
+    .await;
+    assert_eq!(page["messages"], json!([rest_of(&said)]));
+    let join = json!({ "t": "join", "roomId": room.id, "token": "bob" });
+    assert_eq!(bob.try_join(join).await["code"], "BANNED");
+    assert_eq!(stage.members_in_redis(&room), ["alice"]);
 }
