@@ -70,6 +70,7 @@ const ROOM = [
   '/static/js/room/order/confirm.js',
   '/static/js/room/order/creator_link.js',
   '/static/js/room/order/deletion.js',
+  '/static/js/room/order/member_menu.js',
   '/static/js/room/order/room_items.js',
   '/static/js/room/order/room_settings.js',
   '/static/js/room/order/words.js',

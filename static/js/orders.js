@@ -20,6 +20,19 @@ export const getOwnRoom = (roomId) => call(pathOf(roomId), order(roomId));
  */
 export const changeRoom = (roomId, change) => call(pathOf(roomId), { ...order(roomId), method: 'PATCH', body: change });
 
+/** @param {string} roomId @returns {Promise<void>} */
+export const endRoom = (roomId) => call(pathOf(roomId), { ...order(roomId), method: 'DELETE' });
+
+/** @param {string} roomId @param {string} name @param {boolean} ban @returns {Promise<void>} */
+export function removeMember(roomId, name, ban) {
+  // A browser takes `.` and `..` in a path for steps. Blanks around a name do not count.
+  const named = encodeURIComponent(/^\.\.?$/.test(name) ? ` ${name}` : name);
+  return call(`${pathOf(roomId)}/members/${named}${ban ? '?ban=true' : ''}`, { ...order(roomId), method: 'DELETE' });
+}
+
+/** Lets everybody in again who was banned. @param {string} roomId @returns {Promise<void>} */
+export const liftBans = (roomId) => call(`${pathOf(roomId)}/bans`, { ...order(roomId), method: 'DELETE' });
+
 /** @param {string} roomId @param {string} id @param {boolean} [keepalive] the page may be closed meanwhile @returns {Promise<void>} */
 export const deleteMessage = (roomId, id, keepalive) =>
   call(`${pathOf(roomId)}/messages/${id}`, { ...order(roomId), method: 'DELETE', keepalive });

@@ -1,13 +1,15 @@
-//! The creator deletes messages, and authors their own. What everybody else sees of it, and of being removed.
+//! The creator removes people, deletes messages and ends the room; authors delete their own messages. What
+//! everybody else sees of it.
 
 use serde_json::json;
 
 use crate::{
     everyone::{NARROW, WIDE, check_with_axe, is_focused},
+    ordering::creator,
     page::{DESKTOP, Look, Page},
     pretend::{hide, prepare, skip},
     reading::{SHOWN, want_notifications},
-    scene::{choose, companion, enter, inside, link_to, reader},
+    scene::{choose, companion, enter, inside, link_to, make_room, reader},
     support::{Room, Stage},
 };
 
@@ -39,10 +41,90 @@ async fn delete(page: &Page, text: &str) {
     page.until(&is_focused("undo-delete")).await;
 }
 
+/// Chooses from the menu of somebody in the list.
+async fn choose_for(page: &Page, name: &str, item: &str) {
+    let button = format!(
+        "all('member-menu').find((button) => button.closest('li').dataset.user === '{name}')"
+    );
+    page.click_at(&button).await;
+    page.click(item).await;
+}
+
 /// Waits until this is said in the place of what was deleted, and nowhere what it said.
 async fn see_deleted(page: &Page, text: &str) {
     page.until("all('message').some((li) => li.dataset.problem === 'deleted')").await;
     page.until(&format!("!document.body.innerText.includes('{text}')")).await;
+}
+
+#[tokio::test]
+async fn a_creator_locks_removes_deletes_and_ends_and_the_other_sees_it() {
+    let stage = Stage::new(2, &[]).await;
+    let ann = Page::open(&stage.env, DESKTOP).await;
+    prepare(&ann).await;
+    let link = make_room(&ann, stage.http().base(), "Ann").await;
+    let bob = Page::open(&stage.env, Look { language: "ko-KR", ..DESKTOP }).await;
+    let elsewhere = link.replace(stage.http().base(), stage.nodes[1].http().base());
+    enter(&bob, &elsewhere, "Bob").await;
+
+    choose(&ann, "menu-lock").await;
+    bob.see("locked").await;
+    bob.say("my secret").await;
+    ann.until("all('message').length === 1").await;
+    ann.say("> Bob: my secret\nreally?").await;
+    bob.until("all('message').length === 2").await;
+
+    // It is asked once, and nobody is told while it can be undone.
+    open_menu_of(&ann, "my secret").await;
+    ann.click("delete-message").await;
+    ann.see("confirm").await;
+    ann.until(&is_focused("confirm-no")).await;
+    ann.press("Escape").await;
+    ann.see_none("confirm").await;
+    ann.until("document.activeElement === all('message')[0]").await;
+    delete(&ann, "my secret").await;
+    ann.press("Enter").await;
+    ann.until("all('message-text')[0].innerText === 'my secret'").await;
+    delete(&ann, "my secret").await;
+    assert_eq!(bob.eval("all('message-text')[0].innerText").await, "my secret");
+    skip(&ann, UNDO_MS).await;
+    see_deleted(&bob, "my secret").await;
+    see_deleted(&ann, "my secret").await;
+    ann.until("document.activeElement === one('log')").await;
+    bob.until("one('quote').innerText.includes('삭제된')").await;
+    bob.reload().await;
+    bob.see_inside("Bob").await;
+    see_deleted(&bob, "my secret").await;
+    bob.until("one('quote').innerText.includes('삭제된')").await;
+    bob.until("all('message').length === 2").await;
+
+    choose_for(&ann, "Bob", "member-remove").await;
+    ann.click("confirm-yes").await;
+    bob.see_attribute("refused", "data-reason", "removed").await;
+    bob.until_is("document.activeElement.tagName", &json!("H1")).await;
+    ann.see_status("Bob", "left").await;
+    let sockets = bob.events("Network.webSocketCreated").len();
+    bob.click("again").await;
+    bob.see("locked").await;
+    choose(&ann, "menu-lock").await;
+    ann.see_none("locked").await;
+    assert_eq!(bob.events("Network.webSocketCreated").len(), sockets, "nobody tried to come back");
+    bob.click("again").await;
+    bob.fill("nickname", "Bob").await;
+    bob.click("enter").await;
+    bob.see_inside("Bob").await;
+
+    choose(&ann, "menu-end").await;
+    ann.click("confirm-no").await;
+    ann.see_none("confirm").await;
+    choose(&ann, "menu-end").await;
+    ann.click("confirm-yes").await;
+    for page in [&ann, &bob] {
+        page.see_attribute("refused", "data-reason", "closed").await;
+    }
+    bob.reload().await;
+    bob.see("room-gone").await;
+    ann.click("new-room").await;
+    ann.see("landing").await;
 }
 
 #[tokio::test]
@@ -111,6 +193,63 @@ async fn a_deleted_message_takes_its_notification_with_it() {
     page.until_is(SHOWN, &json!([])).await;
 }
 
+#[tokio::test]
+async fn whoever_is_banned_reads_it_at_the_door_until_the_bans_are_lifted() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let ann = creator(&stage, &room).await;
+    let bob = inside(&stage, &room, "Bob").await;
+    choose_for(&ann, "Bob", "member-ban").await;
+    ann.click("confirm-yes").await;
+    bob.see_attribute("refused", "data-reason", "removed").await;
+    bob.click("again").await;
+    bob.fill("nickname", "Bob").await;
+    bob.click("enter").await;
+    bob.see_attribute("refused", "data-reason", "BANNED").await;
+    // Its creator is let in from there.
+    ann.reload().await;
+    ann.see_inside("Ann").await;
+
+    choose(&ann, "menu-settings").await;
+    ann.until("/1 address/.test(one('bans').innerText)").await;
+    ann.click("lift-bans").await;
+    ann.until("/again/.test(one('bans').innerText) && !one('lift-bans')").await;
+    bob.click("again").await;
+    bob.fill("nickname", "Bob").await;
+    bob.click("enter").await;
+    bob.see_inside("Bob").await;
+}
+
+#[tokio::test]
+async fn names_that_a_path_cannot_hold_can_be_removed_too() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let ann = creator(&stage, &room).await;
+    for name in ["..", ".", "a/b?c#d%2e", "50%", "민아 👋"] {
+        let mut guest = companion(&stage, &room, name).await;
+        ann.see_status(name, "online").await;
+        choose_for(&ann, name, "member-remove").await;
+        ann.click("confirm-yes").await;
+        guest.wait_for_kind("removed").await;
+        ann.see_none("confirm").await;
+    }
+}
+
+#[tokio::test]
+async fn who_removed_himself_elsewhere_reads_that_and_the_creator_keeps_its_powers() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let page = creator(&stage, &room).await;
+    let path = format!("/api/rooms/{}/members/Ann", room.id);
+    let request = stage.http().request(reqwest::Method::DELETE, &path).bearer_auth(&room.token);
+    stage.http().send(request).await.data(200);
+    page.until("one('refused')").await;
+    page.click("again").await;
+    page.see_inside("Ann").await;
+    page.click("room-menu").await;
+    page.see("menu-lock").await;
+}
+
 /// Whoever is out does not come back by itself, and stays in other rooms.
 #[tokio::test]
 async fn each_reason_for_being_out_is_said_and_other_rooms_stay() {
@@ -159,7 +298,7 @@ async fn axe_finds_nothing_where_order_is_kept() {
         page.see("locked").await;
         check_with_axe(&page, "locked").await;
         page.click("room-menu").await;
-        page.see("menu-creator-link").await;
+        page.see("menu-end").await;
         check_with_axe(&page, "the creator's menu").await;
         page.click("menu-settings").await;
         page.see("settings-save").await;
@@ -169,6 +308,20 @@ async fn axe_finds_nothing_where_order_is_kept() {
         page.see("creator-link").await;
         check_with_axe(&page, "creator link").await;
         page.press("Escape").await;
+        if look.touch {
+            choose(&page, "menu-people").await;
+        }
+        page.click("member-menu").await;
+        page.see("member-ban").await;
+        check_with_axe(&page, "the menu of somebody").await;
+        page.click("member-ban").await;
+        page.see("confirm").await;
+        check_with_axe(&page, "a question").await;
+        page.press("Escape").await;
+        page.see_none("confirm").await;
+        if look.touch {
+            page.click("members-close").await;
+        }
         delete(&page, "my secret").await;
         check_with_axe(&page, "a deletion that can be undone").await;
         skip(&page, UNDO_MS).await;
@@ -178,5 +331,9 @@ async fn axe_finds_nothing_where_order_is_kept() {
         door.goto(&link_to(&stage, &room)).await;
         door.see("locked").await;
         check_with_axe(&door, "a locked door").await;
+        choose(&page, "menu-end").await;
+        page.click("confirm-yes").await;
+        page.see("refused").await;
+        check_with_axe(&page, "an ended room").await;
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The creator of a room that was made elsewhere, at a desk.
-async fn creator(stage: &Stage, room: &Room) -> Page {
+pub async fn creator(stage: &Stage, room: &Room) -> Page {
     let page = Page::open(&stage.env, DESKTOP).await;
     page.goto(&format!("{}#t={}", link_to(stage, room), room.token)).await;
     page.until("one('room')?.dataset.complete").await;
@@ -131,7 +131,7 @@ async fn who_made_the_room_is_marked_and_nobody_else_has_its_menus() {
     }
     bob.click("room-menu").await;
     bob.see("menu-sound").await;
-    for id in ["menu-lock", "menu-settings", "menu-creator-link"] {
+    for id in ["menu-lock", "menu-settings", "menu-creator-link", "menu-end"] {
         assert_eq!(bob.eval(&format!("one('{id}')")).await, json!(null), "{id}");
     }
 }

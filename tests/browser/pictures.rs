@@ -274,6 +274,27 @@ async fn pictures_of_keeping_order() {
         page.see("creator-link").await;
         save_colours(&page, &format!("order-link-{name}")).await;
         page.press("Escape").await;
+        if look.touch {
+            choose(&page, "menu-people").await;
+        }
+        page.click("member-menu").await;
+        page.see("member-ban").await;
+        save_colours(&page, &format!("order-member-{name}")).await;
+        page.click("member-ban").await;
+        page.see("confirm").await;
+        save_colours(&page, &format!("order-confirm-{name}")).await;
+        page.click("confirm-no").await;
+        if look.touch {
+            page.click("members-close").await;
+        }
+        page.click("composer").await;
+        page.press("ArrowUp").await;
+        page.press("Enter").await;
+        page.click("delete-message").await;
+        page.click("confirm-yes").await;
+        page.see("undo-delete").await;
+        save_colours(&page, &format!("order-undo-{name}")).await;
+        page.click("undo-delete").await;
         let id = page.eval("all('message').at(-1).dataset.id").await;
         tell(&stage, &room, &json!({ "t": "deleted", "roomId": room.id, "id": id }));
         page.until("one('log').querySelector('[data-problem=deleted]')").await;

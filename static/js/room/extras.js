@@ -9,6 +9,7 @@ import { watchDraft } from './draft.js';
 import { Marks } from './marks.js';
 import { mentionList } from './mention.js';
 import { Notifier } from './notify.js';
+import { order } from './order.js';
 import { overlay } from './overlay.js';
 import { watchPrinting } from './paper.js';
 import { watchQuotes } from './quotes.js';
@@ -44,5 +45,10 @@ export function extras({ session, log, writing, gaze, say }) {
     showBadge(unread);
   }
 
-  return { toLinked, notifier, count, openRoomMenu, openShare, overlay };
+  /** The menu of somebody else, for the room's creator. @param {string} name @param {DOMRect} at */
+  async function openPerson(name, at) {
+    (await order(say))?.openMemberMenu({ roomId: session.state.roomId, name, at, say });
+  }
+
+  return { toLinked, notifier, count, openPerson, openRoomMenu, openShare, overlay };
 }

@@ -1,7 +1,7 @@
 // @ts-check
 // The list of people. Whoever leaves stays for a moment, marked as gone.
 
-import { h } from '../dom.js';
+import { h, icon } from '../dom.js';
 import { collator, t } from '../i18n.js';
 import { hueOf, initialOf } from '../names.js';
 
@@ -19,6 +19,7 @@ export class MemberList {
   /** @type {import('../store.js').State | null} */
   #shown = null;
   #signal;
+  #onPerson;
 
   #list = h('ul', { class: 'members', testid: 'members', 'aria-label': t('people') });
   #count = h('span', { class: 'people-count', testid: 'people-count' });
@@ -32,9 +33,10 @@ export class MemberList {
       h('div', { class: 'people-head' }, h('h2', {}, t('people'), this.#count), close), this.#search, this.#stale, this.#nobody, this.#list);
   }
 
-  /** @param {AbortSignal} signal */
-  constructor(signal) {
+  /** @param {AbortSignal} signal @param {((name: string, at: DOMRect) => void) | null} onPerson what the menu of somebody else opens */
+  constructor(signal, onPerson) {
     this.#signal = signal;
+    this.#onPerson = onPerson;
   }
 
   /** @param {import('../store.js').State} state */
@@ -81,7 +83,7 @@ export class MemberList {
 
   /** @param {string} userId @param {Shown} status @param {boolean} isMe @param {boolean} isCreator */
   #item(userId, status, isMe, isCreator) {
-    const item = this.#items.get(userId) ?? memberElement(userId, isMe, isCreator);
+    const item = this.#items.get(userId) ?? memberElement(userId, isMe, isCreator, this.#onPerson);
     this.#items.set(userId, item);
     if (item.dataset.status !== status) {
       item.dataset.status = status;
@@ -91,10 +93,20 @@ export class MemberList {
   }
 }
 
-/** @param {string} userId @param {boolean} isMe @param {boolean} isCreator @returns {HTMLElement} */
-function memberElement(userId, isMe, isCreator) {
+/**
+ * @param {string} userId
+ * @param {boolean} isMe
+ * @param {boolean} isCreator
+ * @param {((name: string, at: DOMRect) => void) | null} onPerson
+ * @returns {HTMLElement}
+ */
+function memberElement(userId, isMe, isCreator, onPerson) {
   return h('li', { class: 'member', testid: 'member', data: { user: userId } },
     h('span', { class: `avatar hue-${hueOf(userId)}`, 'aria-hidden': 'true' }, initialOf(userId)),
     h('span', { class: 'member-name' }, h('bdi', {}, userId), isMe && h('span', { class: 'me' }, t('me')), isCreator && h('span', { class: 'me', testid: 'creator' }, t('creator'))),
-    h('span', { class: 'status' }));
+    h('span', { class: 'status' }),
+    onPerson && !isMe && h('button', {
+      class: 'icon-button', testid: 'member-menu', 'aria-label': t('memberMenu', { name: userId }), 'aria-haspopup': 'menu',
+      onclick: (/** @type {MouseEvent} */ { currentTarget }) => onPerson(userId, /** @type {Element} */ (currentTarget).getBoundingClientRect()),
+    }, icon('more')));
 }

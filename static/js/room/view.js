@@ -3,6 +3,7 @@
 
 import { h, keepFocus } from '../dom.js';
 import { t } from '../i18n.js';
+import { loadIdentity } from '../identity.js';
 import { loadLater, serviceWorkers } from '../loader.js';
 import { focusGently } from '../parts.js';
 import { Session } from '../session.js';
@@ -52,7 +53,7 @@ function roomView(session, leave) {
   const { roomId } = session.state;
   const isEncrypted = session.cipher !== null;
   const notice = notices();
-  const members = new MemberList(signal);
+  const members = new MemberList(signal, loadIdentity(roomId)?.creator ? openPerson : null);
   const connection = new ConnectionBar(session, notice.say);
   const empty = emptyRoom(notice.say);
   const log = new Log(session, empty.element, onRead);
@@ -66,6 +67,11 @@ function roomView(session, leave) {
 
   async function share() {
     (await rest())?.openShare(isEncrypted, notice.say);
+  }
+
+  /** @param {string} name @param {DOMRect} at */
+  async function openPerson(name, at) {
+    (await rest())?.openPerson(name, at);
   }
 
   /** @param {string} text */

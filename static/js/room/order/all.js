@@ -1,7 +1,8 @@
 // @ts-check
-// All that keeps order in a room: the creator's part of its menu, the deletion of a message.
+// All that keeps order in a room: the creator's part of its menu, the menu of a person, the deletion of a message.
 
 import { askToDelete } from './deletion.js';
+import { openMemberMenu } from './member_menu.js';
 import { roomItems } from './room_items.js';
 
-export { askToDelete, roomItems };
+export { askToDelete, openMemberMenu, roomItems };

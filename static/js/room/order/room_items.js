@@ -1,8 +1,9 @@
 // @ts-check
 // What its creator finds in the menu of a room.
 
-import { changeRoom } from '../../orders.js';
+import { changeRoom, endRoom } from '../../orders.js';
 import { carriedOut } from './carry_out.js';
+import { confirmed } from './confirm.js';
 import { openCreatorLink } from './creator_link.js';
 import { openRoomSettings } from './room_settings.js';
 import { t } from './words.js';
@@ -19,9 +20,15 @@ export function roomItems(session, say) {
     if (await carriedOut(changeRoom(roomId, { locked: !locked }), say)) say(t(locked ? 'unlocked' : 'lockedNow'));
   }
 
+  async function end() {
+    const isWanted = await confirmed({ title: t('endRoomTitle'), text: t('endRoomText'), action: t('endRoomDo') });
+    if (isWanted) await carriedOut(endRoom(roomId), say);
+  }
+
   return [
     { testid: 'menu-lock', icon: 'lock', text: t('lockRoom'), checked: locked, act: toggleLock },
     { testid: 'menu-settings', icon: 'edit', text: t('roomSettings'), act: () => openRoomSettings(session, say) },
     { testid: 'menu-creator-link', icon: 'link', text: t('creatorLink'), act: () => openCreatorLink(roomId, say) },
+    { testid: 'menu-end', icon: 'bin', text: t('endRoom'), danger: true, act: end },
   ];
 }

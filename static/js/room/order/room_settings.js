@@ -1,9 +1,9 @@
 // @ts-check
-// What its creator sets for a room: its name, how long it lasts and how many may be in it.
+// What its creator sets for a room: its name, how long it lasts, how many may be in it, and whom it keeps out.
 
 import { h } from '../../dom.js';
 import { cleanName, codePoints, TOPIC_MAX } from '../../names.js';
-import { changeRoom, getOwnRoom } from '../../orders.js';
+import { changeRoom, getOwnRoom, liftBans } from '../../orders.js';
 import { labelled, ttlChoice } from '../../parts.js';
 import { openDialog } from '../dialog.js';
 import { carriedOut } from './carry_out.js';
@@ -16,7 +16,7 @@ export async function openRoomSettings(session, say) {
   const { roomId, topic } = session.state;
   const asked = getOwnRoom(roomId);
   if (!(await carriedOut(asked, say))) return;
-  const { ttl, maxMembers } = await asked;
+  const { ttl, maxMembers, bans = 0 } = await asked;
   const name = h('input', { testid: 'settings-topic', id: 'settings-topic', class: 'field', value: topic ?? '', maxlength: TOPIC_MAX * 2, dir: 'auto', autocomplete: 'off' });
   const lasts = ttlChoice('settings-ttl', ttl);
   const most = h('input', { testid: 'settings-max', id: 'settings-max', class: 'field', type: 'number', min: FEWEST, value: maxMembers, inputmode: 'numeric', required: true });
@@ -44,6 +44,14 @@ export async function openRoomSettings(session, say) {
     close();
   }
 
+  const banned = h('div', { class: 'stack', testid: 'bans' }, h('p', {}, t('bans', { n: bans })),
+    h('button', { type: 'button', class: 'button', testid: 'lift-bans', onclick: lift }, t('liftBans')));
+
+  async function lift() {
+    if (!(await carriedOut(liftBans(roomId), complain))) return;
+    banned.replaceChildren(h('p', { role: 'status' }, t('bansLifted')));
+  }
+
   await openDialog({
     testid: 'room-settings',
     title: t('roomSettingsTitle'),
@@ -55,6 +63,7 @@ export async function openRoomSettings(session, say) {
       labelled('settings-topic', t('topic'), name),
       labelled('settings-ttl', t('ttl'), lasts, t('ttlHint')),
       labelled('settings-max', t('maxMembers'), most),
+      bans > 0 && banned,
       error,
       h('button', { class: 'button primary', testid: 'settings-save' }, t('save'))),
     ],
