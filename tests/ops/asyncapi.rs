@@ -91,6 +91,10 @@ async fn err(stage: &Stage, room: &Room, alice: &mut Client) {
     carol.join(&room.id, "carol").await;
     let mut dave = stage.client().await;
     assert_eq!(dave.try_join(join(&room.id, "dave")).await["code"], "ROOM_FULL");
+    let path = format!("/api/rooms/{}/members/carol?ban=true", room.id);
+    stage.http().delete(&path, &room.token).await.data(200);
+    carol.wait_for_kind("removed").await;
+    assert_eq!(dave.try_join(join(&room.id, "dave")).await["code"], "BANNED");
     for number in 0..20 {
         alice.send(json!({ "t": "msg", "text": number.to_string() })).await;
     }
