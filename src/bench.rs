@@ -3,6 +3,7 @@
 
 mod latency;
 mod report;
+mod storm;
 mod target;
 mod user;
 
@@ -23,7 +24,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::files;
 use latency::Latencies;
-use report::BenchReport;
+use report::{BenchReport, Entry, Storm};
 use target::Target;
 use user::{Account, BenchRoom, User};
 
@@ -38,13 +39,17 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(120);
 const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
 /// The run has settled when nothing has arrived for this long.
 const SILENCE: Duration = Duration::from_secs(2);
+/// The share of users who talk beside a join storm, and how many these are at most.
+const TALKERS_SHARE: usize = 10;
+const TALKERS_MAX: usize = 100;
 /// Interval of checks of what has arrived.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Simulates users of a linkroom deployment and counts the messages that they miss.
 ///
 /// It creates rooms, joins them, sends messages, and reconnects after every disconnect. The exit
-/// status is 1 if a message was lost or duplicated.
+/// status is 1 if a message was lost or duplicated. With --join-storm, all users but those who talk
+/// then drop their connections and come back at once, each with the last message that it has.
 #[derive(Debug, Parser)]
 #[command(name = "linkroom bench", max_term_width = 100)]
 struct Options {
@@ -68,6 +73,15 @@ struct Options {
     #[arg(long, default_value_t = 30, value_parser = at_least_one)]
     seconds: usize,
 
+    /// Number of users who send messages; the others only listen [default: all; with --join-storm a
+    /// tenth, at most 100]
+    #[arg(long, value_parser = at_least_one)]
+    talkers: Option<usize>,
+
+    /// After these seconds, have all users but the talkers drop their connections and come back at once
+    #[arg(long)]
+    join_storm: bool,
+
     /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
@@ -78,17 +92,23 @@ struct Run {
     target: Target,
     began: Instant,
     phase: watch::Sender<Phase>,
-    /// Limits the connections that are opened at the same time.
+    /// Limits the connections that are opened at the same time, but for those of a join storm.
     doors: tokio::sync::Semaphore,
     counts: Counts,
     latencies: Latencies,
+    /// Until its sender has a message back.
+    round_trips: storm::RoundTrips,
 }
 
-/// The phase of the run.
+/// The phase of the run, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Joining,
     Talking,
+    /// The users of the join storm drop their connections.
+    Dropping,
+    /// They come back.
+    Storming,
     Settling,
     Over,
 }
@@ -97,6 +117,10 @@ enum Phase {
 #[derive(Default)]
 struct Counts {
     inside: AtomicUsize,
+    /// When the last user came in, in microseconds of the run.
+    last_in_us: AtomicU64,
+    /// Joins that were told to come again later.
+    deferred: AtomicU64,
     sent: AtomicU64,
     acknowledged: AtomicU64,
     refused: AtomicU64,
@@ -147,34 +171,48 @@ async fn run(options: Options) -> anyhow::Result<BenchReport> {
         .try_collect()
         .await?;
     let run = Arc::new(Run::new(options.url.clone()));
-    let pause =
-        Duration::from_secs(1) * u32::try_from(options.connections)? / u32::try_from(options.rate)?;
+    let talkers = options.talkers();
+    let pause = Duration::from_secs(1) * u32::try_from(talkers)? / u32::try_from(options.rate)?;
     let mut users = JoinSet::new();
     for number in 0..options.connections {
-        let user = User::new(number, rooms[number % rooms.len()].clone(), pause);
+        let talks_every = (number < talkers).then_some(pause);
+        let user = User::new(number, rooms[number % rooms.len()].clone(), talks_every);
         users.spawn(user.play(run.clone()));
     }
     let progress = tokio::spawn(show_progress(run.clone()));
-    talk(&run, &options).await?;
+    let (entry, storm) = talk(&run, &options).await?;
     let accounts = users.join_all().await;
     progress.abort();
-    Ok(verdict(&run, &options, &accounts))
+    Ok(verdict(&run, &options, &accounts, entry, storm))
 }
 
-/// Runs the phases: all users join, send, and receive the rest.
-async fn talk(run: &Run, options: &Options) -> anyhow::Result<()> {
-    let began = Instant::now();
-    while run.counts.inside.load(Ordering::Relaxed) < options.connections {
-        let inside = run.counts.inside.load(Ordering::Relaxed);
-        ensure!(began.elapsed() < JOIN_PATIENCE, "only {inside} users came in");
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+/// Runs the phases: all users join, send, storm if they are to, and receive the rest.
+async fn talk(run: &Run, options: &Options) -> anyhow::Result<(Entry, Option<Storm>)> {
+    let entry = all_in(run, options.connections, options.connections).await?;
     run.phase.send_replace(Phase::Talking);
     tokio::time::sleep(Duration::from_secs(options.seconds as u64)).await;
+    let storm = match options.join_storm {
+        true => Some(storm::run(run, options.connections, options.talkers()).await?),
+        false => None,
+    };
     run.phase.send_replace(Phase::Settling);
     settle(run, options.connections).await;
     run.phase.send_replace(Phase::Over);
-    Ok(())
+    Ok((entry, storm))
+}
+
+/// Waits until all users are in their rooms, of whom so many are outside, and says how long that took.
+async fn all_in(run: &Run, connections: usize, outside: usize) -> anyhow::Result<Entry> {
+    let (began, began_us) = (Instant::now(), run.micros());
+    let deferred = run.counts.deferred.load(Ordering::Relaxed);
+    while run.counts.inside.load(Ordering::Relaxed) < connections {
+        let inside = run.counts.inside.load(Ordering::Relaxed);
+        ensure!(began.elapsed() < JOIN_PATIENCE, "only {inside} users are in their rooms");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let took_us = run.counts.last_in_us.load(Ordering::Relaxed).saturating_sub(began_us);
+    let deferred = run.counts.deferred.load(Ordering::Relaxed) - deferred;
+    Ok(Entry::new(outside, took_us, deferred))
 }
 
 /// Waits until every message is acknowledged, every user is in its room, and nothing arrives any
@@ -204,7 +242,8 @@ async fn show_progress(run: Arc<Run>) {
         ticks.tick().await;
         let counts = &run.counts;
         say(format_args!(
-            "{:>5} s  {:?}  {} connections  {} messages  {} deliveries  p99 {:.1} ms  {} reconnects",
+            "{:>5} s  {:?}  {} connections  {} messages  {} deliveries  p99 {:.1} ms  {} reconnects  \
+             {} deferred",
             run.began.elapsed().as_secs(),
             *run.phase.borrow(),
             counts.inside.load(Ordering::Relaxed),
@@ -212,11 +251,18 @@ async fn show_progress(run: Arc<Run>) {
             counts.deliveries.load(Ordering::Relaxed),
             run.latencies.at(0.99),
             counts.reconnects.load(Ordering::Relaxed),
+            counts.deferred.load(Ordering::Relaxed),
         ));
     }
 }
 
-fn verdict(run: &Run, options: &Options, accounts: &[Account]) -> BenchReport {
+fn verdict(
+    run: &Run,
+    options: &Options,
+    accounts: &[Account],
+    entry: Entry,
+    storm: Option<Storm>,
+) -> BenchReport {
     let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
     let (sent, acknowledged, refused) =
         (count(&run.counts.sent), count(&run.counts.acknowledged), count(&run.counts.refused));
@@ -235,6 +281,8 @@ fn verdict(run: &Run, options: &Options, accounts: &[Account]) -> BenchReport {
         doubled: accounts.iter().map(|account| account.doubled).sum(),
         disordered: accounts.iter().map(|account| account.disordered).sum(),
         reconnects: count(&run.counts.reconnects),
+        entry,
+        storm,
         latency_ms: report::Latency {
             p50: run.latencies.at(0.50),
             p90: run.latencies.at(0.90),
@@ -254,12 +302,36 @@ impl Run {
             doors: tokio::sync::Semaphore::new(AT_ONCE),
             counts: Counts::default(),
             latencies: Latencies::new(),
+            round_trips: storm::RoundTrips::default(),
         }
+    }
+
+    /// Whether messages are sent in this phase.
+    fn may_talk(&self) -> bool {
+        (Phase::Talking..Phase::Settling).contains(&*self.phase.borrow())
     }
 
     /// Microseconds since the run began.
     fn micros(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Phase {
+    /// Whether users drop their connections and come back.
+    fn is_storm(self) -> bool {
+        (Phase::Dropping..Phase::Settling).contains(&self)
+    }
+}
+
+impl Options {
+    /// How many users send messages.
+    fn talkers(&self) -> usize {
+        let by_itself = match self.join_storm {
+            true => (self.connections / TALKERS_SHARE).clamp(1, TALKERS_MAX),
+            false => self.connections,
+        };
+        self.talkers.unwrap_or(by_itself).min(self.connections)
     }
 }
 

@@ -27,7 +27,60 @@ pub struct BenchReport {
     /// Messages that arrived after a later one.
     pub disordered: u64,
     pub reconnects: u64,
+    /// How all users came in at the beginning.
+    pub entry: Entry,
+    /// How they came back, with `--join-storm`.
+    pub storm: Option<Storm>,
     pub latency_ms: Latency,
+}
+
+/// How users came in.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// Number of users.
+    pub users: usize,
+    /// Milliseconds until the last one was in its room.
+    pub ms: f64,
+    pub joins_per_second: f64,
+    /// How often one of them was told to come again later.
+    pub deferred: u64,
+}
+
+/// A join storm.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Storm {
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// Users who stayed and talked.
+    pub talkers: usize,
+    pub talkers_p99_ms: TalkersP99,
+}
+
+/// Milliseconds until a talker has its own message back.
+#[derive(Debug, Serialize)]
+pub struct TalkersP99 {
+    /// Before the storm.
+    pub quiet: f64,
+    /// In it.
+    pub storm: f64,
+}
+
+impl Entry {
+    /// So many users came in within this time, in microseconds.
+    pub fn new(users: usize, took_us: u64, deferred: u64) -> Self {
+        let ms = took_us.max(1) as f64 / 1000.0;
+        Self { users, ms, joins_per_second: users as f64 * 1000.0 / ms, deferred }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { users, ms, joins_per_second, deferred } = self;
+        let seconds = ms / 1000.0;
+        write!(f, "{users} in {seconds:.2} s, {joins_per_second:.0} a second, {deferred} deferred")
+    }
 }
 
 /// Latency from the sender to each receiver, in milliseconds.
@@ -68,6 +121,16 @@ impl fmt::Display for BenchReport {
             self.lost, self.doubled, self.disordered
         )?;
         writeln!(f, "reconnects  {}", self.reconnects)?;
+        writeln!(f, "joins       {}", self.entry)?;
+        if let Some(Storm { entry, talkers, talkers_p99_ms: TalkersP99 { quiet, storm } }) =
+            &self.storm
+        {
+            writeln!(f, "join storm  {entry}")?;
+            writeln!(
+                f,
+                "            p99 of {talkers} talkers {quiet:.1} ms before, {storm:.1} ms in it"
+            )?;
+        }
         writeln!(
             f,
             "latency     p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, p99.9 {p999:.1} ms, \

@@ -19,7 +19,9 @@ use tokio_rustls::{
     TlsConnector,
     rustls::{ClientConfig, pki_types::ServerName},
 };
-use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config, tungstenite::protocol::WebSocketConfig,
+};
 
 use crate::{authorities, names::MessageId};
 
@@ -27,6 +29,9 @@ use crate::{authorities, names::MessageId};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Maximum bytes of an answer.
 const ANSWER_MAX: usize = 1024 * 1024;
+/// Bytes of each connection's read buffer: the library's own is so large that ten thousand of them take a
+/// gigabyte.
+const READ_BUFFER: usize = 4096;
 /// Messages that are asked for at once.
 const PAGE: usize = 200;
 
@@ -123,7 +128,9 @@ impl Target {
         let scheme = if self.tls.is_some() { "wss" } else { "ws" };
         let url = format!("{scheme}://{}/ws", self.authority());
         let stream = self.connect().await?;
-        Ok(timeout(PATIENCE, client_async(url, stream)).await??.0)
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+        let upgrade = client_async_with_config(url, stream, Some(config));
+        Ok(timeout(PATIENCE, upgrade).await??.0)
     }
 
     /// Makes a room and returns its id.

@@ -29,7 +29,11 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 const SECRET_LENGTH: usize = 22;
 /// Minimum wait between two attempts to reconnect; the maximum is twice as long.
 const RETRY: Duration = Duration::from_millis(200);
-/// Interval of checks for messages to retry and for a dead connection.
+/// The interval of one who sends nothing.
+const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest wait that a server may ask for, in seconds.
+const RETRY_MAX: f64 = 60.0;
+/// Interval of checks for messages to retry.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A connection on which nothing arrived for this many heartbeats is dead.
 const SILENT_HEARTBEATS: u32 = 3;
@@ -53,8 +57,8 @@ impl BenchRoom {
 /// One user.
 pub struct User {
     number: usize,
-    /// Interval between two messages of this user.
-    pause: Duration,
+    /// Interval between two messages of this user; `None` for one who only listens.
+    pause: Option<Duration>,
     /// The secret of its token: a join whose answer was lost is retried as the same user.
     secret: String,
     last: MessageId,
@@ -62,11 +66,14 @@ pub struct User {
     /// Unacknowledged messages, by key.
     waiting: BTreeMap<String, Sent>,
     account: Account,
+    /// Whether it has yet to drop its connection in the join storm.
+    storms: bool,
 }
 
 struct Sent {
     number: usize,
     text: String,
+    phase: Phase,
     /// Whether the message was refused and must be sent again.
     again: bool,
 }
@@ -119,9 +126,12 @@ enum Frame {
         heartbeat: f64,
     },
     Msg(Received),
+    #[serde(rename_all = "camelCase")]
     Error {
         code: String,
         key: Option<String>,
+        /// In seconds.
+        retry_after: Option<f64>,
     },
     #[serde(other)]
     Other,
@@ -129,7 +139,7 @@ enum Frame {
 
 impl User {
     /// A user of this room that sends a message every `pause`.
-    pub fn new(number: usize, room: Arc<BenchRoom>, pause: Duration) -> Self {
+    pub fn new(number: usize, room: Arc<BenchRoom>, pause: Option<Duration>) -> Self {
         Self {
             number,
             pause,
@@ -138,6 +148,7 @@ impl User {
             heartbeat: Duration::from_secs(10),
             waiting: BTreeMap::new(),
             account: Account { room, got: Bits::default(), doubled: 0, disordered: 0 },
+            storms: pause.is_none(),
         }
     }
 
@@ -150,36 +161,62 @@ impl User {
                 continue;
             };
             run.counts.inside.fetch_add(1, Ordering::Relaxed);
-            let over = async { phase.wait_for(|phase| *phase == Phase::Over).await.is_ok() };
+            run.counts.last_in_us.fetch_max(run.micros(), Ordering::Relaxed);
+            let storms = self.storms;
+            let is_over = |phase: &Phase| *phase == Phase::Over || storms && phase.is_storm();
             tokio::select! {
                 _ = self.stay(&run, &mut socket) => {
                     run.counts.reconnects.fetch_add(1, Ordering::Relaxed);
                 }
-                _ = over => {
-                    // The run is over: it does not matter whether the server gets the close frame.
-                    let _ = timeout(RETRY, socket.close(None)).await;
-                }
+                _ = phase.wait_for(is_over) => {}
             }
             run.counts.inside.fetch_sub(1, Ordering::Relaxed);
+            if *phase.borrow() == Phase::Over {
+                // It does not matter any more whether the server gets the close frame.
+                let _ = timeout(RETRY, socket.close(None)).await;
+            } else if storms && phase.borrow().is_storm() {
+                drop(socket);
+                self.storms = false;
+                // The sender lives as long as the run.
+                let _ = phase.wait_for(|phase| *phase > Phase::Dropping).await;
+            }
         }
         self.account
     }
 
     async fn come_in(&mut self, run: &Run) -> anyhow::Result<Socket> {
-        let _door = run.doors.acquire().await?;
+        let is_storm = *run.phase.borrow() == Phase::Storming;
+        let _door = if is_storm { None } else { Some(run.doors.acquire().await?) };
         let mut socket = run.target.open().await?;
         let name = format!("bench {}", self.number);
-        let (room, since, secret) = (&self.account.room.id, self.last.to_string(), &self.secret);
         let join = json!({
-            "t": "join", "roomId": room, "token": name, "since": since, "secret": secret
+            "t": "join",
+            "roomId": self.account.room.id,
+            "token": name,
+            "since": self.last.to_string(),
+            "secret": self.secret,
         });
-        socket.send(Message::text(join.to_string())).await?;
-        timeout(JOIN_PATIENCE, self.joined(run, &mut socket)).await??;
+        let join = Message::text(join.to_string());
+        while let Some(wait) = self.ask(run, &mut socket, join.clone()).await? {
+            run.counts.deferred.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(wait).await;
+        }
         self.say_again(&mut socket, |_| true).await?;
         Ok(socket)
     }
 
-    async fn joined(&mut self, run: &Run, socket: &mut Socket) -> anyhow::Result<()> {
+    /// Sends a join. Returns how long to wait before the next attempt, where it was told to.
+    async fn ask(
+        &mut self,
+        run: &Run,
+        socket: &mut Socket,
+        join: Message,
+    ) -> anyhow::Result<Option<Duration>> {
+        socket.send(join).await?;
+        timeout(JOIN_PATIENCE, self.joined(run, socket)).await?
+    }
+
+    async fn joined(&mut self, run: &Run, socket: &mut Socket) -> anyhow::Result<Option<Duration>> {
         loop {
             match receive(socket).await? {
                 Frame::Joined { messages, more, heartbeat } => {
@@ -189,7 +226,10 @@ impl User {
                         self.read_on(run, first).await?;
                     }
                     messages.into_iter().for_each(|message| self.hear(run, message));
-                    return Ok(());
+                    return Ok(None);
+                }
+                Frame::Error { retry_after: Some(seconds), .. } => {
+                    return Ok(Some(Duration::from_secs_f64(seconds.clamp(0.0, RETRY_MAX))));
                 }
                 Frame::Error { code, .. } => bail!("not joined: {code}"),
                 _ => {}
@@ -214,28 +254,34 @@ impl User {
 
     /// Sends and receives until the connection ends.
     async fn stay(&mut self, run: &Run, socket: &mut Socket) -> anyhow::Result<()> {
-        let mut talk = interval(self.pause);
+        let pause = self.pause.unwrap_or(NEVER);
+        let mut talk = interval(pause);
         let mut beat = interval(self.heartbeat);
         let mut look = interval(LOOK_EVERY);
         talk.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Users do not all send at the same moment.
-        talk.reset_after(self.pause.mul_f64((self.number % 97) as f64 / 97.0));
+        talk.reset_after(pause.mul_f64((self.number % 97) as f64 / 97.0));
         let mut heard = Instant::now();
+        let mut phase = run.phase.subscribe();
         loop {
             tokio::select! {
+                // Whether it may talk is another question then.
+                _ = phase.changed() => {}
                 frame = receive(socket) => {
                     heard = Instant::now();
                     self.take(run, frame?)?;
                 }
-                _ = talk.tick(), if *run.phase.borrow() == Phase::Talking => {
+                _ = talk.tick(), if self.pause.is_some() && run.may_talk() => {
                     self.say(run, socket).await?;
                 }
-                _ = beat.tick() => socket.send(Message::text(r#"{"t":"ping"}"#)).await?,
-                _ = look.tick() => {
-                    self.say_again(socket, |said| said.again).await?;
+                _ = beat.tick() => {
                     if heard.elapsed() > self.heartbeat * SILENT_HEARTBEATS {
                         bail!("nothing is heard");
                     }
+                    socket.send(Message::text(r#"{"t":"ping"}"#)).await?;
+                }
+                _ = look.tick(), if !self.waiting.is_empty() => {
+                    self.say_again(socket, |said| said.again).await?;
                 }
             }
         }
@@ -244,7 +290,7 @@ impl User {
     fn take(&mut self, run: &Run, frame: Frame) -> anyhow::Result<()> {
         match frame {
             Frame::Msg(message) => self.hear(run, message),
-            Frame::Error { code, key: Some(key) } => self.refused(run, &code, &key),
+            Frame::Error { code, key: Some(key), .. } => self.refused(run, &code, &key),
             Frame::Error { code, .. } if code == "RATE_LIMITED" => {}
             Frame::Error { code, .. } => bail!("{code}"),
             Frame::Joined { .. } | Frame::Other => {}
@@ -269,11 +315,12 @@ impl User {
 
     fn hear(&mut self, run: &Run, message: Received) {
         let acknowledged = message.key.and_then(|key| self.waiting.remove(&key));
+        let Some((number, sent_us)) = parse(&message.text) else { return };
         if let Some(said) = &acknowledged {
             self.account.room.acknowledged.lock().add(said.number);
             run.counts.acknowledged.fetch_add(1, Ordering::Relaxed);
+            run.round_trips.of(said.phase).add(run.micros().saturating_sub(sent_us));
         }
-        let Some((number, sent_us)) = parse(&message.text) else { return };
         let id = message.id;
         if self.account.got.add(number) {
             run.counts.deliveries.fetch_add(1, Ordering::Relaxed);
@@ -290,7 +337,7 @@ impl User {
         let number = self.account.room.numbers.fetch_add(1, Ordering::Relaxed);
         let (key, text) = (format!("{}-{number}", self.number), write(number, run.micros()));
         let frame = self.frame(&key, &text);
-        self.waiting.insert(key, Sent { number, text, again: false });
+        self.waiting.insert(key, Sent { number, text, phase: *run.phase.borrow(), again: false });
         run.counts.sent.fetch_add(1, Ordering::Relaxed);
         Ok(socket.send(frame).await?)
     }

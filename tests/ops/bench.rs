@@ -109,6 +109,31 @@ async fn people_can_read_the_report() {
     }
 }
 
+/// Everybody but the talkers is gone at once and back at once, be it in one room or in many.
+#[tokio::test]
+async fn a_join_storm_is_told_apart() {
+    let stage = Stage::new(1, &[]).await;
+    for rooms in [1, 6] {
+        let rooms = format!("--rooms={rooms}");
+        let storm = ["--connections=60", "--talkers=12", "--rate=24", "--seconds=1"];
+        let arguments = [&storm[..], &["--join-storm", "--json", &rooms]].concat();
+        let output = report(bench(stage.http().base(), &arguments)).await;
+        let said = String::from_utf8(output.stdout).unwrap();
+        let report: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+        assert!(output.status.success(), "{report}");
+        assert_eq!((&report["lost"], &report["doubled"]), (&0.into(), &0.into()), "{report}");
+        let (entry, storm) = (&report["entry"], &report["storm"]);
+        assert_eq!((&entry["users"], &storm["users"]), (&60.into(), &48.into()), "{report}");
+        for part in [&entry["joinsPerSecond"], &storm["ms"], &storm["talkersP99Ms"]["quiet"]] {
+            assert!(part.as_f64().is_some_and(|figure| figure > 0.0), "{report}");
+        }
+        let progress = String::from_utf8(output.stderr).unwrap();
+        assert!(progress.contains("connections") && progress.contains("deferred"), "{progress}");
+    }
+    let joins = Reading::of(&stage.nodes[0]).await.value("linkroom_joins_total");
+    assert_eq!(joins, 2.0 * (60.0 + 48.0));
+}
+
 #[tokio::test]
 async fn a_deployment_that_is_not_there_is_one_line() {
     let output = report(bench("http://127.0.0.1:1", &[])).await;
