@@ -1,7 +1,7 @@
 -- Makes a room whose creator is a member of it, online for one presence TTL.
 -- KEYS 7: 1 room, 2 members, 3 deadlines, 4 creator's session, 5 creator's presence, 6 members by name, 7 the
 --         note that it was closed
--- DERIVED from KEYS 1: users
+-- DERIVED from KEYS 1: subjects, users
 -- ARGV 10: 1 creator, 2 token hash, 3 presence TTL (ms), 4 session TTL (ms), 5 room TTL (ms) of a room that
 --         has none of its own, 6 a list: other fields of the room's hash, each followed by its value: the
 --         secret, of which the ids of its messages are made, and what its creator chose, 7 roomId, 8 a list: what
@@ -27,7 +27,9 @@ redis.call('PEXPIRE', room, (lifetime(room, room_ttl)))
 redis.call('HSET', session, 'token', token_hash, 'joinedAt', created)
 note_address(session, keyed_address(redis.call('HGET', room, 'secret') or '', address), created)
 redis.call('PEXPIRE', session, session_ttl)
-note_user({hash = room, users = users}, creator)
+told.users = users
+note_user(told, creator)
+note_subject(told, creator, token_hash)
 redis.call('SADD', members, creator)
 redis.call('ZADD', names, '0', creator)
 redis.call('ZADD', told.deadlines, string.format('%d', created + presence_ttl), creator)

@@ -2,7 +2,7 @@
 -- sender, and has no text any more.
 -- KEYS 3: 1 room, 2 messages, 3 session of the user whom the token names
 -- DERIVED from KEYS 1: deleted; from ARGV 3: what the author sent with keys
--- ARGV 7: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 message id, 5 token hash, 6 messages
+-- ARGV 7: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 message id, 5 proof, 6 messages
 --         kept (about), and deleted ones at most, 7 a list: what webhooks need, as hooks names it
 -- RETURNS {'OK'}, {'ROOM_NOT_FOUND'}, {'NOT_FOUND'}, {'FORBIDDEN'} for somebody else in the room, or
 --         {'INVALID_TOKEN'}
@@ -12,10 +12,10 @@
 -- PROMISE 11: the text is gone from Redis with the answer.
 local room = {hash = KEYS[1], messages = KEYS[2], id = ARGV[1], chan = ARGV[2], users = ARGV[3],
   hooks = hooks(ARGV[7])}
-local session, id, token_hash, kept = KEYS[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local session, id, kept = KEYS[3], ARGV[4], tonumber(ARGV[6])
 local deleted = room_key(room.hash, 'deleted')
 
-local refusal = not_creator(room.hash, session, token_hash)
+local refusal, token_hash = not_creator(room.hash, session, ARGV[5])
 if refusal and refusal ~= 'FORBIDDEN' then return {refusal} end
 
 local oldest = redis.call('HGET', room.hash, 'oldest')

@@ -1,7 +1,7 @@
 -- Lets everybody in again whom the room's creator kept out.
 -- KEYS 2: 1 room, 2 session of the user whom the token names
 -- DERIVED from KEYS 1: bans
--- ARGV 1: 1 token hash
+-- ARGV 1: 1 proof
 -- RETURNS {'OK'}, {'ROOM_NOT_FOUND'}, {'FORBIDDEN'} for somebody else in the room, or {'INVALID_TOKEN'}
 -- PROMISE 11: whoever comes after the answer is let in.
 local refusal = not_creator(KEYS[1], KEYS[2], ARGV[1])

@@ -17,6 +17,7 @@ local needs = {
   {'TIME'}, {'PUBLISH', chan, ''}, {'PUBLISH', node, ''},
   {'EXISTS', room}, {'PEXPIRE', room, '1'}, {'PTTL', room}, {'DEL', user},
   {'HGET', room, ''}, {'HEXISTS', user, ''}, {'HGETALL', user}, {'HKEYS', user}, {'HLEN', user},
+  {'HRANDFIELD', room, '1'},
   {'HMGET', room, ''}, {'HDEL', user, ''}, {'RENAME', user, user},
   {'HINCRBY', room, '', '1'}, {'HSET', room, '', ''}, {'HSETNX', room, '', ''},
   {'GET', user}, {'SET', user, ''},

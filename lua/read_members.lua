@@ -2,8 +2,9 @@
 -- KEYS 6: 1 room, 2 members, 3 deadlines, 4 members by name, 5 away members, 6 session of the user whom the token
 --         names
 -- DERIVED from ARGV 1: session of the members read; from KEYS 1: bans
--- ARGV 6: 1 stem of the users' keys, 2 how far ahead a deadline can be (ms), 3 the name behind which to read, or
---         '', 4 members to look at, 5 token hash or '', 6 address of who asks
+-- ARGV 7: 1 stem of the users' keys, 2 how far ahead a deadline can be (ms), 3 the name behind which to read, or
+--         '', 4 members to look at, 5 proof or '', 6 address of who asks,
+--         7 '1' where guests may read else '0'
 -- RETURNS {'OK', '1' if a sweep has something to do else '0', the last name looked at, or '' where there are no
 --          more, and for each member: name, 'online' or 'away', joinedAt (ms), last message id read or ''},
 --          {'ROOM_NOT_FOUND'} or {'INVALID_TOKEN'} where reading takes a token
@@ -13,7 +14,7 @@ local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KE
   users = ARGV[1]}
 local longest, after, wanted = ARGV[2], ARGV[3], tonumber(ARGV[4])
 
-local refusal = may_read(room.hash, KEYS[6], ARGV[5], ARGV[6])
+local refusal = may_read(room.hash, KEYS[6], ARGV[5], ARGV[6], ARGV[7])
 if refusal then return {refusal} end
 local created = redis.call('HGET', room.hash, 'createdAt')
 

@@ -2,8 +2,9 @@
 -- fence goes to the node, and what comes behind it is live.
 -- KEYS 3: 1 room, 2 messages, 3 session of the user whom the token names
 -- DERIVED from KEYS 1: deleted, bans
--- ARGV 7: 1 roomId, 2 last message id seen, or '' for what comes from now on, 3 messages wanted,
---         4 this node's channel, 5 the fence's tag, 6 token hash or '', 7 address of who listens
+-- ARGV 8: 1 roomId, 2 last message id seen, or '' for what comes from now on, 3 messages wanted,
+--         4 this node's channel, 5 the fence's tag, 6 proof or '', 7 address of who listens,
+--         8 '1' where guests may listen else '0'
 -- RETURNS {'OK', the room's secret, last message id, '1' if there are more messages else '0', '1' if some
 --          between the one seen and the first of these are no longer kept else '0', messages oldest
 --          first, as read_entries gives them, in MessagePack, and the ids of the messages up to
@@ -14,7 +15,7 @@
 local room = {id = ARGV[1], hash = KEYS[1], messages = KEYS[2]}
 local since, wanted, node, tag = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 
-local refusal = may_read(room.hash, KEYS[3], ARGV[6], ARGV[7])
+local refusal = may_read(room.hash, KEYS[3], ARGV[6], ARGV[7], ARGV[8])
 if refusal then return {refusal} end
 local facts = redis.call('HMGET', room.hash, 'secret', 'last', 'events')
 local secret, at = facts[1] or '', tip(room.messages, facts[2])

@@ -2,7 +2,7 @@
 -- KEYS 7: 1 room, 2 members, 3 deadlines, 4 session of the user to remove, 5 session of the user whom the token
 --         names, 6 members by name, 7 away members
 -- DERIVED from KEYS 1: removed, bans, users; from ARGV 3: all that there is of the user
--- ARGV 10: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user to remove, 5 token hash, 6 '1' to ban
+-- ARGV 10: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user to remove, 5 proof, 6 '1' to ban
 --         the addresses of its connections, 7 bans at most, 8 removed sessions that are remembered at most,
 --         9 members that a list of them names, at most, 10 a list: what webhooks need, as hooks names it
 -- RETURNS {'OK', in how many ms the room wants a sweep or ''}, {'ROOM_NOT_FOUND'}, {'NOT_FOUND'}, {'FORBIDDEN'} for somebody else in the room, or
@@ -14,10 +14,10 @@
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[6], away = KEYS[7],
   id = ARGV[1], chan = ARGV[2], users = ARGV[3], roster_max = tonumber(ARGV[9]), hooks = hooks(ARGV[10])}
 local session, own_session = KEYS[4], KEYS[5]
-local user, token_hash, bans, most_bans, most_removed = ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7], ARGV[8]
+local user, bans, most_bans, most_removed = ARGV[4], ARGV[6] == '1', ARGV[7], ARGV[8]
 local now = clock()
 
-local refusal = not_creator(room.hash, own_session, token_hash)
+local refusal, token_hash = not_creator(room.hash, own_session, ARGV[5])
 local known = redis.pcall('HMGET', session, 'token', 'joinedAt')
 local is_self = session == own_session and known[1] == token_hash
 if refusal and (refusal ~= 'FORBIDDEN' or bans or not is_self) then return {refusal} end

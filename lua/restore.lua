@@ -1,7 +1,7 @@
 -- Puts a room back that Redis lost, and in it the users whose connections a node holds.
 -- KEYS 7: 1 room, 2 members, 3 deadlines, 4 messages, 5 members by name, 6 away members, 7 the note that it was
 --         closed
--- DERIVED from ARGV 3: session and presence of the users named; from KEYS 1: removed, users
+-- DERIVED from ARGV 3: session and presence of the users named; from KEYS 1: removed, subjects, users
 -- ARGV 13: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms) of a room that has none of its own, 7 this node's channel, 8 the
 --          fence's tag, 9 a list: the facts of the room as room_facts lists them, 10 a list: for each user token
@@ -59,6 +59,7 @@ while at_user <= #reported do
       if read ~= '' and read ~= '0-0' then redis.call('HSET', session, 'read', read) end
       if not confirmed then redis.call('HSET', session, 'provisional', '1') end
       note_user(room, user)
+      note_subject(room, user, token_hash)
     elseif confirmed then
       redis.call('HDEL', session, 'provisional')
     end

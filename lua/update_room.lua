@@ -1,16 +1,16 @@
 -- Changes what a room is, as its creator says.
 -- KEYS 5: 1 room, 2 messages, 3 session of the user whom the token names, 4 deadlines,
 --         5 members by name
--- ARGV 6: 1 roomId, 2 the room's channel, 3 token hash, 4 room TTL (ms) of a room that has none of its own,
+-- ARGV 6: 1 roomId, 2 the room's channel, 3 proof, 4 room TTL (ms) of a room that has none of its own,
 --         5 a list: fields of the room's hash, each followed by its new value, or by '' for none, 6 a list:
 --         what webhooks need, as hooks names it
 -- RETURNS {'OK'}, {'ROOM_NOT_FOUND'}, {'FORBIDDEN'} for somebody else in the room, or {'INVALID_TOKEN'}
 -- PUBLISHES room, where anything changed
 -- PROMISE 11: whoever joins after the answer meets the room as it is now.
 local room = {hash = KEYS[1], deadlines = KEYS[4], names = KEYS[5], id = ARGV[1], chan = ARGV[2], hooks = hooks(ARGV[6])}
-local messages, session, token_hash, usual, fields = KEYS[2], KEYS[3], ARGV[3], ARGV[4], ARGV[5]
+local messages, session, proof, usual, fields = KEYS[2], KEYS[3], ARGV[3], ARGV[4], ARGV[5]
 
-local refusal = not_creator(room.hash, session, token_hash)
+local refusal = not_creator(room.hash, session, proof)
 if refusal then return {refusal} end
 check_room(room, clock())
 

@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh run     a C compiler (Rust's linker) and redis-server
 #   scripts/setup.sh watch   also entr, which runs a command when files change
-#   scripts/setup.sh test    also Chromium, fonts, Node.js, nginx, Prometheus, Python, rustfmt and
+#   scripts/setup.sh test    also Chromium, fonts, Node.js, nginx, OpenSSL, Prometheus, Python, rustfmt and
 #                            clippy; and in target/python what tests/openapi wants
 #
 # Installed programs are left as they are, whatever their version. If nothing is missing, it prints
@@ -32,6 +32,7 @@ want_for_testing() {
   want chromium chromium
   want node nodejs
   want npm npm
+  want openssl openssl
   # Not on everybody's PATH.
   [ -x /usr/sbin/nginx ] || want nginx nginx-light
   want promtool prometheus

@@ -3,6 +3,7 @@
 //! It keeps members alive, sweeps lapsed ones, requests a fence, which shows lost publications, and
 //! restores rooms that Redis has lost. Rooms are spread over the interval, so the load is even.
 
+mod expiries;
 mod leaves;
 
 use std::{
@@ -17,6 +18,8 @@ use std::{
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
+
+pub use expiries::now as wall_clock;
 
 use crate::{
     background::Background,
@@ -76,6 +79,10 @@ impl Heartbeat {
     pub fn start(&self, redis: &Redis, background: &Background) {
         let beats = self.clone().run(redis.clone(), background.stop.clone());
         background.spawn_vital("the heartbeat", beats);
+        if self.settings.identity.has_jwts() {
+            let expiries = self.clone().expire(background.stop.clone());
+            background.spawn_vital("the look for JWTs that end", expiries);
+        }
     }
 
     async fn run(self, redis: Redis, stop: CancellationToken) {

@@ -305,6 +305,48 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             "Send one Sec-WebSocket-Key: 16 random bytes in base64.",
             "Sec-WebSocket-Key 헤더를 하나만, 임의의 16바이트를 base64로 적어 보내 주세요.",
         ),
+        Problem::NoGuests => (
+            "Guests cannot enter here. Come through the application that this room belongs to.",
+            "손님은 들어올 수 없습니다. 이 방이 있는 애플리케이션을 통해 들어와 주세요.",
+        ),
+        Problem::JwtMalformed => (
+            "This JWT cannot be read. Send all of it, as the application made it.",
+            "JWT를 읽을 수 없습니다. 애플리케이션이 만든 그대로 전부 보내 주세요.",
+        ),
+        Problem::JwtAlgorithm => (
+            "This JWT is signed with another algorithm than the one that the operator has set.",
+            "운영자가 설정한 것과 다른 알고리즘으로 서명된 JWT입니다.",
+        ),
+        Problem::JwtKey => (
+            "This JWT names a key (kid) that is not known. Sign it with one that is published.",
+            "알 수 없는 키(kid)로 서명된 JWT입니다. 공개된 키로 서명해 주세요.",
+        ),
+        Problem::JwtSignature => (
+            "The signature of this JWT is wrong. Sign it with the key that the operator has set.",
+            "JWT의 서명이 올바르지 않습니다. 운영자가 설정한 키로 서명해 주세요.",
+        ),
+        Problem::JwtExpired => (
+            "This JWT has expired. Get a new one from the application, and join again.",
+            "JWT가 만료되었습니다. 애플리케이션에서 새로 받아 다시 입장해 주세요.",
+        ),
+        Problem::JwtNotYetValid => (
+            "This JWT is not valid yet. Check the clocks, or wait until then.",
+            "아직 유효하지 않은 JWT입니다. 시계를 확인하거나 그때까지 기다려 주세요.",
+        ),
+        Problem::JwtClaims => (
+            "This JWT needs sub, a text, exp, a number, and room, a room's id or *; name is a text, \
+             creator true or false.",
+            "JWT에는 문자열 sub, 숫자 exp, 방 id나 *인 room이 있어야 합니다. name은 문자열, creator는 \
+             true나 false입니다.",
+        ),
+        Problem::JwtName => (
+            "The name in this JWT is not one that a room can show. Give it another name.",
+            "JWT에 있는 이름은 방에서 쓸 수 없습니다. name을 바꾸어 주세요.",
+        ),
+        Problem::JwtRoom => (
+            "This JWT is for another room. Get one for this room from the application.",
+            "다른 방을 위한 JWT입니다. 애플리케이션에서 이 방의 JWT를 받아 주세요.",
+        ),
     }
 }
 
@@ -386,7 +428,7 @@ const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'sta
 mod tests {
     use super::*;
 
-    const PROBLEMS: [Problem; 36] = [
+    const PROBLEMS: [Problem; 46] = [
         Problem::Required,
         Problem::WrongType,
         Problem::NameEmpty,
@@ -423,6 +465,16 @@ mod tests {
         Problem::OneHost,
         Problem::BodyOfUpgrade,
         Problem::WebSocketKey,
+        Problem::NoGuests,
+        Problem::JwtMalformed,
+        Problem::JwtAlgorithm,
+        Problem::JwtKey,
+        Problem::JwtSignature,
+        Problem::JwtExpired,
+        Problem::JwtNotYetValid,
+        Problem::JwtClaims,
+        Problem::JwtName,
+        Problem::JwtRoom,
     ];
 
     fn has_hangul(text: &str) -> bool {

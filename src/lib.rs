@@ -55,6 +55,7 @@ pub mod heartbeat;
 pub mod http;
 pub mod i18n;
 pub mod idempotency;
+pub mod jwt;
 pub mod limits;
 pub mod log_writer;
 pub mod message;

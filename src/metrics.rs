@@ -6,6 +6,7 @@
 mod clock;
 mod delivery;
 mod event_loop;
+mod jwt;
 mod process;
 mod webhooks;
 
@@ -22,6 +23,7 @@ use crate::{error::Code, limits::Limit, protocol::close::CloseReason};
 pub use clock::RedisClock;
 pub use delivery::{Deliveries, Followed};
 pub use event_loop::watch as watch_event_loop;
+pub use jwt::JwtMetrics;
 pub use webhooks::WebhookMetrics;
 
 /// The prefix of every name, except for the usual `process_…`.
@@ -85,6 +87,8 @@ pub struct Metrics {
     pub log_lines_lost: Counter,
     /// What becomes of webhooks.
     pub webhooks: WebhookMetrics,
+    /// What becomes of JWTs.
+    pub jwt: JwtMetrics,
     delivered: Counter,
     foreign_passed: Counter,
     foreign_dropped: Counter,
@@ -180,6 +184,7 @@ impl Metrics {
             redis_commands: redis_commands(registry),
             http_requests: family(registry, "http_requests", "HTTP requests answered"),
             webhooks: WebhookMetrics::new(registry),
+            jwt: JwtMetrics::new(registry),
             registry: root,
         }
     }

@@ -31,6 +31,8 @@ const SECRET_MAX: usize = 64;
 pub const REQUEST_KEY: &str = "Idempotency-Key";
 /// The prefix of every token; nicknames may not begin with it.
 pub const TOKEN_PREFIX: &str = "lr_";
+/// How a [`Token`] of whom JWTs name begins, in memory.
+const SUBJECT_PREFIX: &str = "sub ";
 
 /// The name of a room.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
@@ -125,11 +127,27 @@ pub fn sealed_topic(raw: &str, max: usize) -> Result<String, Problem> {
     if fits { Ok(raw.to_owned()) } else { Err(Problem::TopicLength { max }) }
 }
 
-/// The secret that identifies a user: `lr_`, the name in base64url, a dot, the random part.
+/// What identifies a user: a secret of ours, or the `sub` of the JWTs that an embedding application makes.
 ///
-/// It contains the name, so that looking up one session key is enough; the name is no secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(Arc<str>);
+/// A secret is `lr_`, the name in base64url, a dot, the random part. It contains the name, so that looking up one
+/// session key is enough; the name is no secret.
+#[derive(Clone)]
+pub struct Token {
+    text: Arc<str>,
+    /// Whether the creator's powers come with it, whoever made the room.
+    is_creator: bool,
+    /// When it ends by itself, in seconds since 1970.
+    ends_at: Option<u64>,
+}
+
+impl PartialEq for Token {
+    /// Whether both are the same user's.
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Token {}
 
 impl Token {
     /// A new token for a user of a room.
@@ -151,7 +169,29 @@ impl Token {
 
     fn of(user: &UserId, secret: &str) -> Self {
         let name = URL_SAFE_NO_PAD.encode(user.as_str());
-        Self(format!("{TOKEN_PREFIX}{name}.{secret}").into())
+        Self::plain(format!("{TOKEN_PREFIX}{name}.{secret}").into())
+    }
+
+    fn plain(text: Arc<str>) -> Self {
+        Self { text, is_creator: false, ends_at: None }
+    }
+
+    /// The user whom JWTs with this `sub` name, whether this one gives it the creator's powers, and when it ends, in
+    /// seconds since 1970.
+    pub fn subject(sub: &str, is_creator: bool, ends_at: u64) -> Self {
+        let digest = HEXLOWER.encode(&Sha256::digest(sub));
+        let text = format!("{SUBJECT_PREFIX}{digest}").into();
+        Self { text, is_creator, ends_at: Some(ends_at) }
+    }
+
+    /// Whether the creator's powers come with it, whoever made the room.
+    pub fn is_creator(&self) -> bool {
+        self.is_creator
+    }
+
+    /// When it ends by itself, in seconds since 1970; `None` where it lasts as long as its session.
+    pub fn ends_at(&self) -> Option<u64> {
+        self.ends_at
     }
 
     /// Parses a token and the name in it. `None` if it is not one of ours.
@@ -159,18 +199,27 @@ impl Token {
         let (name, secret) = raw.strip_prefix(TOKEN_PREFIX)?.split_once('.')?;
         let name = String::from_utf8(URL_SAFE_NO_PAD.decode(name).ok()?).ok()?;
         let plausible = is_secret(secret) && !name.is_empty();
-        plausible.then(|| (Self(raw.into()), UserId(name.into())))
+        plausible.then(|| (Self::plain(raw.into()), UserId(name.into())))
     }
 
-    /// The token itself, only for its owner.
-    pub fn secret(&self) -> &str {
-        &self.0
+    /// The secret, only for its owner; `None` for whom JWTs name.
+    pub fn secret(&self) -> Option<&str> {
+        self.text.starts_with(TOKEN_PREFIX).then_some(&self.text)
     }
 
-    /// The hash in Redis: SHA-256 in hexadecimal. A slow hash would protect nothing, because the
-    /// secret has 130 random bits.
+    /// The hash in Redis: SHA-256 in hexadecimal, that of a `sub` with a mark. A slow hash would protect nothing: the
+    /// secret has 130 random bits, and a `sub` is no secret.
     pub fn hash(&self) -> String {
-        HEXLOWER.encode(&Sha256::digest(self.0.as_bytes()))
+        match self.text.strip_prefix(SUBJECT_PREFIX) {
+            Some(digest) => format!("{digest}:sub"),
+            None => HEXLOWER.encode(&Sha256::digest(self.text.as_bytes())),
+        }
+    }
+
+    /// What scripts are told of it, as `lua/lib/proof.lua` reads it.
+    pub fn proof(&self) -> String {
+        let hash = self.hash();
+        if self.is_creator { format!("{hash}:creator") } else { hash }
     }
 }
 
@@ -363,12 +412,13 @@ mod tests {
     fn a_token_names_its_user_and_hides_its_secret() {
         let user = UserId::parse("홍길동", 32).unwrap();
         let token = Token::random(&user);
-        let (again, name) = Token::parse(token.secret()).unwrap();
+        let secret = token.secret().unwrap();
+        let (again, name) = Token::parse(secret).unwrap();
         assert!(again == token && name == user);
-        assert_eq!(token.hash().len(), 64);
-        assert!(!format!("{token:?}").contains(token.secret()));
+        assert_eq!((token.hash().len(), token.proof()), (64, token.hash()));
+        assert!(!format!("{token:?}").contains(secret));
         let chosen = Token::with_secret(&user, "a-secret_of-my-own-0123456789").unwrap();
-        assert!(Token::parse(chosen.secret()).unwrap() == (chosen, user.clone()));
+        assert!(Token::parse(chosen.secret().unwrap()).unwrap() == (chosen.clone(), user.clone()));
         let long = "x".repeat(65);
         for bad in [
             "",
@@ -384,6 +434,15 @@ mod tests {
         for bad in ["lr_", "lr_x", "lr_.", "user", "lr_QQ.short", "lr_!!.aaaaaaaaaaaaaaaaaaaaaa"] {
             assert!(Token::parse(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn whom_jwts_name_is_the_same_by_every_one_of_them_and_has_no_secret() {
+        let (ann, creator) = (Token::subject("ann", false, 7), Token::subject("ann", true, 8));
+        assert!(ann == creator && ann.hash() == creator.hash() && ann.secret().is_none());
+        assert!(ann.hash().ends_with(":sub") && ann.proof() == ann.hash());
+        assert_eq!(creator.proof(), format!("{}:creator", ann.hash()));
+        assert!(ann != Token::subject("bob", false, 7));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::{
     fanout::Fanout,
     heartbeat::Heartbeat,
     http,
+    jwt::Verifier,
     limits::Limits,
     metrics::{self, Metrics},
     redis::{Condition, Redis, scripts::Scripts},
@@ -135,13 +136,14 @@ pub(crate) fn build(
     let heartbeat = Heartbeat::new(fanout.clone(), scripts.clone(), settings.clone(), background);
     heartbeat.start(&redis, background);
     webhooks::start(redis.clone(), scripts.clone(), settings.clone(), metrics.clone(), background)?;
+    let jwt = Verifier::new(&settings, metrics.clone());
     let registry = Arc::new(Registry::new(node, metrics.clone()));
     let silent = registry.clone().close_silent(settings.idle_timeout, stop.clone());
     background.spawn_vital("the look for silent connections", silent);
     let stalled = registry.clone().cut_off_stalled(settings.stall_timeout, stop.clone());
     background.spawn_vital("the look for connections that read nothing", stalled);
     let shared = Shared {
-        rooms: Rooms::new(scripts, settings.clone()),
+        rooms: Rooms::new(scripts, settings.clone(), jwt),
         limits: Arc::new(Limits::new(&settings)),
         drain: CancellationToken::new(),
         settings,

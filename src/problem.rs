@@ -112,9 +112,42 @@ pub enum Problem {
     BodyOfUpgrade,
     /// A request for a WebSocket without a key, with several, or with an invalid one.
     WebSocketKey,
+    /// Guests are not let in: it takes a JWT.
+    NoGuests,
+    /// A JWT that cannot be read.
+    JwtMalformed,
+    /// A JWT that is signed with an algorithm other than that of the setting.
+    JwtAlgorithm,
+    /// A JWT that names a key that is not there.
+    JwtKey,
+    /// A JWT whose signature is wrong.
+    JwtSignature,
+    /// A JWT whose time is over.
+    JwtExpired,
+    /// A JWT whose time has not come.
+    JwtNotYetValid,
+    /// A JWT without a claim that it needs, or with one of the wrong type.
+    JwtClaims,
+    /// A JWT whose `name`, or without it whose `sub`, is no name.
+    JwtName,
+    /// A JWT for another room.
+    JwtRoom,
 }
 
 impl Problem {
+    /// What can be wrong with a JWT.
+    pub const OF_JWTS: [Self; 9] = [
+        Self::JwtMalformed,
+        Self::JwtAlgorithm,
+        Self::JwtKey,
+        Self::JwtSignature,
+        Self::JwtExpired,
+        Self::JwtNotYetValid,
+        Self::JwtClaims,
+        Self::JwtName,
+        Self::JwtRoom,
+    ];
+
     /// A stable name of the kind of problem, by which its sentences are found.
     pub const fn name(self) -> &'static str {
         match self {
@@ -154,6 +187,16 @@ impl Problem {
             Problem::OneHost => "one_host",
             Problem::BodyOfUpgrade => "body_of_upgrade",
             Problem::WebSocketKey => "websocket_key",
+            Problem::NoGuests => "no_guests",
+            Problem::JwtMalformed => "jwt_malformed",
+            Problem::JwtAlgorithm => "jwt_algorithm",
+            Problem::JwtKey => "jwt_key",
+            Problem::JwtSignature => "jwt_signature",
+            Problem::JwtExpired => "jwt_expired",
+            Problem::JwtNotYetValid => "jwt_not_yet_valid",
+            Problem::JwtClaims => "jwt_claims",
+            Problem::JwtName => "jwt_name",
+            Problem::JwtRoom => "jwt_room",
         }
     }
 }

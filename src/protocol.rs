@@ -143,8 +143,8 @@ pub enum ServerFrame<'a> {
         room_id: &'a RoomId,
         /// the user's name
         me: &'a str,
-        /// the user's token, only for this user
-        token: &'a str,
+        /// the user's token, only for this user; null where JWTs name it
+        token: Option<&'a str>,
         /// the members, as a JSON array
         members: &'a RawValue,
         /// the members who are away, as a JSON array

@@ -25,6 +25,8 @@ pub enum Reason {
     Left,
     /// The creator ended the room.
     Closed,
+    /// The time of the user's JWT is over; its session goes on.
+    Expired,
 }
 
 /// A session that ended, or a room.

@@ -1,13 +1,18 @@
 //! The room service: what can be done with a room. Knows no socket and no HTTP.
 
+mod identity;
+
 use std::{net::IpAddr, sync::Arc, time::Duration};
+
+pub use identity::{Caller, Identity};
 
 pub use crate::redis::scripts::{
     Entry, Member, MessagePage, Page, ReadOn, Reader, RoomChange, RoomFacts, RoomOptions, RoomState,
 };
 use crate::{
-    error::{Code, Error},
+    error::Error,
     idempotency::Once,
+    jwt::Verifier,
     message::Message,
     names::{self, MessageId, RoomId, Token, UserId},
     problem::Problem,
@@ -20,6 +25,7 @@ use crate::{
 pub struct Rooms {
     scripts: Scripts,
     settings: Arc<Settings>,
+    jwt: Option<Verifier>,
 }
 
 /// A room that was just made.
@@ -37,55 +43,10 @@ struct Promise {
     is_kept: bool,
 }
 
-/// A user of a room and its token.
-#[derive(Clone)]
-pub struct Identity {
-    /// The user.
-    pub user: UserId,
-    /// Its token.
-    pub token: Token,
-    /// Whether it is a new guest: the name must be free, and Redis does not know the token yet.
-    pub guest: bool,
-}
-
 impl Rooms {
-    /// The room service over `scripts`.
-    pub fn new(scripts: Scripts, settings: Arc<Settings>) -> Self {
-        Self { scripts, settings }
-    }
-
-    /// Parses a nickname.
-    ///
-    /// # Errors
-    /// `VALIDATION_FAILED` about `field`.
-    pub fn name(&self, field: &'static str, raw: &str) -> Result<UserId, Error> {
-        UserId::parse(raw, self.settings.name_max).map_err(|problem| Error::invalid(field, problem))
-    }
-
-    /// Parses the `token` of a join: a token, or the nickname of a new guest, which may choose the
-    /// random part of its token with `secret`.
-    ///
-    /// # Errors
-    /// `INVALID_TOKEN` for a token that is none of ours, `VALIDATION_FAILED` for a bad nickname or secret,
-    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn identity(
-        &self,
-        room: &RoomId,
-        raw: &str,
-        secret: Option<&str>,
-    ) -> Result<Identity, Error> {
-        if raw.starts_with(names::TOKEN_PREFIX) {
-            let (token, user) = self.proven(room, raw).await?;
-            return Ok(Identity { user, token, guest: false });
-        }
-        let user = self.name("token", raw)?;
-        let token = match secret {
-            Some(secret) => {
-                Token::with_secret(&user, secret).map_err(|p| Error::invalid("secret", p))?
-            }
-            None => Token::random(&user),
-        };
-        Ok(Identity { token, user, guest: true })
+    /// The room service over `scripts`; with `jwt`, for users whom JWTs name as well.
+    pub fn new(scripts: Scripts, settings: Arc<Settings>, jwt: Option<Verifier>) -> Self {
+        Self { scripts, settings, jwt }
     }
 
     /// Parses a topic; that of an encrypted room is encrypted.
@@ -111,15 +72,16 @@ impl Rooms {
     /// is out of reach.
     pub async fn create(
         &self,
-        creator: UserId,
+        creator: Identity,
         options: RoomOptions,
         address: IpAddr,
         once: Option<&Once>,
     ) -> Result<Created, Error> {
         let topic = self.parse_topic(options.topic, options.e2e)?;
         let options = RoomOptions { topic, ..options };
+        let Identity { user: creator, token, .. } = creator;
         loop {
-            let fresh = Created { room: RoomId::random(), token: Token::random(&creator) };
+            let fresh = Created { room: RoomId::random(), token: token.clone() };
             let promise = self.promise(once, fresh).await?;
             let Created { room, token } = &promise.made;
             let is_made = promise.is_kept
@@ -139,10 +101,10 @@ impl Rooms {
     pub async fn update(
         &self,
         room: &RoomId,
-        token: &str,
+        caller: &Caller,
         change: RoomChange,
     ) -> Result<RoomState, Error> {
-        let (token, user) = self.proven(room, token).await?;
+        let (token, user) = self.proven(room, caller).await?;
         let topic = match change.topic {
             Some(raw @ Some(_)) => {
                 let e2e = self.scripts.read_facts(room).await?.options.e2e;
@@ -152,7 +114,7 @@ impl Rooms {
         };
         let change = RoomChange { topic, ..change };
         self.scripts.update_room(room, &user, &token, &change).await?;
-        self.look(room, Some(token.secret())).await
+        self.look_as(room, Some(&token)).await
     }
 
     /// What a request is to be answered with: what an earlier try of it was promised, or else this.
@@ -163,7 +125,7 @@ impl Rooms {
         let Some(once) = once else { return Ok(Promise { made: fresh, is_kept: false }) };
         let unreadable = || Error::internal("a promise that cannot be read");
         let sealed = once
-            .seal(&format!("{} {}", fresh.room, fresh.token.secret()))
+            .seal(&format!("{} {}", fresh.room, fresh.token.secret().unwrap_or_default()))
             .ok_or_else(unreadable)?;
         let known = self.scripts.remember(once.name(), once.digest(), &sealed).await?;
         if known.digest != once.digest() {
@@ -172,7 +134,12 @@ impl Rooms {
         let promised = once.open(&known.sealed).ok_or_else(unreadable)?;
         let (room, token) = promised.split_once(' ').ok_or_else(unreadable)?;
         let room = RoomId::parse(room).ok_or_else(unreadable)?;
-        let (token, _) = Token::parse(token).ok_or_else(unreadable)?;
+        let token = match Token::parse(token) {
+            Some((token, _)) => token,
+            // Whom a JWT names has no secret.
+            None if token.is_empty() => fresh.token,
+            None => return Err(unreadable()),
+        };
         Ok(Promise { made: Created { room, token }, is_kept: known.is_kept })
     }
 
@@ -184,27 +151,6 @@ impl Rooms {
             self.scripts.keep_promise(once.name()).await?;
         }
         Ok(promise.made)
-    }
-
-    /// Gives a guest without a socket a name in a room.
-    ///
-    /// # Errors
-    /// `ROOM_NOT_FOUND`, `BANNED`, `ROOM_LOCKED`, `NAME_TAKEN`, `VALIDATION_FAILED` where the same key had
-    /// another body, or Redis is out of reach.
-    pub async fn add_session(
-        &self,
-        room: &RoomId,
-        user: UserId,
-        address: IpAddr,
-        once: Option<&Once>,
-    ) -> Result<Identity, Error> {
-        let fresh = Created { room: room.clone(), token: Token::random(&user) };
-        let promise = self.promise(once, fresh).await?;
-        if !promise.is_kept {
-            self.scripts.add_session(room, &user, &promise.made.token, address).await?;
-        }
-        let token = self.kept(once, promise).await?.token;
-        Ok(Identity { user, token, guest: false })
     }
 
     /// Lets a connection into a room.
@@ -231,11 +177,11 @@ impl Rooms {
     pub async fn remove_user(
         &self,
         room: &RoomId,
-        token: &str,
+        caller: &Caller,
         name: &str,
         bans: bool,
     ) -> Result<Option<Duration>, Error> {
-        let (token, user) = self.proven(room, token).await?;
+        let (token, user) = self.proven(room, caller).await?;
         // What can be nobody's name is nobody's.
         let named = self.name("name", name).unwrap_or_else(|_| UserId::stored(name));
         self.scripts.remove_user(room, &user, &token, &named, bans).await
@@ -246,8 +192,8 @@ impl Rooms {
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
     /// out of reach.
-    pub async fn lift_bans(&self, room: &RoomId, token: &str) -> Result<(), Error> {
-        let (token, user) = self.proven(room, token).await?;
+    pub async fn lift_bans(&self, room: &RoomId, caller: &Caller) -> Result<(), Error> {
+        let (token, user) = self.proven(room, caller).await?;
         self.scripts.lift_bans(room, &user, &token).await
     }
 
@@ -256,8 +202,8 @@ impl Rooms {
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
     /// out of reach.
-    pub async fn close(&self, room: &RoomId, token: &str) -> Result<(), Error> {
-        let (token, user) = self.proven(room, token).await?;
+    pub async fn close(&self, room: &RoomId, caller: &Caller) -> Result<(), Error> {
+        let (token, user) = self.proven(room, caller).await?;
         self.scripts.close_room(room, &user, &token).await
     }
 
@@ -296,11 +242,11 @@ impl Rooms {
     pub async fn post_as(
         &self,
         room: &RoomId,
-        token: &str,
+        caller: &Caller,
         text: String,
         key: Option<String>,
     ) -> Result<Message, Error> {
-        let (token, user) = self.proven(room, token).await?;
+        let (token, user) = self.proven(room, caller).await?;
         let draft = self.draft(user, Sender::Session(token), text, key)?;
         let mut outcomes = self.scripts.publish(room, &[&draft]).await?;
         let (id, text) = match outcomes.remove(0)? {
@@ -319,21 +265,26 @@ impl Rooms {
     pub async fn delete_message(
         &self,
         room: &RoomId,
-        token: &str,
+        caller: &Caller,
         id: MessageId,
     ) -> Result<(), Error> {
-        let (token, user) = self.proven(room, token).await?;
+        let (token, user) = self.proven(room, caller).await?;
         self.scripts.delete_message(room, &user, &token, id).await
     }
 
     /// Reads a room and the first of its members. Its creator's token gets the number of bans as well.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn look(&self, room: &RoomId, token: Option<&str>) -> Result<RoomState, Error> {
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` for a JWT that is not right, or Redis is out of reach.
+    pub async fn look(&self, room: &RoomId, presented: Option<&str>) -> Result<RoomState, Error> {
+        let token = self.token(room, presented)?;
+        self.look_as(room, token.as_ref()).await
+    }
+
+    async fn look_as(&self, room: &RoomId, token: Option<&Token>) -> Result<RoomState, Error> {
         let mut state = self.scripts.read_room(room).await?;
-        let token = token.and_then(Token::parse);
-        let is_creator = token.is_some_and(|(token, _)| token.hash() == state.facts.creator_token);
+        let is_creator = token
+            .is_some_and(|token| token.is_creator() || token.hash() == state.facts.creator_token);
         state.bans = state.bans.filter(|_| is_creator);
         Ok(state)
     }
@@ -398,17 +349,5 @@ impl Rooms {
         tag: &str,
     ) -> Result<ReadOn, Error> {
         self.scripts.read_on(room, reader, since, limit, tag).await
-    }
-
-    /// Reads a token and the user that it speaks of. One that is none of ours is no one's, unless there is no
-    /// room at all.
-    async fn proven(&self, room: &RoomId, raw: &str) -> Result<(Token, UserId), Error> {
-        match Token::parse(raw) {
-            Some(proven) => Ok(proven),
-            None => {
-                self.scripts.read_facts(room).await?;
-                Err(Code::InvalidToken.into())
-            }
-        }
     }
 }

@@ -3,6 +3,7 @@
 //! clap reads the environment and writes `--help`, so this file is also the list that operators
 //! see. Relations between timeouts are checked once, at the start.
 
+mod identity;
 mod parse;
 mod redis_url;
 mod webhooks;
@@ -24,6 +25,7 @@ use clap::{
 use ipnet::IpNet;
 
 use crate::origin::{Allowed, Origin};
+pub use identity::{IdentitySettings, JwtKey};
 use parse::{Word, at_least_one, duration, header_bytes, joined_bytes, roster, threads};
 pub use redis_url::RedisUrl;
 pub use webhooks::{EventType, Switch, WebhookSecret, WebhookSettings, WebhookUrl};
@@ -291,6 +293,10 @@ pub struct Settings {
     #[arg(long, env, default_value = "./data")]
     pub data_dir: PathBuf,
 
+    /// Who may be here.
+    #[command(flatten)]
+    pub identity: IdentitySettings,
+
     /// Where events go, and how.
     #[command(flatten)]
     pub webhooks: WebhookSettings,
@@ -380,6 +386,7 @@ impl Settings {
             ));
         }
         self.check_lifetimes()?;
+        self.identity.check()?;
         self.webhooks.check()?;
         let (body, least) = (self.max_body_bytes, self.largest_message());
         if body < least {
@@ -590,6 +597,7 @@ mod tests {
             "--redis-url=redis://:pa55@host:bad",
             "redis://:pa55@host",
             "--redis-urll=redis://:pa55@h",
+            "--jwt-secrett=pa55",
             "--public-url=https://u:pa55@h",
         ] {
             let Err(Refusal::Bad(line)) = read(&[argument]) else { panic!("{argument}") };

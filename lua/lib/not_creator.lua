@@ -1,9 +1,10 @@
--- not_creator(hash, session, token_hash) -> nil for the creator's token, else the error code. `session` is
--- that of the token's user: a valid token of another user gets FORBIDDEN.
-local function not_creator(hash, session, token_hash)
+-- not_creator(hash, session, proof) -> nil for whom the creator's powers are, else the error code, and the hash of the
+-- token. `session` is that of the token's user: a valid token of another user gets FORBIDDEN. Needs: proof.
+local function not_creator(hash, session, proof)
+  local token_hash, is_creator = read_proof(proof)
   local facts = redis.call('HMGET', hash, 'createdAt', 'creatorToken')
-  if not facts[1] then return 'ROOM_NOT_FOUND' end
-  if facts[2] == token_hash then return nil end
-  return redis.pcall('HGET', session, 'token') == token_hash and 'FORBIDDEN' or 'INVALID_TOKEN'
+  if not facts[1] then return 'ROOM_NOT_FOUND', token_hash end
+  if is_creator or facts[2] == token_hash then return nil, token_hash end
+  return redis.pcall('HGET', session, 'token') == token_hash and 'FORBIDDEN' or 'INVALID_TOKEN', token_hash
 end
 

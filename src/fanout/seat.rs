@@ -52,11 +52,14 @@ pub struct Membership {
     pub last_sent: Mutex<Option<MessageId>>,
     /// Where the connection comes from.
     pub address: IpAddr,
+    /// When its token ends by itself, in seconds since 1970.
+    ends_at: AtomicU64,
 }
 
 impl Membership {
     /// Somebody whose join has not been answered.
     pub fn new(user: UserId, token: Token, confirmed: bool, address: IpAddr) -> Self {
+        let ends_at = token.ends_at().unwrap_or(u64::MAX);
         Self {
             user,
             token,
@@ -66,7 +69,18 @@ impl Membership {
             read: Mutex::default(),
             last_sent: Mutex::default(),
             address,
+            ends_at: AtomicU64::new(ends_at),
         }
+    }
+
+    /// Notes that the user has presented this token of its, which may last longer.
+    pub fn renew(&self, token: &Token) {
+        self.ends_at.store(token.ends_at().unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether its token has ended by this time, in seconds since 1970.
+    pub fn has_expired(&self, now: u64) -> bool {
+        self.is_in() && self.ends_at.load(Ordering::Relaxed) < now
     }
 
     /// Whether the client is known to have its token.
@@ -114,6 +128,11 @@ impl Seat {
     /// Whether it belongs to a member whose join was answered and who still holds the name.
     pub fn is_in(&self) -> bool {
         self.membership.as_ref().is_some_and(|membership| membership.is_in())
+    }
+
+    /// Whether it belongs to a member whose token has ended by this time, in seconds since 1970.
+    pub fn has_expired(&self, now: u64) -> bool {
+        self.membership.as_ref().is_some_and(|membership| membership.has_expired(now))
     }
 
     /// Whether it is one of these users.

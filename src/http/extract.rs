@@ -1,7 +1,7 @@
 //! What handlers take from a request, read and checked once: the room of the path, the bearer
 //! token, the JSON body.
 
-use std::{borrow::Cow, collections::BTreeMap, convert::Infallible, ops::RangeInclusive};
+use std::{borrow::Cow, collections::BTreeMap, ops::RangeInclusive};
 
 use axum::{
     body::{Body, Bytes, HttpBody},
@@ -17,10 +17,10 @@ use crate::{
     app::App,
     error::{Code, Error},
     idempotency::Once,
-    names::{self, MessageId, RoomId, Token, UserId},
+    names::{self, MessageId, RoomId, UserId},
     problem::Problem,
     protocol::fields::Fields,
-    room::Reader,
+    room::{Caller, Reader},
     settings::Settings,
 };
 
@@ -66,16 +66,17 @@ impl FromRequestParts<App> for MemberPath {
     }
 }
 
-/// Who reads: with a token or without, and from where.
+/// Who reads in the room of the path: with a token or without, and from where.
 pub struct Asking(pub Reader);
 
 impl FromRequestParts<App> for Asking {
-    type Rejection = Infallible;
+    type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let RoomPath(room) = RoomPath::from_request_parts(parts, app).await?;
         let ClientIp(address) = ClientIp::of(app, &parts.extensions, &parts.headers);
-        let token = presented(&parts.headers).and_then(|Bearer(token)| Token::parse(&token));
-        Ok(Self(Reader { token, address }))
+        let token = presented(&parts.headers);
+        app.rooms.reader(&room, token.as_deref(), address).await.map(Self)
     }
 }
 
@@ -86,25 +87,27 @@ async fn path_of_two(parts: &mut Parts, app: &App) -> Result<(RoomId, String), E
     named.ok_or(Code::RoomNotFound.into())
 }
 
-/// The token of `Authorization: Bearer TOKEN`, as it was presented.
-pub struct Bearer(pub String);
+/// Whoever presents a token: `Authorization: Bearer TOKEN`.
+pub struct Bearer(pub Caller);
 
 impl FromRequestParts<App> for Bearer {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Error> {
-        presented(&parts.headers).ok_or(Code::InvalidToken.into())
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let token = presented(&parts.headers).ok_or(Code::InvalidToken)?;
+        let ClientIp(address) = ClientIp::of(app, &parts.extensions, &parts.headers);
+        Ok(Self(Caller { token, address }))
     }
 }
 
-/// The token that a request presents.
-pub fn presented(headers: &HeaderMap) -> Option<Bearer> {
+/// The token that a request presents, as it is.
+pub fn presented(headers: &HeaderMap) -> Option<String> {
     headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer)
 }
 
-fn bearer(value: &str) -> Option<Bearer> {
+fn bearer(value: &str) -> Option<String> {
     let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| Bearer(token.trim().to_owned()))
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
 /// A JSON body that passed its checks.
@@ -117,11 +120,12 @@ where
     type Rejection = Error;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
-        checked(&json_body(request, &app.settings).await?, &app.settings).map(Self)
+        checked(&json_body(request, &app.settings).await?, &app.settings, false).map(Self)
     }
 }
 
-/// A JSON body that passed its checks, and the idempotency key if the request has one.
+/// A JSON body that passed its checks, and the idempotency key if the request has one. What a JWT says in its place
+/// need not be in the body.
 pub struct Repeatable<T>(pub T, pub Option<Once>);
 
 impl<T> FromRequest<App> for Repeatable<T>
@@ -134,7 +138,8 @@ where
         let ClientIp(ip) = ClientIp::of(app, request.extensions(), request.headers());
         let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
         let body = json_body(request, &app.settings).await?;
-        let value = checked(&body, &app.settings)?;
+        let is_named = presented(&headers).is_some_and(|token| app.rooms.is_jwt(&token));
+        let value = checked(&body, &app.settings, is_named)?;
         let mut keys = headers.get_all(names::REQUEST_KEY).iter();
         let Some(key) = keys.next() else { return Ok(Self(value, None)) };
         // Two keys are invalid.
@@ -156,14 +161,18 @@ fn late() -> Error {
     Error::invalid("body", Problem::BodyLate)
 }
 
-/// Parses and checks a JSON body.
-fn checked<T>(body: &[u8], settings: &Settings) -> Result<T, Error>
+/// Parses and checks a JSON body, which need not say who it is about where that `is_named` elsewhere.
+fn checked<T>(body: &[u8], settings: &Settings, is_named: bool) -> Result<T, Error>
 where
     T: DeserializeOwned + for<'a> ValidateArgs<'a, Args = &'a Settings>,
 {
     let value: T = parse(body)?;
-    value.validate_with_args(settings).map_err(invalid)?;
-    Ok(value)
+    let Err(mut error) = value.validate_with_args(settings).map_err(invalid) else {
+        return Ok(value);
+    };
+    // Only names are required.
+    error.problems.retain(|_, problem| !is_named || *problem != Problem::Required);
+    if error.problems.is_empty() { Ok(value) } else { Err(error) }
 }
 
 /// `application/json` or `application/*+json`, whatever its parameters.
@@ -461,8 +470,8 @@ mod tests {
 
     #[test]
     fn bearer_tokens() {
-        assert_eq!(bearer("Bearer lr_a.b").unwrap().0, "lr_a.b");
-        assert_eq!(bearer("bearer  x").unwrap().0, "x");
+        assert_eq!(bearer("Bearer lr_a.b").unwrap(), "lr_a.b");
+        assert_eq!(bearer("bearer  x").unwrap(), "x");
         assert!(bearer("Basic x").is_none() && bearer("Bearer").is_none());
     }
 }

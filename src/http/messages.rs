@@ -10,10 +10,11 @@ use validator::Validate;
 use super::{
     envelope::{Envelope, Nothing, Success},
     extract::{Asking, Bearer, Checked, MessagePath, RoomPath, check_key, check_text},
-    openapi::{Always, BadBody, BadQuery, NoSuchMessage, NoSuchRoom, NotCreator, Unproven},
+    openapi::{
+        Always, BadBody, BadQuery, NameTaken, NoSuchMessage, NoSuchRoom, NotAllowed, Unproven,
+    },
 };
 use crate::{
-    address::ClientIp,
     app::App,
     error::{Code, Error},
     limits::storage,
@@ -157,6 +158,8 @@ pub async fn page(
         (status = 201, description = "The message as it was stored", body = Envelope<Message>),
         BadBody,
         Unproven,
+        NotAllowed,
+        NameTaken,
         NoSuchRoom,
         Always
     )
@@ -164,13 +167,12 @@ pub async fn page(
 pub async fn post(
     State(app): State<App>,
     RoomPath(room): RoomPath,
-    ClientIp(ip): ClientIp,
-    Bearer(token): Bearer,
+    Bearer(caller): Bearer,
     Checked(body): Checked<NewMessage>,
 ) -> Result<Success<Message>, Error> {
     let text = body.text.unwrap_or_default();
-    app.charge(ip, storage::message(&text, body.key.as_deref()))?;
-    let message = app.rooms.post_as(&room, &token, text, body.key).await?;
+    app.charge(caller.address, storage::message(&text, body.key.as_deref()))?;
+    let message = app.rooms.post_as(&room, &caller, text, body.key).await?;
     app.metrics.messages.inc();
     if let Some(local) = app.fanout.find(&room) {
         app.fanout.stored(&local, message.id);
@@ -195,7 +197,8 @@ pub async fn post(
     responses(
         (status = 200, description = "It is deleted", body = Envelope<Nothing>),
         Unproven,
-        NotCreator,
+        NotAllowed,
+        NameTaken,
         NoSuchMessage,
         Always
     )
@@ -203,9 +206,9 @@ pub async fn post(
 pub async fn delete(
     State(app): State<App>,
     MessagePath(room, id): MessagePath,
-    Bearer(token): Bearer,
+    Bearer(caller): Bearer,
 ) -> Result<Success<Nothing>, Error> {
-    app.rooms.delete_message(&room, &token, id).await?;
+    app.rooms.delete_message(&room, &caller, id).await?;
     Ok(Success::Found(Nothing))
 }
 

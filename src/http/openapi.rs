@@ -39,7 +39,8 @@ struct BearerScheme;
 
 impl Modify for BearerScheme {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let description = "The secret that room creation, a session or a join hands out";
+        let description = "The secret that room creation, a session or a join hands out; or the JWT of an embedding application, which \
+             makes a session where there is none";
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
         let scheme = SecurityScheme::Http(scheme.description(Some(description)).build());
         openapi.components.get_or_insert_with(Components::new).add_security_scheme("token", scheme);
@@ -143,10 +144,10 @@ failure_groups! {
     NameTaken: NameTaken;
     /// The token proves nothing.
     Unproven: InvalidToken;
-    /// The token is of somebody who may not do this.
-    NotCreator: Forbidden;
-    /// The room takes nobody new, or nobody from this address.
-    Locked: RoomLocked, Banned;
+    /// There are no guests.
+    NoGuests: Forbidden;
+    /// Whoever asks may not do this, or is not let in.
+    NotAllowed: Forbidden, RoomLocked, Banned;
     /// The room is not there, or nobody of this name.
     NoSuchUser: RoomNotFound, NotFound;
 }

@@ -7,9 +7,9 @@ use utoipa::IntoParams;
 use super::{
     envelope::{Envelope, Nothing, Success},
     extract::{Bearer, MemberPath, RoomPath},
-    openapi::{Always, BadQuery, NoSuchRoom, NoSuchUser, NotCreator, Unproven},
+    openapi::{Always, BadQuery, NameTaken, NoSuchRoom, NoSuchUser, NotAllowed, Unproven},
 };
-use crate::{address::ClientIp, app::App, error::Error, limits::storage, problem::Problem};
+use crate::{app::App, error::Error, limits::storage, problem::Problem};
 
 /// How somebody is removed, as it stands in the query.
 #[derive(Deserialize, IntoParams)]
@@ -49,7 +49,8 @@ impl RemovalQuery {
         (status = 200, description = "The user is removed", body = Envelope<Nothing>),
         BadQuery,
         Unproven,
-        NotCreator,
+        NotAllowed,
+        NameTaken,
         NoSuchUser,
         Always
     )
@@ -57,13 +58,12 @@ impl RemovalQuery {
 pub async fn remove(
     State(app): State<App>,
     MemberPath(room, name): MemberPath,
-    ClientIp(ip): ClientIp,
-    Bearer(token): Bearer,
+    Bearer(caller): Bearer,
     Query(query): Query<RemovalQuery>,
 ) -> Result<Success<Nothing>, Error> {
     let bans = query.bans()?;
-    app.charge(ip, storage::REMOVAL)?;
-    if let Some(wait) = app.rooms.remove_user(&room, &token, &name, bans).await? {
+    app.charge(caller.address, storage::REMOVAL)?;
+    if let Some(wait) = app.rooms.remove_user(&room, &caller, &name, bans).await? {
         app.fanout.sweep_after(&room, wait);
     }
     Ok(Success::Found(Nothing))
@@ -82,7 +82,8 @@ pub async fn remove(
     responses(
         (status = 200, description = "Nobody is banned", body = Envelope<Nothing>),
         Unproven,
-        NotCreator,
+        NotAllowed,
+        NameTaken,
         NoSuchRoom,
         Always
     )
@@ -90,8 +91,8 @@ pub async fn remove(
 pub async fn lift_bans(
     State(app): State<App>,
     RoomPath(room): RoomPath,
-    Bearer(token): Bearer,
+    Bearer(caller): Bearer,
 ) -> Result<Success<Nothing>, Error> {
-    app.rooms.lift_bans(&room, &token).await?;
+    app.rooms.lift_bans(&room, &caller).await?;
     Ok(Success::Found(Nothing))
 }

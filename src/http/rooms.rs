@@ -12,7 +12,7 @@ use super::{
         Bearer, Checked, Repeatable, RoomPath, carry_for, check_name, check_range, or_default,
         present, presented,
     },
-    openapi::{Always, BadBody, Locked, NameTaken, NoSuchRoom, NotCreator, Unproven},
+    openapi::{Always, BadBody, NameTaken, NoGuests, NoSuchRoom, NotAllowed, Unproven},
 };
 use crate::{
     address::ClientIp,
@@ -49,7 +49,7 @@ struct RequestKey {
 #[validate(context = Settings)]
 #[validate(schema(function = check_topic, use_context, skip_on_field_errors = false))]
 pub struct NewRoom {
-    /// The creator's name in the room.
+    /// The creator's name in the room; a JWT says it instead.
     #[validate(required, custom(function = check_name, use_context))]
     #[schema(value_type = String, required = true, example = "홍길동")]
     creator_name: Option<String>,
@@ -119,9 +119,9 @@ pub struct CreatedRoom {
     /// The room's id; everybody who knows it may join.
     #[schema(value_type = String, example = "k7M2x9Q4tW8b")]
     room_id: RoomId,
-    /// The creator's token.
-    #[schema(example = "lr_7ZmN6ri464-Z.V1StGXR8_Z5jdHi6B-myT")]
-    token: String,
+    /// The creator's token; null where a JWT names the creator.
+    #[schema(required = true, example = "lr_7ZmN6ri464-Z.V1StGXR8_Z5jdHi6B-myT")]
+    token: Option<String>,
     /// The link to share.
     #[schema(example = "https://rooms.example/r/k7M2x9Q4tW8b")]
     link: String,
@@ -198,7 +198,7 @@ impl RoomData {
 #[derive(Deserialize, Validate, ToSchema)]
 #[validate(context = Settings)]
 pub struct NewSession {
-    /// The name in the room.
+    /// The name in the room; a JWT says it instead.
     #[validate(required, custom(function = check_name, use_context))]
     #[schema(value_type = String, required = true, example = "deploy-bot")]
     name: Option<String>,
@@ -211,14 +211,15 @@ pub struct CreatedSession {
     /// The name as stored: trimmed and NFC.
     #[schema(example = "deploy-bot")]
     user_id: String,
-    /// The user's token.
-    #[schema(example = "lr_ZGVwbG95LWJvdA.V1StGXR8_Z5jdHi6B-myT")]
-    token: String,
+    /// The user's token; null where a JWT names the user.
+    #[schema(required = true, example = "lr_ZGVwbG95LWJvdA.V1StGXR8_Z5jdHi6B-myT")]
+    token: Option<String>,
 }
 
 /// Make a room
 ///
-/// The creator is a member, online for one presence TTL, until it connects.
+/// The creator is a member, online for one presence TTL, until it connects. With a JWT for all rooms (`room` is `*`)
+/// it is whom that names, and needs no `creatorName`; where there are no guests, this needs one.
 #[utoipa::path(
     post,
     path = "/api/rooms",
@@ -226,7 +227,14 @@ pub struct CreatedSession {
     tag = "rooms",
     params(RequestKey),
     request_body = NewRoom,
-    responses((status = 201, description = "The room", body = Envelope<CreatedRoom>), BadBody, Always)
+    security((), ("token" = [])),
+    responses(
+        (status = 201, description = "The room", body = Envelope<CreatedRoom>),
+        BadBody,
+        Unproven,
+        NoGuests,
+        Always
+    )
 )]
 pub async fn create(
     State(app): State<App>,
@@ -235,13 +243,14 @@ pub async fn create(
     Repeatable(body, once): Repeatable<NewRoom>,
 ) -> Result<Success<CreatedRoom>, Error> {
     app.charge(ip, storage::ROOM + storage::topic(body.topic.as_deref()))?;
-    let creator = app.rooms.name("creatorName", &body.creator_name.unwrap_or_default())?;
+    let name = body.creator_name.unwrap_or_default();
+    let creator = app.rooms.founder(presented(&headers).as_deref(), &name)?;
     let NewRoom { e2e, topic, locked, ttl, max_members, .. } = body;
     let options = RoomOptions { e2e, topic, locked, ttl, max_members };
     let made = app.rooms.create(creator, options, ip, once.as_ref()).await?;
     Ok(Success::Created(CreatedRoom {
         link: format!("{}/r/{}", base_url(&app.settings, &headers), made.room),
-        token: made.token.secret().to_owned(),
+        token: made.token.secret().map(str::to_owned),
         room_id: made.room,
     }))
 }
@@ -256,15 +265,19 @@ pub async fn create(
     tag = "rooms",
     params(("id" = String, Path, description = "The room")),
     security((), ("token" = [])),
-    responses((status = 200, description = "The room", body = Envelope<RoomData>), NoSuchRoom, Always)
+    responses(
+        (status = 200, description = "The room", body = Envelope<RoomData>),
+        Unproven,
+        NoSuchRoom,
+        Always
+    )
 )]
 pub async fn look(
     State(app): State<App>,
     RoomPath(room): RoomPath,
     headers: HeaderMap,
 ) -> Result<Success<RoomData>, Error> {
-    let token = presented(&headers).map(|Bearer(token)| token);
-    let state = app.rooms.look(&room, token.as_deref()).await?;
+    let state = app.rooms.look(&room, presented(&headers).as_deref()).await?;
     Ok(Success::Found(RoomData::new(&app.settings, room, state)))
 }
 
@@ -284,7 +297,8 @@ pub async fn look(
         (status = 200, description = "The room as it is now", body = Envelope<RoomData>),
         BadBody,
         Unproven,
-        NotCreator,
+        NotAllowed,
+        NameTaken,
         NoSuchRoom,
         Always
     )
@@ -292,14 +306,13 @@ pub async fn look(
 pub async fn update(
     State(app): State<App>,
     RoomPath(room): RoomPath,
-    ClientIp(ip): ClientIp,
-    Bearer(token): Bearer,
+    Bearer(caller): Bearer,
     Checked(body): Checked<RoomPatch>,
 ) -> Result<Success<RoomData>, Error> {
     let RoomPatch { locked, topic, ttl, max_members } = body;
-    app.charge(ip, storage::topic(topic.as_ref().and_then(Option::as_deref)))?;
+    app.charge(caller.address, storage::topic(topic.as_ref().and_then(Option::as_deref)))?;
     let change = RoomChange { locked, topic, ttl, max_members };
-    let state = app.rooms.update(&room, &token, change).await?;
+    let state = app.rooms.update(&room, &caller, change).await?;
     Ok(Success::Found(RoomData::new(&app.settings, room, state)))
 }
 
@@ -316,7 +329,8 @@ pub async fn update(
     responses(
         (status = 200, description = "It is gone", body = Envelope<Nothing>),
         Unproven,
-        NotCreator,
+        NotAllowed,
+        NameTaken,
         NoSuchRoom,
         Always
     )
@@ -324,15 +338,16 @@ pub async fn update(
 pub async fn close(
     State(app): State<App>,
     RoomPath(room): RoomPath,
-    Bearer(token): Bearer,
+    Bearer(caller): Bearer,
 ) -> Result<Success<Nothing>, Error> {
-    app.rooms.close(&room, &token).await?;
+    app.rooms.close(&room, &caller).await?;
     Ok(Success::Found(Nothing))
 }
 
 /// Get a session without a socket
 ///
-/// For bots and scripts: a guest that may post messages, and is no member until it joins.
+/// For bots and scripts: a guest that may post messages, and is no member until it joins. With a JWT it is whom that
+/// names, which needs no `name`; where there are no guests, this needs one.
 #[utoipa::path(
     post,
     path = "/api/rooms/{id}/sessions",
@@ -340,26 +355,29 @@ pub async fn close(
     tag = "rooms",
     params(("id" = String, Path, description = "The room"), RequestKey),
     request_body = NewSession,
+    security((), ("token" = [])),
     responses(
         (status = 201, description = "The session", body = Envelope<CreatedSession>),
         BadBody,
+        Unproven,
         NoSuchRoom,
         NameTaken,
-        Locked,
+        NotAllowed,
         Always
     )
 )]
 pub async fn add_session(
     State(app): State<App>,
     RoomPath(room): RoomPath,
+    headers: HeaderMap,
     ClientIp(ip): ClientIp,
     Repeatable(body, once): Repeatable<NewSession>,
 ) -> Result<Success<CreatedSession>, Error> {
     app.charge(ip, storage::SESSION)?;
-    let name = app.rooms.name("name", &body.name.unwrap_or_default())?;
-    let guest = app.rooms.add_session(&room, name, ip, once.as_ref()).await?;
+    let (token, name) = (presented(&headers), body.name.unwrap_or_default());
+    let added = app.rooms.add_session(&room, token.as_deref(), &name, ip, once.as_ref()).await?;
     Ok(Success::Created(CreatedSession {
-        user_id: guest.user.as_str().to_owned(),
-        token: guest.token.secret().to_owned(),
+        user_id: added.user.as_str().to_owned(),
+        token: added.token.secret().map(str::to_owned),
     }))
 }

@@ -29,7 +29,7 @@ pub use types::{
     Remembered, Restoration, Restored, RoomChange, RoomFacts, RoomOptions, RoomState, Sender,
     Settled, Snapshot, Tried, UserHeartbeat, Waiting,
 };
-use wire::{Arg, ScriptReply, ms, number};
+use wire::{Arg, ScriptReply, flag, ms, number};
 
 /// Every way to change or read a room.
 #[derive(Clone)]
@@ -53,6 +53,7 @@ struct Inner {
     read_room: Named,
     read_members: Named,
     read_facts: Named,
+    read_subject: Named,
     read_messages: Named,
     catch_up: Named,
     read_on: Named,
@@ -79,6 +80,9 @@ impl Scripts {
                 "user_key",
                 "addresses",
                 "note_user",
+                "proof",
+                "last_as_long",
+                "subjects",
                 "slide_room",
                 "check_room",
                 "timestamp",
@@ -109,6 +113,7 @@ impl Scripts {
                 "hook",
                 "publish_event",
                 "room_key",
+                "proof",
                 "slide_room",
                 "not_creator",
                 "room_event",
@@ -122,6 +127,7 @@ impl Scripts {
                 "add_event",
                 "hook",
                 "room_key",
+                "proof",
                 "user_key",
                 "not_creator",
                 "note_user",
@@ -132,6 +138,7 @@ impl Scripts {
                 "clock",
                 "publish_event",
                 "room_key",
+                "proof",
                 "user_key",
                 "not_creator",
                 "addresses",
@@ -157,7 +164,7 @@ impl Scripts {
                 "tell_size",
                 "check_room"
             ),
-            lift_bans: script!("lift_bans", "room_key", "not_creator"),
+            lift_bans: script!("lift_bans", "room_key", "proof", "not_creator"),
             add_session: script!(
                 "add_session",
                 "clock",
@@ -165,7 +172,10 @@ impl Scripts {
                 "room_key",
                 "user_key",
                 "addresses",
-                "note_user"
+                "note_user",
+                "proof",
+                "last_as_long",
+                "subjects"
             ),
             join: script!(
                 "join",
@@ -242,6 +252,7 @@ impl Scripts {
                 "publish_event",
                 "user_key",
                 "room_key",
+                "proof",
                 "read_entries",
                 "trim_deleted",
                 "not_creator",
@@ -370,15 +381,26 @@ impl Scripts {
                 "away_members",
                 "room_key",
                 "addresses",
+                "proof",
                 "may_read"
             ),
             read_facts: script!(reads "read_facts", "room_facts"),
+            read_subject: script!(
+                reads
+                "read_subject",
+                "room_key",
+                "user_key",
+                "proof",
+                "last_as_long",
+                "subjects"
+            ),
             read_messages: script!(
                 reads
                 "read_messages",
                 "room_key",
                 "read_entries",
                 "addresses",
+                "proof",
                 "may_read"
             ),
             catch_up: script!(
@@ -403,6 +425,7 @@ impl Scripts {
                 "read_entries",
                 "deleted_messages",
                 "addresses",
+                "proof",
                 "may_read",
                 "fence",
                 "check_room"
@@ -461,6 +484,9 @@ impl Scripts {
                 "room_facts",
                 "addresses",
                 "note_user",
+                "proof",
+                "last_as_long",
+                "subjects",
                 "removal",
                 "check_room"
             ),
@@ -486,14 +512,15 @@ impl Scripts {
         limits::holder(address).to_string().into()
     }
 
-    /// The session of whoever reads, its token hash, or '' where it has none, and its address.
-    fn reader<'a>(keys: &RoomKeys, reader: &Reader) -> (String, [Arg<'a>; 2]) {
-        let (session, hash) = match &reader.token {
-            Some((token, user)) => (keys.session(user), token.hash()),
+    /// The session of whoever reads, its proof, or '' where it has none, its address, and whether guests may read.
+    fn reader<'a>(&self, keys: &RoomKeys, reader: &Reader) -> (String, [Arg<'a>; 3]) {
+        let (session, proof) = match &reader.token {
+            Some((token, user)) => (keys.session(user), token.proof()),
             // Nobody has this name.
             None => (keys.session(&UserId::stored("")), String::new()),
         };
-        (session, [hash.into(), Self::address(reader.address)])
+        let has_guests = flag(self.0.settings.identity.has_guests());
+        (session, [proof.into(), Self::address(reader.address), has_guests])
     }
 
     /// How long a session lasts of which nobody has proved that it heard of its token: as long as its

@@ -13,6 +13,7 @@ mod defaults_hold;
 mod deleted_messages;
 mod drain;
 mod durability;
+mod embedded_users;
 mod failover;
 mod floods;
 mod group_commit;

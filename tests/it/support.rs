@@ -4,6 +4,7 @@
 mod client;
 mod env;
 mod http;
+mod jwt;
 mod listener;
 mod metrics;
 mod node;
@@ -19,6 +20,7 @@ mod time;
 pub use client::Client;
 pub use env::TestEnv;
 pub use http::{Answer, Http, fields_of};
+pub use jwt::{JWT_SECRET, Key, claims, jwt, key_pair, now};
 pub use listener::Listener;
 pub use metrics::Reading;
 pub use node::{Node, PROGRAM};

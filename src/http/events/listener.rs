@@ -12,6 +12,7 @@ use crate::{
     app::App,
     error::{Code, Error},
     fanout::{LocalRoom, Seat, feed::Answered, jittered},
+    heartbeat::wall_clock,
     i18n::Language,
     message::Message,
     names::{MessageId, RoomId},
@@ -30,6 +31,8 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// reconnect at once.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_SPREAD: Duration = Duration::from_secs(2);
+/// The longest that a listener may stay whose JWT ends at all; timers have an end.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 /// Maximum wait between two attempts to read while Redis is unavailable.
 const READ_RETRY: Duration = Duration::from_millis(400);
 
@@ -114,6 +117,10 @@ impl Listener {
         let idle = self.app.settings.idle_timeout;
         let mut comments = interval(COMMENT_EVERY.min(idle / 3));
         comments.tick().await;
+        let ends_at = self.reader.token.as_ref().and_then(|(token, _)| token.ends_at());
+        let left = ends_at.unwrap_or(u64::MAX).saturating_sub(wall_clock()).saturating_add(1);
+        let expiry = sleep(Duration::from_secs(left).min(LONGEST));
+        tokio::pin!(expiry);
         loop {
             if self.local.is_none()
                 && let Some(end) = self.read_on().await
@@ -133,6 +140,10 @@ impl Listener {
                         self.stand_up();
                         (self.since, self.missed_events) = (Some(since), true);
                     }
+                }
+                () = &mut expiry, if ends_at.is_some() => {
+                    self.tell_removed(Reason::Expired).await;
+                    return CloseReason::Silent;
                 }
                 _ = comments.tick() => match self.is_over().await {
                     true => return CloseReason::Silent,
@@ -163,10 +174,14 @@ impl Listener {
 
     async fn tell_closed(&self) {
         if let Ok(true) = self.app.rooms.is_closed(&self.room).await {
-            let removed = ServerFrame::Removed { room_id: &self.room, reason: Reason::Closed };
-            self.outbox.push(sse::event(removed.json().as_bytes(), None));
-            let _ = timeout(self.app.settings.slow_close_timeout, self.outbox.flushed()).await;
+            self.tell_removed(Reason::Closed).await;
         }
+    }
+
+    async fn tell_removed(&self, reason: Reason) {
+        let removed = ServerFrame::Removed { room_id: &self.room, reason };
+        self.outbox.push(sse::event(removed.json().as_bytes(), None));
+        let _ = timeout(self.app.settings.slow_close_timeout, self.outbox.flushed()).await;
     }
 
     /// Reads on until nothing is left and it has its seat. Returns how it ends, where it does.

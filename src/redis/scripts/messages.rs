@@ -68,9 +68,9 @@ impl Scripts {
             Page::Before(Some(id)) => ("before", id.to_string()),
             Page::After(id) => ("after", id.to_string()),
         };
-        let (session, [hash, address]) = Self::reader(&keys, reader);
+        let (session, [proof, address, has_guests]) = self.reader(&keys, reader);
         let names = vec![keys.room(), keys.messages(), session];
-        let args = [way.into(), from.into(), number(limit), hash, address];
+        let args = [way.into(), from.into(), number(limit), proof, address, has_guests];
         let mut reply = self.run(&self.0.read_messages, names, &args).await?.ok()?;
         Ok(MessagePage { has_more: reply.flag()?, messages: reply.messages(room)? })
     }
@@ -108,7 +108,7 @@ impl Scripts {
         tag: &str,
     ) -> Result<ReadOn, Error> {
         let keys = self.keys(room);
-        let (session, [hash, address]) = Self::reader(&keys, reader);
+        let (session, [proof, address, has_guests]) = self.reader(&keys, reader);
         let names = vec![keys.room(), keys.messages(), session];
         let args = [
             room.as_str().into(),
@@ -116,8 +116,9 @@ impl Scripts {
             number(limit),
             self.0.redis.node_channel().into(),
             tag.into(),
-            hash,
+            proof,
             address,
+            has_guests,
         ];
         let mut reply = self.run_durable(&self.0.read_on, names, &args, None).await?.ok()?;
         Ok(ReadOn {
@@ -146,7 +147,7 @@ impl Scripts {
         let names = vec![keys.room(), keys.messages(), keys.session(user)];
         let mut args = self.stem(room, &keys);
         let kept = number(self.0.settings.history_max);
-        args.extend([id.to_string().into(), token.hash().into(), kept, self.hooks(&keys)]);
+        args.extend([id.to_string().into(), token.proof().into(), kept, self.hooks(&keys)]);
         self.run_durable(&self.0.delete_message, names, &args, None).await?.ok()?;
         Ok(())
     }

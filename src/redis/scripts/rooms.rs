@@ -90,7 +90,7 @@ impl Scripts {
         let args = [
             room.as_str().into(),
             keys.channel().into(),
-            token.hash().into(),
+            token.proof().into(),
             ms(self.0.settings.room_ttl),
             change_args(change),
             self.hooks(&keys),
@@ -126,7 +126,7 @@ impl Scripts {
         let mut args = self.stem(room, &keys);
         args.extend([
             user.as_str().into(),
-            token.hash().into(),
+            token.proof().into(),
             flag(bans),
             number(self.0.settings.bans_max),
             number(REMOVED_MAX),
@@ -144,7 +144,7 @@ impl Scripts {
     pub async fn lift_bans(&self, room: &RoomId, by: &UserId, token: &Token) -> Result<(), Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.session(by)];
-        self.run(&self.0.lift_bans, names, &[token.hash().into()]).await?.ok()?;
+        self.run(&self.0.lift_bans, names, &[token.proof().into()]).await?.ok()?;
         Ok(())
     }
 
@@ -167,12 +167,13 @@ impl Scripts {
             keys.session(by),
         ];
         let mut args = self.stem(room, &keys);
-        args.extend([token.hash().into(), ms(self.0.settings.room_ttl_max), self.hooks(&keys)]);
+        args.extend([token.proof().into(), ms(self.0.settings.room_ttl_max), self.hooks(&keys)]);
         self.run_durable(&self.0.close_room, names, &args, None).await?.ok()?;
         Ok(())
     }
 
-    /// Gives a guest without a socket a name in the room.
+    /// Gives somebody without a socket a name in the room: a guest, or a user whom a JWT names. Returns the name, which
+    /// is that of the running session of such a user.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `BANNED`, `ROOM_LOCKED`, `NAME_TAKEN`, or Redis is out of reach.
@@ -182,20 +183,35 @@ impl Scripts {
         user: &UserId,
         token: &Token,
         address: IpAddr,
-    ) -> Result<(), Error> {
+    ) -> Result<UserId, Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.session(user)];
         let settings = &self.0.settings;
         let args = [
-            token.hash().into(),
+            token.proof().into(),
             ms(settings.session_ttl.max(settings.presence_ttl)),
             user.as_str().into(),
             self.hooks(&keys),
             keys.users().into(),
             Self::address(address),
         ];
-        self.run(&self.0.add_session, names, &args).await?.ok()?;
-        Ok(())
+        let mut reply = self.run(&self.0.add_session, names, &args).await?.ok()?;
+        Ok(UserId::stored(&reply.text()?))
+    }
+
+    /// Reads which name a user has in a room whom a JWT names: that of its running session.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn read_subject(
+        &self,
+        room: &RoomId,
+        token: &Token,
+    ) -> Result<Option<UserId>, Error> {
+        let keys = self.keys(room);
+        let args = [keys.users().into(), token.hash().into()];
+        let mut reply = self.run(&self.0.read_subject, vec![keys.room()], &args).await?.ok()?;
+        Ok(reply.maybe()?.map(|name| UserId::stored(&name)))
     }
 
     /// Stores the promise of the request with this name, unless it already has one.
@@ -289,11 +305,18 @@ impl Scripts {
         limit: usize,
     ) -> Result<MemberPage, Error> {
         let keys = self.keys(room);
-        let (session, [hash, address]) = Self::reader(&keys, reader);
+        let (session, [proof, address, has_guests]) = self.reader(&keys, reader);
         let names =
             vec![keys.room(), keys.members(), keys.deadlines(), keys.names(), keys.away(), session];
-        let args =
-            [keys.users().into(), self.longest(), after.into(), number(limit), hash, address];
+        let args = [
+            keys.users().into(),
+            self.longest(),
+            after.into(),
+            number(limit),
+            proof,
+            address,
+            has_guests,
+        ];
         let mut reply = self.run(&self.0.read_members, names, &args).await?.ok()?;
         let (is_swept, next) = (!reply.flag()?, reply.maybe()?);
         let mut members = Vec::new();

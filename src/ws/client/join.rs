@@ -53,16 +53,16 @@ impl Client {
         secret: Option<&str>,
     ) -> Result<(), Error> {
         let room = RoomId::parse(room_id).ok_or(Code::RoomNotFound)?;
-        let identity = self.identity(&room, token, secret).await?;
+        let mut identity = self.identity(&room, token, secret).await;
+        if is_missing(&identity) && self.is_restored(&room).await {
+            identity = self.identity(&room, token, secret).await;
+        }
+        let identity = identity?;
         self.check_rooms(&room, &identity)?;
         let session = if identity.guest { storage::SESSION } else { 0 };
         self.app.charge(self.ip, session + storage::CONNECTION)?;
         let mut entered = self.enter(&room, &identity, since).await;
-        if let Err(Error { code: Code::RoomNotFound, .. }) = entered
-            && let Some(local) = self.app.fanout.find(&room)
-        {
-            // Redis came back empty, and no node has restored the room yet.
-            self.app.heartbeat.send(&local).await;
+        if is_missing(&entered) && self.is_restored(&room).await {
             entered = self.enter(&room, &identity, since).await;
         }
         entered?;
@@ -70,6 +70,13 @@ impl Client {
             self.app.metrics.resumes.inc();
         }
         Ok(())
+    }
+
+    /// Where Redis came back empty and no node has restored a room yet, restores one that this node knows.
+    async fn is_restored(&self, room: &RoomId) -> bool {
+        let Some(local) = self.app.fanout.find(room) else { return false };
+        self.app.heartbeat.send(&local).await;
+        true
     }
 
     /// The identity of a join. A nickname whose first attempt was not answered gets the same token
@@ -80,7 +87,7 @@ impl Client {
         token: &str,
         secret: Option<&str>,
     ) -> Result<Identity, Error> {
-        let identity = self.app.rooms.identity(room, token, secret).await?;
+        let identity = self.app.rooms.identity(room, token, secret, self.ip).await?;
         let unanswered = self.unanswered.lock();
         let same = unanswered.as_ref().filter(|(tried, earlier)| {
             identity.guest && secret.is_none() && tried == room && earlier.user == identity.user
@@ -92,7 +99,10 @@ impl Client {
         let rooms = self.rooms.lock();
         let max = self.app.settings.rooms_per_connection;
         match rooms.iter().find(|joined| joined.local.id == *room) {
-            Some(joined) if joined.membership.token == identity.token => Ok(()),
+            Some(joined) if joined.membership.token == identity.token => {
+                joined.membership.renew(&identity.token);
+                Ok(())
+            }
             Some(joined) if identity.guest && joined.membership.user == identity.user => {
                 Err(Error::new(Code::NameTaken))
             }
@@ -281,6 +291,11 @@ impl Client {
             outbox.rejoin(room, since);
         });
     }
+}
+
+/// Whether there is no such room.
+fn is_missing<T>(result: &Result<T, Error>) -> bool {
+    matches!(result, Err(Error { code: Code::RoomNotFound, .. }))
 }
 
 /// The answer to a join, and behind it what was deleted that the client may show still.

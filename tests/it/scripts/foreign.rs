@@ -146,7 +146,7 @@ impl<'a> Place<'a> {
             }
             Call::AddSession => {
                 let bot = UserId::stored("bot");
-                scripts.add_session(room, &bot, &Token::random(&bot), HERE).await
+                scripts.add_session(room, &bot, &Token::random(&bot), HERE).await.map(drop)
             }
             Call::JoinAsGuest => self.bench.guest(room, "another").await.map(drop),
             Call::JoinByToken => {

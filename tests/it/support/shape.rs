@@ -31,7 +31,7 @@ fn fields_of(t: &str, is_deleted: bool) -> (&'static [Field], &'static [Field]) 
             &[
                 ("roomId", is_text),
                 ("me", is_text),
-                ("token", is_token),
+                ("token", |value| value.is_null() || is_token(value)),
                 ("members", is_names),
                 ("away", is_names),
                 ("memberCount", Value::is_u64),
@@ -67,7 +67,8 @@ fn fields_of(t: &str, is_deleted: bool) -> (&'static [Field], &'static [Field]) 
             &[
                 ("roomId", is_text),
                 ("reason", |value| {
-                    ["removed", "left", "closed"].contains(&value.as_str().unwrap_or_default())
+                    ["removed", "left", "closed", "expired"]
+                        .contains(&value.as_str().unwrap_or_default())
                 }),
             ],
             &[],

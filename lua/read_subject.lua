@@ -1,0 +1,11 @@
+-- Reads which name a user has in a room whom a JWT names.
+-- KEYS 1: 1 room
+-- DERIVED from KEYS 1: subjects; from ARGV 1: session of that user
+-- ARGV 2: 1 stem of the users' keys, 2 token hash
+-- RETURNS {'OK', the name of its running session or ''} or {'ROOM_NOT_FOUND'}
+-- PROMISE 8: a name counts for as long as the session of that name is this user's. PROMISE 5: it writes nothing, so
+-- it runs where Redis refuses to.
+local room = {hash = KEYS[1], users = ARGV[1]}
+
+if redis.call('HEXISTS', room.hash, 'createdAt') == 0 then return {'ROOM_NOT_FOUND'} end
+return {'OK', subject_name(room, ARGV[2]) or ''}

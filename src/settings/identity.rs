@@ -1,0 +1,181 @@
+//! The settings of users whom an embedding application sends, and of guests.
+
+use std::{fmt, fs, path::Path, str::FromStr};
+
+use clap::Args;
+use jsonwebtoken::{Algorithm, DecodingKey};
+
+use super::{Switch, parse::Word};
+
+/// Bytes of a file with a public key, at most.
+const KEY_FILE_MAX: u64 = 65_536;
+/// Bytes of an uncompressed point of P-256, the curve of ES256.
+const P256_POINT: usize = 65;
+
+/// A key that verifies JWTs, and the one algorithm that it is for. It is not shown.
+#[derive(Clone)]
+pub struct JwtKey {
+    /// What the JWTs must be signed with.
+    pub algorithm: Algorithm,
+    /// The key.
+    pub key: DecodingKey,
+}
+
+impl fmt::Debug for JwtKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({:?} key)", self.algorithm)
+    }
+}
+
+/// A key that whoever makes JWTs has as well: HS256.
+#[derive(Clone, Debug)]
+pub struct JwtSecret(pub JwtKey);
+
+impl FromStr for JwtSecret {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let key = DecodingKey::from_secret(text.as_bytes()).map_err(|error| error.to_string())?;
+        Ok(Self(JwtKey { algorithm: Algorithm::HS256, key }))
+    }
+}
+
+/// A public key from a PEM file. Its kind decides on the algorithm: RS256, ES256 or EdDSA.
+#[derive(Clone, Debug)]
+pub struct JwtPublicKey(pub JwtKey);
+
+impl JwtPublicKey {
+    /// Reads the text of a PEM file.
+    fn from_pem(pem: &[u8]) -> Option<Self> {
+        let of = |algorithm, key| Self(JwtKey { algorithm, key });
+        let is_p256 =
+            |key: &DecodingKey| key.try_get_as_bytes().is_ok_and(|point| point.len() == P256_POINT);
+        // A private key is for whoever makes JWTs.
+        if pem.windows(7).any(|word| word == b"PRIVATE") {
+            return None;
+        }
+        let rsa = DecodingKey::from_rsa_pem(pem).map(|key| of(Algorithm::RS256, key));
+        let ec = || DecodingKey::from_ec_pem(pem).ok().filter(is_p256);
+        let ed = || DecodingKey::from_ed_pem(pem).map(|key| of(Algorithm::EdDSA, key)).ok();
+        rsa.ok().or_else(|| ec().map(|key| of(Algorithm::ES256, key))).or_else(ed)
+    }
+}
+
+impl FromStr for JwtPublicKey {
+    type Err = String;
+
+    /// The text is a path.
+    fn from_str(path: &str) -> Result<Self, String> {
+        let path = Path::new(path.trim());
+        let found = fs::metadata(path).map_err(|error| format!("the file: {error}"))?;
+        let pem = match found.is_file() && found.len() <= KEY_FILE_MAX {
+            true => fs::read(path).map_err(|error| format!("the file: {error}"))?,
+            false => Vec::new(),
+        };
+        Self::from_pem(&pem).ok_or_else(|| {
+            "name a PEM file with a public key (BEGIN PUBLIC KEY): RSA, P-256 or Ed25519".to_owned()
+        })
+    }
+}
+
+/// Who may be here.
+#[derive(Args, Clone, Debug)]
+pub struct IdentitySettings {
+    /// The secret with which an embedding application signs the JWTs of its users (HS256)
+    #[arg(long, env, hide_env_values = true, value_parser = str::parse::<JwtSecret>)]
+    pub jwt_secret: Option<JwtSecret>,
+
+    /// Or a PEM file with the public key for them: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA)
+    #[arg(long, env, value_parser = str::parse::<JwtPublicKey>)]
+    pub jwt_public_key: Option<JwtPublicKey>,
+
+    /// Whether anybody may make a room or enter one; off: only whoever has a JWT
+    #[arg(long, env, value_parser = Word::<Switch>::new(), default_value = "on")]
+    pub guests: Switch,
+}
+
+impl IdentitySettings {
+    /// Whether anybody may make a room or enter one.
+    pub fn has_guests(&self) -> bool {
+        self.guests == Switch::On
+    }
+
+    /// Whether JWTs count.
+    pub fn has_jwts(&self) -> bool {
+        self.key().is_some()
+    }
+
+    /// The key for JWTs that the settings name themselves.
+    pub fn key(&self) -> Option<&JwtKey> {
+        let secret = self.jwt_secret.as_ref().map(|JwtSecret(key)| key);
+        secret.or_else(|| self.jwt_public_key.as_ref().map(|JwtPublicKey(key)| key))
+    }
+
+    /// One source of keys, and one at least where nobody else may enter.
+    pub(super) fn check(&self) -> Result<(), String> {
+        const NAMES: &str = "JWT_SECRET or JWT_PUBLIC_KEY";
+        let sources = [self.jwt_secret.is_some(), self.jwt_public_key.is_some()];
+        match sources.into_iter().filter(|is_set| *is_set).count() {
+            0 if !self.has_guests() => {
+                Err(format!("GUESTS=off needs {NAMES}, or nobody can enter a room"))
+            }
+            0 | 1 => Ok(()),
+            _ => Err(format!("set {NAMES}, not both: one key verifies JWTs")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use base64::{Engine, prelude::BASE64_STANDARD};
+
+    use super::*;
+
+    fn pem(der: &[u8]) -> Vec<u8> {
+        let base64 = BASE64_STANDARD.encode(der);
+        format!("-----BEGIN PUBLIC KEY-----\n{base64}\n-----END PUBLIC KEY-----\n").into_bytes()
+    }
+
+    /// A key as X.509 has it: what says of which kind it is, and its bytes.
+    fn ed25519() -> Vec<u8> {
+        let head = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
+        [&head[..], &[7; 32]].concat()
+    }
+
+    fn ec(curve: &[u8], point: usize) -> Vec<u8> {
+        let kind = [&[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1][..], curve].concat();
+        let bits = [&[0, 4][..], &vec![7; point - 1]].concat();
+        let sequence = |tag: u8, content: &[u8]| {
+            [&[tag, u8::try_from(content.len()).unwrap()][..], content].concat()
+        };
+        sequence(0x30, &[sequence(0x30, &kind), sequence(3, &bits)].concat())
+    }
+
+    #[test]
+    fn the_kind_of_a_key_decides_on_the_algorithm() {
+        let algorithm = |der: &[u8]| JwtPublicKey::from_pem(&pem(der)).map(|key| key.0.algorithm);
+        assert_eq!(algorithm(&ed25519()), Some(Algorithm::EdDSA));
+        let p256 = [6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+        assert_eq!(algorithm(&ec(&p256, 65)), Some(Algorithm::ES256));
+        let p384 = [6, 5, 0x2b, 0x81, 4, 0, 0x22];
+        assert_eq!(algorithm(&ec(&p384, 97)), None);
+        assert_eq!(algorithm(b"x"), None);
+    }
+
+    #[test]
+    fn a_key_is_read_from_a_file_and_never_shown() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&pem(&ed25519())).unwrap();
+        let key: JwtPublicKey = file.path().to_str().unwrap().parse().unwrap();
+        assert_eq!(format!("{key:?}"), "JwtPublicKey((EdDSA key))");
+        let secret: JwtSecret = "pa55".parse().unwrap();
+        assert_eq!(format!("{secret:?}"), "JwtSecret((HS256 key))");
+        for path in ["", "/", "/nowhere", "/dev/zero", file!()] {
+            assert!(path.parse::<JwtPublicKey>().is_err(), "{path}");
+        }
+        let private = String::from_utf8(pem(&ed25519())).unwrap().replace("PUBLIC", "PRIVATE");
+        assert!(JwtPublicKey::from_pem(private.as_bytes()).is_none());
+    }
+}
