@@ -324,11 +324,12 @@ impl Heartbeat {
     /// else took, are told, and are out.
     async fn restore(&self, room: &Arc<LocalRoom>, seats: &[Seat]) -> Result<(), Error> {
         let Some(facts) = room.facts() else { return Ok(()) };
+        let mut addresses = addresses(seats);
         let users: Vec<Restored> = group(seats)
             .into_iter()
             .filter(|(_, membership)| membership.is_in())
             .map(|(beat, membership)| Restored {
-                addresses: addresses(seats, &beat),
+                addresses: addresses.remove(&session_of(&beat)).unwrap_or_default(),
                 beat: UserHeartbeat { read: *membership.read.lock(), ..beat },
                 token: membership.token.clone(),
             })
@@ -336,7 +337,7 @@ impl Heartbeat {
         if users.is_empty() {
             return Ok(());
         }
-        let mut others = Vec::new();
+        let mut others = HashMap::new();
         for users in users.chunks(USERS_A_CALL) {
             let tag = heartbeat_tag(room.next_heartbeat());
             match self.scripts.restore(&room.id, &tag, &facts, users).await? {
@@ -362,14 +363,11 @@ impl Heartbeat {
         &self,
         room: &Arc<LocalRoom>,
         seats: &[Seat],
-        sessions: &[(Session, Option<Reason>)],
+        sessions: &HashMap<Session, Option<Reason>>,
     ) {
         for seat in seats {
-            let Some((_, reason)) =
-                sessions.iter().find(|(session, _)| seat.is_in_session(session))
-            else {
-                continue;
-            };
+            let session = seat.session();
+            let Some(reason) = session.and_then(|session| sessions.get(&session)) else { continue };
             if let Some(reason) = reason {
                 self.fanout.put_out(room, seat, *reason);
                 continue;
@@ -414,11 +412,19 @@ fn single(seat: &Seat, membership: &Membership) -> UserHeartbeat {
     UserHeartbeat { user, joined_at_ms, read: None, confirmed, connections: vec![heard] }
 }
 
-/// Where the connections of this session come from.
-fn addresses(seats: &[Seat], of: &UserHeartbeat) -> Vec<IpAddr> {
-    let session = Session { user: of.user.clone(), joined_at_ms: of.joined_at_ms };
-    let of_it = seats.iter().filter(|seat| seat.is_in_session(&session));
-    of_it.filter_map(|seat| Some(seat.membership.as_ref()?.address)).collect()
+/// Where the connections of each session come from.
+fn addresses(seats: &[Seat]) -> HashMap<Session, Vec<IpAddr>> {
+    let mut addresses: HashMap<Session, Vec<IpAddr>> = HashMap::new();
+    for seat in seats {
+        if let (Some(session), Some(membership)) = (seat.session(), &seat.membership) {
+            addresses.entry(session).or_default().push(membership.address);
+        }
+    }
+    addresses
+}
+
+fn session_of(beat: &UserHeartbeat) -> Session {
+    Session { user: beat.user.clone(), joined_at_ms: beat.joined_at_ms }
 }
 
 /// What the seats say together: one entry a session, however many connections it has.

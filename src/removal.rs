@@ -40,7 +40,7 @@ pub struct Removal {
 }
 
 /// One session of all that a name has in a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Session {
     /// The name.
     pub user: UserId,

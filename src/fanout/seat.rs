@@ -140,6 +140,13 @@ impl Seat {
         self.membership.as_ref().is_some_and(|membership| users.contains(&membership.user))
     }
 
+    /// The session in which it is in the room.
+    pub fn session(&self) -> Option<Session> {
+        let membership = self.membership.as_ref().filter(|membership| membership.is_in())?;
+        let joined_at_ms = membership.joined_at_ms.load(Ordering::Relaxed);
+        Some(Session { user: membership.user.clone(), joined_at_ms })
+    }
+
     /// Whether it is in the room in this session.
     pub fn is_in_session(&self, session: &Session) -> bool {
         self.membership.as_ref().is_some_and(|membership| {
