@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run watch test test-fast chaos bench bench-bare bench-inner measure flood audit setup \
+.PHONY: help run watch test test-fast chaos bench bench-bare bench-scaling bench-inner measure flood audit setup \
 	build fmt lint web compose asyncapi readme settings-table screenshots
 
 help: ## This list
@@ -48,6 +48,12 @@ bench bench-bare:
 	@scripts/setup.sh run
 	cargo build --locked --release
 	cd benches && cargo run --locked --release $(bench_with) -- --linkroom ../target/release/linkroom \
+		--out ../target/$@
+
+bench-scaling: ## Measure rooms of 10 to 10,000, herds and memory, for docs/scaling.md, in 10 minutes once built
+	@scripts/setup.sh run
+	cargo build --locked --release
+	cd benches && cargo run --locked --release -- scaling --linkroom ../target/release/linkroom \
 		--out ../target/$@
 
 bench-inner: ## Measure the parts of a node: frames, order, fan-out, heartbeats

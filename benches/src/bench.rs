@@ -4,6 +4,7 @@
 //! ```text
 //! linkroom-bench [--linkroom PATH] [--out FOLDER] [--only WORDS] [--server NAME]
 //! linkroom-bench scripts [--linkroom PATH]
+//! linkroom-bench scaling [--linkroom PATH] [--out FOLDER] [--only WORDS] [--server NAME]
 //! ```
 
 #[cfg(feature = "bare")]
@@ -15,6 +16,7 @@ mod listen;
 mod load;
 mod plot;
 mod report;
+mod scaling;
 mod scenarios;
 mod scripts;
 mod server;
@@ -49,6 +51,7 @@ fn main() -> anyhow::Result<ExitCode> {
         #[cfg(feature = "bare")]
         "bare" => bare::serve(&std::env::var("REDIS_URL")?)?,
         "scripts" => println!("{}", scripts::profile(&Options::read(2)?.linkroom)?),
+        "scaling" => scaling::measure(&Options::read(2)?)?,
         _ => return compare(&Options::read(1)?),
     }
     Ok(ExitCode::SUCCESS)
@@ -63,7 +66,7 @@ fn compare(options: &Options) -> anyhow::Result<ExitCode> {
             let what = || format!("{} against {}", scenario.name, kind.name());
             side_by_side.push(scenario.measure(kind, &options.linkroom).with_context(what)?);
         }
-        let table = report::table(&side_by_side);
+        let table = report::table(&side_by_side.iter().collect::<Vec<_>>());
         println!("{table}");
         tables += &(table + "\n");
         all.append(&mut side_by_side);
@@ -79,7 +82,8 @@ fn compare(options: &Options) -> anyhow::Result<ExitCode> {
     }
     fs::write(options.out.join("results.md"), tables)?;
     plot::draw(&all, &options.out.join("results.svg"))?;
-    plot::curves(&curves, &options.out.join("curves.svg"))?;
+    let drawn: Vec<_> = curves.iter().map(|(curve, points)| (*curve, points.as_slice())).collect();
+    plot::curves(&drawn, &options.out.join("curves.svg"))?;
     all.extend(curves.into_iter().flat_map(|(_, points)| points).map(|point| point.measured));
     fs::write(options.out.join("results.json"), report::json(&all).to_string())?;
     if report::is_broken(&all) {

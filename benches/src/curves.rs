@@ -18,8 +18,10 @@ pub struct Curve {
     pub of: &'static str,
     /// The figure.
     pub figure: &'static str,
-    sizes: &'static [usize],
-    run: fn(&Server, usize) -> Outcome,
+    /// The sizes that are measured.
+    pub sizes: &'static [usize],
+    /// Puts a load of this size on a server.
+    pub run: fn(&Server, usize) -> Outcome,
 }
 
 /// All curves, in the order of the picture.

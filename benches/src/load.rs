@@ -40,6 +40,8 @@ pub struct Tally {
     pub disordered: u64,
     /// Error frames, and connections that ended.
     pub errors: u64,
+    /// Joins that were told to come again later.
+    pub deferred: u64,
     /// From sending to arriving, microseconds.
     pub latency: Latency,
 }
@@ -58,6 +60,8 @@ pub struct Load {
     /// Whether every message that comes back is answered by the next.
     saturating: bool,
     turn: usize,
+    /// Clients that were told to join again, and when.
+    deferred: Vec<(Instant, usize)>,
     tally: Tally,
 }
 
@@ -87,6 +91,7 @@ impl Load {
             begun: Instant::now(),
             saturating: false,
             turn: 0,
+            deferred: Vec::new(),
             tally: Tally::default(),
         })
     }
@@ -96,11 +101,16 @@ impl Load {
     /// # Errors
     /// Not all of them come in.
     pub fn enter(&mut self, first: usize, end: usize) -> anyhow::Result<()> {
-        for at in (first..end).step_by(OPENED_AT_ONCE) {
-            let wave: Vec<usize> = (at..end.min(at + OPENED_AT_ONCE)).collect();
-            self.enter_at_once(&wave)?;
-        }
-        Ok(())
+        let clients: Vec<usize> = (first..end).collect();
+        self.enter_in_waves(&clients, OPENED_AT_ONCE)
+    }
+
+    /// Connects these clients, so many at once, and has them join.
+    ///
+    /// # Errors
+    /// Not all of them come in.
+    pub fn enter_in_waves(&mut self, clients: &[usize], wave: usize) -> anyhow::Result<()> {
+        clients.chunks(wave).try_for_each(|wave| self.enter_at_once(wave))
     }
 
     /// Connects these clients all at once and has them join.
@@ -286,6 +296,13 @@ impl Load {
     }
 
     fn serve(&mut self, timeout: Duration) -> anyhow::Result<()> {
+        let now = Instant::now();
+        let (due, later): (Vec<_>, Vec<_>) =
+            self.deferred.drain(..).partition(|(then, _)| *then <= now);
+        self.deferred = later;
+        due.iter().for_each(|(_, at)| self.clients[*at].join());
+        let next = self.deferred.iter().map(|(then, _)| *then - now).min();
+        let timeout = next.map_or(timeout, |next| timeout.min(next));
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             done => done.context("poll")?,
@@ -323,10 +340,14 @@ impl Load {
         let now = self.begun.elapsed().as_micros() as u64;
         let client = &mut self.clients[at];
         let room = &mut self.rooms[client.room];
-        let tally = &mut self.tally;
+        let (tally, deferred) = (&mut self.tally, &mut self.deferred);
         let mut came_back = 0;
         client.take(read, |heard| match heard {
             Heard::Error => tally.errors += 1,
+            Heard::Deferred(wait) => {
+                tally.deferred += 1;
+                deferred.push((Instant::now() + wait, at));
+            }
             Heard::Message { id, text, position } => {
                 let Some(said) = order::Said::parse(text) else { return };
                 came_back += usize::from(said.sender == at);

@@ -58,7 +58,7 @@ pub fn draw(measured: &[Measured], file: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn curves(curves: &[(&Curve, Vec<Point>)], file: &Path) -> anyhow::Result<()> {
+pub fn curves(curves: &[(&Curve, &[Point])], file: &Path) -> anyhow::Result<()> {
     let width = CURVE_WIDTH * u32::try_from(curves.len().max(1))?;
     let area = SVGBackend::new(file, (width, CURVE_HEIGHT)).into_drawing_area();
     for ((curve, points), panel) in curves.iter().zip(area.split_evenly((1, curves.len().max(1)))) {

@@ -12,7 +12,7 @@ use crate::{
 type Count = fn(&Measured) -> u64;
 
 /// One load's table: a line for each figure, with its ratio to the floor.
-pub fn table(measured: &[Measured]) -> String {
+pub fn table(measured: &[&Measured]) -> String {
     let Some(first) = measured.first() else { return String::new() };
     let servers = join(|kind| kind.name().to_owned());
     let mut lines = vec![
@@ -86,8 +86,8 @@ fn join(cell: impl Fn(Kind) -> String) -> String {
     Kind::ALL.iter().map(|&kind| cell(kind)).collect::<Vec<_>>().join(" | ")
 }
 
-fn of(measured: &[Measured], kind: Kind) -> Option<&Measured> {
-    measured.iter().find(|m| m.kind == kind)
+fn of<'a>(measured: &[&'a Measured], kind: Kind) -> Option<&'a Measured> {
+    measured.iter().copied().find(|m| m.kind == kind)
 }
 
 fn cell(value: Option<f64>) -> String {

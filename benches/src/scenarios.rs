@@ -24,6 +24,7 @@ const CALM: Duration = Duration::from_secs(2);
 /// The figures that curves are drawn of.
 pub const PER_DELIVERY: &str = "server µs per delivery";
 pub const RESIDENT: &str = "resident KiB per connection";
+pub const ALL_BACK: &str = "until all are back, ms";
 
 /// What one load did to one server.
 pub struct Measured {
@@ -140,7 +141,7 @@ fn idle(server: &Server, rooms: &[usize]) -> Outcome {
 
 /// All but one of every room drop at once; that one says ten things; all come back at once and
 /// get what they missed.
-fn rejoin(server: &Server, rooms: &[usize]) -> Outcome {
+pub fn rejoin(server: &Server, rooms: &[usize]) -> Outcome {
     const MISSED: usize = 10;
     let mut load = everybody_inside(server, rooms)?;
     let speakers = load.speakers();
@@ -166,9 +167,10 @@ fn rejoin(server: &Server, rooms: &[usize]) -> Outcome {
     }
     let each = |used| micros(used) / dropped.len() as f64;
     let figures = vec![
-        ("until all are back, ms", took.as_secs_f64() * 1000.0),
+        (ALL_BACK, took.as_secs_f64() * 1000.0),
         ("server µs each", each(used.server)),
         ("Redis µs each", each(used.redis)),
+        ("told to come again", tally.deferred as f64),
         ("recovered everything, %", 100.0 * recovered as f64 / dropped.len() as f64),
     ];
     Ok((figures, tally))
@@ -217,6 +219,7 @@ pub fn everybody_inside(server: &Server, rooms: &[usize]) -> anyhow::Result<Load
     Ok(load)
 }
 
-fn micros(time: Duration) -> f64 {
+/// Microseconds.
+pub fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }

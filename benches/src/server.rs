@@ -28,6 +28,9 @@ const NO_LIMITS: [(&str, &str); 7] = [
     ("OUTBOX_BYTES", "67108864"),
 ];
 
+/// From how many microseconds on a call stands in Redis's slow log.
+const SLOW_US: &str = "5000";
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -222,6 +225,7 @@ impl Redis {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new("redis-server");
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
+        command.args(["--slowlog-log-slower-than", SLOW_US, "--slowlog-max-len", "128"]);
         command.args(["--appendonly", "no", "--dir"]).arg(folder.path()).stdout(Stdio::null());
         let process = Process::start(&mut command).context("redis-server")?;
         let begun = Instant::now();
@@ -236,16 +240,38 @@ impl Redis {
 }
 
 impl Redis {
+    /// Bytes that it uses.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub fn used_memory(&self) -> anyhow::Result<f64> {
+        let answer = self.ask("INFO memory")?;
+        let line = answer.lines().find_map(|line| line.strip_prefix("used_memory:"));
+        Ok(line.context("no used_memory")?.trim().parse()?)
+    }
+
+    /// What its slow log holds: calls that took longer than 5 ms.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub fn slow_calls(&self) -> anyhow::Result<String> {
+        self.ask("SLOWLOG GET 128")
+    }
+
+    fn ask(&self, command: &str) -> anyhow::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        write!(stream, "{command}\r\nQUIT\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
     /// What Redis counted of every command since the last call.
     ///
     /// # Errors
     /// Redis does not answer.
     pub fn take_statistics(&self) -> anyhow::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.write_all(b"INFO commandstats\r\nCONFIG RESETSTAT\r\nQUIT\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        self.ask("INFO commandstats\r\nCONFIG RESETSTAT")
     }
 }
 

@@ -1,6 +1,6 @@
 //! One client: its connection, and the frames on it.
 
-use std::{io::Write, net::SocketAddr, sync::Arc};
+use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use mio::net::TcpStream;
 
@@ -32,6 +32,8 @@ pub enum Heard<'a> {
     },
     /// An error frame.
     Error,
+    /// It is to join again after this time.
+    Deferred(Duration),
 }
 
 /// One client.
@@ -170,10 +172,24 @@ impl Client {
             self.take_joined(json, hear);
         } else if json.starts_with(br#"{"t":"presence""#) {
             self.presences += 1;
+        } else if let Some(wait) = self.deferred_for(json) {
+            hear(Heard::Deferred(wait));
         } else if json.starts_with(br#"{"t":"error""#) {
             eprintln!("{}: {}", self.name, String::from_utf8_lossy(json));
             hear(Heard::Error);
         }
+    }
+
+    /// How long it is to wait before it joins again, where an error says so.
+    fn deferred_for(&self, json: &[u8]) -> Option<Duration> {
+        const NAME: &[u8] = br#""retryAfter":"#;
+        if self.state != State::Joining || !json.starts_with(br#"{"t":"error""#) {
+            return None;
+        }
+        let number = &json[wire::find(json, NAME)?..];
+        let end = number.iter().position(|byte| *byte == b'}')?;
+        let seconds: f64 = std::str::from_utf8(&number[..end]).ok()?.parse().ok()?;
+        Duration::try_from_secs_f64(seconds).ok()
     }
 
     /// Takes the message that begins with its id; returns where its text ends.
