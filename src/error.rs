@@ -116,21 +116,16 @@ pub struct Error {
     pub code: Code,
     /// Problems by field or header.
     pub problems: BTreeMap<Cow<'static, str>, Problem>,
-    /// When a retry may succeed; always set for 429 and 503.
+    /// When a retry may succeed, if that is known.
     pub retry_after: Option<Duration>,
     /// The cause, only for the log; never sent to clients.
     pub cause: Option<String>,
 }
 
-/// When to retry if nothing better is known.
-const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
-
 impl Error {
     /// An error with this code and no details.
     pub fn new(code: Code) -> Self {
-        let retry_after = matches!(code, Code::RateLimited | Code::ServiceUnavailable)
-            .then_some(DEFAULT_RETRY_AFTER);
-        Self { code, problems: BTreeMap::new(), retry_after, cause: None }
+        Self { code, problems: BTreeMap::new(), retry_after: None, cause: None }
     }
 
     /// A [`Code::ValidationFailed`] about one field.
@@ -143,6 +138,11 @@ impl Error {
     /// A [`Code::RateLimited`] that may be retried after `wait`.
     pub fn rate_limited(wait: Duration) -> Self {
         Self { retry_after: Some(wait), ..Self::new(Code::RateLimited) }
+    }
+
+    /// A [`Code::ServiceUnavailable`] that is worth a retry after `wait`, and not before.
+    pub fn come_again(wait: Duration, cause: impl Into<String>) -> Self {
+        Self { retry_after: Some(wait), ..Self::unavailable(cause) }
     }
 
     /// A [`Code::Internal`] whose cause goes to the log.

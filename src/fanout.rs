@@ -11,11 +11,12 @@ pub mod feed;
 pub mod frame;
 mod give_up;
 mod inbox;
-mod join_admission;
+mod join_pacer;
+mod joins;
 mod local_room;
 mod publish_queue;
 mod removals;
-mod roster;
+pub mod roster;
 mod seat;
 mod serve;
 mod subscriber;
@@ -44,6 +45,8 @@ use crate::{
     redis::{Redis, scripts::Scripts},
     settings::Settings,
 };
+use join_pacer::JoinPacer;
+pub use join_pacer::JoinPermit;
 pub use local_room::{LocalRoom, Report};
 use publish_queue::scripts_at_once;
 pub use publish_queue::{BATCH_MAX, all_failed};
@@ -66,6 +69,7 @@ struct Inner {
     heartbeats: Arc<AtomicU64>,
     /// Number of joins, so that each has its own fence.
     joins: AtomicU64,
+    joins_paced: Arc<JoinPacer>,
     changes: mpsc::Sender<Change>,
     redis: Redis,
     scripts: Scripts,
@@ -108,6 +112,7 @@ impl Fanout {
             rooms: RwLock::default(),
             heartbeats: Arc::default(),
             joins: AtomicU64::new(0),
+            joins_paced: JoinPacer::new(settings.redis_timeout),
             changes,
             redis,
             scripts,

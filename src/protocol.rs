@@ -15,7 +15,7 @@ use serde_json::{Number, value::RawValue};
 use fields::{Fields, Wrong};
 
 use crate::{
-    error::Error,
+    error::{Code, Error},
     i18n::{self, Language},
     message::Message,
     names::{MessageId, RoomId, Status},
@@ -157,8 +157,8 @@ pub enum ServerFrame<'a> {
         locked: bool,
         /// the room's topic
         topic: Option<&'a str>,
-        /// messages, oldest first
-        messages: &'a [Message],
+        /// messages, oldest first, as a JSON array
+        messages: &'a RawValue,
         /// whether messages were left out
         more: bool,
         /// the interval of the client's pings in seconds
@@ -197,6 +197,9 @@ pub enum ServerFrame<'a> {
         /// as in the frame that it answers
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<&'a str>,
+        /// in how many seconds a retry may succeed, if that is known
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after: Option<Number>,
     },
 }
 
@@ -213,7 +216,11 @@ impl<'a> ServerFrame<'a> {
             Some((field, problem)) => format!("{field}: {}", i18n::problem(*problem, language)),
             None => i18n::message(error.code, language).to_owned(),
         };
-        ServerFrame::Error { code: error.code.as_str(), message, room_id, key }
+        // A user's own limits are known to it.
+        let is_ours = error.code == Code::ServiceUnavailable;
+        let retry_after =
+            error.retry_after.filter(|_| is_ours).map(whole_millis).map(Self::seconds);
+        ServerFrame::Error { code: error.code.as_str(), message, room_id, key, retry_after }
     }
 
     /// A duration in seconds, an integer if possible.
@@ -242,6 +249,11 @@ impl<'a> ServerFrame<'a> {
     }
 }
 
+/// At least this long, without a fraction of a millisecond.
+fn whole_millis(duration: Duration) -> Duration {
+    Duration::from_millis(duration.as_micros().div_ceil(1000).try_into().unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,6 +273,14 @@ mod tests {
         assert_eq!(ping, ClientFrame::Ping { room_id: None, status, read: None });
         let leave = ClientFrame::parse(r#"{"t":"leave","roomId":"r"}"#).unwrap();
         assert_eq!(leave, ClientFrame::Leave { room_id: Some("r".into()) });
+    }
+
+    #[test]
+    fn an_error_says_when_to_come_again_where_that_is_known() {
+        let shown = |error| ServerFrame::error(&error, Language::En, None, None).json();
+        let wait = Duration::from_micros(1_250_001);
+        assert!(shown(Error::come_again(wait, "")).ends_with(r#","retryAfter":1.251}"#));
+        assert!(!shown(Error::unavailable("")).contains("retryAfter"));
     }
 
     #[test]

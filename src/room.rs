@@ -7,7 +7,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 pub use identity::{Caller, Identity};
 
 pub use crate::redis::scripts::{
-    Entry, Member, MessagePage, Page, ReadOn, Reader, RoomChange, RoomFacts, RoomOptions, RoomState,
+    Member, MessagePage, Page, ReadOn, Reader, RoomChange, RoomFacts, RoomOptions, RoomState,
 };
 use crate::{
     error::Error,
@@ -16,7 +16,7 @@ use crate::{
     message::Message,
     names::{self, MessageId, RoomId, Token, UserId},
     problem::Problem,
-    redis::scripts::{Draft, Join, Published, Scripts, Sender, Snapshot},
+    redis::scripts::{Draft, Published, Scripts, Sender},
     settings::Settings,
 };
 
@@ -151,21 +151,6 @@ impl Rooms {
             self.scripts.keep_promise(once.name()).await?;
         }
         Ok(promise.made)
-    }
-
-    /// Lets a connection into a room.
-    ///
-    /// # Errors
-    /// `ROOM_NOT_FOUND`, `BANNED`, `ROOM_LOCKED`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, or Redis is out of
-    /// reach.
-    pub async fn join(
-        &self,
-        room: &RoomId,
-        identity: &Identity,
-        entry: Entry<'_>,
-    ) -> Result<Snapshot, Error> {
-        let (user, token, guest) = (&identity.user, &identity.token, identity.guest);
-        self.scripts.join(room, Join { user, token, guest, entry }).await
     }
 
     /// Removes a user from a room as the creator or the user itself says, and lets nobody new in from the addresses

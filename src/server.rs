@@ -46,6 +46,9 @@ use crate::{
     },
 };
 
+/// Connections that are accepted in a row, before everything that is ready runs. A herd that comes back is
+/// thousands of them, and a message of those who stayed would wait for each at every step of its way.
+const ACCEPTED_AT_ONCE: usize = 16;
 /// Wait after a failed accept (usually because of too many open files).
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Delay of each answer on a connection that continues to send requests after 429: its next request
@@ -87,7 +90,10 @@ pub async fn serve(
         }
         Err(error) => Err(error),
     };
-    loop {
+    for number in 1.. {
+        if number % ACCEPTED_AT_ONCE == 0 {
+            yield_now().await;
+        }
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             // The slot first: an accepted connection already uses a file.

@@ -194,7 +194,7 @@ fn room(seats: &[Seat]) -> Feed<Seat> {
     for (number, seat) in seats.iter().enumerate() {
         let tag = number.to_string();
         feed.enter(seat.clone(), tag.clone());
-        let _ = feed.fence(Fence { tag: Tag::Join(tag), tip: MessageId::ZERO, events: 0 });
+        let _ = feed.fence(Fence { tag: Tag::Joins(vec![tag]), tip: MessageId::ZERO, events: 0 });
         let secret = SECRET.to_owned();
         let answer =
             JoinAnswer { joined: Some(Bytes::new()), tip: MessageId::ZERO, secret, heartbeat: 0 };

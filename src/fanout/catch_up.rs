@@ -58,7 +58,7 @@ impl Fanout {
                 let changes = room.facts_changes.load(Ordering::SeqCst);
                 // If it fails, the next join has them.
                 if let Ok(facts) = scripts.read_facts(&room.id).await {
-                    *room.facts.lock() = Some(facts);
+                    *room.facts.lock() = Some(Arc::new(facts));
                 }
                 let (seen, all) = (&room.facts_changes, Ordering::SeqCst);
                 if seen.compare_exchange(changes, 0, all, all).is_ok() {

@@ -6,29 +6,29 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 
-/// The requests of one kind of one room's connections.
-pub struct Collector<T>(Mutex<Waiting<T>>);
+/// The requests `T` of one kind of one room's connections, which are answered with `A`.
+pub struct Collector<T, A = ()>(Mutex<Waiting<T, A>>);
 
-struct Waiting<T> {
-    requests: Vec<Request<T>>,
+struct Waiting<T, A> {
+    requests: Vec<Request<T, A>>,
     /// Whether a task takes the queued requests.
     is_served: bool,
 }
 
 /// The request of one connection.
-pub struct Request<T> {
+pub struct Request<T, A = ()> {
     /// The request itself.
     pub content: T,
-    answer: oneshot::Sender<Result<(), Error>>,
+    answer: oneshot::Sender<Result<A, Error>>,
 }
 
 /// The future result of a request.
-pub type Answer = oneshot::Receiver<Result<(), Error>>;
+pub type Answer<A> = oneshot::Receiver<Result<A, Error>>;
 
-impl<T> Collector<T> {
+impl<T, A> Collector<T, A> {
     /// Adds a request. Returns its future result, and whether the caller has to start a task that
     /// takes the queued requests until none is left.
-    pub fn push(&self, content: T) -> (Answer, bool) {
+    pub fn push(&self, content: T) -> (Answer<A>, bool) {
         let (answer, answered) = oneshot::channel();
         let mut waiting = self.0.lock();
         waiting.requests.push(Request { content, answer });
@@ -37,27 +37,33 @@ impl<T> Collector<T> {
     }
 
     /// Takes all queued requests; `None` if there are none, and the task ends.
-    pub fn take(&self) -> Option<Vec<Request<T>>> {
+    pub fn take(&self) -> Option<Vec<Request<T, A>>> {
+        self.take_beside(0)
+    }
+
+    /// Takes all queued requests, where the task has so many taken that are not done; `None` if there are
+    /// none of either, and the task ends.
+    pub fn take_beside(&self, taken: usize) -> Option<Vec<Request<T, A>>> {
         let mut waiting = self.0.lock();
-        waiting.is_served = !waiting.requests.is_empty();
+        waiting.is_served = taken > 0 || !waiting.requests.is_empty();
         waiting.is_served.then(|| std::mem::take(&mut waiting.requests))
     }
 }
 
-impl<T> Default for Collector<T> {
+impl<T, A> Default for Collector<T, A> {
     fn default() -> Self {
         Self(Mutex::new(Waiting { requests: Vec::new(), is_served: false }))
     }
 }
 
-impl<T> Request<T> {
+impl<T, A> Request<T, A> {
     /// Whether the connection still waits for the result. If not, it may have left.
     pub fn is_wanted(&self) -> bool {
         !self.answer.is_closed()
     }
 
     /// Sends the result.
-    pub fn answer(self, result: Result<(), Error>) {
+    pub fn answer(self, result: Result<A, Error>) {
         // The connection may be gone.
         let _ = self.answer.send(result);
     }

@@ -23,7 +23,7 @@ use std::{
 
 use bytes::Bytes;
 
-use seat::{JoinStage, Origin, SeatState};
+use seat::{JoinStage, Origin, Passing, SeatState};
 use seats::Seats;
 pub use types::{Actions, Answered, Inbound, JoinAnswer, Outcome, Sink};
 
@@ -327,26 +327,36 @@ impl<S: Sink> Feed<S> {
         self.release_backlog()
     }
 
-    /// A fence passes. It concerns the connection whose join it is of, or those whose join was answered. Returns
+    /// A fence passes. It concerns the connections whose joins it is of, or those whose join was answered. Returns
     /// whether one of them may have missed events.
     fn pass(&mut self, fence: &Fence) -> bool {
-        let last = self.last;
-        let concerned = match &fence.tag {
-            Tag::Join(tag) => {
-                let connection = tag.rsplit_once('.').map_or("", |(connection, _)| connection);
-                let Some(seat) = self.seats.get(connection) else { return false };
-                vec![seat.sink.connection().clone()]
-            }
-            Tag::Heartbeat(_) => self.answered.iter().cloned().collect(),
-        };
         let mut may_have_missed = false;
-        for connection in concerned {
-            let seat = self.seats.get_mut(&connection);
-            may_have_missed |= seat.is_some_and(|seat| seat.pass(fence, last));
-            let seat = self.seats.get(&connection);
-            if !seat.is_some_and(SeatState::is_answered) {
-                self.answered.remove(&connection);
+        match &fence.tag {
+            Tag::Joins(tags) => {
+                for tag in tags {
+                    let connection = tag.rsplit_once('.').map_or("", |(connection, _)| connection);
+                    may_have_missed |= self.pass_one(connection, Passing::Join(tag));
+                }
             }
+            Tag::Heartbeat(number) => {
+                let answered: Vec<_> = self.answered.iter().cloned().collect();
+                for connection in answered {
+                    may_have_missed |= self.pass_one(&connection, Passing::Heartbeat(*number));
+                }
+            }
+        }
+        may_have_missed
+    }
+
+    fn pass_one(&mut self, connection: &str, passing: Passing<'_>) -> bool {
+        let last = self.last;
+        let Some(seat) = self.seats.get_mut(connection) else {
+            self.answered.remove(connection);
+            return false;
+        };
+        let may_have_missed = seat.pass(passing, last);
+        if !seat.is_answered() {
+            self.answered.remove(connection);
         }
         may_have_missed
     }

@@ -102,8 +102,8 @@ pub struct Fence {
 /// The call to which a fence belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tag {
-    /// The join with this unique tag.
-    Join(String),
+    /// The joins with these unique tags.
+    Joins(Vec<String>),
     /// The heartbeat with this number.
     Heartbeat(u64),
 }
@@ -127,7 +127,7 @@ impl NodeSignal {
         }
         let tag = match tag.strip_prefix('@') {
             Some(number) => Tag::Heartbeat(number.parse().ok()?),
-            None => Tag::Join(tag.to_owned()),
+            None => Tag::Joins(tag.split(',').map(str::to_owned).collect()),
         };
         let (tip, events) = (third.parse().ok()?, fourth.parse().ok()?);
         Some(NodeSignal::Fence(room, Fence { tag, tip, events }))
@@ -199,7 +199,10 @@ mod tests {
         let room = RoomId::parse("r1").unwrap();
         let fence = |tag| Fence { tag, tip: MessageId { ms: 5, seq: 6 }, events: 7 };
         let decoded = NodeSignal::decode("r1 c-9 5-6 7");
-        assert_eq!(decoded, Some(NodeSignal::Fence(room.clone(), fence(Tag::Join("c-9".into())))));
+        assert_eq!(
+            decoded,
+            Some(NodeSignal::Fence(room.clone(), fence(Tag::Joins(vec!["c-9".into()]))))
+        );
         let decoded = NodeSignal::decode("r1 @3 5-6 7");
         assert_eq!(decoded, Some(NodeSignal::Fence(room.clone(), fence(Tag::Heartbeat(3)))));
         let decoded = NodeSignal::decode(

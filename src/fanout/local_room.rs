@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{SemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::{
     Inner,
@@ -20,7 +20,6 @@ use super::{
     feed::{Answered, Feed, JoinAnswer},
     frame::message_frame,
     inbox::Inbox,
-    join_admission::JoinAdmission,
     publish_queue::PublishQueue,
     seat::Seat,
 };
@@ -28,7 +27,7 @@ use crate::{
     message::Message,
     names::{MessageId, RoomId},
     outbox::Outbox,
-    redis::scripts::{Leave, RoomFacts, Snapshot},
+    redis::scripts::{Join, Leave, RoomFacts, Snapshot},
 };
 
 /// What one connection has to report.
@@ -51,12 +50,14 @@ pub struct LocalRoom {
     pub reports: Collector<Report>,
     /// Connections that leave.
     pub leaves: Collector<Leave>,
+    /// Connections that join.
+    pub(super) joins: Collector<Join, Snapshot>,
     /// Confirmed sessions of guests that will be reported soon.
     pub confirmations: Confirmations,
     /// When the last heartbeat began that Redis has fully processed.
     pub(super) last_heartbeat: Mutex<Option<Instant>>,
     /// The facts to restore the room with, known after the first join.
-    pub(super) facts: Mutex<Option<RoomFacts>>,
+    pub(super) facts: Mutex<Option<Arc<RoomFacts>>>,
     /// How often the facts may have changed since they were read.
     pub(super) facts_changes: AtomicU64,
     /// Whether Redis has confirmed the subscription.
@@ -74,7 +75,6 @@ pub struct LocalRoom {
     pub(super) asks_members: AtomicBool,
     /// The position in the answer of the last heartbeat, until its fence arrives.
     pub(super) unfenced: Mutex<Option<Position>>,
-    pub(super) join_admission: JoinAdmission,
     pub(super) publish_queue: PublishQueue,
 }
 
@@ -87,6 +87,7 @@ impl LocalRoom {
             reporting: tokio::sync::RwLock::default(),
             reports: Collector::default(),
             leaves: Collector::default(),
+            joins: Collector::default(),
             confirmations: Confirmations::default(),
             last_heartbeat: Mutex::default(),
             facts: Mutex::default(),
@@ -99,7 +100,6 @@ impl LocalRoom {
             is_missing: AtomicBool::new(false),
             asks_members: AtomicBool::new(false),
             unfenced: Mutex::default(),
-            join_admission: JoinAdmission::new(),
             publish_queue: PublishQueue::new(
                 fanout.scripts.clone(),
                 fanout.scripts_at_once,
@@ -163,11 +163,9 @@ impl LocalRoom {
         self.feed.lock().has_delivered(connection, id)
     }
 
-    /// Waits for join admission; the permit must be held during the join.
-    pub async fn admit_join(&self) -> Option<SemaphorePermit<'_>> {
-        let permit = self.join_admission.take(self.is_crowded()).await;
+    /// Waits until the room's frames are ordered as fast as they come in.
+    pub async fn has_space(&self) {
         self.inbox.has_space().await;
-        permit
     }
 
     /// Must be held while connections are reported, from before they are collected.
@@ -206,7 +204,7 @@ impl LocalRoom {
     }
 
     /// The facts to restore the room with.
-    pub fn facts(&self) -> Option<RoomFacts> {
+    pub fn facts(&self) -> Option<Arc<RoomFacts>> {
         self.facts.lock().clone()
     }
 

@@ -3,8 +3,9 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
-use crate::protocol::codec;
+use crate::{protocol::codec, redis::scripts::Snapshot};
 
 /// What of a frame stands before the names.
 const NAMES_BEGIN: &str = r#""members":["#;
@@ -32,26 +33,57 @@ pub(super) fn with_own_name(frames: &Bytes, me: &str, is_away: bool) -> Bytes {
     own().unwrap_or_else(|| frames.clone())
 }
 
+/// The members and those of them who are away as `me` is told them in the answer to its join; `None` where the
+/// snapshot's may stay as they are.
+pub fn own_lists(
+    snapshot: &Snapshot,
+    me: &str,
+    is_away: bool,
+) -> Option<(Box<RawValue>, Box<RawValue>)> {
+    if is_named(snapshot.members.get(), me) {
+        return None;
+    }
+    let list = |json: &RawValue| serde_json::from_str::<Vec<String>>(json.get()).ok();
+    let (mut members, mut away) = (list(&snapshot.members)?, list(&snapshot.away)?);
+    name(me, is_away, &mut members, &mut away, snapshot.member_count)?;
+    Some((to_raw_value(&members).ok()?, to_raw_value(&away).ok()?))
+}
+
 /// The list with `me` in it; `None` where it may stay as it is.
 fn roster_with(text: &str, me: &str, is_away: bool) -> Option<String> {
-    // Most of them are: that is seen without taking the list apart.
-    let name = serde_json::to_string(me).ok()?;
-    let names = &text[text.find(NAMES_BEGIN)?..];
-    let ends = |at: usize| names[at + name.len()..].starts_with([',', ']']);
-    if names.match_indices(&name).any(|(at, _)| ends(at)) {
+    if is_named(&text[text.find(NAMES_BEGIN)?..], me) {
         return None;
     }
     let mut roster: Roster = serde_json::from_str(text).ok()?;
-    let names_all = roster.members.len() as u64 >= roster.member_count;
-    if names_all || roster.members.iter().any(|member| member == me) {
+    let Roster { members, away, member_count, .. } = &mut roster;
+    name(me, is_away, members, away, *member_count)?;
+    serde_json::to_string(&roster).ok()
+}
+
+/// Whether `me` is a name in this JSON. Most are named, and that is seen without taking the list apart.
+fn is_named(json: &str, me: &str) -> bool {
+    let name = serde_json::to_string(me).unwrap_or_default();
+    let ends = |at: usize| json[at + name.len()..].starts_with([',', ']']);
+    json.match_indices(&name).any(|(at, _)| ends(at))
+}
+
+/// Names `me` in place of the last one; `None` where all members are named, or `me` is.
+fn name(
+    me: &str,
+    is_away: bool,
+    members: &mut [String],
+    away: &mut Vec<String>,
+    count: u64,
+) -> Option<()> {
+    if members.len() as u64 >= count || members.iter().any(|member| member == me) {
         return None;
     }
-    let last = std::mem::replace(roster.members.last_mut()?, me.to_owned());
-    roster.away.retain(|away| *away != last);
+    let last = std::mem::replace(members.last_mut()?, me.to_owned());
+    away.retain(|away| *away != last);
     if is_away {
-        roster.away.push(me.to_owned());
+        away.push(me.to_owned());
     }
-    serde_json::to_string(&roster).ok()
+    Some(())
 }
 
 #[cfg(test)]

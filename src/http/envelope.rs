@@ -206,10 +206,14 @@ fn write(failure: &Failure, language: Language, response: Response) -> Response 
     Response::from_parts(parts, Body::new(body))
 }
 
+/// When to retry if nothing better is known.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// Adds the headers that belong to the status: when to retry, how to authenticate, which protocol
 /// to use.
 fn add_headers(error: &Error, headers: &mut HeaderMap) {
-    if let Some(wait) = error.retry_after {
+    if matches!(error.code, Code::RateLimited | Code::ServiceUnavailable) {
+        let wait = error.retry_after.unwrap_or(DEFAULT_RETRY_AFTER);
         headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
     }
     match error.code {

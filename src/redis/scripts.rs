@@ -24,10 +24,10 @@ use crate::{
     settings::Settings,
 };
 pub use types::{
-    ConnectionReport, DeadLetter, Draft, Entry, HeartbeatReply, Join, Leave, LeaveOutcome, Left,
-    Member, MessagePage, Missed, Page, Published, QueuedEvent, ReadOn, Reader, ReadyRoom,
-    Remembered, Restoration, Restored, RoomChange, RoomFacts, RoomOptions, RoomState, Sender,
-    Settled, Snapshot, Tried, UserHeartbeat, Waiting,
+    ConnectionReport, DeadLetter, Draft, Entry, HeartbeatReply, History, Join, Joined, Leave,
+    LeaveOutcome, Left, Member, MessagePage, Missed, Page, Published, QueuedEvent, ReadOn, Reader,
+    ReadyRoom, Remembered, Restoration, Restored, RoomChange, RoomFacts, RoomOptions, RoomState,
+    Sender, Settled, Snapshot, Tried, UserHeartbeat, Waiting, json_of,
 };
 use wire::{Arg, ScriptReply, flag, ms, number};
 

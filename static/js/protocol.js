@@ -21,7 +21,7 @@
  * @typedef {{t: 'members', roomId: string, members?: string[], away?: string[], memberCount?: number}} Members
  *   Of a large room the first members, or their number alone.
  * @typedef {{t: 'pong'}} Pong
- * @typedef {{t: 'error', code: string, message: string, roomId?: string, key?: string}} ErrorFrame
+ * @typedef {{t: 'error', code: string, message: string, roomId?: string, key?: string, retryAfter?: number}} ErrorFrame
  * @typedef {Joined | Msg | Passing | Came | Presence | Read | Members | Room | Deleted | Removed | Pong | ErrorFrame} ServerFrame
  */
 

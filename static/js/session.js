@@ -220,14 +220,14 @@ export class Session {
   }
 
   /** @param {frames.ErrorFrame} frame */
-  #onError({ code, message, key }) {
+  #onError({ code, message, key, retryAfter }) {
     if (key) this.sender.refused(key, code);
-    else if (this.#asking && code !== 'NOT_IN_ROOM') this.#onJoinRefused({ code, message });
+    else if (this.#asking && code !== 'NOT_IN_ROOM') this.#onJoinRefused({ code, message }, retryAfter);
     else if (REJOINED.has(code)) this.#rejoin();
   }
 
-  /** @param {Refusal} refusal */
-  #onJoinRefused(refusal) {
+  /** @param {Refusal} refusal @param {number} [retryAfter] seconds, another number for everybody who is told to wait */
+  #onJoinRefused(refusal, retryAfter) {
     const { code } = refusal;
     const known = loadIdentity(this.#roomId);
     // Another tab may have a newer token already.
@@ -242,7 +242,8 @@ export class Session {
       if (isLatest) saveIdentity(this.#roomId, this.#name, null);
       this.#join();
     } else if (PASSING.has(code) || code === 'RATE_LIMITED') {
-      this.#joinTimer = setTimeout(() => this.#join(), REJOIN * (0.25 + Math.random() * 0.75));
+      const wait = retryAfter === undefined ? REJOIN * (0.25 + Math.random() * 0.75) : retryAfter * 1000;
+      this.#joinTimer = setTimeout(() => this.#join(), wait);
     } else {
       // While its creator was away somebody else took the name.
       if (code === 'NAME_TAKEN' && isLatest) saveIdentity(this.#roomId, this.#name, null);

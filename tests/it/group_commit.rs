@@ -71,6 +71,39 @@ async fn what_many_say_at_once_takes_few_scripts() {
 }
 
 #[tokio::test]
+async fn what_many_join_at_once_takes_few_scripts() {
+    let stage = Stage::new(1, &SETTINGS).await;
+    let room = stage.room("owner").await;
+    let mut owner = stage.member(0, &room, &room.token).await;
+    owner.say(&room.id, "before").await;
+    let mut clients = join_all((0..40).map(|_| stage.client())).await;
+    let before = stage.redis.scripts_run();
+    stage.redis.freeze();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(json!({ "t": "join", "roomId": room.id, "token": format!("g{number}") })).await;
+        all_read(client).await;
+    }
+    stage.redis.thaw();
+    let joined = join_all(clients.iter_mut().map(|client| client.wait_for_kind("joined"))).await;
+    owner.say(&room.id, "behind").await;
+    join_all(clients.iter_mut().map(|client| hear(client, 1))).await;
+
+    for frame in &joined {
+        assert_eq!(frame["messages"][0]["text"], "before", "{frame}");
+        assert!(frame["members"].as_array().unwrap().contains(&frame["me"]), "{frame}");
+    }
+    let scripts = stage.redis.scripts_run() - before;
+    assert!(scripts <= 10 + OTHERS, "{scripts} scripts for 40 joins");
+    // Whatever was in the snapshot is not told again, and what was not is told.
+    for (client, frame) in clients.iter().zip(&joined) {
+        let mut here: Vec<_> = frame["members"].as_array().unwrap().iter().collect();
+        let came = client.seen.iter().filter(|frame| frame["t"] == "user_joined");
+        here.extend(came.map(|frame| &frame["userId"]));
+        assert_eq!(here.len(), 41, "{here:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_one_says_in_a_row_takes_few_scripts_and_keeps_its_order() {
     let stage = Stage::new(1, &SETTINGS).await;
     let room = stage.room("owner").await;

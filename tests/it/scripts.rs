@@ -4,6 +4,7 @@
 mod costs;
 mod deadlines;
 mod foreign;
+mod joins;
 mod leaves;
 mod model;
 mod neighbours;
@@ -26,8 +27,8 @@ use linkroom::{
         Condition, Redis,
         keys::KeyStyle,
         scripts::{
-            ConnectionReport, Draft, Entry, Join, Leave, LeaveOutcome, Page, Published, Reader,
-            RoomOptions, Scripts, Sender, Snapshot, UserHeartbeat,
+            ConnectionReport, Draft, Entry, Join, Joined, Leave, LeaveOutcome, Page, Published,
+            Reader, RoomOptions, Scripts, Sender, Snapshot, UserHeartbeat,
         },
     },
     settings::Settings,
@@ -87,19 +88,8 @@ impl Bench {
         guest: bool,
         connection: &str,
     ) -> Result<Snapshot, Error> {
-        let join = Join {
-            user: &UserId::stored(name),
-            token,
-            guest,
-            entry: Entry {
-                connection,
-                address: HERE,
-                status: Status::Online,
-                since: None,
-                tag: connection,
-            },
-        };
-        self.scripts.join(room, join).await
+        let join = a_join(name, token, guest, connection, None);
+        became(self.scripts.join(room, &[&join]).await?.remove(0))
     }
 
     /// A new guest with one connection, `name` with `-1`.
@@ -205,6 +195,31 @@ impl Events<'_> {
     /// How many of this kind were published since the last call.
     fn count(&mut self, t: &str) -> usize {
         self.take().iter().filter(|event| event["t"] == t).count()
+    }
+}
+
+fn a_join(
+    name: &str,
+    token: &Token,
+    guest: bool,
+    connection: &str,
+    since: Option<MessageId>,
+) -> Join {
+    let entry = Entry {
+        connection: connection.into(),
+        address: HERE,
+        status: Status::Online,
+        since,
+        tag: format!("{connection}.1"),
+    };
+    Join { user: UserId::stored(name), token: token.clone(), guest, entry }
+}
+
+fn became(joined: Joined) -> Result<Snapshot, Error> {
+    match joined {
+        Joined::In(snapshot) => Ok(snapshot),
+        Joined::Refused(error) => Err(error),
+        Joined::Later => panic!("one alone has its turn"),
     }
 }
 
@@ -400,7 +415,7 @@ async fn a_user_may_say_so_much_a_second_and_no_more() {
 async fn of_what_is_said_together_each_stands_for_itself() {
     let bench = Bench::new(&["--messages-per-second=3"]).await;
     let (room, token) = bench.room().await;
-    let secret = bench.guest(&room, "calm").await.unwrap().facts.secret;
+    let secret = bench.guest(&room, "calm").await.unwrap().facts.secret.clone();
     bench.guest(&room, "loud").await.unwrap();
     bench.guest(&room, "broken").await.unwrap();
     let broken = format!("user:{room}:broken:session");
@@ -447,7 +462,7 @@ async fn of_what_is_said_together_each_stands_for_itself() {
 async fn each_id_names_the_message_before_it_whoever_changed_the_stream() {
     let bench = Bench::new(&[NO_FLOOD_LIMIT]).await;
     let (room, _) = bench.room().await;
-    let secret = bench.guest(&room, "writer").await.unwrap().facts.secret;
+    let secret = bench.guest(&room, "writer").await.unwrap().facts.secret.clone();
     let stream = format!("room:{room}:messages");
     let add = |id: &str| {
         let entry = ["XADD", &stream, id, "from", "cli", "text", "by hand"];

@@ -70,7 +70,7 @@ fn a_join_that_is_never_answered() {
     let counter = Counter::default();
     let mut feed = Feed::default();
     feed.enter(&counter, "c.1".into());
-    let _ = feed.fence(fence(Tag::Join("c.1".into()), 1, 0));
+    let _ = feed.fence(fence(Tag::Joins(vec!["c.1".into()]), 1, 0));
     for _ in 0..MANY {
         let _ = feed.frame(event());
     }
@@ -84,7 +84,7 @@ fn a_stream_that_is_never_read() {
     let counter = Counter::default();
     let mut feed = Feed::default();
     feed.enter(&counter, "c.1".into());
-    let _ = feed.fence(fence(Tag::Join("c.1".into()), 1, 0));
+    let _ = feed.fence(fence(Tag::Joins(vec!["c.1".into()]), 1, 0));
     assert_eq!(feed.answered("c", answer()), Answered::Sent);
     let reading = feed.fence(fence(Tag::Heartbeat(1), 2, 0)).catch_up.unwrap();
     for _ in 0..MANY {

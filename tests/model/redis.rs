@@ -152,7 +152,7 @@ impl Redis {
         self.settle(user);
         self.tell_size();
         let (from, more) = self.after(since);
-        self.fence(Tag::Join(tag.to_owned()));
+        self.fence(Tag::Joins(vec![tag.to_owned()]));
         let to = self.history.len();
         let resumed = since.is_some();
         let (events, members, large) = (self.events, self.members, self.large);

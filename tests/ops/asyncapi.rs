@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
+use linkroom::{error::Error, i18n::Language, protocol::ServerFrame};
 use serde_json::{Value, json};
 
 use crate::support::{Client, Room, Stage};
@@ -123,6 +124,13 @@ async fn suffer(stage: &mut Stage, room: &Room, alice: &mut Client) {
     alice.seen.append(&mut other.seen);
 }
 
+/// Whoever would wait too long behind thousands of others; so many come in no test.
+fn told_to_a_herd(room: &Room) -> Value {
+    let error = Error::come_again(Duration::from_millis(1_500), "too many joins wait");
+    let frame = ServerFrame::error(&error, Language::En, Some(&room.id), None);
+    serde_json::from_str(&frame.json()).unwrap()
+}
+
 #[tokio::test]
 async fn every_frame_is_as_described() {
     let mut stage = Stage::new(1, &SETTINGS).await;
@@ -131,6 +139,7 @@ async fn every_frame_is_as_described() {
     live(&stage, &room, &mut alice, &mut sent).await;
     err(&stage, &room, &mut alice).await;
     suffer(&mut stage, &room, &mut alice).await;
+    alice.seen.push(told_to_a_herd(&room));
 
     let conversation = stage.env.fresh_path("conversation").with_extension("json");
     let text = json!({ "receive": sent.0, "send": alice.seen }).to_string();

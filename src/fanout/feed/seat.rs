@@ -2,7 +2,7 @@
 
 use super::Sink;
 use crate::{
-    fanout::frame::{Fence, Frame, FrameKind, Tag},
+    fanout::frame::{Frame, FrameKind},
     names::MessageId,
 };
 
@@ -45,6 +45,13 @@ pub(super) enum Origin {
     /// In the room and joining again; meanwhile a gap was found after this message. The answer may
     /// contain the missing messages.
     InsideWithGap(MessageId),
+}
+
+/// What of a fence concerns one connection: its own join, or a heartbeat.
+#[derive(Clone, Copy)]
+pub(super) enum Passing<'a> {
+    Join(&'a str),
+    Heartbeat(u64),
 }
 
 impl JoinStage {
@@ -100,16 +107,16 @@ impl<S: Sink> SeatState<S> {
 
     /// A fence passes; `last` is the last message that the feed delivered. Returns whether the
     /// connection may have missed events.
-    pub(super) fn pass(&mut self, fence: &Fence, last: Option<MessageId>) -> bool {
-        match (&mut self.stage, &fence.tag) {
-            (JoinStage::Joining { fenced, .. }, Tag::Join(tag)) if *tag == self.tag => {
+    pub(super) fn pass(&mut self, passing: Passing<'_>, last: Option<MessageId>) -> bool {
+        match (&mut self.stage, passing) {
+            (JoinStage::Joining { fenced, .. }, Passing::Join(tag)) if tag == self.tag => {
                 *fenced = true
             }
-            (JoinStage::Answered { tag: own, .. }, Tag::Join(tag)) if tag == own => {
+            (JoinStage::Answered { tag: own, .. }, Passing::Join(tag)) if tag == own.as_str() => {
                 self.stage = JoinStage::Live;
             }
             // It joins again: frames from here on are delivered after the answer.
-            (stage, Tag::Join(tag)) if *tag == self.tag => {
+            (stage, Passing::Join(tag)) if tag == self.tag => {
                 let may_have_missed = matches!(stage, JoinStage::Answered { .. });
                 self.stage = JoinStage::Joining {
                     from: Origin::Inside(last),
@@ -120,8 +127,8 @@ impl<S: Sink> SeatState<S> {
                 return may_have_missed;
             }
             // Its own fence was lost: this heartbeat was sent after the answer arrived.
-            (JoinStage::Answered { heartbeat, .. }, Tag::Heartbeat(number))
-                if number > heartbeat =>
+            (JoinStage::Answered { heartbeat, .. }, Passing::Heartbeat(number))
+                if number > *heartbeat =>
             {
                 self.stage = JoinStage::Live;
                 return true;

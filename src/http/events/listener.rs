@@ -203,7 +203,7 @@ impl Listener {
                     self.tell_closed().await;
                     return Some(CloseReason::Silent);
                 }
-                Err(_) => sleep(jittered(READ_RETRY)).await,
+                Err(error) => sleep(error.retry_after.unwrap_or(jittered(READ_RETRY))).await,
             }
         }
         None
@@ -224,14 +224,15 @@ impl Listener {
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where listening takes a token, or Redis is out of reach.
     pub async fn sit_down(&mut self) -> Result<(), Error> {
+        let permit = self.app.fanout.admit_join(&self.room).await?;
         let seat = Seat::listener(self.outbox.clone(), self.room.clone());
         let mut guard = SeatGuard { listener: self, stays: false };
         let Listener { app, room, reader, .. } = &*guard.listener;
         let (local, tag) = app.fanout.enter(seat).await?;
-        let permit = local.admit_join().await;
+        local.has_space().await;
         let read = app.rooms.read_on(room, reader, guard.listener.since, PAGE, &tag).await;
-        drop(permit);
         let ReadOn { secret, tip, more, gap, messages, deleted } = read?;
+        permit.answered();
         guard.listener.give(gap, &messages, if more { &[] } else { &deleted });
         if messages.is_empty() && guard.listener.since != Some(tip) {
             // Who is cut off before the first message comes back to here.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    HeartbeatReply, Join, Leave, LeaveOutcome, Left, Restoration, Restored, RoomFacts, Scripts,
-    Snapshot, UserHeartbeat,
+    HeartbeatReply, Join, Joined, Leave, LeaveOutcome, Left, Restoration, Restored, RoomFacts,
+    Scripts, UserHeartbeat,
     wire::{
-        Arg, ScriptReply, facts_args, flag, heartbeat_args, leave_args, ms, number, optional,
+        Arg, ScriptReply, facts_args, flag, heartbeat_args, join_args, leave_args, ms, number,
         restored_args,
     },
 };
@@ -21,41 +21,31 @@ use crate::{
 const CLOSED: &str = "CLOSED";
 
 impl Scripts {
-    /// Lets a connection into a room. A fence with the connection's id reaches this node on its
-    /// subscription, in order with the room's events.
+    /// Lets connections into a room. Returns what became of each: `BANNED`, `ROOM_LOCKED`, `NAME_TAKEN`,
+    /// `INVALID_TOKEN`, `ROOM_FULL`, `RATE_LIMITED` where the user has as many connections as it may. A fence with the
+    /// tags of all who came in reaches this node on its subscription, in order with the room's events.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `BANNED`, `ROOM_LOCKED`, `NAME_TAKEN`, `INVALID_TOKEN`, `ROOM_FULL`, `RATE_LIMITED` where the
-    /// user has as many connections as it may, or Redis is out of reach.
-    pub async fn join(&self, room: &RoomId, join: Join<'_>) -> Result<Snapshot, Error> {
-        let (keys, entry) = (self.keys(room), &join.entry);
-        let settings = &self.0.settings;
-        let names = vec![
+    /// `ROOM_NOT_FOUND`, or Redis is out of reach.
+    pub async fn join(&self, room: &RoomId, joins: &[&Join]) -> Result<Vec<Joined>, Error> {
+        let (keys, settings) = (self.keys(room), &self.0.settings);
+        let mut names = vec![
             keys.room(),
             keys.members(),
             keys.deadlines(),
             keys.messages(),
-            keys.session(join.user),
             keys.returning(),
             keys.names(),
             keys.away(),
         ];
+        names.extend(joins.iter().map(|join| keys.session(&join.user)));
         let mut args = self.stem(room, &keys);
+        args.extend(self.ttls());
         args.extend([
-            join.user.as_str().into(),
-            if join.guest { "guest" } else { "token" }.into(),
-            join.token.hash().into(),
-            entry.connection.into(),
-            entry.status.as_str().into(),
-            ms(settings.presence_ttl),
-            ms(settings.session_ttl),
-            ms(settings.room_ttl),
             number(settings.room_max_members),
-            optional(entry.since).into(),
             number(settings.join_history),
             number(settings.resume_max),
             self.0.redis.node_channel().into(),
-            entry.tag.into(),
             flag(self.0.redis.is_returning()),
             ms(self.0.redis.spared()),
             self.provisional_ttl(),
@@ -63,30 +53,21 @@ impl Scripts {
             number(settings.joined_bytes),
             self.roster_max(),
             self.hooks(&keys),
-            Self::address(entry.address),
         ]);
-        let reply = self.run(&self.0.join, names, &args).await?.ok();
-        let mut reply = reply.map_err(|error| match error.code {
-            Code::RateLimited => {
-                let max = settings.connections_per_user;
-                let problems = [("token".into(), Problem::TooManyConnections { max })].into();
-                Error { problems, ..error }
-            }
-            _ => error,
-        })?;
-        Ok(Snapshot {
-            members: reply.text()?,
-            away: reply.text()?,
-            member_count: reply.number()?,
-            joined_at_ms: reply.number()?,
-            tip: reply.id()?,
-            events: reply.number()?,
-            again: reply.again()?,
-            more: reply.flag()?,
-            messages: reply.messages(room)?,
-            deleted: reply.ids()?,
-            facts: reply.facts()?,
-        })
+        args.extend(joins.iter().flat_map(|join| join_args(join)));
+        let mut reply = self.run(&self.0.join, names, &args).await?.ok()?;
+        let room = reply.joined_room(room)?;
+        let became = joins.iter().map(|_| -> Result<Joined, Error> {
+            Ok(match reply.joined(&room)? {
+                Joined::Refused(error) if error.code == Code::RateLimited => {
+                    let max = settings.connections_per_user;
+                    let problems = [("token".into(), Problem::TooManyConnections { max })].into();
+                    Joined::Refused(Error { problems, ..error })
+                }
+                other => other,
+            })
+        });
+        became.collect()
     }
 
     /// Keeps a room's members alive, removes the lapsed ones, and publishes a fence with `tag` to

@@ -1,29 +1,40 @@
 //! What the scripts are asked and what they answer, as types.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    net::IpAddr,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
+    error::Error,
     message::Message,
     names::{MessageId, RoomId, Status, Token, UserId},
     removal::{Reason, Session},
 };
 
 /// Who wants to join, and how it proves who it is.
-pub struct Join<'a> {
+#[derive(Clone, Debug)]
+pub struct Join {
     /// The user.
-    pub user: &'a UserId,
+    pub user: UserId,
     /// Its token: a new one for a guest, else the one that was presented.
-    pub token: &'a Token,
+    pub token: Token,
     /// Whether the name must be free.
     pub guest: bool,
     /// What it joins with.
-    pub entry: Entry<'a>,
+    pub entry: Entry,
 }
 
 /// A connection that joins.
-pub struct Entry<'a> {
+#[derive(Clone, Debug)]
+pub struct Entry {
     /// Its id.
-    pub connection: &'a str,
+    pub connection: Arc<str>,
     /// Where it comes from.
     pub address: IpAddr,
     /// What it shows.
@@ -31,18 +42,29 @@ pub struct Entry<'a> {
     /// The last message that it has seen.
     pub since: Option<MessageId>,
     /// What its fence is tagged with.
-    pub tag: &'a str,
+    pub tag: String,
 }
 
-/// A room as it was at one moment.
+/// What became of one of several joins.
+#[derive(Clone, Debug)]
+pub enum Joined {
+    /// It was let in.
+    In(Snapshot),
+    /// It was refused.
+    Refused(Error),
+    /// Its call had read enough messages: it goes with the next one.
+    Later,
+}
+
+/// A room as it was at one moment. What those who joined together have in common is there once.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The names of the first members, the user's among them, as a JSON array, ready to send.
-    pub members: String,
-    /// Those of them that are away, likewise.
-    pub away: String,
+    /// The names of the first members.
+    pub members: Arc<RawValue>,
+    /// Those of them that are away.
+    pub away: Arc<RawValue>,
     /// What is needed to restore the room.
-    pub facts: RoomFacts,
+    pub facts: Arc<RoomFacts>,
     /// The number of members.
     pub member_count: u64,
     /// When the user first joined, milliseconds on Redis's clock.
@@ -56,9 +78,58 @@ pub struct Snapshot {
     /// Whether there are messages that the snapshot leaves out.
     pub more: bool,
     /// Messages, oldest first.
-    pub messages: Vec<Message>,
+    pub messages: History,
     /// Messages that were deleted, of those up to the last one that the connection has seen.
     pub deleted: Vec<MessageId>,
+}
+
+/// The end of a list of messages.
+#[derive(Clone, Debug)]
+pub struct History {
+    list: Arc<MessageList>,
+    skipped: usize,
+}
+
+/// A list of messages, and its JSON once somebody needed it.
+#[derive(Debug)]
+pub(super) struct MessageList {
+    pub messages: Vec<Message>,
+    json: OnceLock<Box<RawValue>>,
+}
+
+impl MessageList {
+    pub fn new(messages: Vec<Message>) -> Arc<Self> {
+        Arc::new(Self { messages, json: OnceLock::new() })
+    }
+}
+
+impl History {
+    /// What of a list comes after so many messages.
+    pub(super) fn after(list: &Arc<MessageList>, skipped: usize) -> Self {
+        Self { list: list.clone(), skipped: skipped.min(list.messages.len()) }
+    }
+
+    /// The messages as a JSON array.
+    pub fn json(&self) -> Cow<'_, RawValue> {
+        match self.skipped {
+            0 => Cow::Borrowed(self.list.json.get_or_init(|| json_of(&self.list.messages))),
+            _ => Cow::Owned(json_of(self)),
+        }
+    }
+}
+
+impl Deref for History {
+    type Target = [Message];
+
+    fn deref(&self) -> &[Message] {
+        &self.list.messages[self.skipped..]
+    }
+}
+
+/// These messages as a JSON array.
+pub fn json_of(messages: &[Message]) -> Box<RawValue> {
+    // Serialising plain structs into memory cannot fail.
+    to_raw_value(messages).unwrap_or_default()
 }
 
 /// What somebody reads on with who listens and is no member.

@@ -2,13 +2,18 @@
 //! `redis-cli MONITOR`; all arguments of a call, and lists of messages, are packed together in
 //! MessagePack.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use fred::prelude::Value;
 use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
+use serde_json::value::RawValue;
 
-use super::types::{
-    Draft, Leave, Published, Restored, RoomChange, RoomFacts, RoomOptions, Sender, UserHeartbeat,
+use super::{
+    Scripts,
+    types::{
+        Draft, History, Join, Joined, Leave, MessageList, Published, Restored, RoomChange,
+        RoomFacts, RoomOptions, Sender, Snapshot, UserHeartbeat,
+    },
 };
 use crate::{
     error::{Code, Error},
@@ -53,6 +58,22 @@ pub(super) fn heartbeat_args(
         let left = presence_ttl.saturating_sub(heard.age).as_millis().to_string();
         [(&*heard.connection).into(), left.into(), heard.status.as_str().into()]
     }))
+}
+
+/// What a script is told of a connection that joins: its user, how it proves who it is, its id, what it shows, the
+/// last message that it has seen, what its fence is tagged with, and its address.
+pub(super) fn join_args(join: &Join) -> [Arg<'_>; 8] {
+    let Join { user, token, guest, entry } = join;
+    [
+        user.as_str().into(),
+        if *guest { "guest" } else { "token" }.into(),
+        token.hash().into(),
+        (&*entry.connection).into(),
+        entry.status.as_str().into(),
+        optional(entry.since).into(),
+        entry.tag.as_str().into(),
+        Scripts::address(entry.address),
+    ]
 }
 
 /// What a script is told of a connection that leaves: its user, its id, the grace (ms), and whether it proved
@@ -175,6 +196,18 @@ pub(super) fn second(at_ms: u64) -> [String; 2] {
     [(at_ms / 1000).to_string(), begins]
 }
 
+/// What those who join together are told of their room.
+pub(super) struct JoinedRoom {
+    members: Arc<RawValue>,
+    away: Arc<RawValue>,
+    member_count: u64,
+    tip: MessageId,
+    events: u64,
+    again: Option<Duration>,
+    facts: Arc<RoomFacts>,
+    lists: Vec<Arc<MessageList>>,
+}
+
 /// A script's answer: a status word and its values.
 pub(super) struct ScriptReply {
     pub status: String,
@@ -202,6 +235,54 @@ impl ScriptReply {
             "FAILED" => Err(Error::internal(self.text()?)),
             code => Err(Code::from_wire(code).map_or_else(malformed_reply, Error::new)),
         }
+    }
+
+    /// What those who join together are told of their room.
+    pub fn joined_room(&mut self, room: &RoomId) -> Result<JoinedRoom, Error> {
+        Ok(JoinedRoom {
+            members: self.json()?,
+            away: self.json()?,
+            member_count: self.number()?,
+            tip: self.id()?,
+            events: self.number()?,
+            again: self.again()?,
+            facts: Arc::new(self.facts()?),
+            lists: (0..self.number()?)
+                .map(|_| Ok(MessageList::new(self.messages(room)?)))
+                .collect::<Result<_, Error>>()?,
+        })
+    }
+
+    /// What became of the next of several joins.
+    pub fn joined(&mut self, room: &JoinedRoom) -> Result<Joined, Error> {
+        Ok(match self.text()?.as_str() {
+            "OK" => {
+                let joined_at_ms = self.number()?;
+                let (list, skipped) = (self.number()? as usize, self.number()? as usize);
+                let list = room.lists.get(list.wrapping_sub(1)).ok_or_else(malformed_reply)?;
+                Joined::In(Snapshot {
+                    members: room.members.clone(),
+                    away: room.away.clone(),
+                    facts: room.facts.clone(),
+                    member_count: room.member_count,
+                    joined_at_ms,
+                    tip: room.tip,
+                    events: room.events,
+                    again: room.again,
+                    more: self.flag()?,
+                    messages: History::after(list, skipped),
+                    deleted: self.ids()?,
+                })
+            }
+            "LATER" => Joined::Later,
+            "FAILED" => Joined::Refused(Error::internal(self.text()?)),
+            code => Joined::Refused(Code::from_wire(code).map_or_else(malformed_reply, Error::new)),
+        })
+    }
+
+    fn json(&mut self) -> Result<Arc<RawValue>, Error> {
+        let json = RawValue::from_string(self.text()?).map_err(|_| malformed_reply())?;
+        Ok(json.into())
     }
 
     /// Turns a status word that is an error code into that error.

@@ -13,14 +13,14 @@ use serde_json::value::RawValue;
 use super::{Client, Joined};
 use crate::{
     error::{Code, Error},
-    fanout::{Fanout, LocalRoom, Membership, Seat, feed::Answered, jittered},
+    fanout::{Fanout, LocalRoom, Membership, Seat, feed::Answered, jittered, roster::own_lists},
     limits::{Limit, storage},
     message::newest_within,
-    names::{MessageId, RoomId},
+    names::{MessageId, RoomId, Status},
     problem::Problem,
     protocol::ServerFrame,
-    redis::scripts::Snapshot,
-    room::{Entry, Identity},
+    redis::scripts::{Entry, Join, Snapshot, json_of},
+    room::Identity,
 };
 
 /// So many messages in the answer to a join count as a frame more.
@@ -59,6 +59,7 @@ impl Client {
         }
         let identity = identity?;
         self.check_rooms(&room, &identity)?;
+        let permit = self.app.fanout.admit_join(&room).await?;
         let session = if identity.guest { storage::SESSION } else { 0 };
         self.app.charge(self.ip, session + storage::CONNECTION)?;
         let mut entered = self.enter(&room, &identity, since).await;
@@ -66,6 +67,7 @@ impl Client {
             entered = self.enter(&room, &identity, since).await;
         }
         entered?;
+        permit.answered();
         if since.is_some() {
             self.app.metrics.resumes.inc();
         }
@@ -134,18 +136,17 @@ impl Client {
         let entered = self.app.fanout.enter(wanted).await;
         let answer = match entered {
             Ok((local, tag)) => {
-                let permit = local.admit_join().await;
-                let (id, status) = (self.outbox.id(), self.outbox.status());
-                let entry = Entry { connection: id, address: self.ip, status, since, tag: &tag };
-                let snapshot = self.app.rooms.join(room, identity, entry).await;
-                drop(permit);
-                snapshot.map(|snapshot| (local, snapshot))
+                let (connection, status) = (self.outbox.id().clone(), self.outbox.status());
+                let entry = Entry { connection, address: self.ip, status, since, tag };
+                let Identity { user, token, guest } = identity.clone();
+                let join = Join { user, token, guest, entry };
+                self.app.fanout.join(&local, join).await.map(|snapshot| (local, snapshot))
             }
             Err(error) => Err(error),
         };
         seat.is_answered = true;
         match answer {
-            Ok((local, snapshot)) => match self.entered(local, membership, snapshot)? {
+            Ok((local, snapshot)) => match self.entered(local, membership, snapshot) {
                 Answered::Overtaken => Box::pin(self.enter(room, identity, since)).await,
                 Answered::Sent | Answered::Gone => Ok(()),
             },
@@ -161,11 +162,11 @@ impl Client {
         local: Arc<LocalRoom>,
         membership: Arc<Membership>,
         snapshot: Snapshot,
-    ) -> Result<Answered, Error> {
+    ) -> Answered {
         membership.joined_at_ms.store(snapshot.joined_at_ms, Ordering::Relaxed);
         // What costs Redis much is asked for less often.
         self.frames.spend(snapshot.messages.len() / MESSAGES_A_FRAME);
-        let joined = self.joined_frame(&local.id, &membership, &snapshot)?;
+        let joined = self.joined_frame(&local.id, &membership, &snapshot);
         let joined = with_deleted(joined, &local.id, &snapshot.deleted);
         *self.unanswered.lock() = None;
         let mut rooms = self.rooms.lock();
@@ -184,7 +185,7 @@ impl Client {
         if !is_confirmed {
             self.unconfirmed.store(self.outbox.queued(), Ordering::Relaxed);
         }
-        Ok(answered)
+        answered
     }
 
     pub(super) fn not_entered(&self, room: &RoomId, identity: &Identity, error: &Error) {
@@ -204,19 +205,20 @@ impl Client {
         room_id: &RoomId,
         membership: &Membership,
         snapshot: &Snapshot,
-    ) -> Result<Bytes, Error> {
-        let list = |json: &str| {
-            let not_json = |_| Error::internal("a script's list of members is not JSON");
-            RawValue::from_string(json.to_owned()).map_err(not_json)
+    ) -> Bytes {
+        let is_away = self.outbox.status() == Status::Away;
+        let own = own_lists(snapshot, membership.user.as_str(), is_away);
+        let (members, away) = match &own {
+            Some((members, away)) => (&**members, &**away),
+            None => (&*snapshot.members, &*snapshot.away),
         };
-        let (members, away) = (list(&snapshot.members)?, list(&snapshot.away)?);
-        let frame = |messages, more| {
+        let frame = |messages: &RawValue, more| {
             let frame = ServerFrame::Joined {
                 room_id,
                 me: membership.user.as_str(),
                 token: membership.token.secret(),
-                members: &members,
-                away: &away,
+                members,
+                away,
                 member_count: snapshot.member_count,
                 creator: &snapshot.facts.creator,
                 locked: snapshot.facts.options.locked,
@@ -228,13 +230,13 @@ impl Client {
             };
             frame.encode()
         };
-        let whole = frame(&snapshot.messages, snapshot.more);
+        let whole = frame(&snapshot.messages.json(), snapshot.more);
         let most = self.app.settings.joined_bytes;
         if whole.len() <= most {
-            return Ok(whole);
+            return whole;
         }
-        let left = most.saturating_sub(frame(&[], true).len());
-        Ok(frame(newest_within(&snapshot.messages, left), true))
+        let left = most.saturating_sub(frame(&json_of(&[]), true).len());
+        frame(&json_of(newest_within(&snapshot.messages, left)), true)
     }
 
     /// Joins again because messages were lost that the stream no longer holds, unless the client
@@ -265,6 +267,13 @@ impl Client {
         let (user, token) = (joined.membership.user.clone(), joined.membership.token.clone());
         let identity = Identity { user, token, guest: false };
         let room = &joined.local.id;
+        let permit = match self.app.fanout.admit_join(room).await {
+            Ok(permit) => permit,
+            Err(error) => {
+                self.rejoin_later(room.clone(), since, error.retry_after);
+                return Ok(());
+            }
+        };
         let mut done = self.enter(room, &identity, Some(since)).await;
         if let Err(Error { code: Code::RoomNotFound | Code::InvalidToken, .. }) = done {
             self.app.heartbeat.send(&joined.local).await;
@@ -276,18 +285,21 @@ impl Client {
         }
         match done {
             Err(Error { code: Code::ServiceUnavailable, .. }) => {
-                self.rejoin_later(room.clone(), since);
+                self.rejoin_later(room.clone(), since, None);
                 Ok(())
             }
-            done => done,
+            done => {
+                permit.answered();
+                done
+            }
         }
     }
 
-    /// Requests another attempt. Until then the connection's other frames are processed.
-    pub(super) fn rejoin_later(&self, room: RoomId, since: MessageId) {
+    /// Requests another attempt, after `wait` if that is given. Until then the connection's other frames are processed.
+    pub(super) fn rejoin_later(&self, room: RoomId, since: MessageId, wait: Option<Duration>) {
         let outbox = self.outbox.clone();
         self.app.tasks.spawn(async move {
-            tokio::time::sleep(jittered(REJOIN_RETRY)).await;
+            tokio::time::sleep(wait.unwrap_or(jittered(REJOIN_RETRY))).await;
             outbox.rejoin(room, since);
         });
     }

@@ -13,7 +13,7 @@ pub fn check(data: &[u8]) {
         Some(NodeSignal::Probe(number)) => format!("{PROBE_WORD}{number}"),
         Some(NodeSignal::Fence(room, Fence { tag, tip, events })) => {
             let tag = match tag {
-                Tag::Join(tag) => tag,
+                Tag::Joins(tags) => tags.join(","),
                 Tag::Heartbeat(number) => heartbeat_tag(number),
             };
             format!("{room} {tag} {tip} {events}")

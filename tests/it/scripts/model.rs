@@ -8,7 +8,7 @@ use linkroom::{
     names::{MessageId, RoomId, Status, Token, UserId},
     redis::{
         keys::KeyStyle,
-        scripts::{Entry, Join, LeaveOutcome, Published, UserHeartbeat},
+        scripts::{LeaveOutcome, Published, UserHeartbeat},
     },
 };
 use proptest::{
@@ -17,7 +17,7 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-use super::{Bench, Events, HERE, NO_FLOOD_LIMIT, STRANGER, connection, draft, leaves};
+use super::{Bench, Events, NO_FLOOD_LIMIT, STRANGER, a_join, became, connection, draft, leaves};
 
 const NAMES: [&str; 3] = ["owner", "밥", "c:d"];
 const CONNECTIONS: [&str; 3] = ["tab", "phone", "elsewhere"];
@@ -154,23 +154,15 @@ impl Pair<'_> {
         user.open.insert(connection, away);
         user.live.insert(connection, away);
         self.model.settle(index);
-        let join = Join {
-            user: &name,
-            token: &token,
-            guest,
-            entry: Entry {
-                connection: &connection_id(index, connection),
-                address: HERE,
-                status: status(away),
-                since: None,
-                tag: "tag",
-            },
-        };
-        let snapshot = self.bench.scripts.join(&self.model.room, join).await.unwrap();
+        let id = connection_id(index, connection);
+        let mut join = a_join(NAMES[index], &token, guest, &id, None);
+        join.entry.status = status(away);
+        let mut joined = self.bench.scripts.join(&self.model.room, &[&join]).await.unwrap();
+        let snapshot = became(joined.remove(0)).unwrap();
         assert_eq!(snapshot.tip, self.model.stream.last().copied().unwrap_or_default());
         assert_eq!(snapshot.messages.len(), self.model.stream.len().min(50));
-        assert_eq!(sorted(&snapshot.members), self.model.names(|user| user.member));
-        assert_eq!(sorted(&snapshot.away), self.model.names(|user| user.member && user.away));
+        assert_eq!(sorted(snapshot.members.get()), self.model.names(|user| user.member));
+        assert_eq!(sorted(snapshot.away.get()), self.model.names(|user| user.member && user.away));
     }
 
     async fn say(&mut self, all: &[Words]) {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use linkroom::names::RoomId;
+use linkroom::names::{RoomId, Token, UserId};
 
-use super::{Bench, NO_FLOOD_LIMIT, STRANGER};
+use super::{Bench, NO_FLOOD_LIMIT, STRANGER, a_join};
 
 /// Members that one call clears, at most.
 const STEP: u64 = 64;
@@ -66,6 +66,34 @@ async fn those_who_lapsed_are_cleared_step_by_step() {
     assert_eq!(bench.scripts.read_members(&room, &STRANGER, "", 9).await.unwrap().len(), 1);
 }
 
+/// What those who join together have in common is done once.
+#[tokio::test]
+async fn joins_together_take_a_fraction_of_the_commands() {
+    let bench = Bench::new(&[NO_FLOOD_LIMIT]).await;
+    let (room, _) = bench.room().await;
+    let users: Vec<_> = (0..16)
+        .map(|number| {
+            let name = format!("guest {number}");
+            let token = Token::random(&UserId::stored(&name));
+            (name, token)
+        })
+        .collect();
+    let join = async |count: usize, is_new: bool| {
+        let users = users[..count].iter();
+        let id = format!("{count} {is_new}");
+        let joins: Vec<_> =
+            users.map(|(name, token)| a_join(name, token, is_new, &id, None)).collect();
+        let joins: Vec<_> = joins.iter().collect();
+        let ran =
+            during(&bench, async { drop(bench.scripts.join(&room, &joins).await.unwrap()) }).await;
+        ran.values().sum::<u64>()
+    };
+    join(16, true).await;
+    // As they come back.
+    let (alone, together) = (join(1, false).await, join(16, false).await);
+    assert!(together < 16 * alone / 2, "{alone} for one, {together} for sixteen");
+}
+
 /// A join, a heartbeat, a look and a leave are as many commands in a room of 300 as in one of 30.
 #[tokio::test]
 async fn what_one_member_does_costs_the_same_in_a_room_of_any_size() {
@@ -80,7 +108,7 @@ async fn what_one_member_does_costs_the_same_in_a_room_of_any_size() {
             bench.beat(&room, &[bench.heard(&room, "late", vec![heard])]).await.unwrap();
             bench.scripts.read_room(&room).await.unwrap();
             bench.scripts.read_members(&room, &STRANGER, "", 10).await.unwrap();
-            let late = linkroom::names::UserId::stored("late");
+            let late = UserId::stored("late");
             let leave = super::leaves(&late, "late-1", std::time::Duration::ZERO);
             bench.leave(&room, leave).await.unwrap();
         })

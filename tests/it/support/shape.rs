@@ -75,7 +75,12 @@ fn fields_of(t: &str, is_deleted: bool) -> (&'static [Field], &'static [Field]) 
         ),
         "error" => (
             &[("code", is_text), ("message", is_text)],
-            &[("roomId", is_text), ("key", is_text), ("details", Value::is_object)],
+            &[
+                ("roomId", is_text),
+                ("key", is_text),
+                ("details", Value::is_object),
+                ("retryAfter", |value| value.as_f64().is_some_and(|seconds| seconds >= 0.0)),
+            ],
         ),
         _ => (&[], &[]),
     }
