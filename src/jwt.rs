@@ -4,6 +4,7 @@
 //! Knows no room's state: whether whom a JWT names is in a room is the room service's question.
 
 mod claims;
+mod published;
 mod signatures;
 
 use std::sync::Arc;
@@ -13,12 +14,14 @@ use serde_json::{Map, Value};
 use tracing::{info, warn};
 
 use crate::{
+    background::Background,
     error::{Code, Error},
     metrics::Metrics,
     names::{RoomId, Token, UserId},
     problem::Problem,
     settings::{JwtKey, Settings},
 };
+use published::Published;
 
 /// Bytes of a secret below which it can be guessed from one JWT (RFC 7518, section 3.2).
 const SECRET_BYTES: usize = 32;
@@ -26,9 +29,18 @@ const SECRET_BYTES: usize = 32;
 /// What verifies JWTs; cheap to clone.
 #[derive(Clone)]
 pub struct Verifier {
-    key: JwtKey,
+    keys: Keys,
     name_max: usize,
     metrics: Arc<Metrics>,
+}
+
+/// Where keys come from.
+#[derive(Clone)]
+enum Keys {
+    /// A setting.
+    Set(JwtKey),
+    /// Whoever publishes them.
+    Published(Arc<Published>),
 }
 
 /// Somebody whom a JWT names.
@@ -40,15 +52,33 @@ pub struct Visitor {
 }
 
 impl Verifier {
-    /// One for the key of the settings; `None` where they have none.
-    pub fn new(settings: &Settings, metrics: Arc<Metrics>) -> Option<Self> {
-        let key = settings.identity.key()?.clone();
+    /// One for the keys of the settings; `None` where they have none. Keys that are published are read in the
+    /// `background`.
+    pub fn new(
+        settings: &Settings,
+        metrics: Arc<Metrics>,
+        background: &Background,
+    ) -> Option<Self> {
+        let identity = &settings.identity;
+        let keys = match (identity.key(), &identity.jwt_jwks_url) {
+            (Some(key), _) => Keys::Set(key.clone()),
+            (None, Some(url)) => {
+                let allow_private = settings.webhooks.allow_private();
+                let published = Published::new(url.clone(), allow_private, metrics.clone());
+                let published = Arc::new(published);
+                let reading = published.clone().keep_reading(background.stop.clone());
+                background.spawn_vital("the reading of keys for JWTs", reading);
+                Keys::Published(published)
+            }
+            (None, None) => return None,
+        };
         signatures::install();
-        let is_secret = settings.identity.jwt_secret.is_some();
-        if is_secret && key.key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() < SECRET_BYTES) {
+        let is_short =
+            |key: &JwtKey| key.key.try_get_as_bytes().is_ok_and(|key| key.len() < SECRET_BYTES);
+        if identity.jwt_secret.is_some() && identity.key().is_some_and(is_short) {
             warn!("JWT_SECRET is short: it can be guessed from any JWT");
         }
-        Some(Self { key, name_max: settings.name_max, metrics })
+        Some(Self { keys, name_max: settings.name_max, metrics })
     }
 
     /// Whether this is a JWT, be it a good one or not.
@@ -59,10 +89,18 @@ impl Verifier {
     /// Whom a JWT names, who may enter this room, or make one where there is none. `None` for what is no JWT.
     ///
     /// # Errors
-    /// `INVALID_TOKEN` with what is wrong.
-    pub fn visitor(&self, raw: &str, room: Option<&RoomId>) -> Result<Option<Visitor>, Error> {
+    /// `INVALID_TOKEN` with what is wrong, or the keys that are published have not been read yet.
+    pub async fn visitor(
+        &self,
+        raw: &str,
+        room: Option<&RoomId>,
+    ) -> Result<Option<Visitor>, Error> {
         let Some(header) = header(raw) else { return Ok(None) };
-        let visitor = self.verify(raw, &header, room);
+        let keys = match &self.keys {
+            Keys::Set(key) => Ok(vec![key.clone()]),
+            Keys::Published(keys) => keys.find(header.get("kid").and_then(Value::as_str)).await?,
+        };
+        let visitor = keys.and_then(|keys| self.verify(raw, &header, &keys, room));
         visitor.map(Some).map_err(|problem| {
             self.metrics.jwt.refused(problem);
             info!(error = problem.name(), "a JWT was refused");
@@ -74,13 +112,22 @@ impl Verifier {
         &self,
         raw: &str,
         header: &Map<String, Value>,
+        keys: &[JwtKey],
         room: Option<&RoomId>,
     ) -> Result<Visitor, Problem> {
         let algorithm = header.get("alg").and_then(Value::as_str).and_then(|alg| alg.parse().ok());
-        if algorithm != Some(self.key.algorithm) {
-            return Err(Problem::JwtAlgorithm);
+        let mut refusal = Problem::JwtAlgorithm;
+        for key in keys.iter().filter(|key| algorithm == Some(key.algorithm)) {
+            match claims::read(raw, key) {
+                Ok(claims) => return claims.visitor(room, self.name_max),
+                Err(problem) => refusal = problem,
+            }
+            // One that names no key may be signed with any.
+            if refusal != Problem::JwtSignature {
+                break;
+            }
         }
-        claims::read(raw, &self.key)?.visitor(room, self.name_max)
+        Err(refusal)
     }
 }
 
@@ -100,6 +147,7 @@ fn header(raw: &str) -> Option<Map<String, Value>> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use ring::hmac;
     use serde_json::json;
 
@@ -110,7 +158,12 @@ mod tests {
     fn verifier() -> Verifier {
         let words = ["linkroom".to_owned(), format!("--jwt-secret={SECRET}")];
         let settings = Settings::read(words.map(Into::into)).unwrap();
-        Verifier::new(&settings, Arc::new(Metrics::new())).unwrap()
+        Verifier::new(&settings, Arc::new(Metrics::new()), &Background::new()).unwrap()
+    }
+
+    /// A key of the settings is there at once.
+    fn visitor(raw: &str, room: Option<&RoomId>) -> Result<Option<Visitor>, Error> {
+        verifier().visitor(raw, room).now_or_never().unwrap()
     }
 
     fn now() -> u64 {
@@ -143,7 +196,7 @@ mod tests {
 
     fn refusal(raw: &str, room: Option<&str>) -> Option<Problem> {
         let room = room.map(|room| RoomId::parse(room).unwrap());
-        let error = verifier().visitor(raw, room.as_ref()).err()?;
+        let error = visitor(raw, room.as_ref()).err()?;
         assert_eq!(error.code, Code::InvalidToken);
         error.problems.into_values().next()
     }
@@ -153,7 +206,7 @@ mod tests {
         let room = RoomId::parse("r");
         let visit = |changes: Value| {
             let raw = hs256(&claims(&changes));
-            verifier().visitor(&raw, room.as_ref()).unwrap().unwrap()
+            visitor(&raw, room.as_ref()).unwrap().unwrap()
         };
         let ann = visit(json!({}));
         assert_eq!(ann.name.as_str(), "Ann");
@@ -246,7 +299,7 @@ mod tests {
             &format!(" {good}.e30.AA"),
             "lr_QQ.aaaaaaaaaaaaaaaaaaaaaa",
         ] {
-            assert!(matches!(verifier().visitor(raw, None), Ok(None)), "{raw}");
+            assert!(matches!(visitor(raw, None), Ok(None)), "{raw}");
         }
     }
 }

@@ -136,7 +136,7 @@ pub(crate) fn build(
     let heartbeat = Heartbeat::new(fanout.clone(), scripts.clone(), settings.clone(), background);
     heartbeat.start(&redis, background);
     webhooks::start(redis.clone(), scripts.clone(), settings.clone(), metrics.clone(), background)?;
-    let jwt = Verifier::new(&settings, metrics.clone());
+    let jwt = Verifier::new(&settings, metrics.clone(), background);
     let registry = Arc::new(Registry::new(node, metrics.clone()));
     let silent = registry.clone().close_silent(settings.idle_timeout, stop.clone());
     background.spawn_vital("the look for silent connections", silent);

@@ -262,7 +262,7 @@ impl Rooms {
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` for a JWT that is not right, or Redis is out of reach.
     pub async fn look(&self, room: &RoomId, presented: Option<&str>) -> Result<RoomState, Error> {
-        let token = self.token(room, presented)?;
+        let token = self.token(room, presented).await?;
         self.look_as(room, token.as_ref()).await
     }
 

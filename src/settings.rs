@@ -3,6 +3,7 @@
 //! clap reads the environment and writes `--help`, so this file is also the list that operators
 //! see. Relations between timeouts are checked once, at the start.
 
+mod http_url;
 mod identity;
 mod parse;
 mod redis_url;
@@ -25,10 +26,11 @@ use clap::{
 use ipnet::IpNet;
 
 use crate::origin::{Allowed, Origin};
+pub use http_url::HttpUrl;
 pub use identity::{IdentitySettings, JwtKey};
 use parse::{Word, at_least_one, duration, header_bytes, joined_bytes, roster, threads};
 pub use redis_url::RedisUrl;
-pub use webhooks::{EventType, Switch, WebhookSecret, WebhookSettings, WebhookUrl};
+pub use webhooks::{EventType, Switch, WebhookSecret, WebhookSettings};
 
 /// The Redis that is used where no other is named.
 const DEFAULT_REDIS_URL: &str = "redis://127.0.0.1:6379";

@@ -2,15 +2,21 @@
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
-use super::family;
+use super::{OutcomeLabel, family, level, with_outcome};
 use crate::problem::Problem;
 
 /// Counts of JWTs; all zero where there are none.
 pub struct JwtMetrics {
+    /// Keys that are published and can be used.
+    pub keys: Gauge,
+    /// Times that published keys were read.
+    pub key_reads: Counter,
+    /// Times that they could not be read.
+    pub key_failures: Counter,
     refused: Family<ReasonLabel, Counter>,
 }
 
@@ -22,7 +28,13 @@ struct ReasonLabel {
 impl JwtMetrics {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let refused = family(registry, "jwts_refused", "JWTs refused, by reason");
-        let metrics = Self { refused };
+        let reads = family::<OutcomeLabel>(registry, "jwks_reads", "Readings of published keys");
+        let metrics = Self {
+            keys: level(registry, "jwks_keys", "Published keys that can be used"),
+            key_reads: with_outcome(&reads, "read"),
+            key_failures: with_outcome(&reads, "failed"),
+            refused,
+        };
         Problem::OF_JWTS.into_iter().for_each(|problem| drop(metrics.of(problem)));
         metrics
     }

@@ -59,7 +59,7 @@ impl Rooms {
         secret: Option<&str>,
         address: IpAddr,
     ) -> Result<Identity, Error> {
-        if let Some(visitor) = self.visitor(raw, Some(room))? {
+        if let Some(visitor) = self.visitor(raw, Some(room)).await? {
             return self.begin(room, visitor, address).await;
         }
         self.check_guests()?;
@@ -82,8 +82,8 @@ impl Rooms {
     /// # Errors
     /// `INVALID_TOKEN` for a JWT that is not right, `FORBIDDEN` where there are no guests, `VALIDATION_FAILED` about
     /// `creatorName`.
-    pub fn founder(&self, presented: Option<&str>, name: &str) -> Result<Identity, Error> {
-        if let Some(Visitor { name: user, token }) = self.presented(presented, None)? {
+    pub async fn founder(&self, presented: Option<&str>, name: &str) -> Result<Identity, Error> {
+        if let Some(Visitor { name: user, token }) = self.presented(presented, None).await? {
             return Ok(Identity { user, token, guest: false });
         }
         self.check_guests()?;
@@ -105,7 +105,7 @@ impl Rooms {
         address: IpAddr,
         once: Option<&Once>,
     ) -> Result<Identity, Error> {
-        if let Some(visitor) = self.presented(presented, Some(room))? {
+        if let Some(visitor) = self.presented(presented, Some(room)).await? {
             return self.begin(room, visitor, address).await;
         }
         self.check_guests()?;
@@ -129,7 +129,7 @@ impl Rooms {
         presented: Option<&str>,
         address: IpAddr,
     ) -> Result<Reader, Error> {
-        let token = match self.presented(presented, Some(room))? {
+        let token = match self.presented(presented, Some(room)).await? {
             Some(Visitor { name, token }) => {
                 let running = self.scripts.read_subject(room, &token).await?;
                 Some((token, running.unwrap_or(name)))
@@ -143,12 +143,12 @@ impl Rooms {
     ///
     /// # Errors
     /// `INVALID_TOKEN` for a JWT that is not right.
-    pub(super) fn token(
+    pub(super) async fn token(
         &self,
         room: &RoomId,
         presented: Option<&str>,
     ) -> Result<Option<Token>, Error> {
-        match self.presented(presented, Some(room))? {
+        match self.presented(presented, Some(room)).await? {
             Some(visitor) => Ok(Some(visitor.token)),
             None => Ok(presented.and_then(Token::parse).map(|(token, _)| token)),
         }
@@ -161,7 +161,7 @@ impl Rooms {
         room: &RoomId,
         caller: &Caller,
     ) -> Result<(Token, UserId), Error> {
-        if let Some(visitor) = self.visitor(&caller.token, Some(room))? {
+        if let Some(visitor) = self.visitor(&caller.token, Some(room)).await? {
             let Identity { user, token, .. } = self.begin(room, visitor, caller.address).await?;
             return Ok((token, user));
         }
@@ -189,16 +189,22 @@ impl Rooms {
         Ok(Identity { user, token, guest: false })
     }
 
-    fn presented(
+    async fn presented(
         &self,
         presented: Option<&str>,
         room: Option<&RoomId>,
     ) -> Result<Option<Visitor>, Error> {
-        presented.map_or(Ok(None), |raw| self.visitor(raw, room))
+        match presented {
+            Some(raw) => self.visitor(raw, room).await,
+            None => Ok(None),
+        }
     }
 
-    fn visitor(&self, raw: &str, room: Option<&RoomId>) -> Result<Option<Visitor>, Error> {
-        self.jwt.as_ref().map_or(Ok(None), |jwt| jwt.visitor(raw, room))
+    async fn visitor(&self, raw: &str, room: Option<&RoomId>) -> Result<Option<Visitor>, Error> {
+        match &self.jwt {
+            Some(jwt) => jwt.visitor(raw, room).await,
+            None => Ok(None),
+        }
     }
 
     fn check_guests(&self) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use std::{fmt, fs, path::Path, str::FromStr};
 use clap::Args;
 use jsonwebtoken::{Algorithm, DecodingKey};
 
-use super::{Switch, parse::Word};
+use super::{HttpUrl, Switch, parse::Word};
 
 /// Bytes of a file with a public key, at most.
 const KEY_FILE_MAX: u64 = 65_536;
@@ -89,6 +89,16 @@ pub struct IdentitySettings {
     #[arg(long, env, value_parser = str::parse::<JwtPublicKey>)]
     pub jwt_public_key: Option<JwtPublicKey>,
 
+    /// Or where the public keys for them are published as JWKS, `https://login.example/jwks.json`
+    #[arg(
+        long,
+        env,
+        hide_env_values = true,
+        value_parser = str::parse::<HttpUrl>,
+        help = "Or where the public keys for them are published as JWKS, https://login.example/jwks.json"
+    )]
+    pub jwt_jwks_url: Option<HttpUrl>,
+
     /// Whether anybody may make a room or enter one; off: only whoever has a JWT
     #[arg(long, env, value_parser = Word::<Switch>::new(), default_value = "on")]
     pub guests: Switch,
@@ -102,7 +112,7 @@ impl IdentitySettings {
 
     /// Whether JWTs count.
     pub fn has_jwts(&self) -> bool {
-        self.key().is_some()
+        self.key().is_some() || self.jwt_jwks_url.is_some()
     }
 
     /// The key for JWTs that the settings name themselves.
@@ -113,14 +123,15 @@ impl IdentitySettings {
 
     /// One source of keys, and one at least where nobody else may enter.
     pub(super) fn check(&self) -> Result<(), String> {
-        const NAMES: &str = "JWT_SECRET or JWT_PUBLIC_KEY";
-        let sources = [self.jwt_secret.is_some(), self.jwt_public_key.is_some()];
+        const NAMES: &str = "JWT_SECRET, JWT_PUBLIC_KEY or JWT_JWKS_URL";
+        let sources =
+            [self.jwt_secret.is_some(), self.jwt_public_key.is_some(), self.jwt_jwks_url.is_some()];
         match sources.into_iter().filter(|is_set| *is_set).count() {
             0 if !self.has_guests() => {
                 Err(format!("GUESTS=off needs {NAMES}, or nobody can enter a room"))
             }
             0 | 1 => Ok(()),
-            _ => Err(format!("set {NAMES}, not both: one key verifies JWTs")),
+            _ => Err(format!("set one of {NAMES}: keys come from one place")),
         }
     }
 }

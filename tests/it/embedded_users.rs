@@ -5,8 +5,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Client, DEADLINE, JWT_SECRET, Key, Listener, Reading, Room, Stage, claims, eventually,
-    jwt, key_pair, now,
+    Answer, Client, DEADLINE, JWT_SECRET, Key, KeyServer, Listener, Reading, Room, Stage, claims,
+    eventually, jwt, key_pair, now,
 };
 
 const WITH_SECRET: (&str, &str) = ("JWT_SECRET", JWT_SECRET);
@@ -289,4 +289,90 @@ async fn an_empty_redis_changes_nobody() {
         (found == [format!("user:{}:Ann:session", room.id)]).then_some(())
     })
     .await;
+}
+
+const PRIVATE: (&str, &str) = ("WEBHOOK_ALLOW_PRIVATE", "on");
+
+/// A JWT of a user for a room, signed with the key of this name.
+fn signed(key: &Key, algorithm: &str, id: Option<&str>, room: &Room) -> String {
+    let header = json!({ "alg": algorithm, "kid": id });
+    key.sign(header, &claims("u-1", &room.id, json!({})))
+}
+
+#[tokio::test]
+async fn keys_that_are_published_come_and_go_and_stay_while_nobody_answers() {
+    let mut stage = Stage::new(0, &[]).await;
+    let [rsa, ec, ed] =
+        ["RS256", "ES256", "EdDSA"].map(|algorithm| key_pair(stage.env.path(), algorithm).0);
+    let shared = Key::Secret(JWT_SECRET.to_owned());
+    let server = KeyServer::start(200, vec![rsa.jwk("r"), ec.jwk("e"), shared.jwk("s")]).await;
+    stage.add_node(&[("JWT_JWKS_URL", &server.url()), PRIVATE]).await;
+    let read_keys = async |count: f64| {
+        eventually(DEADLINE, "the keys", async || {
+            let reading = Reading::of(&stage.nodes[0]).await;
+            (reading.value("linkroom_jwks_keys") == count).then_some(())
+        })
+        .await;
+    };
+    read_keys(2.0).await;
+    let room = stage.room("alice").await;
+    let answer = async |token: String| {
+        let error = refused(stage.client().await, &room, &token).await;
+        error["code"].as_str().unwrap_or("joined").to_owned()
+    };
+    assert_eq!(answer(signed(&rsa, "RS256", Some("r"), &room)).await, "joined");
+    assert_eq!(answer(signed(&ec, "ES256", Some("e"), &room)).await, "joined");
+    assert_eq!(answer(signed(&ec, "ES256", None, &room)).await, "joined");
+    // Another key's name, and a secret that everybody can read.
+    assert_eq!(answer(signed(&ec, "ES256", Some("r"), &room)).await, "INVALID_TOKEN");
+    assert_eq!(answer(signed(&shared, "HS256", Some("r"), &room)).await, "INVALID_TOKEN");
+    assert_eq!(server.asked(), 1, "its keys are known");
+
+    // A new key is found at once; one that is not there is not looked for again and again.
+    server.answer(200, vec![ed.jwk("new")]);
+    assert_eq!(answer(signed(&ed, "EdDSA", Some("new"), &room)).await, "joined");
+    assert_eq!(answer(signed(&rsa, "RS256", Some("r"), &room)).await, "INVALID_TOKEN");
+    for _ in 0..20 {
+        assert_eq!(answer(signed(&ed, "EdDSA", Some("none"), &room)).await, "INVALID_TOKEN");
+    }
+    assert_eq!(server.asked(), 2);
+    let reading = Reading::of(&stage.nodes[0]).await;
+    assert_eq!(reading.value("linkroom_jwks_keys"), 1.0);
+    assert_eq!(reading.value("linkroom_jwts_refused_total{reason=\"jwt_key\"}"), 21.0);
+
+    // A failure keeps the keys.
+    server.answer(500, Vec::new());
+    eventually(DEADLINE * 2, "a failed reading", async || {
+        answer(signed(&ed, "EdDSA", Some("none"), &room)).await;
+        let reading = Reading::of(&stage.nodes[0]).await;
+        (reading.value("linkroom_jwks_reads_total{outcome=\"failed\"}") > 0.0).then_some(())
+    })
+    .await;
+    assert_eq!(answer(signed(&ed, "EdDSA", Some("new"), &room)).await, "joined");
+    assert!(stage.nodes[0].log().contains("status 500"));
+}
+
+#[tokio::test]
+async fn without_keys_a_jwt_is_neither_right_nor_wrong() {
+    let mut stage = Stage::new(0, &[]).await;
+    let (key, _) = key_pair(stage.env.path(), "EdDSA");
+    let server = KeyServer::start(503, vec![key.jwk("e")]).await;
+    let url = server.url();
+    stage.add_node(&[("JWT_JWKS_URL", &url), PRIVATE]).await;
+    stage.add_node(&[("JWT_JWKS_URL", &url)]).await;
+    let room = stage.room("alice").await;
+    let token = signed(&key, "EdDSA", Some("e"), &room);
+    for node in &stage.nodes {
+        let refusal = refused(node.client().await, &room, &token).await;
+        assert_eq!(refusal["code"], "SERVICE_UNAVAILABLE", "{refusal}");
+    }
+    server.answer(200, vec![key.jwk("e")]);
+    eventually(DEADLINE, "the keys", async || {
+        let refusal = refused(stage.client().await, &room, &token).await;
+        (refusal["t"] == "joined").then_some(())
+    })
+    .await;
+    // Where private addresses are not allowed, nothing was asked for.
+    let log = stage.nodes[1].log();
+    assert!(log.contains("not a public one"), "{log}");
 }

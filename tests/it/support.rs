@@ -20,7 +20,7 @@ mod time;
 pub use client::Client;
 pub use env::TestEnv;
 pub use http::{Answer, Http, fields_of};
-pub use jwt::{JWT_SECRET, Key, claims, jwt, key_pair, now};
+pub use jwt::{JWT_SECRET, Key, KeyServer, claims, jwt, key_pair, now};
 pub use listener::Listener;
 pub use metrics::Reading;
 pub use node::{Node, PROGRAM};

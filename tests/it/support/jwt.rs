@@ -1,20 +1,28 @@
 //! An embedding application that makes JWTs of its users.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::SystemTime,
 };
 
+use axum::{Json, Router, http::StatusCode};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
 use ring::{
     hmac,
     rand::SystemRandom,
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
+        RsaKeyPair, RsaPublicKeyComponents,
     },
 };
 use serde_json::{Value, json};
+use tokio::{net::TcpListener, task::AbortHandle};
 
 /// The secret that the application and the nodes have.
 pub const JWT_SECRET: &str = "a secret of more than thirty-two bytes";
@@ -54,6 +62,28 @@ impl Key {
         let said = format!("{}.{}", part(&header), part(claims));
         let signature = self.signature(said.as_bytes());
         format!("{said}.{}", BASE64URL.encode(signature))
+    }
+
+    /// Its public part, as it is published.
+    pub fn jwk(&self, id: &str) -> Value {
+        let text = |bytes: &[u8]| BASE64URL.encode(bytes);
+        let mut jwk = match self {
+            Self::Secret(secret) => json!({ "kty": "oct", "k": text(secret.as_bytes()) }),
+            Self::Rsa(key) => {
+                let key = RsaPublicKeyComponents::<Vec<u8>>::from(key.public());
+                json!({ "kty": "RSA", "n": text(&key.n), "e": text(&key.e) })
+            }
+            Self::Ec(key) => {
+                let (x, y) = key.public_key().as_ref()[1..].split_at(32);
+                json!({ "kty": "EC", "crv": "P-256", "x": text(x), "y": text(y) })
+            }
+            Self::Ed(key) => {
+                json!({ "kty": "OKP", "crv": "Ed25519", "x": text(key.public_key().as_ref()) })
+            }
+        };
+        jwk["kid"] = id.into();
+        jwk["use"] = "sig".into();
+        jwk
     }
 
     fn signature(&self, said: &[u8]) -> Vec<u8> {
@@ -103,4 +133,50 @@ pub fn key_pair(folder: &Path, algorithm: &str) -> (Key, PathBuf) {
 fn openssl(words: &[&str]) {
     let done = Command::new("openssl").args(words).output().expect("openssl is installed");
     assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Where an application's login publishes its keys.
+pub struct KeyServer {
+    addr: SocketAddr,
+    answer: Arc<Mutex<(u16, Value)>>,
+    asked: Arc<AtomicUsize>,
+    server: AbortHandle,
+}
+
+impl KeyServer {
+    /// One that answers with this status and these keys.
+    pub async fn start(status: u16, keys: Vec<Value>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let answer = Arc::new(Mutex::new((status, json!({ "keys": keys }))));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (given, count) = (answer.clone(), asked.clone());
+        let router = Router::new().fallback(async move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            let (status, keys) = given.lock().unwrap().clone();
+            (StatusCode::from_u16(status).unwrap(), Json(keys))
+        });
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { addr, answer, asked, server: server.abort_handle() }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/jwks.json", self.addr)
+    }
+
+    /// From now on it answers with this.
+    pub fn answer(&self, status: u16, keys: Vec<Value>) {
+        *self.answer.lock().unwrap() = (status, json!({ "keys": keys }));
+    }
+
+    /// How often it was asked.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for KeyServer {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
 }
