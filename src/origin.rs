@@ -79,6 +79,16 @@ pub enum Allowed {
     One(Origin),
 }
 
+impl Allowed {
+    /// As a source in a page's policy (CSP). `None` for a host that no policy can name: an IPv6 address, and what is
+    /// no name at all.
+    pub fn source(&self) -> Option<String> {
+        let Self::One(origin) = self else { return Some("*".to_owned()) };
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        origin.host.chars().all(is_plain).then(|| origin.to_string())
+    }
+}
+
 /// Whether the page that sends these headers may connect. Programs send no origin; pages of the
 /// same host are always allowed.
 pub fn is_welcome(headers: &HeaderMap, own: Option<&Origin>, allowed: &[Allowed]) -> bool {
@@ -153,6 +163,18 @@ mod tests {
             "/r/abc",
         ] {
             assert!(text.parse::<Origin>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_policy_names_hosts_and_nothing_else() {
+        let source = |text: &str| Allowed::One(text.parse().unwrap()).source();
+        assert_eq!(Allowed::All.source().as_deref(), Some("*"));
+        for origin in ["https://a.example", "http://127.0.0.1:8080", "capacitor://localhost"] {
+            assert_eq!(source(origin).as_deref(), Some(origin));
+        }
+        for origin in ["http://[::1]:8080", "app://a;b", "app://a'b", "app://a,b"] {
+            assert_eq!(source(origin), None, "{origin}");
         }
     }
 

@@ -16,14 +16,19 @@ use data_encoding::HEXLOWER;
 use rust_embed::{Embed, EmbeddedFile};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Code, Error};
+use crate::{
+    error::{Code, Error},
+    origin::Allowed,
+};
 use gzip::Part;
 
-/// Scripts, styles, images and connections only from this origin, and no embedding in frames.
-/// Modules are not pages: the policy of the page that imports them applies, so they are sent
+/// Scripts, styles, images and connections only from this origin, and no embedding in frames, but of the page where
+/// the settings allow it. Modules are not pages: the policy of the page that imports them applies, so they are sent
 /// without one.
 const POLICY: &str = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; \
                       form-action 'self'; object-src 'none'";
+/// The part of it about frames.
+const NO_FRAMES: &str = "frame-ancestors 'none'";
 const MODULES: &str = "js/";
 const PAGE: &str = "index.html";
 const HEAD_END: &str = "</head>";
@@ -68,7 +73,7 @@ struct Asset {
     content_type: String,
     /// The request headers that it depends on.
     varies_with: &'static str,
-    policy: Option<&'static str>,
+    policy: Option<Cow<'static, str>>,
     plain: Form,
     packed: Option<Form>,
 }
@@ -88,7 +93,7 @@ impl Asset {
         let has_comments = is_script(kind) || kind == "text/css";
         let text = std::str::from_utf8(&body).ok().filter(|_| has_comments);
         let body = text.map(without_comments).map_or_else(|| body.clone(), Bytes::from);
-        let policy = (!path.starts_with(MODULES)).then_some(POLICY);
+        let policy = (!path.starts_with(MODULES)).then_some(POLICY.into());
         let packed = gzip::pack(&body);
         Self { policy, ..Self::of(body, packed, &VERSION, kind) }
     }
@@ -98,7 +103,7 @@ impl Asset {
         Self {
             content_type: content_type(kind),
             varies_with: "accept-encoding",
-            policy: Some(POLICY),
+            policy: Some(POLICY.into()),
             packed: packed.map(|body| Form { body, etag: format!("\"{tag}-gzip\"") }),
             plain: Form { body, etag: format!("\"{tag}\"") },
         }
@@ -115,7 +120,8 @@ impl Asset {
             (header::CACHE_CONTROL, "no-cache"),
             (header::VARY, self.varies_with),
         ];
-        let policy = self.policy.map(|policy| [(header::CONTENT_SECURITY_POLICY, policy)]);
+        let policy = self.policy.as_deref();
+        let policy = policy.map(|policy| [(header::CONTENT_SECURITY_POLICY, policy)]);
         if known {
             return (StatusCode::NOT_MODIFIED, policy, common).into_response();
         }
@@ -171,8 +177,8 @@ fn file(path: &str, headers: &HeaderMap) -> Result<Response, Error> {
 }
 
 /// The page, with `more` at the end of its head. Its ETag is the version, a full stop, and a hash of what
-/// was added.
-pub fn page(more: String, headers: &HeaderMap) -> Result<Response, Error> {
+/// was added. Pages of the origins in `frames` may show it in a frame.
+pub fn page(more: String, headers: &HeaderMap, frames: &[Allowed]) -> Result<Response, Error> {
     let [before, behind] = PAGE_PARTS.as_ref().ok_or(Code::NotFound)?;
     let added = HEXLOWER.encode(&Sha256::digest(&more)[..ETAG_BYTES]);
     let tag = [VERSION.as_str(), &added].join(".");
@@ -181,6 +187,7 @@ pub fn page(more: String, headers: &HeaderMap) -> Result<Response, Error> {
     let packed = gzip::join(&[before, &more, behind]);
     let mut page = Asset::of(body.into(), packed, &tag, "text/html");
     page.varies_with = "accept-encoding, accept-language";
+    page.policy = Some(policy(frames));
     Ok(page.answer(headers))
 }
 
@@ -194,6 +201,16 @@ pub async fn at_root(uri: Uri, headers: HeaderMap) -> Result<Response, Error> {
     file(uri.path().trim_start_matches('/'), &headers)
 }
 
+fn policy(frames: &[Allowed]) -> Cow<'static, str> {
+    let sources: Vec<_> = frames.iter().filter_map(Allowed::source).collect();
+    match sources.is_empty() {
+        true => POLICY.into(),
+        false => {
+            POLICY.replace(NO_FRAMES, &format!("frame-ancestors {}", sources.join(" "))).into()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,7 +219,7 @@ mod tests {
         Asset {
             content_type: content_type("text/html"),
             varies_with: "accept-encoding",
-            policy: Some(POLICY),
+            policy: Some(POLICY.into()),
             plain: Form { body: Bytes::from_static(b"plain"), etag: "\"a\"".into() },
             packed: Some(Form { body: Bytes::from_static(b"packed"), etag: "\"a-gzip\"".into() }),
         }
@@ -263,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_page_is_known_by_its_version_and_by_what_was_added() {
-        let page = |more: &str, headers: &HeaderMap| page(more.to_owned(), headers);
+        let page = |more: &str, headers: &HeaderMap| page(more.to_owned(), headers, &[]);
         let tag = |more| page(more, &HeaderMap::new()).unwrap().headers()[header::ETAG].clone();
         let parts = |tag: HeaderValue| {
             let (version, added) = tag.to_str().unwrap().split_once('.').unwrap();
@@ -280,8 +297,25 @@ mod tests {
     }
 
     #[test]
+    fn a_page_is_framed_by_whom_the_settings_name() {
+        let frames = |origins: &[&str]| {
+            let one = |origin: &&str| Allowed::One(origin.parse().unwrap());
+            let frames: Vec<_> = origins.iter().map(one).collect();
+            let page = page(String::new(), &HeaderMap::new(), &frames).unwrap();
+            let policy =
+                page.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+            let part = policy.split("; ").find(|part| part.starts_with("frame")).unwrap();
+            part.to_owned()
+        };
+        assert_eq!(frames(&[]), NO_FRAMES);
+        let both = frames(&["https://a.example", "http://b.example:81"]);
+        assert_eq!(both, "frame-ancestors https://a.example http://b.example:81");
+        assert!(POLICY.contains(NO_FRAMES));
+    }
+
+    #[test]
     fn the_page_is_there() {
-        assert!(page(String::new(), &HeaderMap::new()).is_ok());
+        assert!(page(String::new(), &HeaderMap::new(), &[]).is_ok());
         assert!(file("../Cargo.toml", &HeaderMap::new()).is_err());
     }
 }

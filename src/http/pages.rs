@@ -116,7 +116,8 @@ fn page(
     };
     let (title, text) = i18n::invitation(to, language);
     let title = topic.as_deref().unwrap_or(title);
-    assets::page(tags(&base, &path, title, text), headers)
+    let frames = &app.settings.identity.allowed_frames;
+    assets::page(tags(&base, &path, title, text), headers, frames)
 }
 
 /// The parts of a preview.

@@ -5,7 +5,11 @@ use std::{fmt, fs, path::Path, str::FromStr};
 use clap::Args;
 use jsonwebtoken::{Algorithm, DecodingKey};
 
-use super::{HttpUrl, Switch, parse::Word};
+use super::{
+    HttpUrl, Switch,
+    parse::{self, Word, list},
+};
+use crate::origin::Allowed;
 
 /// Bytes of a file with a public key, at most.
 const KEY_FILE_MAX: u64 = 65_536;
@@ -78,7 +82,18 @@ impl FromStr for JwtPublicKey {
     }
 }
 
-/// Who may be here.
+/// Origins whose pages may frame ours.
+fn frames(raw: &str) -> Result<Vec<Allowed>, String> {
+    list(raw, |one| {
+        let parent = parse::allowed_origin(one).ok().filter(|parent| parent.source().is_some());
+        parent.ok_or_else(|| {
+            "write each as https://app.example, with nothing but a comma behind it, or * for all"
+                .to_owned()
+        })
+    })
+}
+
+/// Who may be here, and in whose pages.
 #[derive(Args, Clone, Debug)]
 pub struct IdentitySettings {
     /// The secret with which an embedding application signs the JWTs of its users (HS256)
@@ -102,6 +117,11 @@ pub struct IdentitySettings {
     /// Whether anybody may make a room or enter one; off: only whoever has a JWT
     #[arg(long, env, value_parser = Word::<Switch>::new(), default_value = "on")]
     pub guests: Switch,
+
+    /// Origins, comma-separated, whose pages may show the web client in a frame; * for all. Without
+    /// it, none may
+    #[arg(long, env, default_value = "", hide_default_value = true, value_parser = frames)]
+    pub allowed_frames: std::vec::Vec<Allowed>,
 }
 
 impl IdentitySettings {
@@ -173,6 +193,17 @@ mod tests {
         let p384 = [6, 5, 0x2b, 0x81, 4, 0, 0x22];
         assert_eq!(algorithm(&ec(&p384, 97)), None);
         assert_eq!(algorithm(b"x"), None);
+    }
+
+    #[test]
+    fn frames_are_of_origins() {
+        let sources = |raw| frames(raw).map(|all| all.iter().filter_map(Allowed::source).collect());
+        let expected = vec!["https://a.example".to_owned(), "http://b:81".to_owned()];
+        assert_eq!(sources(" HTTPS://A.example:443/, http://b:81,"), Ok(expected));
+        assert_eq!(sources("*"), Ok(vec!["*".to_owned()]));
+        for raw in ["a.example", "https://*.a.example", "https://a/b", "http://[::1]", "'self'"] {
+            assert!(frames(raw).is_err(), "{raw}");
+        }
     }
 
     #[test]

@@ -128,7 +128,7 @@ pub fn public_url(raw: &str) -> Result<Origin, String> {
 }
 
 /// An origin whose pages may connect, or `*` for all.
-fn allowed_origin(raw: &str) -> Result<Allowed, String> {
+pub fn allowed_origin(raw: &str) -> Result<Allowed, String> {
     match raw.trim() {
         "*" => Ok(Allowed::All),
         one => one.parse().map(Allowed::One).map_err(|_| {

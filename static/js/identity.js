@@ -4,12 +4,14 @@
 
 const PREFIX = 'linkroom:room:';
 const NAME = 'linkroom:name';
+const TICKET = 'linkroom:ticket:';
 const PROBE = 'linkroom:probe';
 const KEPT = 200; // rooms; whom one was in those used before them is forgotten, whatever the clock says
 
 /**
- * @typedef {{name: string, token: string | null, secret?: string, creator?: string, at: number}} Identity
- *   `creator`: the token that the room was made with, which keeps its powers whoever this browser is in the room
+ * @typedef {{name: string, token: string | null, secret?: string, creator?: string, ticket?: boolean, at: number}} Identity
+ *   `creator`: the token that the room was made with, which keeps its powers whoever this browser is in the room;
+ *   `ticket`: the application that this tab came from says who it is, by a JWT
  */
 
 /** Where storage is forbidden or full, the page remembers by itself for as long as it is open. */
@@ -68,12 +70,28 @@ export const tabStorage = new Shelf(() => sessionStorage);
 
 /** @param {string} roomId @returns {Identity | null} */
 export function loadIdentity(roomId) {
-  return parse(storage.read(PREFIX + roomId));
+  return ticketFor(roomId) ?? parse(storage.read(PREFIX + roomId));
+}
+
+/** An application says who this tab is in the room, whoever else this browser is there. @param {string} roomId @param {string} jwt */
+export const saveTicket = (roomId, jwt) => tabStorage.write(TICKET + roomId, jwt);
+
+/** @param {string} roomId */
+export const forgetTicket = (roomId) => tabStorage.remove(TICKET + roomId);
+
+/** @param {string} roomId @returns {Identity | null} */
+function ticketFor(roomId) {
+  const token = tabStorage.read(TICKET + roomId);
+  if (!token) return null;
+  const body = token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/');
+  const creator = attempt(() => JSON.parse(atob(body)).creator === true, false) ? token : undefined;
+  return { name: '', token, creator, ticket: true, at: 0 };
 }
 
 /** @param {string} roomId @param {string} name @param {string | null} token null: the name is ours to try again, its token is dead */
 export function saveIdentity(roomId, name, token) {
   const known = loadIdentity(roomId);
+  if (known?.ticket) return;
   // A secret that has become no token yet is asked with again.
   const secret = token === null && known?.token === null && known.name === name ? known.secret : undefined;
   write(roomId, { name, token, secret, creator: known?.creator });

@@ -3,7 +3,7 @@
 // server has to say about the room travels side by side with the page that shows it.
 
 import { getRoom } from './api.js';
-import { loadIdentity, saveCreator } from './identity.js';
+import { loadIdentity, saveCreator, saveTicket } from './identity.js';
 import { load, preload, serviceWorkers } from './loader.js';
 import { addressOf, linkAt } from './names.js';
 
@@ -42,12 +42,13 @@ async function route() {
 /**
  * What the address says of a room. Where an app damaged it, that is mended in the address bar first of all,
  * so that nothing is ever asked or shared under the damaged one: a key may have become a part of its path. The
- * token of a creator's link is kept, and leaves the address.
+ * token of a creator's link is kept, and leaves the address; so does the JWT with which an application sends somebody.
  */
 function repaired() {
   const link = linkAt(location);
   if (!link) return null;
-  if (link.token) saveCreator(link.roomId, loadIdentity(link.roomId)?.name ?? '', link.token);
+  if (link.token?.startsWith('lr_')) saveCreator(link.roomId, loadIdentity(link.roomId)?.name ?? '', link.token);
+  else if (link.token) saveTicket(link.roomId, link.token);
   const isWhole = link.key !== null || link.message !== null || link.token !== null || !location.hash;
   const address = isWhole ? addressOf({ ...link, token: null }) : `/r/${link.roomId}${location.hash}`;
   if (address !== location.pathname + location.search + location.hash) history.replaceState(history.state, '', address);

@@ -7,7 +7,7 @@ const KEY = '[A-Za-z0-9_-]{43}(?![A-Za-z0-9])'; // 32 bytes in base64url
 const IN_PATH = new RegExp(`/r/[^A-Za-z0-9_#-]*(${ID})`, 'g');
 const KEY_PART = new RegExp(`\\b[kK]=\\s*(${KEY})`);
 const MESSAGE_PART = /\bm=\s*(\d+-\d+)/;
-const TOKEN_PART = /\bt=\s*(lr_[\w-]+\.[\w-]+)/;
+const TOKEN_PART = /\bt=\s*(lr_[\w-]+\.[\w-]+|[\w-]+\.[\w-]+\.[\w-]+)/; // or a JWT
 const APPS = 3; // that a link passes through, each escaping it once more
 const ALONE = new RegExp(`(?:^|[^A-Za-z0-9_-])(${KEY})`);
 
@@ -142,7 +142,7 @@ export function initialOf(name) {
  * A room as a link names it. Apps that carry links escape them, wrap them, and glue what stands around to
  * them; so only what can be an id or a key is taken.
  * @typedef {{roomId: string, key: string | null, message: string | null, token: string | null}} Link `message` is the id of one,
- *   `token` that of the room's creator
+ *   `token` that of the room's creator, or the JWT of an application's user
  */
 
 /** The links of rooms in a text, whether it is an address or all that somebody wrote around one. @param {string} text @returns {Link[]} */

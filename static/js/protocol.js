@@ -8,7 +8,7 @@
  * @typedef {{roomId: string, id: string, from: string, text: string, timestamp: string, key?: string, problem?: Problem}} WireMessage
  *   One that was deleted comes without a text: here it has an empty one, and says why.
  *
- * @typedef {{t: 'joined', roomId: string, me: string, token: string, members: string[], away: string[],
+ * @typedef {{t: 'joined', roomId: string, me: string, token: string | null, members: string[], away: string[],
  *   memberCount?: number, creator?: string, locked?: boolean, topic?: string | null, messages: WireMessage[], more: boolean, heartbeat: number, e2e?: boolean}} Joined
  * @typedef {{t: 'room', roomId: string, locked: boolean, topic: string | null}} Room What its creator changed.
  * @typedef {{t: 'deleted', roomId: string, id: string}} Deleted What a message said is gone.
@@ -49,7 +49,7 @@ export const leave = (roomId) => ({ t: 'leave', roomId });
  * @type {Record<string, (frame: any) => boolean>}
  */
 const SHAPES = {
-  joined: (f) => isText(f.me) && isText(f.token) && isRoster(f) && Array.isArray(f.messages) && isTopic(f.topic ?? null),
+  joined: (f) => isText(f.me) && (f.token === null || isText(f.token)) && isRoster(f) && Array.isArray(f.messages) && isTopic(f.topic ?? null),
   msg: (f) => isMessage(f) || (f.id === undefined && isText(f.from) && isText(f.text)),
   user_joined: (f) => isText(f.userId),
   user_left: (f) => isText(f.userId),

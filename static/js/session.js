@@ -2,7 +2,7 @@
 // One browser tab in one room: joins, resumes and keeps the heartbeat. What is sent goes through
 // `sender`, what is read through `reader`; all three work on one store. Draws nothing.
 
-import { forgetCreator, loadIdentity, saveIdentity, secretOf, withIdentityLock } from './identity.js';
+import { forgetCreator, forgetTicket, loadIdentity, saveIdentity, secretOf, withIdentityLock } from './identity.js';
 import * as frames from './protocol.js';
 import { BEGINNING, compareIds, newKey, timeOf } from './protocol.js';
 import { Reader } from './reader.js';
@@ -36,6 +36,8 @@ export class Session {
   #store;
 
   #token = '';
+  /** Whether it asked as a new guest. */
+  #asGuest = false;
   #joined = false;
   #joinTurn = 0;
   /** @type {() => void} resolves the question that a join is */
@@ -210,6 +212,7 @@ export class Session {
     if (!this.#socket.send(frames.join(this.#roomId, token, this.#store.state.cursor, secret))) return Promise.resolve();
     this.#socket.expect();
     this.#token = token;
+    this.#asGuest = secret !== null;
     this.#asking = true;
     return new Promise((resolve) => {
       this.#answered = () => {
@@ -233,7 +236,10 @@ export class Session {
     // Another tab may have a newer token already.
     const isLatest = known?.token === this.#token;
     this.#answered();
-    if (code === 'INVALID_TOKEN' && isLatest && known.creator === this.#token) {
+    if (code === 'INVALID_TOKEN' && known?.ticket) {
+      // Only the application can send them again.
+      this.#end({ code: 'expired' });
+    } else if (code === 'INVALID_TOKEN' && isLatest && known.creator === this.#token) {
       forgetCreator(this.#roomId);
       saveIdentity(this.#roomId, this.#name, null);
       this.#end(refusal);
@@ -246,7 +252,8 @@ export class Session {
       this.#joinTimer = setTimeout(() => this.#join(), wait);
     } else {
       // While its creator was away somebody else took the name.
-      if (code === 'NAME_TAKEN' && isLatest) saveIdentity(this.#roomId, this.#name, null);
+      if (code === 'NAME_TAKEN' && known?.ticket) forgetTicket(this.#roomId);
+      else if (code === 'NAME_TAKEN' && isLatest) saveIdentity(this.#roomId, this.#name, null);
       this.#end(refusal);
     }
   }
@@ -339,7 +346,7 @@ export class Session {
     this.#socket.settled();
     if (before.members.size > 0) this.#tellMissed(before.messages.at(-1)?.id ?? BEGINNING, frame);
     if (!fresh) return void this.reader.loadUnread();
-    if (!this.#token.startsWith('lr_')) this.reader.beginAsGuest();
+    if (this.#asGuest) this.reader.beginAsGuest();
     this.#ping();
     this.sender.flush();
     this.sender.adoptSoon();

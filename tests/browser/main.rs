@@ -17,6 +17,7 @@ mod clocks;
 mod encrypted;
 mod entering;
 mod everyone;
+mod framed;
 mod installed;
 mod links;
 mod messages;
@@ -37,6 +38,7 @@ mod support {
     mod client;
     mod env;
     mod http;
+    mod jwt;
     mod metrics;
     mod node;
     mod process;
@@ -50,6 +52,7 @@ mod support {
     pub use client::Client;
     pub use env::TestEnv;
     pub use http::Http;
+    pub use jwt::{JWT_SECRET, claims, jwt, now};
     pub use metrics::Reading;
     pub use node::Node;
     pub use process::require;

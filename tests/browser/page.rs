@@ -176,6 +176,35 @@ impl Page {
         self.may_fail.store(true, Ordering::Relaxed);
     }
 
+    /// A frame of another site in this tab, whose address begins like this.
+    pub async fn frame(&self, address: &str) -> Self {
+        let is_it = |target: &Value| {
+            let url = target["url"].as_str().unwrap_or_default();
+            target["type"] == "iframe"
+                && target["browserContextId"] == *self.context
+                && url.starts_with(address)
+        };
+        let target = self.wait("the frame", async || {
+            let targets = self.devtools.call(None, "Target.getTargets", json!({})).await.unwrap();
+            let mut targets = targets["targetInfos"].as_array().unwrap().iter();
+            targets.find(|target| is_it(target)).map(|target| target["targetId"].clone())
+        });
+        let target = target.await.as_str().unwrap().to_owned();
+        let attach = json!({ "targetId": target, "flatten": true });
+        let attached = self.devtools.call(None, "Target.attachToTarget", attach).await.unwrap();
+        let session = attached["sessionId"].as_str().unwrap().to_owned();
+        let (devtools, context) = (Arc::clone(&self.devtools), self.context.clone());
+        let pictures = self.pictures.with_extension("frame");
+        let may_fail = AtomicBool::new(false);
+        let frame =
+            Self { devtools, context, target, session, look: self.look, pictures, may_fail };
+        for domain in ["Runtime.enable", "Log.enable"] {
+            frame.cdp(domain, json!({})).await;
+        }
+        frame.eval(PRELUDE).await;
+        frame
+    }
+
     // Going somewhere
 
     pub async fn goto(&self, url: &str) {

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What people get who block cookies: each of these throws as soon as it is touched.
-const FORBIDDEN: &str = "
+pub const FORBIDDEN: &str = "
   const refuse = { get() { throw new DOMException('', 'SecurityError'); } };
   for (const name of ['localStorage', 'sessionStorage', 'indexedDB', 'caches']) Object.defineProperty(window, name, refuse);
   Object.defineProperty(navigator, 'serviceWorker', refuse);

@@ -41,6 +41,8 @@ describe('an address that an app damaged', () => {
     const token = 'lr_7ZmN6ri464-Z.vvO5taBC8yx4YSwevm3oMx';
     for (const end of [`#t=${token}`, `#t=${token}.`, `#t=${token})`, `#%20t=${token}`, `#t%3D${token}&fbclid=x`, `%23t=${token}`]) assert.deepEqual(at(`/r/${ID}${end}`), { ...PLAIN, token }, end);
     assert.deepEqual(at(`/r/${ID}#m=1-2&t=${token}&k=${KEY}`), { ...WHOLE, message: '1-2', token });
+    const jwt = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1In0.4-_5aA';
+    for (const end of [`#t=${jwt}`, `#t=${jwt}.`, `#t%3D${jwt}&fbclid=x`]) assert.deepEqual(at(`/r/${ID}${end}`), { ...PLAIN, token: jwt }, end);
     for (const end of ['#t=', '#t=lr_', '#t=lr_x', '#at=lr_x.y', '#t=x.y']) assert.deepEqual(at(`/r/${ID}${end}`), PLAIN, end);
   });
 

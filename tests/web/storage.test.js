@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, describe, test } from 'node:test';
 import { Cipher, newRoomKey } from '../../static/js/crypto.js';
-import { forgetCreator, loadIdentity, rememberedName, saveCreator, saveIdentity, secretOf, storage } from '../../static/js/identity.js';
+import { forgetCreator, forgetTicket, loadIdentity, rememberedName, saveCreator, saveIdentity, saveTicket, secretOf, storage } from '../../static/js/identity.js';
 import { Outbox } from '../../static/js/outbox.js';
 
 /** As a browser's: items are properties, methods are not. */
@@ -53,6 +53,23 @@ for (const [what, where] of [['there', () => put(new Shelf())], ['full', () => p
     assert.deepEqual((await outbox.load()).map(({ key }) => key), ['b']);
   });
 }
+
+test('a tab is whom an application says, and the browser remembers nothing of it', () => {
+  const jwt = (claims) => `eyJhbGciOiJIUzI1NiJ9.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.c2ln`;
+  saveIdentity('r', 'Guest', 'lr_x');
+  saveTicket('r', jwt({ sub: 'u', name: 'Zoë' }));
+  const { token, creator, ticket } = loadIdentity('r');
+  assert.deepEqual([token, creator, ticket], [jwt({ sub: 'u', name: 'Zoë' }), undefined, true]);
+  saveIdentity('r', 'Zoë', null);
+  const kept = storage.keys('').map((key) => storage.read(key)).join();
+  assert.ok(kept.includes('lr_x') && !kept.includes('eyJ'), kept);
+  saveTicket('r', jwt({ sub: 'u', creator: true }));
+  assert.equal(loadIdentity('r').creator, jwt({ sub: 'u', creator: true }));
+  saveTicket('r', 'no.jwt.atall');
+  assert.equal(loadIdentity('r').creator, undefined);
+  forgetTicket('r');
+  assert.equal(loadIdentity('r').token, 'lr_x');
+});
 
 test('who made a room keeps its powers, whoever that is in it later', () => {
   saveCreator('r', 'Ann', 'lr_made');

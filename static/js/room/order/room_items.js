@@ -1,6 +1,7 @@
 // @ts-check
 // What its creator finds in the menu of a room.
 
+import { loadIdentity } from '../../identity.js';
 import { changeRoom, endRoom } from '../../orders.js';
 import { carriedOut } from './carry_out.js';
 import { confirmed } from './confirm.js';
@@ -25,10 +26,13 @@ export function roomItems(session, say) {
     if (isWanted) await carriedOut(endRoom(roomId), say);
   }
 
+  /** @type {import('../menu.js').Item} */
+  const creatorLink = { testid: 'menu-creator-link', icon: 'link', text: t('creatorLink'), act: () => openCreatorLink(roomId, say) };
   return [
     { testid: 'menu-lock', icon: 'lock', text: t('lockRoom'), checked: locked, act: toggleLock },
     { testid: 'menu-settings', icon: 'edit', text: t('roomSettings'), act: () => openRoomSettings(session, say) },
-    { testid: 'menu-creator-link', icon: 'link', text: t('creatorLink'), act: () => openCreatorLink(roomId, say) },
+    // Whom an application sends has nothing of the room's to hand on.
+    ...(loadIdentity(roomId)?.ticket ? [] : [creatorLink]),
     { testid: 'menu-end', icon: 'bin', text: t('endRoom'), danger: true, act: end },
   ];
 }
