@@ -11,6 +11,7 @@ mod mutation;
 mod targets {
     pub mod client_frame;
     pub mod forwarded;
+    pub mod jwt;
     pub mod node_word;
     pub mod publication;
     pub mod settings;
@@ -74,4 +75,4 @@ macro_rules! targets {
     };
 }
 
-targets!(client_frame forwarded node_word publication settings websocket words);
+targets!(client_frame forwarded jwt node_word publication settings websocket words);
