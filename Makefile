@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run watch test test-fast chaos bench bench-bare bench-scaling bench-inner measure flood audit setup \
-	build fmt lint web compose asyncapi readme settings-table screenshots
+	build fmt lint web compose asyncapi examples readme settings-table screenshots
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -31,7 +31,7 @@ test-fast: ## Run the tests of parts, of the model and of one node, under a minu
 	cargo test --locked --test it -- ws_protocol http_rooms http_messages
 
 # The test runner's own summary comes last.
-test: setup lint compose asyncapi web readme ## Run every check and test
+test: setup lint compose asyncapi web examples readme ## Run every check and test
 	cargo test --locked --lib --bins
 	cargo test --locked --doc
 	RUST_TEST_THREADS=4 cargo test --locked --test '*'
@@ -106,6 +106,8 @@ compose: tests/compose/node_modules ## Check docker-compose.yml against its sche
 
 asyncapi: tests/asyncapi/node_modules ## Check docs/asyncapi.yaml against the AsyncAPI schema
 	npm --prefix tests/asyncapi test --silent
+
+examples: tests/examples/node_modules ## Install what examples/ want; their tests are in tests/ops
 
 tests/%/node_modules: tests/%/package-lock.json
 	npm --prefix $(@D) ci --no-audit --no-fund --loglevel=error

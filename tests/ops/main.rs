@@ -10,6 +10,7 @@ mod audit;
 mod autobahn;
 mod balancer;
 mod bench;
+mod examples;
 mod flood;
 mod layers;
 mod links;
@@ -28,6 +29,7 @@ mod support {
     mod client;
     mod env;
     mod http;
+    mod jwt;
     mod metrics;
     mod node;
     mod process;
@@ -41,6 +43,7 @@ mod support {
     pub use client::Client;
     pub use env::TestEnv;
     pub use http::{Answer, Http};
+    pub use jwt::JWT_SECRET;
     pub use metrics::Reading;
     pub use node::{Node, PROGRAM};
     pub use process::guarded;
