@@ -79,4 +79,5 @@ pub mod telemetry;
 mod ticks;
 pub mod visible;
 pub mod webhooks;
+pub mod webpush;
 pub mod ws;
