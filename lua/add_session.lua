@@ -1,18 +1,18 @@
 -- Gives somebody without a socket a name in the room, a guest or a user whom a JWT names; it is no member until it
 -- joins. A user whom a JWT names keeps the name of its running session, whatever the JWT says.
 -- KEYS 2: 1 room, 2 session of the name that is wanted
--- DERIVED from KEYS 1: bans, subjects, users; from ARGV 5: sessions of users whom JWTs name
--- ARGV 6: 1 proof, 2 session TTL (ms), 3 user, 4 a list: what webhooks need, as hooks names it, 5 stem of
---         the users' keys, 6 address of who asks
+-- DERIVED from KEYS 1: bans, subjects, users, push; from ARGV 5: sessions of users whom JWTs name, pushes of the user
+-- ARGV 7: 1 proof, 2 session TTL (ms), 3 user, 4 a list: what webhooks need, as hooks names it, 5 stem of
+--         the users' keys, 6 address of who asks, 7 a list: what pushes need, as pushes names it
 -- RETURNS {'OK', its name}, {'ROOM_NOT_FOUND'}, {'BANNED'}, {'ROOM_LOCKED'} or {'NAME_TAKEN'}
 -- PROMISE 3: a retry with the same token is not a repeat.
 -- PROMISE 8: a name that a live session holds is nobody else's. PROMISE 11: a locked room takes nobody
 -- new, and none takes anybody from an address that is banned, but for whom the creator's powers are.
-local room = {hash = KEYS[1], users = ARGV[5]}
+local room = {hash = KEYS[1], users = ARGV[5], push = pushes(ARGV[7])}
 local session, session_ttl, user, to = KEYS[2], ARGV[2], ARGV[3], hooks(ARGV[4])
 local token_hash, is_creator = read_proof(ARGV[1])
 
-local facts = redis.call('HMGET', room.hash, 'createdAt', 'locked', 'secret', 'creatorToken')
+local facts = redis.call('HMGET', room.hash, 'createdAt', 'locked', 'secret', 'creatorToken', 'push')
 if not facts[1] then return {'ROOM_NOT_FOUND'} end
 local running = subject_name(room, token_hash)
 if running then return {'OK', running} end
@@ -36,6 +36,7 @@ local now = clock()
 redis.call('HSET', session, 'token', token_hash, 'joinedAt', now)
 note_address(session, keyed, now)
 redis.call('PEXPIRE', session, session_ttl)
+if facts[5] then keep_push(room, user, token_hash) end
 note_user(room, user)
 note_subject(room, user, token_hash)
 if to then

@@ -4,14 +4,14 @@
 -- KEYS 7: 1 room, 2 members, 3 deadlines, 4 messages, 5 returning, 6 members by name, 7 away members; then for
 --         each connection its user's session
 -- DERIVED from ARGV 3: session and presence of these users and of members that lapsed; from KEYS 1: deleted, bans,
---         users
--- ARGV 17: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session TTL (ms),
+--         users, push; the users' pushes
+-- ARGV 18: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session TTL (ms),
 --          6 room TTL (ms), 7 members a room may have, 8 messages wanted without a last message seen,
 --          9 messages given with it at most, 10 this node's channel, 11 '1' where Redis was away lately for so
 --          long that members may have expired, else '0', 12 for how long (ms) of late nobody could be kept alive,
 --          13 TTL of a provisional session (ms), 14 connections that a user may have, 15 bytes that the messages of
 --          an answer may have, 16 members that a list of them names, at most, 17 a list: what webhooks need, as hooks
---          names it. Then eight for each connection: user, 'guest' (the name must be free, or taken by this very
+--          names it, 18 a list: what pushes need, as pushes names it. Then eight for each connection: user, 'guest' (the name must be free, or taken by this very
 --          token, as where the answer to the first try was lost) or 'token' (it must be the user's), token hash,
 --          connection id, 'online' or 'away', last message id seen or '', the fence's tag, address
 -- RETURNS {'ROOM_NOT_FOUND'}, or {'OK', members (JSON), those of them who are away (JSON), number of all members,
@@ -35,7 +35,8 @@
 -- that it was made with is never turned away by that, and begins a new session where its user has none.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   names = KEYS[6], away = KEYS[7], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
-  spared = ARGV[12], roster_max = tonumber(ARGV[16]), hooks = hooks(ARGV[17])}
+  spared = ARGV[12], roster_max = tonumber(ARGV[16]), hooks = hooks(ARGV[17]),
+  push = pushes(ARGV[18])}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local most_members, latest, most = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local node, is_returned, provisional_ttl = ARGV[10], ARGV[11] == '1', ARGV[13]
@@ -47,9 +48,9 @@ local facts = room_facts(room.hash)
 if not facts then return {'ROOM_NOT_FOUND'} end
 local secret, locked = facts[3], facts[7] == '1'
 most_members = math.min(most_members, tonumber(facts[9]) or most_members)
-local noted
-noted, room.events, room.occupied, room.large =
-  unpack(redis.call('HMGET', room.hash, 'last', 'events', 'occupied', 'large'))
+local noted, is_pushed
+noted, room.events, room.occupied, room.large, is_pushed =
+  unpack(redis.call('HMGET', room.hash, 'last', 'events', 'occupied', 'large', 'push'))
 local at = tip(room.messages, noted)
 check_room(room, now_ms)
 -- Errors here, before anything is written, where something else has taken the place of one of these.
@@ -126,7 +127,10 @@ local function come_in(who)
   redis.call('HSET', who.session, 'conn:' .. who.connection,
     string.format('%d %s', now_ms + presence_ttl, who.status))
   redis.call('PEXPIRE', who.session, who.provisional and provisional_ttl or lasts)
-  if not who.known then note_user(room, who.user) end
+  if not who.known then
+    if is_pushed then keep_push(room, who.user, who.token_hash) end
+    note_user(room, who.user)
+  end
   if not who.is_guest then confirm_session(who.session, lasts) end
   settle(room, who.user, now_ms, who.is_here)
 end
@@ -135,10 +139,10 @@ local became, tags = {}, {}
 local function note(...)
   for i = 1, select('#', ...) do became[#became + 1] = (select(i, ...)) end
 end
-for first = 18, #ARGV, 8 do
+for first = 19, #ARGV, 8 do
   local user, mode, token_hash, connection, status, since, tag, address = unpack(ARGV, first, first + 7)
   local who = {user = user, is_guest = mode == 'guest', token_hash = token_hash, connection = connection,
-    status = status, address = address, session = KEYS[7 + (first - 10) / 8]}
+    status = status, address = address, session = KEYS[7 + (first - 11) / 8]}
   local refused, why = refusal(who)
   local history = not refused and history_since(since)
   if refused then

@@ -2,13 +2,13 @@
 -- members. Each message stands for itself: one that is refused keeps none of the others back.
 -- KEYS 2: 1 room, 2 messages; then for each message the sender's session, and where it gave an idempotency
 --         key the hash of the sender's
--- DERIVED from these: the older hash of the sender's; deleted
--- ARGV 12: 1 the room's channel, 2 messages a second a user may send, 3 messages kept (about), 4 room
+-- DERIVED from these: the older hash of the sender's; deleted, push, deadlines, away; the users' pushes
+-- ARGV 13: 1 the room's channel, 2 messages a second a user may send, 3 messages kept (about), 4 room
 --          TTL (ms), 5 session TTL (ms), 6 idempotency TTL (ms), 7 '1' to leave telling the room to the
 --          caller, who waits until the messages are kept, else '0'; then what the caller writes at less
 --          cost: 8 how the JSON of a msg frame begins, up to the id, and the second that it takes this
 --          to be: 9 as seconds since 1970, 10 as RFC 3339 up to the dot behind it; 11 roomId, 12 a list: what
---          webhooks need, as hooks names it. Then eight for each
+--          webhooks need, as hooks names it, 13 a list: what pushes need, as pushes names it. Then eight for each
 --          message: user, the session's field that admits the sender: 'token', or 'conn:' and a
 --          connection id, the token hash that the field must hold, or '' where its presence is enough,
 --          '1' where the sender is known to have its token else '0', text, idempotency key or '', and
@@ -19,18 +19,19 @@
 --         or 'INVALID_TOKEN' or 'NOT_IN_ROOM' alone
 -- PUBLISHES msg
 -- PROMISE 1: it is in the stream before anybody is told. PROMISE 3: a retry is not a repeat.
--- PROMISE 9: the rate is the user's, over all its connections and nodes.
+-- PROMISE 9: the rate is the user's, over all its connections and nodes. PROMISE 12: who is not looking is told.
 local room, messages, chan = KEYS[1], KEYS[2], ARGV[1]
 local per_second, kept, held = tonumber(ARGV[2]), ARGV[3], ARGV[7] == '1'
 local room_ttl, session_ttl, idempotency_ttl = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local head, second, begins = ARGV[8], ARGV[9], ARGV[10]
-local told = {id = ARGV[11], hooks = hooks(ARGV[12])}
+local told = {hash = room, id = ARGV[11], hooks = hooks(ARGV[12])}
 local now = clock()
 local now_ms = tonumber(now)
 
-local facts = redis.call('HMGET', room, 'createdAt', 'secret', 'last', 'oldest')
+local facts = redis.call('HMGET', room, 'createdAt', 'secret', 'last', 'oldest', 'push')
 if not facts[1] then return {'ROOM_NOT_FOUND'} end
 local secret, noted, oldest, slides = facts[2] or '', facts[3], facts[4], false
+told.push = facts[5] and pushes(ARGV[13])
 -- The last message that this call stored, how many of its millisecond came before it, and a
 -- millisecond as it stands in a frame.
 local last, count, stamped, stamp
@@ -64,7 +65,7 @@ local function add(entry)
 end
 
 local at = 3
-for first = 13, #ARGV, 8 do
+for first = 14, #ARGV, 8 do
   local user, field, token_hash, confirmed, text, key, middle, rest = unpack(ARGV, first, first + 7)
   local session, keys = KEYS[at], key ~= '' and KEYS[at + 1]
   at = at + (keys and 2 or 1)
@@ -125,10 +126,12 @@ for first = 13, #ARGV, 8 do
     if ms ~= stamped then stamped, stamp = ms, timestamp(ms, second, begins) end
     local frame = head .. value .. middle .. stamp .. rest
     if held then frames[#frames + 1] = frame else redis.pcall('PUBLISH', chan, frame) end
-    if told.hooks and outcome == 'OK' then
+    local is_stored = outcome == 'OK'
+    local pushed = told.push and is_stored and push_missed(told, user, value) or {}
+    if told.hooks and is_stored then
       -- A message is its frame without the type.
       hook(told, 'message.created', '{' .. string.sub(frame, #'{"t":"msg",' + 1))
-      hook_missed(told, user, value)
+      hook_missed(told, user, value, pushed)
     end
   end
   local is_admitted = outcome ~= 'FAILED' and outcome ~= 'INVALID_TOKEN' and outcome ~= 'NOT_IN_ROOM'

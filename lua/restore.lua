@@ -1,15 +1,16 @@
 -- Puts a room back that Redis lost, and in it the users whose connections a node holds.
 -- KEYS 7: 1 room, 2 members, 3 deadlines, 4 messages, 5 members by name, 6 away members, 7 the note that it was
 --         closed
--- DERIVED from ARGV 3: session and presence of the users named; from KEYS 1: removed, subjects, users
--- ARGV 13: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
+-- DERIVED from ARGV 3: session, presence and pushes of the users named; from KEYS 1: removed, subjects, users, push
+-- ARGV 14: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms) of a room that has none of its own, 7 this node's channel, 8 the
 --          fence's tag, 9 a list: the facts of the room as room_facts lists them, 10 a list: for each user token
 --          hash, name, joinedAt (ms), last message id read or '', '1' if one of its connections proved
 --          that it heard the answer to its join else '0', number of connections, and for each of these
 --          connection id, how long it still lasts (ms), 'online' or 'away', and before that number the
 --          addresses of its connections, with spaces between, 11 TTL of a provisional session (ms),
---          12 members that a list of them names, at most, 13 a list: what webhooks need, as hooks names it
+--          12 members that a list of them names, at most, 13 a list: what webhooks need, as hooks names it,
+--          14 a list: what pushes need, as pushes names it
 -- RETURNS {'OK', in how many ms the room wants a sweep or '', for each user who was not put back its name,
 --         joinedAt (ms) and why: 'taken' where somebody else has the name, 'removed' or 'left' where the session
 --         was ended …} or {'CLOSED'}: the room is not to come back
@@ -18,7 +19,7 @@
 -- PROMISE 5: Redis away, users stay. PROMISE 11: no node brings back what it did not hear the end of.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   names = KEYS[5], away = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
-  returning = true, roster_max = tonumber(ARGV[12]), hooks = hooks(ARGV[13])}
+  returning = true, roster_max = tonumber(ARGV[12]), hooks = hooks(ARGV[13]), push = pushes(ARGV[14])}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local now_ms = tonumber(clock())
 
@@ -27,8 +28,8 @@ if redis.call('EXISTS', KEYS[7]) == 1 then return {'CLOSED'} end
 -- Another node may have put it back, and its creator may have changed since what can be changed: all behind
 -- the first five.
 local is_lost = redis.call('HEXISTS', room.hash, 'createdAt') == 0
-local noted
-noted, room.large = unpack(redis.call('HMGET', room.hash, 'last', 'large'))
+local noted, is_pushed
+noted, room.large, is_pushed = unpack(redis.call('HMGET', room.hash, 'last', 'large', 'push'))
 local at = tip(room.messages, noted)
 check_room(room, now_ms)
 for i, field in ipairs(FACTS) do
@@ -58,6 +59,7 @@ while at_user <= #reported do
       if read ~= '' and is_newer(read, at) then read = at end
       if read ~= '' and read ~= '0-0' then redis.call('HSET', session, 'read', read) end
       if not confirmed then redis.call('HSET', session, 'provisional', '1') end
+      if is_pushed then keep_push(room, user, token_hash) end
       note_user(room, user)
       note_subject(room, user, token_hash)
     elseif confirmed then

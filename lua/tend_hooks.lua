@@ -1,22 +1,25 @@
 -- What each node does once a second for what waits: says that it lives, takes over from those that do not, has
 -- tried again what is due, drops what is too old, and reads how much there is.
--- KEYS 6: 1 rooms that are ready, 2 rooms that wait for another try, 3 oldest event of each room, 4 state,
+-- KEYS 6: 1 lists that are ready, 2 lists that wait for their time, 3 oldest event of each list, 4 state,
 --         5 dead letters, 6 when members of rooms lapse
--- ARGV 7: 1 this node's name in the group, 2 a list: ids of the entries that it has taken, 3 for how long (ms) a
---         node is silent before others take over, 4 rooms that this one can take, 5 what tells this receiver from
---         others, 6 for how long (ms) an event may wait, 7 dead letters kept
--- RETURNS {'OK', '1' where the receiver wants no more else '0', how long (ms) until a room is tried or '', events that
+-- ARGV 8: 1 this node's name in the group, 2 a list: ids of the entries that it has taken, 3 for how long (ms) a
+--         node is silent before others take over, 4 lists that this one can take, 5 what tells this receiver from
+--         others, 6 for how long (ms) an event may wait, 7 dead letters kept, 8 '1' where this node posts to the
+--         webhook
+-- RETURNS {'OK', '1' where the receiver wants no more else '0', how long (ms) until a list is tried or '', events that
 --         wait, age (ms) of the oldest, dead letters, age (ms) of the oldest, events dropped ever, number of rooms
---         whose members lapsed, these rooms, and for each room taken over: id of its entry, its list of events}
+--         whose members lapsed, these rooms, and for each list taken over: id of its entry, its name}, or {'IDLE'} where nothing was ever
+--         written and there is no webhook
 -- PROMISE 12: a dead node's share is taken over; what waits for too long is counted before it is dropped.
 -- PROMISE 4: members of a room in which nobody is left are cleared as well.
 local ready, delayed, dead, lapses = KEYS[1], KEYS[2], KEYS[5], KEYS[6]
 local to = {oldest = KEYS[3], state = KEYS[4]}
 local node, held, silent, wanted = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local receiver, age_max, letters_max = ARGV[5], tonumber(ARGV[6]), ARGV[7]
-local now = clock()
+local is_posted, now = ARGV[8] == '1', clock()
 local STEP = 100
 
+if not is_posted and redis.call('EXISTS', ready) == 0 then return {'IDLE'} end
 redis.pcall('XGROUP', 'CREATE', ready, 'nodes', '0', 'MKSTREAM')
 for _, entry in ipairs(held) do
   if holds_entry(ready, node, entry) then
@@ -25,21 +28,26 @@ for _, entry in ipairs(held) do
 end
 
 local stopped = redis.call('HGET', to.state, 'stopped')
-local is_stopped = stopped == receiver
-local taken = {}
-if not is_stopped then
-  if stopped then redis.call('HDEL', to.state, 'stopped') end
-  for _, events in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', '0', STEP)) do
+local is_stopped = is_posted and stopped == receiver
+local wakes_all = is_posted and not is_stopped
+if stopped and wakes_all then redis.call('HDEL', to.state, 'stopped') end
+-- Those that wait for other settings of the webhook have no time.
+local ends = wakes_all and {now, '+inf'} or {now}
+for _, latest in ipairs(ends) do
+  local first = latest == '+inf' and latest or '-inf'
+  for _, events in ipairs(redis.call('ZRANGEBYSCORE', delayed, first, latest, 'LIMIT', '0', STEP)) do
     redis.call('ZREM', delayed, events)
     redis.call('XADD', ready, '*', 'events', events)
   end
-  if wanted > 0 then
-    taken = redis.call('XAUTOCLAIM', ready, 'nodes', node, silent, '0-0', 'COUNT', wanted)[2]
-  end
 end
-local next_due = not is_stopped and redis.call('ZRANGE', delayed, '0', '0', 'WITHSCORES')[2]
--- No room is in anybody's hands, though some have events: somebody deleted by hand what said so.
-if not is_stopped and not next_due and redis.call('XLEN', ready) == 0 then
+local taken = {}
+if wanted > 0 then
+  taken = redis.call('XAUTOCLAIM', ready, 'nodes', node, silent, '0-0', 'COUNT', wanted)[2]
+end
+local first = redis.call('ZRANGE', delayed, '0', '0', 'WITHSCORES')[2]
+local next_due = first ~= 'inf' and first or wakes_all and first and now
+-- No list is in anybody's hands, though some have events: somebody deleted by hand what said so.
+if not first and redis.call('XLEN', ready) == 0 then
   for _, events in ipairs(redis.call('ZRANGE', to.oldest, '0', STEP - 1)) do
     redis.call('XADD', ready, '*', 'events', events)
   end

@@ -10,6 +10,7 @@ use crate::{
     heartbeat::Heartbeat,
     limits::{Limit, Limits},
     metrics::Metrics,
+    push::Push,
     redis::Redis,
     registry::Registry,
     room::Rooms,
@@ -28,6 +29,8 @@ pub struct Shared {
     pub rooms: Rooms,
     /// The connections to Redis.
     pub redis: Redis,
+    /// Web Push, where this deployment has it.
+    pub push: Option<Push>,
     /// The rooms of this node and their connections.
     pub fanout: Fanout,
     /// Keeps this node's members alive.

@@ -18,6 +18,7 @@ mod openapi;
 mod order;
 mod pages;
 mod precondition;
+mod push;
 mod rooms;
 mod target;
 
@@ -76,8 +77,9 @@ fn api(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(messages::page, messages::post))
         .routes(routes!(messages::delete))
         .routes(routes!(events::listen))
+        .routes(routes!(push::subscribe, push::unsubscribe))
         .layer(from_fn_with_state(app.clone(), guard::limit_guesses));
-    create.merge(room).route("/ws", get(crate::ws::upgrade))
+    create.merge(room).routes(routes!(push::key)).route("/ws", get(crate::ws::upgrade))
 }
 
 /// Health checks, which are not limited.

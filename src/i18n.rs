@@ -347,6 +347,14 @@ const fn problem_sentences(problem: Problem) -> (&'static str, &'static str) {
             "This JWT is for another room. Get one for this room from the application.",
             "다른 방을 위한 JWT입니다. 애플리케이션에서 이 방의 JWT를 받아 주세요.",
         ),
+        Problem::PushEndpoint => (
+            "Send the endpoint of a push subscription: an https address on the public Internet.",
+            "푸시 구독의 endpoint를 보내 주세요. 공개 인터넷의 https 주소여야 합니다.",
+        ),
+        Problem::PushKey => (
+            "Send the keys of a push subscription as the browser gives them, in base64url.",
+            "푸시 구독의 키를 브라우저가 준 그대로, base64url로 보내 주세요.",
+        ),
     }
 }
 
@@ -428,7 +436,7 @@ const fn choose(language: Language, en: &'static str, ko: &'static str) -> &'sta
 mod tests {
     use super::*;
 
-    const PROBLEMS: [Problem; 46] = [
+    const PROBLEMS: [Problem; 48] = [
         Problem::Required,
         Problem::WrongType,
         Problem::NameEmpty,
@@ -475,6 +483,8 @@ mod tests {
         Problem::JwtClaims,
         Problem::JwtName,
         Problem::JwtRoom,
+        Problem::PushEndpoint,
+        Problem::PushKey,
     ];
 
     fn has_hangul(text: &str) -> bool {

@@ -67,6 +67,7 @@ pub mod outbound;
 pub mod outbox;
 pub mod problem;
 pub mod protocol;
+pub mod push;
 pub mod redis;
 pub mod registry;
 pub mod removal;

@@ -17,6 +17,7 @@ use linkroom::{
     redis::child::{self, OwnRedis},
     settings::{Refusal, Settings},
     telemetry, webhooks,
+    webpush::{self, VapidKey},
 };
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -60,21 +61,26 @@ fn start(lines: &LogWriter, metrics: Arc<Metrics>) -> ExitCode {
         Some(first) if first == webhooks::command::ARGUMENT => {
             return webhooks::command::main(args);
         }
+        Some(first) if first == webpush::ARGUMENT => {
+            return print(&format!("VAPID_PRIVATE_KEY={}", VapidKey::generate().private()), refuse);
+        }
         _ => {}
     }
     let settings = match Settings::read(std::env::args_os()) {
         Ok(settings) => settings,
-        Err(Refusal::Wanted(text)) => {
-            return match writeln!(io::stdout(), "{text}") {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => refuse(&format!("error: standard output: {error}")),
-            };
-        }
+        Err(Refusal::Wanted(text)) => return print(&text, refuse),
         Err(Refusal::Bad(line)) => return refuse(&line),
     };
     match run(settings, lines.clone(), metrics) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refuse(&format!("error: {error:#}")),
+    }
+}
+
+fn print(text: &str, refuse: impl Fn(&str) -> ExitCode) -> ExitCode {
+    match writeln!(io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(&format!("error: standard output: {error}")),
     }
 }
 

@@ -24,7 +24,7 @@ pub use clock::RedisClock;
 pub use delivery::{Deliveries, Followed};
 pub use event_loop::watch as watch_event_loop;
 pub use jwt::JwtMetrics;
-pub use webhooks::WebhookMetrics;
+pub use webhooks::{PushMetrics, WebhookMetrics};
 
 /// The prefix of every name, except for the usual `process_…`.
 const PREFIX: &str = "linkroom";
@@ -89,6 +89,8 @@ pub struct Metrics {
     pub webhooks: WebhookMetrics,
     /// What becomes of JWTs.
     pub jwt: JwtMetrics,
+    /// What becomes of pushes.
+    pub pushes: PushMetrics,
     delivered: Counter,
     foreign_passed: Counter,
     foreign_dropped: Counter,
@@ -185,6 +187,7 @@ impl Metrics {
             http_requests: family(registry, "http_requests", "HTTP requests answered"),
             webhooks: WebhookMetrics::new(registry),
             jwt: JwtMetrics::new(registry),
+            pushes: PushMetrics::new(registry),
             registry: root,
         }
     }

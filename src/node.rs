@@ -15,6 +15,7 @@ use crate::{
     jwt::Verifier,
     limits::Limits,
     metrics::{self, Metrics},
+    push::Push,
     redis::{Condition, Redis, scripts::Scripts},
     registry::Registry,
     room::Rooms,
@@ -135,7 +136,15 @@ pub(crate) fn build(
         Fanout::start(redis.clone(), scripts.clone(), &settings, metrics.clone(), background);
     let heartbeat = Heartbeat::new(fanout.clone(), scripts.clone(), settings.clone(), background);
     heartbeat.start(&redis, background);
-    webhooks::start(redis.clone(), scripts.clone(), settings.clone(), metrics.clone(), background)?;
+    let push = Push::new(&scripts, &settings);
+    webhooks::start(
+        redis.clone(),
+        scripts.clone(),
+        push.clone(),
+        settings.clone(),
+        metrics.clone(),
+        background,
+    )?;
     let jwt = Verifier::new(&settings, metrics.clone(), background);
     let registry = Arc::new(Registry::new(node, metrics.clone()));
     let silent = registry.clone().close_silent(settings.idle_timeout, stop.clone());
@@ -148,6 +157,7 @@ pub(crate) fn build(
         drain: CancellationToken::new(),
         settings,
         redis,
+        push,
         fanout,
         heartbeat,
         registry,

@@ -19,6 +19,8 @@ use tokio::time::{Instant, timeout_at};
 pub use address::is_public;
 use connector::Connector;
 
+/// How this program calls itself.
+pub const USER_AGENT: &str = concat!("linkroom/", env!("CARGO_PKG_VERSION"));
 /// Bytes of an answer that are read, at most.
 const ANSWER_MAX: usize = 64 * 1024;
 /// Connections that are kept for another request.

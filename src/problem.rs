@@ -132,6 +132,10 @@ pub enum Problem {
     JwtName,
     /// A JWT for another room.
     JwtRoom,
+    /// The address of a push service is not https, or not on the public Internet.
+    PushEndpoint,
+    /// A key of a push subscription is not what browsers make.
+    PushKey,
 }
 
 impl Problem {
@@ -197,6 +201,8 @@ impl Problem {
             Problem::JwtClaims => "jwt_claims",
             Problem::JwtName => "jwt_name",
             Problem::JwtRoom => "jwt_room",
+            Problem::PushEndpoint => "push_endpoint",
+            Problem::PushKey => "push_key",
         }
     }
 }

@@ -75,6 +75,7 @@ struct Inner {
     keeper: Option<DurableStore>,
     /// Waits for rooms whose events are to be posted; only where there is a webhook.
     hooks: Option<Client>,
+    has_webhook: bool,
     condition: watch::Sender<Condition>,
     /// Why the last attempt to connect failed, in the words of whoever refused it.
     refused: Mutex<Option<String>>,
@@ -134,6 +135,7 @@ impl Redis {
             subscriber: client(SUBSCRIPTION_BUFFER, true),
             keeper,
             hooks: hooks::client(&config, settings, background),
+            has_webhook: settings.webhooks.are_on(),
             condition,
             refused: Mutex::default(),
             asked: Mutex::default(),
@@ -169,9 +171,8 @@ impl Redis {
             self.0.keeper.is_none() || self.0.key_style == KeyStyle::Plain,
             "DURABILITY must be memory on Redis Cluster"
         );
-        // Its stream is in one slot, and rooms are in all of them.
         anyhow::ensure!(
-            self.0.hooks.is_none() || self.0.key_style == KeyStyle::Plain,
+            !self.0.has_webhook || self.0.hooks.is_some(),
             "WEBHOOK_URL cannot be used on Redis Cluster yet"
         );
         let mut version = self.0.version.subscribe();

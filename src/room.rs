@@ -18,6 +18,7 @@ use crate::{
     problem::Problem,
     redis::scripts::{Draft, Published, Scripts, Sender},
     settings::Settings,
+    webpush::{Subscription, VapidKey},
 };
 
 /// The room service.
@@ -198,6 +199,31 @@ impl Rooms {
     /// Redis is out of reach.
     pub async fn is_closed(&self, room: &RoomId) -> Result<bool, Error> {
         self.scripts.is_closed(room).await
+    }
+
+    /// Keeps where the browser of this caller takes pushes that are signed with `key`.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `ROOM_FULL` where as many users of the room have a subscription as may, or
+    /// Redis is out of reach.
+    pub async fn subscribe(
+        &self,
+        room: &RoomId,
+        caller: &Caller,
+        subscription: &Subscription,
+        key: &VapidKey,
+    ) -> Result<(), Error> {
+        let (token, user) = self.proven(room, caller).await?;
+        self.scripts.subscribe(room, &user, &token, subscription, key).await
+    }
+
+    /// Ends the subscription of this caller.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, or Redis is out of reach.
+    pub async fn unsubscribe(&self, room: &RoomId, caller: &Caller) -> Result<(), Error> {
+        let (token, user) = self.proven(room, caller).await?;
+        self.scripts.unsubscribe(room, &user, &token).await
     }
 
     /// Checks what somebody wants to say.

@@ -6,6 +6,7 @@
 mod http_url;
 mod identity;
 mod parse;
+mod push;
 mod redis_url;
 mod webhooks;
 
@@ -29,6 +30,7 @@ use crate::origin::{Allowed, Origin};
 pub use http_url::HttpUrl;
 pub use identity::{IdentitySettings, JwtKey};
 use parse::{Word, at_least_one, duration, header_bytes, joined_bytes, roster, threads};
+pub use push::{Contact, PushSettings};
 pub use redis_url::RedisUrl;
 pub use webhooks::{EventType, Switch, WebhookSecret, WebhookSettings};
 
@@ -65,7 +67,7 @@ pub enum Durability {
     name = "linkroom",
     max_term_width = 100,
     after_help = "A load test of any deployment: linkroom bench --help. Events that a webhook did not take: \
-                  linkroom webhooks --help"
+                  linkroom webhooks --help. A key for Web Push: linkroom vapid"
 )]
 pub struct Settings {
     /// Redis URL: redis://, rediss:// (TLS), redis-sentinel:// or redis-cluster://. Without it: the
@@ -302,6 +304,10 @@ pub struct Settings {
     /// Where events go, and how.
     #[command(flatten)]
     pub webhooks: WebhookSettings,
+
+    /// How those are told who are not looking.
+    #[command(flatten)]
+    pub push: PushSettings,
 
     /// Format of log lines
     #[arg(long, env, value_parser = Word::<LogFormat>::new(), default_value = "text")]

@@ -1,8 +1,9 @@
-//! Webhooks: what happens in rooms is posted to `WEBHOOK_URL`, at least once and in each room's order.
+//! Whoever is not looking is told: what happens in rooms is posted to `WEBHOOK_URL`, and pushed to users with a
+//! subscription, at least once and in order.
 //!
-//! The script that makes a change writes its event into a list of the room, and the room into a stream, once.
-//! The nodes are the consumer group of that stream: a room is in the hands of one of them at a time. All that
-//! must not be lost is in Redis; `docs/webhooks.md` says what is where.
+//! The script that makes a change writes its event into a list (of the room for the webhook, of the user for pushes),
+//! and the list into a stream, once. The nodes are the consumer group of that stream: a list is in the hands of one of
+//! them at a time. All that must not be lost is in Redis; `docs/webhooks.md` and `docs/push.md` say what is where.
 
 mod care;
 pub mod command;
@@ -21,38 +22,42 @@ use tokio::{
 use crate::{
     background::Background,
     metrics::Metrics,
+    push::Push,
     redis::{Redis, scripts::Scripts},
     settings::Settings,
 };
-use courier::{Courier, ROOMS_AT_ONCE};
+use courier::{Courier, LISTS_AT_ONCE};
 use delivery::Delivery;
 
-/// Begins to post events, where the settings name a receiver.
+/// Begins to post events, where this deployment can.
 ///
 /// # Errors
 /// The receiver's address cannot be written into a request.
 pub fn start(
     redis: Redis,
     scripts: Scripts,
+    push: Option<Push>,
     settings: Arc<Settings>,
     metrics: Arc<Metrics>,
     background: &Background,
 ) -> anyhow::Result<()> {
-    let Some(delivery) = Delivery::new(&settings.webhooks)? else { return Ok(()) };
+    let Some(push) = push else { return Ok(()) };
     let courier = Arc::new(Courier {
         redis,
         scripts,
+        delivery: Delivery::new(&settings.webhooks)?,
+        push,
         settings,
         metrics,
-        delivery,
         tasks: background.tasks.clone(),
         stop: background.stop.clone(),
-        turns: Semaphore::new(ROOMS_AT_ONCE),
+        turns: Semaphore::new(LISTS_AT_ONCE),
         held: Default::default(),
+        is_needed: watch::Sender::new(false),
         is_stopped: watch::Sender::new(false),
         next_look: watch::Sender::new(Instant::now()),
     });
-    background.spawn_vital("the courier of webhooks", courier.clone().take_rooms());
-    background.spawn_vital("the care for what webhooks wait for", courier.care());
+    background.spawn_vital("the courier", courier.clone().take_lists());
+    background.spawn_vital("the care for what waits to be posted", courier.care());
     Ok(())
 }

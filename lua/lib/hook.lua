@@ -1,14 +1,6 @@
--- hook(room, kind, data) writes an event of a room for the webhook, if there is one that wants this type:
--- `id type written-at tries data`, the last as JSON. It fails for nobody: what the event is about is changed
--- already. Beyond the number of events that may wait, the oldest of all is dropped.
--- Needs: clock, drop_event, add_event.
+-- hook(room, kind, data) writes an event of a room for the webhook, if there is one that wants this type; `data` is
+-- JSON. Needs: write_event.
 local function hook(room, kind, data)
   local to = room.hooks
-  if not to or not string.find(to.types, ' ' .. kind .. ' ', 1, true) then return end
-  local now, made = clock(), redis.pcall('HINCRBY', to.state, 'made', '1')
-  if type(made) ~= 'number' then return end
-  add_event(to, string.format('evt_%s-%d %s %s 0 ', now, made, kind, now) .. data, now)
-  local done = tonumber(redis.call('HGET', to.state, 'done')) or 0
-  local longest = made - done > tonumber(to.most) and redis.pcall('ZRANGE', to.oldest, '0', '0')[1]
-  if longest and drop_event(to, longest) then redis.call('HINCRBY', to.state, 'dropped', '1') end
+  if to and string.find(to.types, ' ' .. kind .. ' ', 1, true) then write_event(to, kind, data) end
 end

@@ -5,7 +5,7 @@
 -- Needs: room_key, user_key.
 local function user_keys(room, user)
   local keys = user_key(room, user, 'keys')
-  return {user_key(room, user, 'session'), user_key(room, user, 'presence'), keys, keys .. ':old'}
+  return {user_key(room, user, 'session'), user_key(room, user, 'presence'), keys, keys .. ':old', user_key(room, user, 'pushes')}
 end
 local function forget_user(room, user)
   redis.call('DEL', unpack(user_keys(room, user)))

@@ -17,5 +17,6 @@ local function slide_room(hash, stream, usual)
   redis.call('PEXPIRE', room_key(hash, 'removed'), lives)
   redis.call('PEXPIRE', room_key(hash, 'bans'), lives)
   redis.call('PEXPIRE', room_key(hash, 'subjects'), lives)
+  redis.call('PEXPIRE', room_key(hash, 'push'), lives)
 end
 

@@ -150,4 +150,8 @@ failure_groups! {
     NotAllowed: Forbidden, RoomLocked, Banned;
     /// The room is not there, or nobody of this name.
     NoSuchUser: RoomNotFound, NotFound;
+    /// The room is not there, or there is no Web Push here.
+    NoPush: RoomNotFound, NotFound;
+    /// The room has as many of them as it may.
+    TooMany: RoomFull;
 }

@@ -24,6 +24,8 @@ pub const SESSION: usize = 1536;
 pub const CONNECTION: usize = 1024;
 /// A session that is remembered as removed.
 pub const REMOVAL: usize = 512;
+/// A subscription to pushes, and what waits for it.
+pub const SUBSCRIPTION: usize = 3072;
 /// A message besides its text and its key.
 const MESSAGE: usize = 640;
 

@@ -1,4 +1,4 @@
-//! What is counted of webhooks. Levels are those of the whole deployment: each node reads them from Redis.
+//! What is counted of webhooks and pushes. Levels are those of the whole deployment: each node reads them from Redis.
 
 use std::sync::atomic::AtomicU64;
 
@@ -44,6 +44,30 @@ impl WebhookMetrics {
             delivered: with_outcome(&tries, "delivered"),
             failed: with_outcome(&tries, "failed"),
             dead: with_outcome(&tries, "dead"),
+        }
+    }
+}
+
+/// Counts of pushes.
+pub struct PushMetrics {
+    /// Those that a push service took.
+    pub sent: Counter,
+    /// Tries that failed.
+    pub failed: Counter,
+    /// Subscriptions that a push service no longer knew.
+    pub ended: Counter,
+    /// Those that there was no need for any more.
+    pub needless: Counter,
+}
+
+impl PushMetrics {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let tries = family::<OutcomeLabel>(registry, "push_tries", "Pushes sent, by outcome");
+        Self {
+            sent: with_outcome(&tries, "sent"),
+            failed: with_outcome(&tries, "failed"),
+            ended: with_outcome(&tries, "ended"),
+            needless: with_outcome(&tries, "needless"),
         }
     }
 }

@@ -32,25 +32,37 @@ impl KeyStyle {
         HookKeys { stem: HOOKS }
     }
 
-    /// Reads a room's id back from the name of the list of its events.
-    pub fn room_of_events(self, key: &str) -> Option<RoomId> {
-        let tag = key.strip_prefix("room:")?.strip_suffix(":hooks")?;
-        let id = match self {
-            KeyStyle::Plain => tag,
-            KeyStyle::HashTag => tag.strip_prefix('{')?.strip_suffix('}')?,
-        };
-        RoomId::parse(id)
+    /// Reads back from the name of a list what waits in it.
+    pub fn queue(self, key: &str) -> Option<Queue> {
+        if let Some(tag) = key.strip_prefix("room:") {
+            return Some(Queue::Webhook(self.room_of_tag(tag.strip_suffix(":hooks")?)?));
+        }
+        let (tag, user) = key.strip_prefix("user:")?.split_once(':')?;
+        let user = UserId::stored(&decoded(user.strip_suffix(":pushes")?));
+        Some(Queue::Push(self.room_of_tag(tag)?, user))
     }
 
     /// Reads a room's id back from the name of its channel.
     pub fn room_of_channel(self, channel: &str) -> Option<RoomId> {
-        let tag = channel.strip_prefix("chan:")?;
+        self.room_of_tag(channel.strip_prefix("chan:")?)
+    }
+
+    fn room_of_tag(self, tag: &str) -> Option<RoomId> {
         let id = match self {
             KeyStyle::Plain => tag,
             KeyStyle::HashTag => tag.strip_prefix('{')?.strip_suffix('}')?,
         };
         RoomId::parse(id)
     }
+}
+
+/// What waits in a list to be posted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// A room's events for the webhook.
+    Webhook(RoomId),
+    /// What a user of a room is told who is not looking.
+    Push(RoomId, UserId),
 }
 
 /// The names of one room's keys.
@@ -140,6 +152,11 @@ impl RoomKeys {
     pub fn sent_keys(&self, user: &UserId) -> String {
         ["user:", &self.tag, ":", &encoded(user), ":keys"].concat()
     }
+
+    /// LIST: pushes that wait to be sent to the user, oldest first.
+    pub fn pushes(&self, user: &UserId) -> String {
+        ["user:", &self.tag, ":", &encoded(user), ":pushes"].concat()
+    }
 }
 
 /// What webhooks share. No room has an empty id.
@@ -193,6 +210,16 @@ fn encoded(user: &UserId) -> Cow<'_, str> {
     name.replace('%', "%25").replace(':', "%3A").into()
 }
 
+/// The name that [`encoded`] wrote.
+fn decoded(name: &str) -> String {
+    name.replace("%3A", ":").replace("%25", "%")
+}
+
+/// STRING: the key that pushes are signed with. No room has an empty id.
+pub fn vapid() -> String {
+    "room::push:vapid".to_owned()
+}
+
 /// HASH: the promise of an idempotent request. No room has an empty id.
 pub fn promise(name: &str) -> String {
     ["room::once:", name].concat()
@@ -226,17 +253,20 @@ mod tests {
 
     #[test]
     fn no_name_makes_one_key_mean_two_things() {
-        let parts =
-            ["", "a", ":", "%", "%3A", "%25", ":keys", ":old", ":session", ":presence", "b"];
+        let parts = ["", "a", ":", "%", "%3A", "%25", ":keys", ":old", ":session", ":pushes", "b"];
         let words = parts.iter().flat_map(|a| parts.iter().map(move |b| format!("{a}{b}")));
         let words: BTreeSet<String> = words.collect();
         let keys = KeyStyle::Plain.room(&RoomId::parse("abc12345").unwrap());
         let mut seen = BTreeSet::new();
         for user in words.iter().map(|word| UserId::stored(word)) {
             let sent = keys.sent_keys(&user);
-            for key in [keys.session(&user), keys.presence(&user), format!("{sent}:old"), sent] {
+            let old = format!("{sent}:old");
+            let pushes = keys.pushes(&user);
+            for key in [keys.session(&user), keys.presence(&user), old, sent, pushes.clone()] {
                 assert!(seen.insert(key.clone()), "{key} of {user}");
             }
+            let room = RoomId::parse("abc12345").unwrap();
+            assert_eq!(KeyStyle::Plain.queue(&pushes), Some(Queue::Push(room, user)));
         }
         let user = UserId::stored("a%3A:é");
         assert_eq!(keys.session(&user), "user:abc12345:a%253A%3Aé:session");
@@ -255,9 +285,13 @@ mod tests {
     #[test]
     fn a_list_of_events_names_its_room() {
         for style in [KeyStyle::Plain, KeyStyle::HashTag] {
-            let room = RoomId::random();
-            assert_eq!(style.room_of_events(&style.room(&room).events()), Some(room));
-            assert_eq!(style.room_of_events("room::hooks"), None);
+            let (room, user) = (RoomId::random(), UserId::stored("a:%3A%"));
+            let keys = style.room(&room);
+            assert_eq!(style.queue(&keys.events()), Some(Queue::Webhook(room.clone())));
+            assert_eq!(style.queue(&keys.pushes(&user)), Some(Queue::Push(room, user.clone())));
+            for other in ["room::hooks".to_owned(), keys.session(&user), keys.channel()] {
+                assert_eq!(style.queue(&other), None);
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 mod hooks;
 mod members;
 mod messages;
+mod push;
 mod rooms;
 mod types;
 mod wire;
@@ -25,9 +26,9 @@ use crate::{
 };
 pub use types::{
     ConnectionReport, DeadLetter, Draft, Entry, HeartbeatReply, History, Join, Joined, Leave,
-    LeaveOutcome, Left, Member, MessagePage, Missed, Page, Published, QueuedEvent, ReadOn, Reader,
-    ReadyRoom, Remembered, Restoration, Restored, RoomChange, RoomFacts, RoomOptions, RoomState,
-    Sender, Settled, Snapshot, Tried, UserHeartbeat, Waiting, json_of,
+    LeaveOutcome, Left, Member, MessagePage, Missed, Page, Published, PushFacts, QueuedEvent,
+    ReadOn, Reader, Ready, Remembered, Restoration, Restored, RoomChange, RoomFacts, RoomOptions,
+    RoomState, Sender, Settled, Snapshot, Tried, UserHeartbeat, Waiting, json_of,
 };
 use wire::{Arg, ScriptReply, flag, ms, number};
 
@@ -65,6 +66,10 @@ struct Inner {
     tend_hooks: Named,
     read_letters: Named,
     move_letter: Named,
+    subscribe: Named,
+    unsubscribe: Named,
+    read_push: Named,
+    keep_vapid: Named,
 }
 
 impl Scripts {
@@ -94,6 +99,7 @@ impl Scripts {
                 "hooks",
                 "drop_event",
                 "add_event",
+                "write_event",
                 "hook",
                 "hook_member",
                 "note_lapse"
@@ -110,6 +116,7 @@ impl Scripts {
                 "hooks",
                 "drop_event",
                 "add_event",
+                "write_event",
                 "hook",
                 "publish_event",
                 "room_key",
@@ -125,10 +132,13 @@ impl Scripts {
                 "hooks",
                 "drop_event",
                 "add_event",
+                "write_event",
                 "hook",
                 "room_key",
                 "proof",
                 "user_key",
+                "author",
+                "pushes",
                 "not_creator",
                 "note_user",
                 "removal"
@@ -140,6 +150,8 @@ impl Scripts {
                 "room_key",
                 "proof",
                 "user_key",
+                "author",
+                "pushes",
                 "not_creator",
                 "addresses",
                 "last_as_long",
@@ -147,6 +159,7 @@ impl Scripts {
                 "hooks",
                 "drop_event",
                 "add_event",
+                "write_event",
                 "hook",
                 "hook_member",
                 "publish_change",
@@ -171,6 +184,8 @@ impl Scripts {
                 "hooks",
                 "room_key",
                 "user_key",
+                "author",
+                "pushes",
                 "addresses",
                 "note_user",
                 "proof",
@@ -195,12 +210,15 @@ impl Scripts {
                 "publish_event",
                 "publish_change",
                 "user_key",
+                "author",
+                "pushes",
                 "addresses",
                 "note_user",
                 "fence",
                 "hooks",
                 "drop_event",
                 "add_event",
+                "write_event",
                 "hook",
                 "hook_member",
                 "note_lapse",
@@ -243,6 +261,9 @@ impl Scripts {
                 "hooks",
                 "drop_event",
                 "add_event",
+                "write_event",
+                "pushes",
+                "push_missed",
                 "hook",
                 "hook_missed"
             ),
@@ -263,6 +284,7 @@ impl Scripts {
                 "hooks",
                 "drop_event",
                 "add_event",
+                "write_event",
                 "hook",
                 "redact_event"
             ),
@@ -279,6 +301,7 @@ impl Scripts {
                 "hooks",
                 "drop_event",
                 "add_event",
+                "write_event",
                 "hook",
                 "hook_member",
                 "note_lapse",
@@ -314,6 +337,7 @@ impl Scripts {
                 "hooks",
                 "drop_event",
                 "add_event",
+                "write_event",
                 "hook",
                 "hook_member",
                 "note_lapse",
@@ -341,6 +365,7 @@ impl Scripts {
                 "hooks",
                 "drop_event",
                 "add_event",
+                "write_event",
                 "hook",
                 "hook_member",
                 "note_lapse",
@@ -452,6 +477,16 @@ impl Scripts {
             tend_hooks: script!("tend_hooks", "clock", "drop_event", "holds_entry"),
             read_letters: script!(reads "read_letters"),
             move_letter: script!("move_letter", "clock", "add_event"),
+            subscribe: script!(
+                "subscribe",
+                "room_key",
+                "author",
+                "confirm_session",
+                "last_as_long"
+            ),
+            unsubscribe: script!("unsubscribe", "room_key", "user_key", "author", "pushes"),
+            read_push: script!(reads "read_push", "room_key", "is_newer"),
+            keep_vapid: script!("keep_vapid"),
             restore: script!(
                 "restore",
                 "clock",
@@ -465,12 +500,15 @@ impl Scripts {
                 "hooks",
                 "drop_event",
                 "add_event",
+                "write_event",
                 "hook",
                 "hook_member",
                 "note_lapse",
                 "look_again",
                 "settle",
                 "room_key",
+                "author",
+                "pushes",
                 "slide_room",
                 "touch_room",
                 "away_members",

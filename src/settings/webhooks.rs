@@ -140,7 +140,7 @@ pub struct WebhookSettings {
     #[arg(long, env, default_value_t = 12, value_parser = at_least_one)]
     pub webhook_attempts: usize,
 
-    /// Whether webhooks may go to private addresses, such as those of the node's own network
+    /// Whether webhooks and pushes may go to private addresses, such as those of the node's own network
     #[arg(long, env, value_parser = Word::<Switch>::new(), default_value = "off")]
     pub webhook_allow_private: Switch,
 

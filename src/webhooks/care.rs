@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const LEAST: Duration = Duration::from_millis(10);
 
 impl Courier {
-    /// Says that this node lives, wakes rooms that are due, takes over what dead nodes left, until the node ends.
+    /// Says that this node lives, wakes lists that are due, takes over what dead nodes left, until the node ends.
     pub async fn care(self: Arc<Self>) {
         let (stop, mut next_look) = (self.stop.clone(), self.next_look.subscribe());
         loop {
@@ -32,13 +32,15 @@ impl Courier {
         self.next_look.send_replace(Instant::now() + EVERY);
         let held = self.held.lock().iter().cloned().collect();
         match self.scripts.tend_hooks(held, self.turns.available_permits()).await {
-            Ok(waiting) => self.act(waiting).await,
-            Err(error) => debug!(%error, "what waits for the webhook was not looked at"),
+            Ok(Some(waiting)) => self.act(waiting).await,
+            Ok(None) => {}
+            Err(error) => debug!(%error, "what waits to be posted was not looked at"),
         }
     }
 
     async fn act(self: Arc<Self>, waiting: Waiting) {
         self.tell(&waiting);
+        self.is_needed.send_replace(true);
         if let Some(pause) = waiting.next_due {
             self.look_in(pause.max(LEAST));
         }

@@ -1,4 +1,4 @@
-//! Takes rooms that have events, and posts these, one after the other: the events of a room are in the
+//! Takes lists that have events, and posts these, one after the other: the events of a list are in the
 //! hands of one node at a time. What became of each is noted in Redis before the next one is posted.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -18,85 +18,90 @@ use super::{
 use crate::{
     error::redacted,
     metrics::Metrics,
-    names::RoomId,
+    push::{Push, Pushed},
     redis::{
         Redis,
-        scripts::{QueuedEvent, ReadyRoom, Scripts, Settled, Tried},
+        keys::Queue,
+        scripts::{QueuedEvent, Ready, Scripts, Settled, Tried},
     },
     settings::Settings,
 };
 
-/// Rooms whose events this node posts at once.
-pub(super) const ROOMS_AT_ONCE: usize = 64;
-/// Events of one room that are posted before others have their turn.
+/// Lists whose events this node posts at once.
+pub(super) const LISTS_AT_ONCE: usize = 64;
+/// Events of one list that are posted before others have their turn.
 const EVENTS_IN_A_ROW: usize = 50;
 /// Between two tries to reach Redis.
 const REDIS_PAUSE: Duration = Duration::from_millis(250);
 
-/// What posts the events of rooms.
+/// What posts the events of lists.
 pub(super) struct Courier {
     pub redis: Redis,
     pub scripts: Scripts,
+    /// Where the settings name a receiver.
+    pub delivery: Option<Delivery>,
+    pub push: Push,
     pub settings: Arc<Settings>,
     pub metrics: Arc<Metrics>,
-    pub delivery: Delivery,
     pub tasks: TaskTracker,
     pub stop: CancellationToken,
-    /// Of the rooms that are under way.
+    /// Of the lists that are under way.
     pub turns: Semaphore,
-    /// The entries that gave this node its rooms.
+    /// The entries that gave this node its lists.
     pub held: Mutex<HashSet<String>>,
-    /// Whether the receiver wants no events any more.
+    /// Whether anything was ever written that is to be posted.
+    pub is_needed: watch::Sender<bool>,
+    /// Whether the webhook's receiver wants no events any more.
     pub is_stopped: watch::Sender<bool>,
     /// When to look next at what waits.
     pub next_look: watch::Sender<Instant>,
 }
 
 impl Courier {
-    /// Takes rooms as they become ready, until the node ends.
-    pub async fn take_rooms(self: Arc<Self>) {
+    /// Takes lists as they become ready, until the node ends.
+    pub async fn take_lists(self: Arc<Self>) {
         let stop = self.stop.clone();
         while stop.run_until_cancelled(self.may_take()).await.is_some() {
-            // Not given up when the node ends: it would still take rooms, and nobody would have them.
-            match self.redis.take_ready_rooms(self.turns.available_permits().max(1)).await {
-                Ok(rooms) => rooms.into_iter().for_each(|ready| self.clone().serve(ready)),
+            // Not given up when the node ends: it would still take lists, and nobody would have them.
+            match self.redis.take_ready(self.turns.available_permits().max(1)).await {
+                Ok(lists) => lists.into_iter().for_each(|ready| self.clone().serve(ready)),
                 Err(error) => {
-                    debug!(error = redacted(&error), "no rooms for the webhook");
+                    debug!(error = redacted(&error), "nothing to post");
                     stop.run_until_cancelled(sleep(REDIS_PAUSE)).await;
                 }
             }
         }
     }
 
-    /// Waits until the receiver wants events, and this node can post more.
+    /// Waits until there is something to post, and this node can post more.
     async fn may_take(&self) {
         // The sender lives as long as `self`.
-        let _ = self.is_stopped.subscribe().wait_for(|is_stopped| !is_stopped).await;
-        // Given back at once: whoever serves a room waits for its turn.
+        let _ = self.is_needed.subscribe().wait_for(|is_needed| *is_needed).await;
+        // Given back at once: whoever serves a list waits for its turn.
         let _ = self.turns.acquire().await;
     }
 
-    /// Posts the events of a room in a task of its own.
-    pub fn serve(self: Arc<Self>, ready: ReadyRoom) {
+    /// Posts the events of a list in a task of its own.
+    pub fn serve(self: Arc<Self>, ready: Ready) {
         // What was taken over may be in our own hands still.
         if !self.held.lock().insert(ready.entry.clone()) {
             return;
         }
         self.tasks.clone().spawn(async move {
-            if let Some(room) = self.redis.key_style().room_of_events(&ready.events)
+            if let Some(queue) = self.redis.key_style().queue(&ready.events)
                 && let Ok(_turn) = self.turns.acquire().await
             {
-                self.post_events(&ready, &room).await;
+                self.post_events(&ready, &queue).await;
             }
             self.held.lock().remove(&ready.entry);
         });
     }
 
-    async fn post_events(&self, ready: &ReadyRoom, room: &RoomId) {
+    async fn post_events(&self, ready: &Ready, queue: &Queue) {
         let mut last: Option<(QueuedEvent, Outcome)> = None;
         for posted in 0.. {
             let goes_on = posted < EVENTS_IN_A_ROW && !self.stop.is_cancelled();
-            let Some(settled) = self.settle(ready, room, last.as_ref(), goes_on).await else {
+            let Some(settled) = self.settle(ready, queue, last.as_ref(), goes_on).await else {
                 return;
             };
             if settled.is_dead
@@ -106,31 +111,50 @@ impl Courier {
                 warn!(event = event.id, kind = event.kind, why, "an event became a dead letter");
             }
             let Some(event) = settled.next else { return };
-            let post = self.delivery.post(&event, settled.now_ms);
+            let post = self.post(queue, &event, settled.now_ms);
             let outcome = self.stop.run_until_cancelled(post).await;
             last = outcome.map(|outcome| (event, outcome));
-            if let Some((_, outcome)) = &last {
-                self.count(outcome);
-            }
         }
     }
 
-    fn count(&self, outcome: &Outcome) {
-        let metrics = &self.metrics.webhooks;
-        let count =
-            if *outcome == Outcome::Delivered { &metrics.delivered } else { &metrics.failed };
-        count.inc();
-        if let Outcome::Failed(why) = outcome {
-            warn!(why, "an event was not delivered");
+    async fn post(&self, queue: &Queue, event: &QueuedEvent, now_ms: u64) -> Outcome {
+        let (outcome, counts) = match queue {
+            Queue::Webhook(_) => {
+                // A script gives no event of the webhook to a node that has none.
+                let Some(delivery) = &self.delivery else {
+                    return Outcome::Failed("this node has no webhook".to_owned());
+                };
+                let outcome = delivery.post(event, now_ms).await;
+                let metrics = &self.metrics.webhooks;
+                let is_delivered = matches!(outcome, Outcome::Delivered { .. });
+                (outcome, if is_delivered { &metrics.delivered } else { &metrics.failed })
+            }
+            Queue::Push(room, user) => {
+                let metrics = &self.metrics.pushes;
+                let rest = self.settings.push.push_interval;
+                match self.push.post(room, user, event, now_ms).await {
+                    Pushed::Sent => (Outcome::Delivered { rest }, &metrics.sent),
+                    Pushed::Ended => (Outcome::Delivered { rest: Duration::ZERO }, &metrics.ended),
+                    Pushed::Needless => {
+                        (Outcome::Delivered { rest: Duration::ZERO }, &metrics.needless)
+                    }
+                    Pushed::Failed(why) => (Outcome::Failed(why), &metrics.failed),
+                }
+            }
+        };
+        counts.inc();
+        if let Outcome::Failed(why) = &outcome {
+            warn!(kind = event.kind, why, "an event was not delivered");
         }
+        outcome
     }
 
     /// Notes what became of an event until Redis has it: it would be posted again else. `None` where the node
     /// ends before.
     async fn settle(
         &self,
-        ready: &ReadyRoom,
-        room: &RoomId,
+        ready: &Ready,
+        queue: &Queue,
         last: Option<&(QueuedEvent, Outcome)>,
         goes_on: bool,
     ) -> Option<Settled> {
@@ -139,9 +163,10 @@ impl Courier {
             self.is_stopped.send_replace(true);
         }
         loop {
-            match self.scripts.settle_hook(ready, room, tried, goes_on).await {
+            match self.scripts.settle_hook(ready, queue, tried, goes_on).await {
                 Ok(settled) => {
-                    if let Some(Tried::Failed { pause, .. }) = tried {
+                    let pause = tried.map(|tried| tried.pause()).filter(|pause| !pause.is_zero());
+                    if let Some(pause) = pause {
                         self.look_in(pause);
                     }
                     return Some(settled);
@@ -158,7 +183,7 @@ impl Courier {
     fn tried<'a>(&self, event: &'a QueuedEvent, outcome: &'a Outcome) -> Tried<'a> {
         let settings = &self.settings.webhooks;
         match outcome {
-            Outcome::Delivered => Tried::Delivered(event),
+            Outcome::Delivered { rest } => Tried::Delivered { event, rest: *rest },
             Outcome::Gone => Tried::Gone(event),
             Outcome::Failed(why) => {
                 let (backoff, longest) = (settings.webhook_backoff, settings.webhook_age_max);

@@ -8,18 +8,20 @@ use http_body_util::Full;
 
 use super::signature::Signer;
 use crate::{
-    message::timestamp, outbound::HttpClient, redis::scripts::QueuedEvent,
+    message::timestamp,
+    outbound::{HttpClient, USER_AGENT},
+    redis::scripts::QueuedEvent,
     settings::WebhookSettings,
 };
-
-/// How this program calls itself.
-const USER_AGENT: &str = concat!("linkroom/", env!("CARGO_PKG_VERSION"));
 
 /// What a try came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The receiver has the event.
-    Delivered,
+    Delivered {
+        /// How long until it may have the next one.
+        rest: Duration,
+    },
     /// The receiver wants no events any more.
     Gone,
     /// It did not take it; why.
@@ -60,7 +62,7 @@ impl Delivery {
             Err(error) => return Outcome::Failed(error.to_string()),
         };
         match self.client.send(request, self.timeout).await {
-            Ok(answer) if answer.status.is_success() => Outcome::Delivered,
+            Ok(answer) if answer.status.is_success() => Outcome::Delivered { rest: Duration::ZERO },
             Ok(answer) if answer.status == StatusCode::GONE => Outcome::Gone,
             Ok(answer) => Outcome::Failed(format!("status {}", answer.status.as_u16())),
             Err(why) => Outcome::Failed(why),

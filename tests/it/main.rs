@@ -30,6 +30,7 @@ mod once_in_order;
 mod one_join_one_leave;
 mod operator_is_told_why;
 mod polite_end;
+mod push;
 mod redis_away;
 mod redis_keys;
 mod redis_refuses;

@@ -60,6 +60,9 @@ pub fn apply(description: &OpenApi, settings: &Settings) -> Value {
     let name = json!({ "pattern": name(settings.name_max) });
     let text = text(settings.text_max);
     let key = json!({ "minLength": 1, "maxLength": settings.key_max });
+    let endpoint = json!({ "format": "uri", "pattern": "^https://", "maxLength": 1024 });
+    let point = json!({ "pattern": "^B[A-P][A-Za-z0-9_-]{85}=?$" });
+    let secret = json!({ "pattern": "^[A-Za-z0-9_-]{21}[AQgw](==)?$" });
     let range =
         |range: RangeInclusive<usize>| json!({ "minimum": range.start(), "maximum": range.end() });
     let (ttl, max_members) = (range(settings.room_ttls()), range(settings.room_sizes()));
@@ -76,6 +79,9 @@ pub fn apply(description: &OpenApi, settings: &Settings) -> Value {
         ("NewSession", "name", &name),
         ("NewMessage", "text", &text),
         ("NewMessage", "key", &key),
+        ("PushSubscription", "endpoint", &endpoint),
+        ("PushKeys", "p256dh", &point),
+        ("PushKeys", "auth", &secret),
     ];
     for (schema, field, bounds) in fields {
         merge(&mut description["components"]["schemas"][schema]["properties"][field], bounds);

@@ -5,15 +5,24 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::{
-    DeadLetter, QueuedEvent, ReadyRoom, Scripts, Settled, Tried, Waiting,
+    DeadLetter, QueuedEvent, Ready, Scripts, Settled, Tried, Waiting,
     wire::{Arg, flag, ms, number},
 };
-use crate::{error::Error, names::RoomId, redis::keys::RoomKeys, settings::WebhookSettings};
+use crate::{
+    error::Error,
+    names::{RoomId, UserId},
+    redis::keys::{Queue, RoomKeys},
+    settings::WebhookSettings,
+};
 
 /// How long a node is silent before others take over what it has taken. It is heard once a second.
 const SILENT: Duration = Duration::from_secs(5);
 /// Letters of one page.
 const PAGE: usize = 500;
+/// What a script says where nothing was ever written.
+const IDLE: &str = "IDLE";
+/// The type of a push among events.
+const PUSH: &str = "push";
 
 impl Scripts {
     /// What scripts need to know to write events, in the order of `lua/lib/hooks.lua`; empty where there is no
@@ -48,15 +57,15 @@ impl Scripts {
         Arg::List(facts.into_iter().map(Into::into).collect())
     }
 
-    /// Notes what became of the event of a room that was tried last, and asks for the next one; `goes_on` says
+    /// Notes what became of the event of a list that was tried last, and asks for the next one; `goes_on` says
     /// whether this node wants it.
     ///
     /// # Errors
     /// Redis is out of reach.
     pub async fn settle_hook(
         &self,
-        ready: &ReadyRoom,
-        room: &RoomId,
+        ready: &Ready,
+        queue: &Queue,
         tried: Option<Tried<'_>>,
         goes_on: bool,
     ) -> Result<Settled, Error> {
@@ -72,9 +81,13 @@ impl Scripts {
         let settings = &self.0.settings.webhooks;
         let (id, [outcome, why], pause) = match tried {
             None => ("", ["", ""], Duration::ZERO),
-            Some(Tried::Delivered(event)) => (&*event.id, ["delivered", ""], Duration::ZERO),
+            Some(Tried::Delivered { event, rest }) => (&*event.id, ["delivered", ""], rest),
             Some(Tried::Gone(event)) => (&*event.id, ["gone", ""], Duration::ZERO),
             Some(Tried::Failed { event, why, pause }) => (&*event.id, ["failed", why], pause),
+        };
+        let (room, is_hook) = match queue {
+            Queue::Webhook(room) => (room, true),
+            Queue::Push(room, _) => (room, false),
         };
         let args = [
             room.as_str().into(),
@@ -88,6 +101,8 @@ impl Scripts {
             receiver(settings).into(),
             flag(goes_on),
             ms(kept(settings)),
+            flag(is_hook),
+            flag(settings.are_on()),
         ];
         let mut reply = self.run(&self.0.settle_hook, names, &args).await?.ok()?;
         Ok(Settled {
@@ -97,12 +112,16 @@ impl Scripts {
         })
     }
 
-    /// Says that this node lives and still works on these rooms, has tried again what is due, and reads what
-    /// waits. Takes over at most `wanted` rooms of nodes that are silent.
+    /// Says that this node lives and still works on these lists, has tried again what is due, and reads what
+    /// waits. Takes over at most `wanted` lists of nodes that are silent. `None` where nothing was ever written.
     ///
     /// # Errors
     /// Redis is out of reach.
-    pub async fn tend_hooks(&self, held: Vec<String>, wanted: usize) -> Result<Waiting, Error> {
+    pub async fn tend_hooks(
+        &self,
+        held: Vec<String>,
+        wanted: usize,
+    ) -> Result<Option<Waiting>, Error> {
         let shared = self.key_style().hooks();
         let names = vec![
             shared.ready(),
@@ -121,8 +140,13 @@ impl Scripts {
             receiver(settings).into(),
             ms(settings.webhook_age_max),
             number(settings.webhook_events_max),
+            flag(settings.are_on()),
         ];
-        let mut reply = self.run(&self.0.tend_hooks, names, &args).await?.ok()?;
+        let reply = self.run(&self.0.tend_hooks, names, &args).await?;
+        if reply.status == IDLE {
+            return Ok(None);
+        }
+        let mut reply = reply.ok()?;
         let mut waiting = Waiting {
             is_stopped: reply.flag()?,
             next_due: reply.maybe()?.and_then(|ms| ms.parse().ok()).map(Duration::from_millis),
@@ -138,9 +162,9 @@ impl Scripts {
             waiting.lapsed.extend(RoomId::parse(&reply.text()?));
         }
         while !reply.is_empty() {
-            waiting.taken.push(ReadyRoom { entry: reply.text()?, events: reply.text()? });
+            waiting.taken.push(Ready { entry: reply.text()?, events: reply.text()? });
         }
-        Ok(waiting)
+        Ok(Some(waiting))
     }
 
     /// Reads a page of dead letters, oldest first: those behind that entry.
@@ -162,6 +186,7 @@ impl Scripts {
                 at_ms: reply.text()?.parse().unwrap_or_default(),
                 tries: reply.text()?.parse().unwrap_or_default(),
                 reason: reply.text()?,
+                data: reply.text()?,
             });
         }
         Ok(letters)
@@ -174,13 +199,14 @@ impl Scripts {
     pub async fn move_letter(&self, letter: &DeadLetter, replay: bool) -> Result<bool, Error> {
         let room = RoomId::parse(&letter.room);
         let room = room.ok_or_else(|| Error::internal("a dead letter that names no room"))?;
-        let shared = self.key_style().hooks();
+        let (shared, keys) = (self.key_style().hooks(), self.keys(&room));
         let names = vec![
             shared.dead(),
-            self.keys(&room).events(),
+            letter.addressee().map_or_else(|| keys.events(), |user| keys.pushes(&user)),
             shared.ready(),
             shared.oldest(),
             shared.state(),
+            shared.delayed(),
         ];
         let what = if replay { "replay" } else { "discard" };
         let lasts = kept(&self.0.settings.webhooks);
@@ -189,9 +215,18 @@ impl Scripts {
     }
 }
 
+impl DeadLetter {
+    /// Whose push it is; nobody's where it is an event for the webhook.
+    fn addressee(&self) -> Option<UserId> {
+        let data: serde_json::Value = serde_json::from_str(&self.data).ok()?;
+        let user = data["userId"].as_str().filter(|_| self.kind == PUSH)?;
+        Some(UserId::stored(user))
+    }
+}
+
 /// For how long keys of webhooks last that nobody touches: longer than what is in them, which is counted when
 /// it is dropped.
-fn kept(settings: &WebhookSettings) -> Duration {
+pub(super) fn kept(settings: &WebhookSettings) -> Duration {
     const LONGER: Duration = Duration::from_secs(24 * 60 * 60);
     settings.webhook_age_max + LONGER
 }

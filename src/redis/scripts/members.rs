@@ -53,6 +53,7 @@ impl Scripts {
             number(settings.joined_bytes),
             self.roster_max(),
             self.hooks(&keys),
+            self.pushes(&keys),
         ]);
         args.extend(joins.iter().flat_map(|join| join_args(join)));
         let mut reply = self.run(&self.0.join, names, &args).await?.ok()?;
@@ -205,7 +206,12 @@ impl Scripts {
         let presence_ttl = self.0.settings.presence_ttl;
         let users = users.iter().flat_map(|user| restored_args(user, presence_ttl));
         args.push(Arg::List(users.collect()));
-        args.extend([self.provisional_ttl(), self.roster_max(), self.hooks(&keys)]);
+        args.extend([
+            self.provisional_ttl(),
+            self.roster_max(),
+            self.hooks(&keys),
+            self.pushes(&keys),
+        ]);
         let names = vec![
             keys.room(),
             keys.members(),

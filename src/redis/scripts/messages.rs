@@ -39,6 +39,7 @@ impl Scripts {
             begins.into(),
             room.as_str().into(),
             self.hooks(&keys),
+            self.pushes(&keys),
         ];
         for draft in drafts {
             names.push(keys.session(&draft.user));

@@ -132,6 +132,7 @@ impl Scripts {
             number(REMOVED_MAX),
             self.roster_max(),
             self.hooks(&keys),
+            self.pushes(&keys),
         ]);
         self.run_durable(&self.0.remove_user, names, &args, None).await?.ok()?.again()
     }
@@ -167,7 +168,12 @@ impl Scripts {
             keys.session(by),
         ];
         let mut args = self.stem(room, &keys);
-        args.extend([token.proof().into(), ms(self.0.settings.room_ttl_max), self.hooks(&keys)]);
+        args.extend([
+            token.proof().into(),
+            ms(self.0.settings.room_ttl_max),
+            self.hooks(&keys),
+            self.pushes(&keys),
+        ]);
         self.run_durable(&self.0.close_room, names, &args, None).await?.ok()?;
         Ok(())
     }
@@ -194,6 +200,7 @@ impl Scripts {
             self.hooks(&keys),
             keys.users().into(),
             Self::address(address),
+            self.pushes(&keys),
         ];
         let mut reply = self.run(&self.0.add_session, names, &args).await?.ok()?;
         Ok(UserId::stored(&reply.text()?))

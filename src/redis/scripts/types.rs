@@ -15,6 +15,7 @@ use crate::{
     message::Message,
     names::{MessageId, RoomId, Status, Token, UserId},
     removal::{Reason, Session},
+    webpush::Subscription,
 };
 
 /// Who wants to join, and how it proves who it is.
@@ -405,12 +406,12 @@ pub struct Missed {
     pub trimmed: bool,
 }
 
-/// A room whose next event is to be posted.
+/// A list whose next event is to be posted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadyRoom {
+pub struct Ready {
     /// The entry of the stream that gave it to this node.
     pub entry: String,
-    /// The list of its events.
+    /// The list's name.
     pub events: String,
 }
 
@@ -430,7 +431,7 @@ pub struct QueuedEvent {
 }
 
 impl QueuedEvent {
-    /// Reads what `lua/lib/hook.lua` writes.
+    /// Reads what `lua/lib/write_event.lua` writes.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(5, ' ');
         Some(Self {
@@ -447,7 +448,12 @@ impl QueuedEvent {
 #[derive(Clone, Copy, Debug)]
 pub enum Tried<'a> {
     /// The receiver has it.
-    Delivered(&'a QueuedEvent),
+    Delivered {
+        /// The event.
+        event: &'a QueuedEvent,
+        /// How long until the next one of its list may be posted.
+        rest: Duration,
+    },
     /// The receiver wants no events any more.
     Gone(&'a QueuedEvent),
     /// It has to be tried again.
@@ -461,10 +467,21 @@ pub enum Tried<'a> {
     },
 }
 
+impl Tried<'_> {
+    /// How long its list waits now.
+    pub fn pause(self) -> Duration {
+        match self {
+            Self::Delivered { rest, .. } => rest,
+            Self::Gone(_) => Duration::ZERO,
+            Self::Failed { pause, .. } => pause,
+        }
+    }
+}
+
 /// What comes after an event that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// The next event of the room, where this node goes on with it.
+    /// The next event of the list, where this node goes on with it.
     pub next: Option<QueuedEvent>,
     /// Redis's time, in milliseconds.
     pub now_ms: u64,
@@ -477,7 +494,7 @@ pub struct Settled {
 pub struct Waiting {
     /// Whether the receiver wants no events any more.
     pub is_stopped: bool,
-    /// How long until a room's event is to be tried again.
+    /// How long until the time of a list comes.
     pub next_due: Option<Duration>,
     /// How many events wait.
     pub events: u64,
@@ -491,8 +508,8 @@ pub struct Waiting {
     pub dropped: u64,
     /// Rooms with members that have lapsed.
     pub lapsed: Vec<RoomId>,
-    /// Rooms that were taken over.
-    pub taken: Vec<ReadyRoom>,
+    /// Lists that were taken over.
+    pub taken: Vec<Ready>,
 }
 
 /// An event that could not be delivered.
@@ -512,4 +529,21 @@ pub struct DeadLetter {
     pub tries: u32,
     /// What went wrong the last time.
     pub reason: String,
+    /// What it is about, as JSON.
+    pub data: String,
+}
+
+/// What a push is about, as it is when it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushFacts {
+    /// Where it goes to.
+    pub subscription: Subscription,
+    /// Who said it; `None` where the message is gone.
+    pub from: Option<String>,
+    /// The text, sealed in an encrypted room.
+    pub text: String,
+    /// Whether the room is encrypted.
+    pub e2e: bool,
+    /// Whether the user has read it.
+    pub is_read: bool,
 }
