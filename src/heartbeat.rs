@@ -160,10 +160,13 @@ impl Heartbeat {
     async fn try_send(&self, room: &Arc<LocalRoom>) -> Result<(), Error> {
         let _reporting = room.reporting().await;
         let since = room.last_heartbeat();
-        let is_news = |seat: &Seat| since.is_none_or(|since| seat.outbox.was_active_since(since));
+        let is_news = |seat: &Seat| since.is_none_or(|since| seat.was_active_since(since));
         let news = room.seats(|seat| self.is_live(seat) && is_news(seat));
+        let begun = Instant::now();
         let beats: Vec<UserHeartbeat> = group(&news).into_iter().map(|(beat, _)| beat).collect();
-        self.tell(room, &beats, || self.live(room)).await
+        self.tell(room, &beats, || self.live(room)).await?;
+        news.iter().for_each(|seat| seat.reported(begun));
+        Ok(())
     }
 
     /// Reports these users to Redis, and restores those of the `seats` that it does not know.
@@ -255,14 +258,12 @@ impl Heartbeat {
             if seats.is_empty() {
                 return;
             }
+            let begun = Instant::now();
             let beats: Vec<UserHeartbeat> =
                 group(&seats).into_iter().map(|(beat, _)| beat).collect();
             // After an error, the next heartbeat reports it.
             if heartbeat.tell(&room, &beats, || seats.clone()).await.is_ok() {
-                seats
-                    .iter()
-                    .filter_map(|seat| seat.membership.as_ref())
-                    .for_each(|m| m.confirmation_reported());
+                seats.iter().for_each(|seat| seat.reported(begun));
             }
         });
     }
@@ -300,7 +301,7 @@ impl Heartbeat {
         reports: &[Request<Report>],
     ) -> Result<(), Error> {
         let _reporting = room.reporting().await;
-        let (mut seats, mut reads) = (Vec::new(), HashMap::new());
+        let (begun, mut seats, mut reads) = (Instant::now(), Vec::new(), HashMap::new());
         // A connection that has left would become a member again.
         let wanted = reports.iter().filter(|report| report.is_wanted());
         for Report { seat, read } in wanted.map(|report| &report.content) {
@@ -317,7 +318,9 @@ impl Heartbeat {
                 ..beat
             })
             .collect();
-        self.tell(room, &beats, || seats.clone()).await
+        self.tell(room, &beats, || seats.clone()).await?;
+        seats.iter().for_each(|seat| seat.reported(begun));
+        Ok(())
     }
 
     /// Puts back what Redis has forgotten of a room. Connections whose session ended, or whose name somebody

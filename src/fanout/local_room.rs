@@ -54,7 +54,8 @@ pub struct LocalRoom {
     pub(super) joins: Collector<Join, Snapshot>,
     /// Confirmed sessions of guests that will be reported soon.
     pub confirmations: Confirmations,
-    /// When the last heartbeat began that Redis has fully processed.
+    /// When the last heartbeat began that Redis has fully processed; at first, when the room had no connections
+    /// that it could have told of.
     pub(super) last_heartbeat: Mutex<Option<Instant>>,
     /// The facts to restore the room with, known after the first join.
     pub(super) facts: Mutex<Option<Arc<RoomFacts>>>,
@@ -89,7 +90,7 @@ impl LocalRoom {
             leaves: Collector::default(),
             joins: Collector::default(),
             confirmations: Confirmations::default(),
-            last_heartbeat: Mutex::default(),
+            last_heartbeat: Mutex::new(Some(Instant::now())),
             facts: Mutex::default(),
             facts_changes: AtomicU64::new(0),
             subscribed: watch::Sender::new(false),

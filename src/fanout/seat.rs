@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -46,6 +47,8 @@ pub struct Membership {
     confirmed: AtomicBool,
     /// Whether Redis knows that.
     confirmation_reported: AtomicBool,
+    /// When a report of this connection began that Redis has processed, beside those of the whole room.
+    reported_at: Mutex<Option<Instant>>,
     /// The last message that it said it has read.
     pub read: Mutex<Option<MessageId>>,
     /// The last message that it sent.
@@ -66,6 +69,7 @@ impl Membership {
             joined_at_ms: AtomicU64::new(0),
             confirmed: AtomicBool::new(confirmed),
             confirmation_reported: AtomicBool::new(confirmed),
+            reported_at: Mutex::default(),
             read: Mutex::default(),
             last_sent: Mutex::default(),
             address,
@@ -96,6 +100,14 @@ impl Membership {
     /// Notes that Redis knows that the client has its token.
     pub fn confirmation_reported(&self) {
         self.confirmation_reported.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that Redis has processed a report of this connection that began at this moment.
+    fn reported(&self, began: Instant) {
+        *self.reported_at.lock() = Some(began);
+        if self.is_confirmed() {
+            self.confirmation_reported();
+        }
     }
 
     /// Whether Redis still has to know that the client has its token.
@@ -133,6 +145,19 @@ impl Seat {
     /// Whether it belongs to a member whose token has ended by this time, in seconds since 1970.
     pub fn has_expired(&self, now: u64) -> bool {
         self.membership.as_ref().is_some_and(|membership| membership.has_expired(now))
+    }
+
+    /// Whether the client has sent something at this moment or later that Redis was not told of.
+    pub fn was_active_since(&self, moment: Instant) -> bool {
+        let reported = self.membership.as_ref().and_then(|known| *known.reported_at.lock());
+        self.outbox.was_active_since(reported.map_or(moment, |reported| reported.max(moment)))
+    }
+
+    /// Notes that Redis has processed a report of this connection that began at this moment.
+    pub fn reported(&self, began: Instant) {
+        if let Some(membership) = &self.membership {
+            membership.reported(began);
+        }
     }
 
     /// Whether it is one of these users.

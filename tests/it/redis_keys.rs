@@ -192,7 +192,7 @@ async fn heartbeats_tell_of_no_connection_twice_what_it_said_once() {
         let seen = async || (stage.redis.scripts_run() >= before + count).then_some(());
         eventually(DEADLINE, "heartbeats", seen).await;
     };
-    // The first tells of everybody.
+    // The first tells of what came before it.
     heartbeats(2).await;
     let told = stage.redis.calls("hset");
     heartbeats(4).await;
@@ -202,6 +202,23 @@ async fn heartbeats_tell_of_no_connection_twice_what_it_said_once() {
     heartbeats(2).await;
     // Twice where it came in the very millisecond in which a heartbeat began.
     assert!((told + 1..=told + 2).contains(&stage.redis.calls("hset")));
+}
+
+#[tokio::test]
+async fn heartbeats_leave_out_whose_session_was_just_confirmed() {
+    let stage = Stage::new(1, &[("HEARTBEAT_INTERVAL", "2500ms")]).await;
+    let room = stage.room("owner").await;
+    let mut guest = stage.member(0, &room, "guest").await;
+    guest.until_pong().await;
+    let session = format!("user:{}:guest:session", room.id);
+    eventually(DEADLINE, "a proof", async || {
+        (stage.redis.cmd(["HEXISTS", &session, "provisional"]).int() == 0).then_some(())
+    })
+    .await;
+    let (told, before) = (stage.redis.calls("hset"), stage.redis.scripts_run());
+    let seen = async || (stage.redis.scripts_run() >= before + 2).then_some(());
+    eventually(DEADLINE, "heartbeats", seen).await;
+    assert_eq!(stage.redis.calls("hset"), told);
 }
 
 #[tokio::test]
