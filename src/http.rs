@@ -45,7 +45,7 @@ pub fn router(app: App) -> Router {
     let (routes, description) = OpenApiRouter::with_openapi(openapi::Description::openapi())
         .merge(api(&app).layer(limit.clone()))
         .merge(client().layer(limit.clone()))
-        .merge(node())
+        .merge(node().layer(from_fn_with_state(app.clone(), guard::pace)))
         .split_for_parts();
     // Written once: it is long, and repeated requests would delay all other clients.
     let description = Bytes::from(openapi::bounds::apply(&description, &app.settings).to_string());
@@ -82,7 +82,7 @@ fn api(app: &App) -> OpenApiRouter<App> {
     create.merge(room).routes(routes!(push::key)).route("/ws", get(crate::ws::upgrade))
 }
 
-/// Health checks, which are not limited.
+/// Health checks and metrics.
 fn node() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(health::live))

@@ -101,6 +101,10 @@ impl Limit {
     }
 }
 
+/// Health checks that one address may make each second. Not a setting: it is far more than anybody
+/// needs, and who runs a node must be able to see how it is.
+pub const HEALTH_CHECKS_PER_SECOND: usize = 1000;
+
 /// The wait for more than a bucket holds.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// Sockets over the limit that one address may have at the same time to read its error.
@@ -109,6 +113,7 @@ const REFUSED_SOCKETS: usize = 16;
 /// The limits of each address on one node.
 pub struct Limits {
     requests: Buckets,
+    health: Buckets,
     rooms: Buckets,
     storage: Buckets,
     misses: Buckets,
@@ -127,6 +132,7 @@ impl Limits {
     pub fn new(settings: &Settings) -> Self {
         Self {
             requests: Buckets::new(Quota::per_second(count(settings.requests_per_second))),
+            health: Buckets::new(Quota::per_second(count(HEALTH_CHECKS_PER_SECOND))),
             rooms: Buckets::new(Quota::per_minute(count(settings.rooms_per_minute))),
             storage: storage::buckets(settings.stored_bytes_per_day),
             misses: Buckets::new(Quota::per_minute(count(settings.misses_per_minute))),
@@ -144,6 +150,14 @@ impl Limits {
     /// [`Code::RateLimited`], with the wait until the next one is allowed.
     pub fn check_request(&self, ip: IpAddr) -> Result<(), Error> {
         self.requests.take(ip).map_err(Error::rate_limited)
+    }
+
+    /// Counts a health check of an address. `cost`: how many small ones it is worth.
+    ///
+    /// # Errors
+    /// [`Code::RateLimited`], with the wait until the next one is allowed.
+    pub fn check_health(&self, ip: IpAddr, cost: usize) -> Result<(), Error> {
+        self.health.take_many(ip, cost).map_err(Error::rate_limited)
     }
 
     /// Counts one new room of an address.

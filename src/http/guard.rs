@@ -1,6 +1,6 @@
 //! Cross-origin rules and the limits of an address.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{Request, State},
@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use tokio::time::{Instant, sleep};
 
 use super::{envelope::Failure, headers};
 use crate::{address::ClientIp, app::App, error::Code, limits::Limit};
@@ -26,6 +27,34 @@ pub async fn limit(
             error.into_response()
         }
     }
+}
+
+/// What one answer with metrics is worth in health checks: it is written anew for each request.
+const COST_OF_METRICS: usize = 5;
+/// The least pause of a request over the limit, so that many that wait cost little.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+/// How long a request over the limit is held back before it is refused.
+const LONGEST_HOLD: Duration = Duration::from_secs(1);
+
+/// Middleware that holds back an address that asks too often for health or metrics. A refusal would
+/// have a balancer give up a node that is well, so it is the last resort.
+pub async fn pace(
+    State(app): State<App>,
+    ClientIp(ip): ClientIp,
+    request: Request,
+    next: Next,
+) -> Response {
+    let cost = if request.uri().path() == "/metrics" { COST_OF_METRICS } else { 1 };
+    let began = Instant::now();
+    while let Err(error) = app.limits.check_health(ip, cost) {
+        if began.elapsed() >= LONGEST_HOLD {
+            app.metrics.turned_away(Limit::Requests);
+            return error.into_response();
+        }
+        let pause = error.retry_after.unwrap_or_default();
+        sleep(pause.clamp(LEAST_PAUSE, LONGEST_HOLD)).await;
+    }
+    next.run(request).await
 }
 
 /// Middleware that refuses new rooms of an address over its limit.
