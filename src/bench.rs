@@ -20,7 +20,11 @@ use std::{
 use anyhow::ensure;
 use clap::Parser;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::watch,
+    task::JoinSet,
+};
 
 use crate::files;
 use latency::Latencies;
@@ -138,10 +142,8 @@ pub fn main(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     let json = options.json;
     // If this fails, opening the connections reports it.
     let _ = files::raise_limit();
-    let report = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime.block_on(run(options)),
-        Err(error) => Err(error.into()),
-    };
+    let report =
+        runtimes().and_then(|(herd, talkers)| herd.block_on(run(options, talkers.handle())));
     match report {
         Ok(report) => {
             let written = match json {
@@ -163,11 +165,18 @@ fn say(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-async fn run(options: Options) -> anyhow::Result<BenchReport> {
+/// A runtime for users who only listen, and one for those who talk: what they notice of a join storm is not to be
+/// that thousands of simulated users wait for a thread.
+fn runtimes() -> anyhow::Result<(Runtime, Runtime)> {
+    let talkers = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    Ok((Runtime::new()?, talkers))
+}
+
+async fn run(options: Options, talking: &Handle) -> anyhow::Result<BenchReport> {
     let made = (0..options.rooms).map(|_| options.url.make_room());
     let rooms: Vec<Arc<BenchRoom>> = stream::iter(made)
         .buffered(AT_ONCE)
-        .map_ok(|id| Arc::new(BenchRoom::new(id)))
+        .map_ok(|(id, creator)| Arc::new(BenchRoom::new(id, creator)))
         .try_collect()
         .await?;
     let run = Arc::new(Run::new(options.url.clone()));
@@ -177,7 +186,12 @@ async fn run(options: Options) -> anyhow::Result<BenchReport> {
     for number in 0..options.connections {
         let talks_every = (number < talkers).then_some(pause);
         let user = User::new(number, rooms[number % rooms.len()].clone(), talks_every);
-        users.spawn(user.play(run.clone()));
+        let play = user.play(run.clone());
+        if talks_every.is_some() && options.join_storm {
+            users.spawn_on(play, talking);
+        } else {
+            users.spawn(play);
+        }
     }
     let progress = tokio::spawn(show_progress(run.clone()));
     let (entry, storm) = talk(&run, &options).await?;

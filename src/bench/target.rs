@@ -133,13 +133,15 @@ impl Target {
         Ok(timeout(PATIENCE, upgrade).await??.0)
     }
 
-    /// Makes a room and returns its id.
-    pub async fn make_room(&self) -> anyhow::Result<String> {
+    /// Makes a room and returns its id and its creator's token.
+    pub async fn make_room(&self) -> anyhow::Result<(String, String)> {
         let creator = json!({ "creatorName": "bench" });
         let answer = timeout(PATIENCE, self.ask(Method::POST, "/api/rooms", Some(creator)));
         let answer = answer.await?.with_context(|| format!("{self} makes no room"))?;
-        let id = answer["data"]["roomId"].as_str();
-        id.map(str::to_owned).ok_or_else(|| anyhow!("{self} makes no room: {}", answer["message"]))
+        let made = |field: &str| answer["data"][field].as_str().map(str::to_owned);
+        made("roomId")
+            .zip(made("token"))
+            .ok_or_else(|| anyhow!("{self} makes no room: {}", answer["message"]))
     }
 
     /// Reads the page of a room's messages behind this one.

@@ -41,6 +41,8 @@ const SILENT_HEARTBEATS: u32 = 3;
 /// A room of the run.
 pub struct BenchRoom {
     id: String,
+    /// The creator's token, for the first user: the creator is a member from the beginning.
+    creator: Mutex<Option<String>>,
     /// Number of messages so far; each has its number in its text.
     numbers: AtomicUsize,
     /// Numbers of the acknowledged messages.
@@ -49,8 +51,9 @@ pub struct BenchRoom {
 
 impl BenchRoom {
     /// A room without messages.
-    pub fn new(id: String) -> Self {
-        Self { id, numbers: AtomicUsize::new(0), acknowledged: Mutex::default() }
+    pub fn new(id: String, creator: String) -> Self {
+        let creator = Mutex::new(Some(creator));
+        Self { id, creator, numbers: AtomicUsize::new(0), acknowledged: Mutex::default() }
     }
 }
 
@@ -59,6 +62,8 @@ pub struct User {
     number: usize,
     /// Interval between two messages of this user; `None` for one who only listens.
     pause: Option<Duration>,
+    /// What it joins with: the creator's token, or a nickname.
+    token: String,
     /// The secret of its token: a join whose answer was lost is retried as the same user.
     secret: String,
     last: MessageId,
@@ -140,9 +145,11 @@ enum Frame {
 impl User {
     /// A user of this room that sends a message every `pause`.
     pub fn new(number: usize, room: Arc<BenchRoom>, pause: Option<Duration>) -> Self {
+        let creator = room.creator.lock().take();
         Self {
             number,
             pause,
+            token: creator.unwrap_or_else(|| format!("bench {number}")),
             secret: nanoid::nanoid!(SECRET_LENGTH),
             last: MessageId::ZERO,
             heartbeat: Duration::from_secs(10),
@@ -188,11 +195,10 @@ impl User {
         let is_storm = *run.phase.borrow() == Phase::Storming;
         let _door = if is_storm { None } else { Some(run.doors.acquire().await?) };
         let mut socket = run.target.open().await?;
-        let name = format!("bench {}", self.number);
         let join = json!({
             "t": "join",
             "roomId": self.account.room.id,
-            "token": name,
+            "token": self.token,
             "since": self.last.to_string(),
             "secret": self.secret,
         });
