@@ -27,8 +27,10 @@ const MOST: f64 = 64.0;
 const PERIOD: Duration = Duration::from_secs(30);
 /// The weight of the latest join in the average time.
 const WEIGHT: f64 = 1.0 / 16.0;
-/// Nobody is told to come again later than this.
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// Nobody is told to come again later than this, nor, when so many wait that all are told to come within it, earlier
+/// than the first.
+const LONGEST_RETRY: Duration = Duration::from_secs(4);
+const SHORTEST_RETRY: Duration = Duration::from_millis(500);
 
 /// The joins of one node.
 pub struct JoinPacer {
@@ -156,7 +158,9 @@ impl State {
             wait
         } else {
             self.booked = now + LONGEST_RETRY;
-            LONGEST_RETRY / 2 + jittered(LONGEST_RETRY / 2)
+            // The rate was measured while their connections were opened as well, so it is better than that: some
+            // of them find a place early.
+            SHORTEST_RETRY + jittered(LONGEST_RETRY - SHORTEST_RETRY)
         };
         Error::come_again(wait, "too many joins wait")
     }
