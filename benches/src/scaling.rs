@@ -14,7 +14,7 @@ use crate::{
     scenarios::{
         ALL_BACK, Outcome, PER_DELIVERY, RESIDENT, delivery_figures, held, micros, rejoin,
     },
-    server::{Cpu, Server},
+    server::{Cpu, Kind, Server},
 };
 
 const JOIN_SERVER: &str = "server µs per join";
@@ -47,20 +47,29 @@ const fn curve(
     Curve { of, figure, sizes, run }
 }
 
-/// Each series is measured once; its figures are drawn beside each other.
-const SERIES: [&[Curve]; 3] = [
-    &[
-        curve("members of one room", JOIN_SERVER, ONE_ROOM, one_room),
-        curve("members of one room", JOIN_REDIS, ONE_ROOM, one_room),
-        curve("members of one room", PER_DELIVERY, ONE_ROOM, one_room),
-    ],
-    &[curve("clients back at once, rooms of five", ALL_BACK, HERD, |server, clients| {
-        // One more, who stays and talks.
-        rejoin(server, &vec![FIVE + 1; clients / FIVE])
-    })],
-    &[curve("clients back at once, one room", ALL_BACK, HERD, |server, clients| {
-        rejoin(server, &[clients + 1])
-    })],
+/// Each series is measured once, beside one of the floors; its figures are drawn beside each other.
+const SERIES: [(Kind, &[Curve]); 3] = [
+    (
+        Kind::FloorPlus,
+        &[
+            curve("members of one room", JOIN_SERVER, ONE_ROOM, one_room),
+            curve("members of one room", JOIN_REDIS, ONE_ROOM, one_room),
+            curve("members of one room", PER_DELIVERY, ONE_ROOM, one_room),
+        ],
+    ),
+    (
+        Kind::Floor,
+        &[curve("clients back at once, rooms of five", ALL_BACK, HERD, |server, clients| {
+            // One more, who stays and talks.
+            rejoin(server, &vec![FIVE + 1; clients / FIVE])
+        })],
+    ),
+    (
+        Kind::Floor,
+        &[curve("clients back at once, one room", ALL_BACK, HERD, |server, clients| {
+            rejoin(server, &[clients + 1])
+        })],
+    ),
 ];
 
 /// What is not drawn: costs in the model of `docs/scaling.md`, and the load that it is checked against.
@@ -76,17 +85,20 @@ const UNITS: [Curve; 2] = [
 pub fn measure(options: &Options) -> anyhow::Result<()> {
     fs::create_dir_all(&options.out)?;
     let is_wanted = |curve: &Curve| curve.of.contains(&options.only);
-    let measured = |curve: &Curve| curve.measure(&options.kinds, &options.linkroom);
+    let measured = |curve: &Curve, kinds: &[Kind]| {
+        let kinds: Vec<_> =
+            kinds.iter().copied().filter(|kind| options.kinds.contains(kind)).collect();
+        curve.measure(&kinds, &options.linkroom)
+    };
     let (mut tables, mut series) = (String::new(), Vec::new());
-    for curves in SERIES.iter().filter(|curves| is_wanted(&curves[0])) {
-        let points = measured(&curves[0])?;
-        tables += &all_figures(&points);
+    for (floor, curves) in SERIES.iter().filter(|(_, curves)| is_wanted(&curves[0])) {
+        let points = measured(&curves[0], &[*floor, Kind::Linkroom])?;
+        tables += &told(&points);
         series.push((*curves, points));
     }
     for curve in UNITS.iter().filter(|curve| is_wanted(curve)) {
-        tables += &all_figures(&measured(curve)?);
+        tables += &told(&measured(curve, &[Kind::Linkroom])?);
     }
-    println!("{tables}");
     fs::write(options.out.join("scaling.md"), tables)?;
     let drawn: Vec<_> = series
         .iter()
@@ -95,14 +107,16 @@ pub fn measure(options: &Options) -> anyhow::Result<()> {
     plot::curves(&drawn, &options.out.join("scaling.svg"))
 }
 
-/// A table for each size.
-fn all_figures(points: &[Point]) -> String {
+/// A table for each size, which is printed as well.
+fn told(points: &[Point]) -> String {
     let same = points.chunk_by(|a, b| a.size == b.size);
-    same.map(|points| {
+    let tables = same.map(|points| {
         let measured: Vec<_> = points.iter().map(|point| &point.measured).collect();
         report::table(&measured) + "\n"
-    })
-    .collect()
+    });
+    let tables: String = tables.collect();
+    println!("{tables}");
+    tables
 }
 
 /// Rooms with so many members, one where these are many: what a guest's join, a delivery and a member take.
@@ -126,10 +140,6 @@ fn one_room(server: &Server, members: usize) -> Outcome {
     let (talk, took) = used(server, || load.steady(per_second, TALK))?;
     let tally = load.take_tally();
     let each = |used| micros(used) / outside.len() as f64;
-    let slow = server.redis().map_or(Ok(String::new()), |redis| redis.slow_calls())?;
-    if !slow.is_empty() {
-        eprintln!("calls over 5 ms with {members} members: {slow}");
-    }
     let mut figures = vec![(JOIN_SERVER, each(joins.server)), (JOIN_REDIS, each(joins.redis))];
     figures.extend(delivery_figures(&tally, talk, took));
     figures.extend([(RESIDENT, resident), ("Redis KiB per member", of_each(kept))]);

@@ -186,7 +186,7 @@ impl Client {
         if self.state != State::Joining || !json.starts_with(br#"{"t":"error""#) {
             return None;
         }
-        let number = &json[wire::find(json, NAME)?..];
+        let number = &json[wire::find(json, NAME)? + NAME.len()..];
         let end = number.iter().position(|byte| *byte == b'}')?;
         let seconds: f64 = std::str::from_utf8(&number[..end]).ok()?.parse().ok()?;
         Duration::try_from_secs_f64(seconds).ok()
