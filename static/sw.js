@@ -4,6 +4,7 @@
 
 const SHELL = '/';
 const COPY = 'client '; // and a version: the caches that each hold one
+const ROOMS = 'rooms'; // the cache of the links of rooms that this browser is notified of
 const PAGES = 'pages'; // the cache that says which version a page is: workers forget, pages stay open
 const OURS = /^(?:W\/)?"(linkroom-[^"]+)"$/; // the ETag of one of our files, which is the version of all,
 const FORM = /\.[0-9a-f]{32}|[-;](?:gzip|br|zstd|deflate)/g; // but for what says how this answer was made
@@ -13,6 +14,11 @@ const ANSWER = 500; // ms in which a page says whether it is in a room
 const PATIENCE = 3_000; // ms for the network, where there is a copy
 /** @type {Record<string, string>} */
 const TYPES = { js: 'text/javascript', css: 'text/css', svg: 'image/svg', webmanifest: 'application/manifest', [SHELL]: 'text/html' };
+
+/** Of what was said while no page could say it. */
+const WORDS = /^ko\b/i.test(navigator.language)
+  ? { said: '새 메시지', more: '그 밖에 {n}개' }
+  : { said: 'New message', more: 'and {n} more' };
 
 /** What a first page is made of. */
 const FIRST = [
@@ -77,6 +83,9 @@ const ROOM = [
   '/static/js/room/overlay.js',
   '/static/js/room/paper.js',
   '/static/js/room/place.js',
+  '/static/js/room/push.js',
+  '/static/js/room/push/toggle.js',
+  '/static/js/room/push/words.js',
   '/static/js/room/qr.js',
   '/static/js/room/quotes.js',
   '/static/js/room/room_menu.js',
@@ -205,7 +214,7 @@ async function replace(version, signal) {
 /** Forgets the copies that no page is made of any more. @param {string | null} version what opens without a network */
 async function tidy(version) {
   const open = new Set((await worker.clients.matchAll({ includeUncontrolled: true })).map(({ id }) => id));
-  const used = new Set([COPY + version, COPY + renewal?.version, PAGES]);
+  const used = new Set([COPY + version, COPY + renewal?.version, PAGES, ROOMS]);
   const pages = await caches.open(PAGES);
   for (const request of await pages.keys()) {
     const id = new URL(request.url).pathname.slice(1);
@@ -330,6 +339,31 @@ worker.addEventListener('fetch', (event) => {
   event.respondWith(redirect || answer(event, file).catch(() => fetch(request)));
 });
 
+worker.addEventListener('push', (event) => {
+  if (event.data) event.waitUntil(notify(event.data.json()));
+});
+
+/**
+ * Shows what was said while nobody looked, one notification a room. Where a tab notifies by itself, there is its own, and no
+ * second one is heard; a browser wants one for every push.
+ * @param {{roomId: string, from?: string, text?: string, more: number}} push
+ */
+async function notify({ roomId, from, text, more }) {
+  const pages = await worker.clients.matchAll({ type: 'window' });
+  const answers = await Promise.all(pages.map((client) => ask(client, roomId)));
+  if (answers.some((answer) => answer?.looks)) return;
+  const isTold = answers.some((answer) => answer?.notifies);
+  const tag = `linkroom-${roomId}`;
+  const [shown] = await worker.registration.getNotifications({ tag });
+  const usual = { tag, icon: '/static/icon-192.png', renotify: !isTold, silent: isTold };
+  if (isTold && shown) return worker.registration.showNotification(shown.title, { ...usual, body: shown.body, data: shown.data });
+  const link = await attempt(async () => (await caches.match(`/${roomId}`, { cacheName: ROOMS }))?.text(), undefined);
+  const body = [text ?? WORDS.said, ...(more > 0 ? [WORDS.more.replace('{n}', String(more))] : [])].join('\n');
+  await worker.registration.showNotification(from ?? 'linkroom', {
+    ...usual, body, data: { url: link ?? `${location.origin}/r/${roomId}`, roomId },
+  });
+}
+
 worker.addEventListener('notificationclick', (event) => {
   event.notification.close();
   event.waitUntil(openRoom(event.notification.data));
@@ -338,19 +372,21 @@ worker.addEventListener('notificationclick', (event) => {
 /** Brings the tab that is in the room to the front, or opens one. @param {{url: string, roomId: string}} room */
 async function openRoom({ url, roomId }) {
   const pages = await worker.clients.matchAll({ type: 'window' });
-  const page = (await firstTrue(pages.map((client) => isIn(client, roomId)))) ?? pages.find((client) => client.url === url);
+  const isIn = pages.map(async (client) => (await ask(client, roomId)) && client);
+  const page = (await firstTrue(isIn)) ?? pages.find((client) => client.url === url);
   await (page ? page.focus() : worker.clients.openWindow(url));
 }
 
 /**
  * Pages know themselves which room they are in: their address as a worker sees it is where they began.
- * @param {WindowClient} client
+ * @param {Client} client
  * @param {string} roomId
- * @returns {Promise<WindowClient | null>} the client where it says so, in time
+ * @returns {Promise<{looks: boolean, notifies: boolean} | null>} where it is in the room, and says so in time, whether somebody
+ *   looks at it there, and whether it notifies of messages by itself
  */
-function isIn(client, roomId) {
+function ask(client, roomId) {
   const { port1, port2 } = new MessageChannel();
-  const answer = new Promise((resolve) => (port1.onmessage = () => resolve(client)));
+  const answer = new Promise((resolve) => (port1.onmessage = ({ data }) => resolve(data)));
   client.postMessage({ inRoom: roomId }, [port2]);
   return Promise.race([answer, after(ANSWER, null)]);
 }

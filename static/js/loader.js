@@ -2,7 +2,7 @@
 // Fetches the parts of the client, each when it is needed. Knows their names and not what is in them:
 // whoever asks for a part says how to import it.
 
-/** @typedef {'landing' | 'entry' | 'room' | 'extras' | 'order' | 'crypto' | 'key' | 'refused'} Part */
+/** @typedef {'landing' | 'entry' | 'room' | 'extras' | 'order' | 'push' | 'crypto' | 'key' | 'refused'} Part */
 
 const RELOADED = 'linkroom:reloaded:'; // and a part, in sessionStorage: this page was begun anew for it, and it has not come since
 const ANSWER = 5_000; // ms for the server to answer

@@ -27,6 +27,7 @@ mod ordering;
 mod people;
 mod pictures;
 mod place;
+mod pushed;
 mod reading;
 mod refusing;
 mod scripts;

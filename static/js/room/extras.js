@@ -12,6 +12,7 @@ import { Notifier } from './notify.js';
 import { order } from './order.js';
 import { overlay } from './overlay.js';
 import { watchPrinting } from './paper.js';
+import { keepPushed } from './push.js';
 import { watchQuotes } from './quotes.js';
 import { openRoomMenu } from './room_menu.js';
 import { openShare } from './share.js';
@@ -37,6 +38,7 @@ export function extras({ session, log, writing, gaze, say }) {
   watchTyping(input, say, signal);
   watchPrinting(session, say, signal);
   watchQuotes(session, log.focusable);
+  keepPushed(session);
   signal.addEventListener('abort', () => showBadge(0));
 
   /** @param {number} unread */

@@ -38,7 +38,7 @@ export class Notifier {
     this.#told = `linkroom:read:${roomId}:told`;
     this.#turn = `linkroom:turn:${roomId}`;
     serviceWorkers()?.addEventListener('message', ({ data, ports }) => {
-      if (data?.inRoom === roomId) ports[0].postMessage(true);
+      if (data?.inRoom === roomId) ports[0].postMessage({ looks: gaze.isHere, notifies: notifyMode() === 'all' });
     }, { signal: session.signal });
   }
 

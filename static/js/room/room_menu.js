@@ -7,6 +7,7 @@ import { durationText } from '../i18n.js';
 import { loadIdentity } from '../identity.js';
 import { openMenu } from './menu.js';
 import { order } from './order.js';
+import { pushItem } from './push.js';
 import { comings, NOTIFY, notifyMode, setNotifyMode, sound } from './settings.js';
 import { t } from './words.js';
 
@@ -29,7 +30,9 @@ function setComings() {
 export async function openRoomMenu({ session, at, isNarrow, people, share, leave, say }) {
   const { roomId } = session.state;
   const isCreator = Boolean(loadIdentity(roomId)?.creator);
+  const push = pushItem(session, say);
   const ordering = isCreator ? (await order(say))?.roomItems(session, say) ?? [] : [];
+  const pushing = await push;
   if (document.querySelector('dialog[open]')) return;
   const mode = notifyMode();
   const lifetime = h('p', { class: 'menu-foot', testid: 'lifetime' }, t('lifetimeUnknown'));
@@ -44,6 +47,7 @@ export async function openRoomMenu({ session, at, isNarrow, people, share, leave
         testid: `notify-${value}`, icon: value === 'off' ? /** @type {const} */ ('bellOff') : /** @type {const} */ ('bell'), text: t(`notify_${value}`), radio: true, checked: value === mode,
         act: () => setNotifyMode(value, say),
       }))),
+      pushing,
       { testid: 'menu-sound', icon: 'sound', text: t('sound'), checked: sound.get(), act: () => sound.toggle() },
       { testid: 'menu-comings', icon: 'door', text: t('comings'), checked: comings.get(), act: setComings },
       ...ordering,

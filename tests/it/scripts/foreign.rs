@@ -58,7 +58,7 @@ const VALUES: [&[&str]; 6] = [
     &["XADD", "KEY", "1-1", "x", "y"],
 ];
 
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "createdAt",
     "events",
     "occupied",
@@ -68,6 +68,7 @@ const FIELDS: [&str; 9] = [
     "large",
     "toldCount",
     "toldAt",
+    "push",
 ];
 
 const WORDS: [&str; 5] = ["", "x", "5", "$", "9223372036854775807"];
