@@ -89,6 +89,15 @@ async fn whom_a_jwt_names_makes_rooms_and_keeps_order_where_it_says_so() {
     let path = format!("/api/rooms/{}", room.id);
     let looked = stage.http().get(&path).await.data(200);
     assert_eq!((&looked["creator"], &looked["members"]), (&json!("Mia"), &json!(["Mia"])));
+    // A retry makes no second one.
+    let http = stage.http();
+    let retried = async || {
+        let request = http.request(Method::POST, "/api/rooms").bearer_auth(&maker);
+        let request = request.header("idempotency-key", "a key of sixteen").json(&json!({}));
+        http.send(request).await.data(201)
+    };
+    let (first, second) = (retried().await, retried().await);
+    assert_eq!((&first, &first["token"]), (&second, &Value::Null));
     // A JWT of one room makes no other, and nobody makes one without a name.
     let only_here = ticket("maker", &room, json!({}));
     let elsewhere = ask(&stage, Method::POST, "/api/rooms", &only_here, json!({})).await;
