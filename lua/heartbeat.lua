@@ -1,25 +1,25 @@
--- The heartbeat of one room from one node: keeps the members alive whose connections were heard,
--- clears those that lapsed, and tells the node how far the room has come.
+-- The heartbeat of one room from one node: extends the members whose connections were heard, clears those
+-- that lapsed, and tells the node the room's last message and number of events.
 -- KEYS 7: 1 room, 2 members, 3 deadlines, 4 messages, 5 returning, 6 members by name, 7 away members
 -- DERIVED from ARGV 3: session and presence of the users named and of members that lapsed
--- ARGV 15: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
+-- ARGV 15: 1 roomId, 2 the room's channel, 3 prefix of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms), 7 this node's channel, 8 the fence's tag, 9 a list: users,
 --          10 a list: for each of these joinedAt (ms), last message id read or '', '1' if one of its
---          connections proved that it heard the answer to its join else '0', number of connections, and
---          for each connection its id, how long it still lasts (ms), 'online' or 'away', 11 for how long
---          (ms) of late nobody could be kept alive, 12 TTL of a provisional session (ms),
---          13 grace (ms), 14 members that a list of them names, at most, 15 a list: what webhooks need, as
---          hooks names it
--- RETURNS {'OK', last message id, events counted, '1' if deadlines were too far ahead, whose room is to be
---          looked at when they are over, else '0', in how many ms the room wants a sweep or '', users without
---          a session, or whose session is that of somebody who took the name since …} or {'ROOM_NOT_FOUND'}
--- PUBLISHES user_joined of users that had lapsed, presence, read, user_left, a fence to the node;
---          members, where all of them were gone without anybody being told, and as tell_size says
--- PROMISE 2: the fence shows a message that the subscription lost; where nothing that is published comes,
--- the answer does. PROMISE 4: whoever is left
--- clears the users of a node that died. PROMISE 5: where Redis was away for longer than a presence
--- lasts, the members expired with nobody told that they left; they return without join events.
--- PROMISE 8: a connection from before its session was lost does not become whoever has the name now.
+--          connections proved that it got the answer to its join else '0', number of connections, and
+--          for each connection its id, its remaining time (ms), 'online' or 'away', 11 how long (ms)
+--          a recent outage prevented heartbeats, 12 TTL of a provisional session (ms), 13 grace (ms),
+--          14 maximum number of members in a list of them, 15 a list: what webhooks need, in the order of
+--          lua/lib/hooks.lua
+-- RETURNS {'OK', last message id, number of events, '1' if deadlines were too far ahead and the caller has
+--          to sweep the room when they end, else '0', in how many ms the room needs a sweep or '', users
+--          without a session, or whose name has a newer session of somebody else …} or {'ROOM_NOT_FOUND'}
+-- PUBLISHES user_joined of users that had lapsed, presence, read, user_left, a fence to the node; members,
+-- if all members had expired without user_left, and as tell_size describes
+-- PROMISE 2: the fence reveals a message that the subscription lost; if nothing published arrives, the
+-- answer reveals it. PROMISE 4: any surviving node clears the users of a node that died. PROMISE 5: if Redis
+-- was away for longer than a presence lasts, the members expired and no user_left was published; they return
+-- without join events. PROMISE 8: a connection whose session was lost does not act as the new user of that
+-- name.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   names = KEYS[6], away = KEYS[7], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
   spared = ARGV[11], roster_max = tonumber(ARGV[14]), hooks = hooks(ARGV[15])}
@@ -51,10 +51,10 @@ for i = 1, #users do
   local first, count = next_user + 4, tonumber(reported[next_user + 3])
   next_user = first + 3 * count
   local session = user_key(room, user, 'session')
-  -- Where something else has taken the place of the session, this user alone lapses.
+  -- If something else was written to the session's key, only this user lapses.
   local known = redis.pcall('HMGET', session, 'joinedAt', 'read', 'away', 'provisional')
   if known[1] == joined then
-    -- What these connections say together, and how long that holds.
+    -- The combined status of these connections, and how long it holds.
     local deadline, left, status, lapses = 0, '0', 'away', nil
     for at_connection = first, next_user - 1, 3 do
       local lasts, shown = reported[at_connection + 1], reported[at_connection + 2]
@@ -66,8 +66,8 @@ for i = 1, #users do
     end
     redis.call('PEXPIRE', session, known[4] and not confirmed and provisional_ttl or keeps)
     if known[4] and confirmed then redis.call('HDEL', session, 'provisional') end
-    -- Where this is what the room shows of the user, its other connections change nothing, and can only
-    -- make it last longer.
+    -- If the room already shows this status of the user, its other connections change nothing and
+    -- can only extend it.
     if is_here[i] == 1 and status == (known[3] and 'away' or 'online')
       and redis.call('PEXPIRE', user_key(room, user, 'presence'), left, 'GT') == 1 then
       due[#due + 1], due[#due + 2] = lapses, user
@@ -76,7 +76,7 @@ for i = 1, #users do
       anybody = settle(room, user, now_ms, is_here[i] == 1) or anybody
     end
     if read ~= '' and is_newer(read, at) then read = at end
-    -- What was noted of messages that are not there counts no longer.
+    -- A noted read position beyond the last message does not count.
     local noted = known[2] and not is_newer(known[2], at) and known[2] or '0-0'
     if read ~= '' and is_newer(read, noted) then
       redis.call('HSET', session, 'read', read)

@@ -1,4 +1,5 @@
--- Marks an idempotent request as completed: no retry runs it again, whatever happened to its result since.
+-- Marks an idempotent request as completed: no retry runs it again, even if its result has been
+-- deleted since.
 -- KEYS 1: 1 promise
 -- ARGV 0
 -- RETURNS {'OK'}

@@ -1,16 +1,16 @@
--- Takes connections out of a room: at once those that say so, with a grace those that just closed.
+-- Takes connections out of a room: at once those that left, after a grace those that only closed.
 -- KEYS 5: 1 room, 2 members, 3 deadlines, 4 members by name, 5 away members
 -- DERIVED from ARGV 3: session and presence of the users named and of members that lapsed
--- ARGV 10: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 session TTL (ms), 5 for how long (ms)
---         of late nobody could be kept alive, 6 how long a session lasts that is provisional still (ms),
+-- ARGV 10: 1 roomId, 2 the room's channel, 3 prefix of the users' keys, 4 session TTL (ms), 5 how long (ms)
+--         a recent outage prevented heartbeats, 6 TTL of a session that is still provisional (ms),
 --         7 presence TTL (ms), 8 a list: for each connection its user, its id, the grace (ms), 0 for none, and
---         '1' if it proved that it heard the answer to its join else '0', 9 members that a
---         list of them names, at most, 10 a list: what webhooks need, as hooks names it
--- RETURNS {'OK', in how many ms the room wants a sweep or '', and for each connection 'stays' (others of its user are left), 'grace' or 'left'} or
---         {'ROOM_NOT_FOUND'}
--- PUBLISHES user_left, presence; members, as tell_size says
+--         '1' if it proved that it got the answer to its join else '0', 9 maximum number of members in a
+--         list of them, 10 a list: what webhooks need, in the order of lua/lib/hooks.lua
+-- RETURNS {'OK', in how many ms the room needs a sweep or '', and for each connection 'stays' (its user has
+--         other connections), 'grace' or 'left'} or {'ROOM_NOT_FOUND'}
+-- PUBLISHES user_left, presence; members, as tell_size describes
 -- PROMISE 4: only the last connection of a user makes it leave, and a reload does not.
--- PROMISE 8: whoever may never have heard the answer to its join gives the name back soon.
+-- PROMISE 8: a client that may never have got the answer to its join frees the name soon.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[4], away = KEYS[5],
   id = ARGV[1], chan = ARGV[2], users = ARGV[3], spared = ARGV[5], presence_ttl = ARGV[7],
   roster_max = tonumber(ARGV[9]), hooks = hooks(ARGV[10])}
@@ -22,7 +22,8 @@ if not facts[1] then return {'ROOM_NOT_FOUND'} end
 room.large = facts[2]
 check_room(room, now_ms)
 
--- Reading the other connections of a user costs most, so that is done once for all that leave.
+-- Reading the other connections of a user is the expensive part, so it is done once for all that
+-- leave.
 local reply, users, last = {'OK', ''}, {}, {}
 for i = 1, #leaving, 4 do
   local user, grace, proven = leaving[i], tonumber(leaving[i + 2]), leaving[i + 3] == '1'

@@ -1,7 +1,7 @@
--- Reads the facts of a room. O(1), whatever its number of members.
+-- Reads the facts of a room. O(1), independent of its number of members.
 -- KEYS 2: 1 room, 2 the note that it was closed
 -- ARGV 0
--- RETURNS {'OK', then as room_facts lists them creator, createdAt (ms), the room's secret, hash of the creator's
+-- RETURNS {'OK', then in the order of room_facts: creator, createdAt (ms), the room's secret, hash of the creator's
 --          token, '1' if encrypted, topic, '1' if locked, ttl (s), maximum number of members; '' for
 --          missing ones}, {'ROOM_NOT_FOUND'}, or {'ROOM_CLOSED'} if its creator has deleted it
 -- PROMISE 5: a node restores a room with the facts that it has read.

@@ -1,11 +1,11 @@
 -- Reads one page of a room's messages.
--- KEYS 3: 1 room, 2 messages, 3 session of the user whom the token names
+-- KEYS 3: 1 room, 2 messages, 3 session of the token's user
 -- DERIVED from KEYS 1: deleted, bans
 -- ARGV 6: 1 'before' or 'after', 2 a message id, or '+' with 'before' for the newest page,
---         3 messages wanted, 4 proof or '', 5 address of who asks,
---         6 '1' where guests may read else '0'
--- RETURNS {'OK', '1' if there are more that way else '0', messages oldest first, as read_entries
---          gives them, in MessagePack}, {'ROOM_NOT_FOUND'}, or {'INVALID_TOKEN'} where reading takes a token
+--         3 messages wanted, 4 proof or '', 5 address of the client,
+--         6 '1' if guests may read else '0'
+-- RETURNS {'OK', '1' if there are more in that direction else '0', messages oldest first, as read_entries
+--          returns them, in MessagePack}, {'ROOM_NOT_FOUND'}, or {'INVALID_TOKEN'} if reading needs a token
 -- PROMISE 2: the ids are the cursor, so pages neither overlap nor skip.
 local room, messages = KEYS[1], KEYS[2]
 local way, from, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -13,7 +13,7 @@ local way, from, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local refusal = may_read(room, KEYS[3], ARGV[4], ARGV[5], ARGV[6])
 if refusal then return {refusal} end
 
--- Redis takes no range that begins after the last id there can be, or ends before the first.
+-- Redis rejects a range that begins after the last possible id, or ends before the first.
 local first, last = '0-0', '18446744073709551615-18446744073709551615'
 local found = {}
 if way == 'after' and from ~= last then

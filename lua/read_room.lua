@@ -1,11 +1,11 @@
--- Reads a room, how many are in it and the first of them by name, without those who lapsed.
+-- Reads a room, its number of members and the first of them by name, without lapsed ones.
 -- KEYS 4: 1 room, 2 members, 3 deadlines, 4 members by name
 -- DERIVED from KEYS 1: bans
--- ARGV 2: 1 how far ahead a deadline can be (ms), 2 names wanted at most
--- RETURNS {'OK', the facts of the room as room_facts lists them, number of banned addresses, '1' if a sweep has
---          something to do else '0', number of members, names …} or {'ROOM_NOT_FOUND'}
--- PROMISE 4: nobody is shown who is not there. PROMISE 5: it writes nothing, so it runs where Redis
--- refuses to.
+-- ARGV 2: 1 how far ahead a deadline can be (ms), 2 maximum number of names
+-- RETURNS {'OK', the facts of the room in the order of room_facts, number of banned addresses, '1' if it needs a
+--          sweep else '0', number of members, names …} or {'ROOM_NOT_FOUND'}
+-- PROMISE 4: it shows no member that has lapsed. PROMISE 5: it writes nothing, so it runs while Redis
+-- refuses to write.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[4]}
 local longest, wanted = ARGV[1], tonumber(ARGV[2])
 
@@ -19,7 +19,8 @@ local at = #reply
 reply[at + 1] = string.format('%d', redis.call('ZCARD', room_key(room.hash, 'bans')))
 reply[at + 2] = needs_sweep(room, now_ms, longest) and '1' or '0'
 reply[at + 3] = string.format('%d', count)
--- Behind those who lapsed there may be others; how far is looked has a limit.
+-- Live members may follow the lapsed ones in a page, so it reads further pages, a limited number of
+-- them.
 local after, looks, found = '', 0, {}
 repeat
   local page = member_names(room, after, wanted)

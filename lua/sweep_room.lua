@@ -1,13 +1,13 @@
--- Clears members of a room that lapsed, when the grace of one of them is over, or there were many; bounds deadlines
--- that are too far ahead; and tells a large room the number of members that was news too soon.
+-- Clears lapsed members of a room, when the grace of one of them is over or a call left some; shortens deadlines
+-- that are too far ahead; and publishes the number of members that a large room still has to be told.
 -- KEYS 5: 1 room, 2 members, 3 deadlines, 4 members by name, 5 away members
 -- DERIVED from ARGV 3: session and presence of members that lapsed
--- ARGV 8: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 for how long (ms) of late nobody
---         could be kept alive, 5 presence TTL (ms), 6 grace (ms), 7 members that a list of them names, at most,
---         8 a list: what webhooks need, as hooks names it
--- RETURNS {'OK', in how many ms the room wants a sweep again or ''} or {'ROOM_NOT_FOUND'}
--- PUBLISHES user_left; members, as tell_size says
--- PROMISE 4: closing the last connection makes one user_left after a grace.
+-- ARGV 8: 1 roomId, 2 the room's channel, 3 prefix of the users' keys, 4 how long (ms) a recent outage prevented
+--         heartbeats, 5 presence TTL (ms), 6 grace (ms), 7 maximum number of members in a list of them,
+--         8 a list: what webhooks need, in the order of lua/lib/hooks.lua
+-- RETURNS {'OK', in how many ms the room needs another sweep or ''} or {'ROOM_NOT_FOUND'}
+-- PUBLISHES user_left; members, as tell_size describes
+-- PROMISE 4: closing the last connection publishes one user_left after a grace.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[4], away = KEYS[5],
   id = ARGV[1], chan = ARGV[2], users = ARGV[3], spared = ARGV[4], presence_ttl = ARGV[5],
   roster_max = tonumber(ARGV[7]), hooks = hooks(ARGV[8])}

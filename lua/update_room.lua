@@ -1,12 +1,12 @@
--- Changes what a room is, as its creator says.
--- KEYS 5: 1 room, 2 messages, 3 session of the user whom the token names, 4 deadlines,
+-- Changes the settings of a room, for its creator.
+-- KEYS 5: 1 room, 2 messages, 3 session of the token's user, 4 deadlines,
 --         5 members by name
 -- ARGV 6: 1 roomId, 2 the room's channel, 3 proof, 4 room TTL (ms) of a room that has none of its own,
 --         5 a list: fields of the room's hash, each followed by its new value, or by '' for none, 6 a list:
---         what webhooks need, as hooks names it
--- RETURNS {'OK'}, {'ROOM_NOT_FOUND'}, {'FORBIDDEN'} for somebody else in the room, or {'INVALID_TOKEN'}
--- PUBLISHES room, where anything changed
--- PROMISE 11: whoever joins after the answer meets the room as it is now.
+--         what webhooks need, in the order of lua/lib/hooks.lua
+-- RETURNS {'OK'}, {'ROOM_NOT_FOUND'}, {'FORBIDDEN'} for another user of the room, or {'INVALID_TOKEN'}
+-- PUBLISHES room, if anything changed
+-- PROMISE 11: a user who joins after the answer gets the room as it is now.
 local room = {hash = KEYS[1], deadlines = KEYS[4], names = KEYS[5], id = ARGV[1], chan = ARGV[2], hooks = hooks(ARGV[6])}
 local messages, session, proof, usual, fields = KEYS[2], KEYS[3], ARGV[3], ARGV[4], ARGV[5]
 

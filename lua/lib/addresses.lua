@@ -1,7 +1,7 @@
--- The addresses that users come from are kept as keyed hashes: `secret` is the room's, so that no two rooms keep
--- the same. A session has one field for each, with the time of its last use, and MOST_ADDRESSES at most.
--- keyed_address(secret, address) -> that hash. note_address(session, keyed, now) keeps it with the session.
--- is_banned(hash, keyed) -> whether nobody new may come from there. Needs: room_key.
+-- The addresses of users are stored as keyed hashes. The key is the room's secret, so the hashes of two rooms
+-- differ. A session has one field for each address, with the time of its last use, and at most MOST_ADDRESSES.
+-- keyed_address(secret, address) -> that hash. note_address(session, keyed, now) stores it with the session.
+-- is_banned(hash, keyed) -> whether new users from this address are rejected. Needs: room_key.
 local MOST_ADDRESSES = 16
 local function keyed_address(secret, address)
   return string.sub(redis.sha1hex(secret .. ' address ' .. address), 1, 20)

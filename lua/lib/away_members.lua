@@ -1,5 +1,5 @@
--- away_members(room, members) -> those of these members who are away, in their order. O(members named), which
--- are no more than one call takes from Lua's stack.
+-- away_members(room, members) -> the away ones of these members, in the same order. O(members
+-- named); the caller limits their number to what Lua's stack takes in one call.
 local function away_members(room, members)
   local away = {}
   if #members == 0 then return away end

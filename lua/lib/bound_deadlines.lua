@@ -1,7 +1,8 @@
--- bound_deadlines(room, now_ms, grace) -> whether a member would have lasted for longer than it may, and
--- lasts no longer now: for a presence (room.presence_ttl) where it has connections, else for a grace, both in
--- ms. It would where Redis's clock was set back, or somebody else wrote a deadline. Bounds the furthest ones, some
--- at a time: no call may keep Redis for long. Needs: has_connections, user_key.
+-- bound_deadlines(room, now_ms, grace) -> whether a deadline was too far ahead and was shortened:
+-- to a presence (room.presence_ttl) if the member has connections, else to a grace, both in ms.
+-- That happens if Redis's clock was set back, or another program wrote a deadline. Shortens the
+-- furthest ones, a limited number in each call, so that no call blocks Redis for long. Needs:
+-- has_connections, user_key.
 local BOUNDED_AT_ONCE = 64
 
 local function bound_deadlines(room, now_ms, grace)

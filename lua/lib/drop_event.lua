@@ -1,6 +1,6 @@
--- drop_event(to, events) takes the oldest event of a room off its list, and notes how old the next one is.
--- The room stays among those that have events until whoever posts them finds no more. Returns whether there
--- was one. Needs: clock.
+-- drop_event(to, events) removes the oldest event from a room's list, and stores the age of the
+-- next one. The room stays in the set of rooms with events until a courier finds no more. Returns
+-- whether there was one. Needs: clock.
 local function drop_event(to, events)
   local event = redis.call('LPOP', events)
   if event then redis.call('HINCRBY', to.state, 'done', '1') end

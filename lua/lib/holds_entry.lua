@@ -1,4 +1,5 @@
--- holds_entry(ready, node, entry) -> whether this node has taken that entry, and nobody else took it over.
+-- holds_entry(ready, node, entry) -> whether this node has claimed that entry, and no other node
+-- took it over.
 local function holds_entry(ready, node, entry)
   local pending = redis.pcall('XPENDING', ready, 'nodes', entry, entry, '1')[1]
   return pending and pending[2] == node

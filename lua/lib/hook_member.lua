@@ -1,6 +1,7 @@
--- hook_member(room, user, is_here) writes the event that somebody is a member, or no member any more, and
--- keeps for message.missed who has a session and is none. Who comes back to a room that is `returning` was never
--- told to have left. Needs: hook.
+-- hook_member(room, user, is_here) writes the event that a user became a member, or stopped being
+-- one. For message.missed it maintains the set of users who have a session but are not members. For
+-- a user who comes back to a room that is `returning` no leave was reported, so no join is either.
+-- Needs: hook.
 local function hook_member(room, user, is_here)
   local to = room.hooks
   if not to then return end

@@ -1,5 +1,5 @@
--- hooks(list) -> what webhooks need to know of a room, by name; nil where there are none, and the list is
--- empty. src/redis/scripts/hooks.rs writes the same order.
+-- hooks(list) -> what webhooks need to know of a room, by name; nil if the list is empty, which
+-- means that there is no webhook. src/redis/scripts/hooks.rs writes the same order.
 local HOOKS = {'events', 'absent', 'ready', 'oldest', 'state', 'dead', 'lapses', 'users', 'types', 'most', 'age_max',
   'session_ttl', 'room_ttl', 'most_members', 'roster_max'}
 local function hooks(list)

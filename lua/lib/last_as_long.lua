@@ -1,5 +1,5 @@
--- last_as_long(hash, key): the key lasts as long as the room, whatever the room did last. slide_room
--- keeps that up, where the room's hash says that there is something to keep.
+-- last_as_long(hash, key) gives the key the remaining TTL of the room. slide_room renews both from
+-- then on; the field `order` tells it that there is such a key.
 local function last_as_long(hash, key)
   local left = redis.call('PTTL', hash)
   if left > 0 then redis.call('PEXPIRE', key, left) end

@@ -1,4 +1,5 @@
--- mend_names(room) sorts the members by name anew where that is not what it should be. Needs: are_names_whole.
+-- mend_names(room) rebuilds the sorted names of the members if they are incomplete. Needs:
+-- are_names_whole.
 local function mend_names(room)
   if are_names_whole(room) then return end
   if redis.call('ZUNIONSTORE', room.names, '1', room.members, 'WEIGHTS', '0') > 0 then

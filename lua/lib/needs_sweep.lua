@@ -1,5 +1,6 @@
--- needs_sweep(room, now_ms, longest) -> whether members have lapsed that nobody cleared, or a deadline is further
--- ahead than `longest` (ms), or the names have to be mended. O(log members). Needs: are_names_whole.
+-- needs_sweep(room, now_ms, longest) -> whether lapsed members have not been cleared yet, or a
+-- deadline is more than `longest` (ms) ahead, or the names have to be rebuilt. O(log members).
+-- Needs: are_names_whole.
 local function needs_sweep(room, now_ms, longest)
   local far = string.format('(%d', now_ms + longest)
   return redis.call('ZCOUNT', room.deadlines, '-inf', string.format('%d', now_ms)) > 0

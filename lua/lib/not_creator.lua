@@ -1,5 +1,6 @@
--- not_creator(hash, session, proof) -> nil for whom the creator's powers are, else the error code, and the hash of the
--- token. `session` is that of the token's user: a valid token of another user gets FORBIDDEN. Needs: proof.
+-- not_creator(hash, session, proof) -> nil if the token has the creator's powers, else the error
+-- code; and the hash of the token. `session` is that of the token's user: a valid token of another
+-- user gets FORBIDDEN. Needs: proof.
 local function not_creator(hash, session, proof)
   local token_hash, is_creator = read_proof(proof)
   local facts = redis.call('HMGET', hash, 'createdAt', 'creatorToken')

@@ -1,6 +1,6 @@
--- note_lapse(room, ttl) -> for how long (ms) the members of a room are kept, which `ttl` is, unless there is a
--- webhook: then until somebody has cleared those who lapse, so that it is told of each. Notes when the first
--- of them does; the nodes look for rooms whose moment has come.
+-- note_lapse(room, ttl) -> how long (ms) the members of a room are stored: `ttl`, unless there is a
+-- webhook; then until a script has cleared those who lapse, so that each of them is reported.
+-- Stores the first deadline; the nodes look for rooms whose deadline has passed.
 local function note_lapse(room, ttl)
   local to = room.hooks
   if not to then return ttl end

@@ -1,6 +1,6 @@
--- read_proof(proof) -> the hash of a token, and whether the creator's powers come with it. A proof is that hash, and
--- ':creator' behind it where a JWT gives these powers. src/names.rs writes it.
--- is_subject(token_hash) -> whether it is that of a user whom JWTs name: the hash of their `sub`, and ':sub'.
+-- read_proof(proof) -> the hash of a token, and whether it has the creator's powers. A proof is that hash, followed
+-- by ':creator' if a JWT gives these powers. src/names.rs writes it.
+-- is_subject(token_hash) -> whether it belongs to a user of a JWT: the hash of the `sub`, followed by ':sub'.
 local function read_proof(proof)
   local token_hash = string.match(proof, '^(.*):creator$')
   return token_hash or proof, token_hash ~= nil

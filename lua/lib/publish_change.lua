@@ -1,5 +1,5 @@
--- publish_change(room, kind, rest) publishes what one member did, unless the room is large: then everybody is
--- told the number of members only, by tell_size. Needs: publish_event.
+-- publish_change(room, kind, rest) publishes a change of one member. In a large room it publishes
+-- nothing, because there tell_size publishes only the number of members. Needs: publish_event.
 local function publish_change(room, kind, rest)
   if not room.large then publish_event(room, kind, rest) end
 end

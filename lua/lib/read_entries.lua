@@ -1,8 +1,9 @@
--- The messages of a room: the entries of its stream, and in the places of those that were deleted what is left
--- of them. Deleting an entry leaves a gap in the stream, so that the ids and the order stay; what is left lies in
--- a sorted set beside it, `deleted`, whose members all have the score 0 and sort as ids do: each part of the id in
--- 20 digits, then how many events the room had seen with the deletion, the author as the entry had it, and the
--- name. Needs: room_key.
+-- The messages of a room: the entries of its stream, and for each deleted message what is left of
+-- it. The entry of a deleted message is removed from the stream, so the ids and the order of the
+-- others do not change. What is left is in the sorted set `deleted`, whose members all have the
+-- score 0 and sort like ids: each part of the id in 20 digits, then the number of events that the
+-- room had counted with the deletion, the author as stored in the entry, and the name. Needs:
+-- room_key.
 local function place_of(id)
   local ms, sequence = string.match(id, '^(%d+)-(%d+)$')
   return string.rep('0', 20 - #ms) .. ms .. '-' .. string.rep('0', 20 - #sequence) .. sequence
@@ -12,13 +13,14 @@ local function read_place(place)
   if not ms then return nil end
   return {id = ms .. '-' .. sequence, events = tonumber(events), by = by, from = from}
 end
--- find_deleted(deleted, id) -> what is left of the message that was deleted, or nil.
+-- find_deleted(deleted, id) -> what is left of the deleted message, or nil.
 local function find_deleted(deleted, id)
   local place = place_of(id)
   local found = redis.call('ZRANGEBYLEX', deleted, '[' .. place, '(' .. place .. '!')
   return found[1] and read_place(found[1])
 end
--- A bound of XRANGE as one of ZRANGEBYLEX: a space follows the id in every member, and '!' follows the space.
+-- A bound of XRANGE as a bound of ZRANGEBYLEX: in every member a space follows the id, and '!'
+-- sorts right after the space.
 local function place_bound(bound, is_least)
   if bound == '-' or bound == '+' then return bound end
   local excluded = string.sub(bound, 1, 1) == '('
@@ -26,8 +28,9 @@ local function place_bound(bound, is_least)
   if excluded == is_least then return '(' .. place .. '!' end
   return is_least and '[' .. place or '(' .. place
 end
--- read_entries(hash, stream, way, first, last, count) -> at most `count` messages as XRANGE or XREVRANGE, which
--- `way` says, gives them between the two ids. One that was deleted has the fields `from` and `deleted`.
+-- read_entries(hash, stream, way, first, last, count) -> at most `count` messages between the two
+-- ids, in the order of `way`, which is XRANGE or XREVRANGE. A deleted one has the fields `from` and
+-- `deleted`.
 local function read_entries(hash, stream, way, first, last, count)
   local found = redis.call(way, stream, first, last, 'COUNT', count)
   local ascends = way == 'XRANGE'

@@ -8,16 +8,16 @@ function read_history(room, secret, at, since, latest, most, bytes)
     local messages = read_history(room, secret, at, '', latest, most, bytes)
     return messages, #messages > 0 and '1' or '0'
   end
-  -- Not an id of this stream: Redis lost that message, or somebody made it up.
+  -- Not an id of this stream: Redis lost that message, or the client invented it.
   if since ~= '' and is_newer(since, at) and is_newer(since, last_generated_id(room.messages)) then return latest_of_all() end
   local wanted = since == '' and latest or most
   local found, more = read_newest(room, since, wanted, bytes)
   if since ~= '' and not more and #found > 0 and not follows(secret, since, found[#found][1]) then
     local before = read_entries(room.hash, room.messages, 'XREVRANGE', since, '-', 1)[1]
-    -- Older ones are kept, but not this one: somebody made it up, or deleted it. Who has it may lack
-    -- what came before it.
+    -- Older messages are stored, but not this one: the client invented the id, or the entry was
+    -- deleted. The client may lack what came before it.
     if before and before[1] ~= since then return latest_of_all() end
-    -- A stream's very first message follows nothing: history began anew, none is missing.
+    -- The first message of a stream follows none: history began again, and nothing is missing.
     more = not before and not follows(secret, '0-0', found[#found][1])
   end
   if since ~= '' and since ~= at and #found == 0 and not more then

@@ -1,6 +1,6 @@
--- redact_event(room, begins, message) takes the text of a deleted message out of the events that wait and out of the
--- dead letters: they tell `message` instead. Both are JSON; `begins` is how all that is told of this message begins.
--- O(events of the room, and dead letters).
+-- redact_event(room, begins, message) removes the text of a deleted message from the waiting events
+-- and from the dead letters: their data becomes `message`. Both arguments are JSON; `begins` is how
+-- the data of every event about this message begins. O(events of the room + dead letters).
 local function redact_event(room, begins, message)
   local to = room.hooks
   local function tells(kind, data) return kind == 'message.created' and string.sub(data, 1, #begins) == begins end
@@ -16,7 +16,7 @@ local function redact_event(room, begins, message)
   while #page > 0 do
     for _, letter in ipairs(page) do
       local fields = letter[2]
-      -- In the order of settle_hook: type and data are the second and the last.
+      -- The field order of settle_hook: type is the second, data the last.
       if fields[14] and tells(fields[4], fields[14]) then
         fields[14] = message
         redis.call('XADD', to.dead, '*', unpack(fields))

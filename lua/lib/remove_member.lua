@@ -1,12 +1,13 @@
--- remove_member(room, user) removes a member and publishes user_left, but for a large room. The session stays, so
--- the name is kept. Needs: publish_change, user_key, hook_member.
+-- remove_member(room, user) removes a member and publishes user_left, except in a large room. The
+-- session stays, so the name stays reserved. Needs: publish_change, user_key, hook_member.
 local function remove_member(room, user)
   local session = user_key(room, user, 'session')
   redis.call('ZREM', room.deadlines, user)
   redis.call('ZREM', room.names, user)
   redis.call('SREM', room.away, user)
   redis.call('DEL', user_key(room, user, 'presence'))
-  -- Where something else has taken the place of the session, it has no fields, and the room goes on.
+  -- If something else was written to the session's key, it has no such fields, and the room still
+  -- works.
   for _, field in ipairs(redis.pcall('HKEYS', session)) do
     if field == 'away' or string.sub(field, 1, 5) == 'conn:' then redis.call('HDEL', session, field) end
   end

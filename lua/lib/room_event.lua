@@ -1,4 +1,4 @@
--- room_event(hash) -> the JSON of a room frame that follows the room's id.
+-- room_event(hash) -> the JSON of a room frame after the room's id.
 local function room_event(hash)
   local facts = redis.call('HMGET', hash, 'locked', 'topic')
   local topic = facts[2] and facts[2] ~= '' and cjson.encode(facts[2]) or 'null'

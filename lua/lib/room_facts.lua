@@ -1,5 +1,5 @@
--- room_facts(hash) -> the facts of a room: texts in the order of FACTS, '' for missing ones; nil
--- without a room. src/redis/scripts/wire.rs reads and writes the same order.
+-- room_facts(hash) -> the facts of a room: texts in the order of FACTS, '' for missing ones; nil if
+-- there is no room. src/redis/scripts/wire.rs reads and writes the same order.
 local FACTS = {'creator', 'createdAt', 'secret', 'creatorToken', 'e2e', 'topic', 'locked', 'ttl', 'maxMembers'}
 local function room_facts(hash)
   local facts = redis.call('HMGET', hash, unpack(FACTS))

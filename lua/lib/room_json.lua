@@ -1,5 +1,5 @@
--- room_json(room) -> a room as GET shows it, for the webhook: the first of its members by name, and how many
--- there are. Needs: clock, timestamp, json_list, room_facts, member_names, without_lapsed.
+-- room_json(room) -> a room as GET returns it, for the webhook: with its first members by name, and
+-- their number. Needs: clock, timestamp, json_list, room_facts, member_names, without_lapsed.
 local function room_json(room)
   local facts, to, now = room_facts(room.hash), room.hooks, clock()
   local count = redis.call('ZCOUNT', room.deadlines, '(' .. now, '+inf')

@@ -1,8 +1,8 @@
--- recall_key(keys, key) -> what is noted of a user's idempotency key, false for nothing, or an error where
--- something else has taken the place of the hash; and when the hash began, as note_key wants it.
--- note_key(keys, key, value, begun, now, now_ms, ttl) notes it, for at least `ttl` (ms). A user's keys lie in
--- two hashes: when the newer one is `ttl` old, it takes the place of the older one. So no key expires by
--- itself, and who forgets a user has two names to delete. The field without a name says when a hash began.
+-- recall_key(keys, key) -> the value of a user's idempotency key, false if there is none, or an error if
+-- something else was written to the hash's key; and when the hash began, which note_key needs.
+-- note_key(keys, key, value, begun, now, now_ms, ttl) stores it for at least `ttl` (ms). A user's keys are in
+-- two hashes: when the newer one is `ttl` old, it replaces the older one. So no field needs a TTL of its own,
+-- and deleting a user's keys means deleting two keys. The field with the empty name stores when a hash began.
 local function recall_key(keys, key)
   local found = redis.pcall('HMGET', keys, key, '')
   if found.err or found[1] then return found.err and found or found[1], found[2] end

@@ -1,10 +1,10 @@
--- settle(room, user, now_ms, is_here) -> whether the user has a live connection. If so, makes what the
--- room shows of the user agree with its connections: a member until the last of their deadlines, away only
--- if all of them are. Publishes only changes. For a user who comes back to a room that is `returning`, no
--- user_left was published: then it sets room.returned and publishes no user_joined. `is_here` is true if
--- the caller knows that the user is a member. No connection counts for longer than room.presence_ttl
--- (ms), whatever its deadline: Redis's clock may have been set back.
--- Needs: publish_change, user_key, hook_member.
+-- settle(room, user, now_ms, is_here) -> whether the user has a live connection. If so, makes what
+-- the room shows of the user agree with its connections: a member until the last of their
+-- deadlines, away only if all of them are. Publishes only changes. For a user who comes back to a
+-- room that is `returning`, no user_left was published, so it publishes no user_joined and sets
+-- room.returned. `is_here` is true if the caller knows that the user is a member. No connection
+-- counts for longer than room.presence_ttl (ms), even with a later deadline: Redis's clock may have
+-- been set back. Needs: publish_change, user_key, hook_member.
 local function settle(room, user, now_ms, is_here)
   local session = user_key(room, user, 'session')
   local presence = user_key(room, user, 'presence')
@@ -33,8 +33,8 @@ local function settle(room, user, now_ms, is_here)
 
   local stays = string.format('%d', deadline - now_ms)
   redis.call('ZADD', room.deadlines, string.format('%d', deadline), user)
-  -- The presence lapses at the deadline, the member only when somebody touches the room: the
-  -- session knows what was shown last.
+  -- The presence expires at the deadline, the member is removed only by the next script that
+  -- touches the room: the session stores the status that was shown last.
   local before = was_away and 'away' or 'online'
   if before ~= status or redis.call('PEXPIRE', presence, stays) == 0 then
     redis.call('SET', presence, status, 'PX', stays)
@@ -44,7 +44,7 @@ local function settle(room, user, now_ms, is_here)
     redis.call('ZADD', room.names, '0', user)
     hook_member(room, user, true)
     if room.returning then
-      -- The list of all members follows, and says who is away.
+      -- The list of all members follows, with the away ones.
       room.returned, before = true, status
     else
       before = 'online'

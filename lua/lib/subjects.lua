@@ -1,8 +1,8 @@
--- The room's `subjects` has the names of users whom JWTs name, by the hash of their `sub`. A name counts for as long
--- as its session is theirs.
+-- The hash `subjects` of a room has the names of users of JWTs, by the hash of their `sub`. A name counts as long
+-- as the session of that name is theirs.
 -- subject_name(room, token_hash) -> the name of the running session of that user, or nil.
--- note_subject(room, user, token_hash): that user's session has this name. Whoever is new has two others looked at, so
--- that the hash does not grow with those whose session has ended. Nothing for any other token.
+-- note_subject(room, user, token_hash) stores the name of that user's session. Each new user has two others
+-- checked, so that the hash does not keep growing with ended sessions. Other kinds of token are ignored.
 -- Needs: room_key, user_key, proof, last_as_long.
 local function subject_name(room, token_hash)
   if not is_subject(token_hash) then return nil end

@@ -1,7 +1,8 @@
--- sweep(room, now_ms) removes members whose deadline has passed, some at a time: no call may keep Redis for long.
--- Where there are more, the room wants to be swept again at once. Every script that changes members
--- calls it, so nobody has to poll. room.spared (optional, ms) extends the deadlines after an outage in
--- which no heartbeat could move them. Needs: look_again, remove_member.
+-- sweep(room, now_ms) removes members whose deadline has passed, a limited number in each call, so
+-- that no call blocks Redis for long. If there are more, the room needs another sweep at once.
+-- Every script that changes members calls it, so no process has to poll. room.spared (optional, ms)
+-- extends the deadlines after an outage in which heartbeats could not move them.
+-- Needs: look_again, remove_member.
 local SWEPT_AT_ONCE = 64
 
 local function sweep(room, now_ms)

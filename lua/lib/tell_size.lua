@@ -1,10 +1,10 @@
--- tell_size(room, now_ms) tells of how many are in the room what publish_change does not. A room is large from
--- more than room.roster_max members on until it has fewer than three quarters of that, so that it does not change
--- back and forth: when it changes, everybody is told the list of members. Else a large room is told the number,
--- where that is news, at most once a second; what is news too soon is told by the next sweep. room.large is the
--- field of the room's hash. To be called last by every script that changes members. Returns whether everybody was
--- told the list. O(1).
--- Needs: look_again, publish_event, publish_members.
+-- tell_size(room, now_ms) publishes the number of members, which replaces publish_change in a large
+-- room. A room becomes large with more than room.roster_max members, and stops being large with
+-- fewer than three quarters of that, so that it does not switch back and forth. When it switches,
+-- the list of members is published. Otherwise a large room gets the number if it changed, at most
+-- once a second; a change that comes too soon is published by the next sweep. room.large is the
+-- field of the room's hash. Every script that changes members calls it last. Returns whether the
+-- list was published. O(1). Needs: look_again, publish_event, publish_members.
 local TELL_EVERY = 1000
 
 local function tell_size(room, now_ms)
@@ -25,9 +25,10 @@ local function tell_size(room, now_ms)
   local told = redis.call('HMGET', room.hash, 'toldCount', 'toldAt')
   if told[1] == string.format('%d', count) then return false end
   local since = now_ms - (tonumber(told[2]) or 0)
-  -- Not for longer, where Redis's clock was set back.
+  -- No longer than that, even if Redis's clock was set back.
   if since >= 0 and since < TELL_EVERY then
-    -- A join and a list tell some of them the number meanwhile: they are to hear of it when it is as before again.
+    -- Meanwhile a join or a list may tell some clients the number. They need another update, even
+    -- if the number returns to what was published last.
     redis.call('HDEL', room.hash, 'toldCount')
     look_again(room, TELL_EVERY - since)
     return false

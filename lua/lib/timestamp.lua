@@ -1,7 +1,7 @@
--- timestamp(ms, second, written) -> RFC 3339 in UTC with milliseconds; `ms` since 1970, as decimal text.
--- `written` is the text of the `second` (since 1970, decimal text) up to the dot after it: in that second
--- only the milliseconds have to be added. Redis's Lua has no os.date; the calendar is days_to_civil of Howard
--- Hinnant's "chrono-Compatible Low-Level Date Algorithms".
+-- timestamp(ms, second, written) -> RFC 3339 in UTC with milliseconds; `ms` since 1970, as decimal
+-- text. `written` is the text of the `second` (since 1970, decimal text) up to the dot after it:
+-- within that second only the milliseconds have to be added. Redis's Lua has no os.date; the
+-- calendar is days_to_civil of Howard Hinnant's "chrono-Compatible Low-Level Date Algorithms".
 local function timestamp(ms, second, written)
   if string.sub(ms, 1, -4) == second then return written .. string.sub(ms, -3) .. 'Z' end
   ms = tonumber(ms)

@@ -1,5 +1,6 @@
--- without_lapsed(room, members, now_ms) -> those of these members whose deadline has not passed, in their order.
--- O(members named), which are no more than one call takes from Lua's stack.
+-- without_lapsed(room, members, now_ms) -> those of these members whose deadline has not passed, in
+-- the same order. O(members named); the caller limits their number to what Lua's stack takes in one
+-- call.
 local function without_lapsed(room, members, now_ms)
   local live = {}
   if #members == 0 then return live end
