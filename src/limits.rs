@@ -171,7 +171,7 @@ impl Limits {
     /// Counts bytes that an address is about to have stored in Redis.
     ///
     /// # Errors
-    /// [`Code::RateLimited`], with the wait until so many may be stored.
+    /// [`Code::RateLimited`], with the wait until this many may be stored.
     pub fn check_storage(&self, ip: IpAddr, bytes: usize) -> Result<(), Error> {
         let cause = || Some("the address has stored as much as it may".to_owned());
         let refused = |wait| Error { cause: cause(), ..Error::rate_limited(wait) };
@@ -248,7 +248,7 @@ impl Buckets {
         self.take_many(ip, 1)
     }
 
-    /// Takes so many tokens, or none and returns the wait until there are as many.
+    /// Takes this many tokens; or takes none, and returns the wait until there are enough.
     fn take_many(&self, ip: IpAddr, tokens: usize) -> Result<(), Duration> {
         if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(CHECKS_BETWEEN_CLEANINGS) {
             self.limiter.retain_recent();
@@ -257,7 +257,7 @@ impl Buckets {
         let now = self.limiter.clock().now();
         match self.limiter.check_key_n(&holder(ip), count(tokens)) {
             Ok(taken) => taken.map_err(|refusal| refusal.wait_time_from(now)),
-            // More than the bucket ever holds.
+            // More than the bucket can ever hold.
             Err(_) => Err(NEVER),
         }
     }
@@ -445,7 +445,7 @@ mod tests {
         assert_eq!(holder(parsed("::ffff:127.0.0.1")), ip(1));
     }
 
-    /// Takes frames until none is left, at a moment so many milliseconds after the beginning.
+    /// Takes frames until none is left, this many milliseconds after the beginning.
     fn frames_at(budget: &FrameBudget, ms: u64) -> usize {
         let now = budget.began + Duration::from_millis(ms);
         (1..).find(|_| budget.spend_at(now, 1)).unwrap()

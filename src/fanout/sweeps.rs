@@ -1,6 +1,6 @@
-//! Sweeps of rooms that are due between two heartbeats: when the grace of a member ends, when more members lapsed
-//! than one call clears, when a large room waits to be told how many are in it. Those of one room that are due at
-//! about the same time are one.
+//! Sweeps of rooms that are due between two heartbeats: when the grace of a member ends, when more
+//! members lapsed than one call clears, and when a large room has to be told its number of members.
+//! Sweeps of one room that are due at about the same time are combined.
 
 use std::{
     collections::HashSet,
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::Fanout;
 use crate::names::RoomId;
 
-/// Sweeps of a room that are due within this time are one, at its end.
+/// Sweeps of a room that are due within this time are combined into one at its end.
 const TOGETHER: Duration = Duration::from_millis(20);
 
 /// How long after a deadline the room is swept, because clocks differ.
@@ -31,7 +31,8 @@ impl Sweeps {
         Self { began: Instant::now(), due: Mutex::default() }
     }
 
-    /// Notes that a room is to be swept after `wait`. Returns when, where that was not noted before.
+    /// Notes that a room needs a sweep after `wait`. Returns its time, unless that sweep was
+    /// already noted.
     fn add(&self, room: &RoomId, wait: Duration) -> Option<(u64, Instant)> {
         let steps = (self.began.elapsed() + wait).as_millis() / TOGETHER.as_millis() + 1;
         let steps = u32::try_from(steps).unwrap_or(u32::MAX);
@@ -45,8 +46,8 @@ impl Sweeps {
 }
 
 impl Fanout {
-    /// Has a room swept after this time, and again for as long as it has to be. If this node is gone by then,
-    /// another node's heartbeat does it.
+    /// Sweeps a room after this time, and repeats that as long as the room needs it. If this node
+    /// is gone by then, another node's heartbeat sweeps the room.
     pub fn sweep_after(&self, room: &RoomId, wait: Duration) {
         let Some((steps, due)) = self.0.sweeps.add(room, wait + AFTER_DEADLINE) else { return };
         let (fanout, room) = (self.clone(), room.clone());
@@ -62,7 +63,7 @@ impl Fanout {
         });
     }
 
-    /// Clears what lapsed, step by step. Where it fails, the next heartbeat of the room does it.
+    /// Clears lapsed members in steps. If it fails, the next heartbeat of the room does it.
     async fn sweep(&self, room: &RoomId) {
         while let Ok(Some(again)) = self.0.scripts.sweep_room(room).await {
             if !again.is_zero() {

@@ -1,5 +1,5 @@
-//! The web client's files, embedded in the binary: with an ETag that has their common version,
-//! compressed once, code without its comments, and with a policy that runs nothing from other
+//! The web client's files, embedded in the binary: with an ETag that contains their common version,
+//! compressed once, code without its comments, and with a policy that forbids content of other
 //! origins.
 
 mod gzip;
@@ -55,8 +55,8 @@ static PAGE_PARTS: LazyLock<Option<[Part; 2]>> = LazyLock::new(|| {
     Some([Part::new(part(&page[..at])), Part::last(part(&page[at..]))])
 });
 
-/// A hash of all files, which are one program: a cache can tell whether files belong together, and
-/// whether an answer is one of them at all.
+/// A hash of all files, because they are one program: a cache can tell whether files belong
+/// together, and whether an answer is one of them.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut files: Vec<_> = Files::iter().collect();
     files.sort();
@@ -71,7 +71,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 /// One file, plain and compressed. Each form has its own ETag.
 struct Asset {
     content_type: String,
-    /// The request headers that it depends on.
+    /// The value of `Vary`.
     varies_with: &'static str,
     policy: Option<Cow<'static, str>>,
     plain: Form,
@@ -141,8 +141,9 @@ fn is_script(kind: &str) -> bool {
     matches!(kind, "text/javascript" | "application/javascript")
 }
 
-/// A script or a style sheet without lines that have only a comment, which is a fourth of its
-/// compressed size. Works line by line; `tests/web/files.test.js` checks that no file needs more.
+/// A script or a style sheet without lines that have only a comment; they are a fourth of its
+/// compressed size. Works line by line; `tests/web/files.test.js` checks that this is enough for
+/// every file.
 fn without_comments(script: &str) -> String {
     let mut is_open = false;
     let is_code = |line: &&str| {
@@ -165,7 +166,7 @@ fn accepts_gzip(header: &str) -> bool {
     })
 }
 
-/// Whether an `If-None-Match` header has this ETag; proxies may have made it weak.
+/// Whether an `If-None-Match` header has this ETag; a proxy may have made it weak.
 fn matches(tags: &str, etag: &str) -> bool {
     let bare = |tag: &str| tag.trim().trim_start_matches("W/") == etag;
     tags.trim() == "*" || tags.split(',').any(bare)
@@ -176,8 +177,8 @@ fn file(path: &str, headers: &HeaderMap) -> Result<Response, Error> {
     Ok(asset.answer(headers))
 }
 
-/// The page, with `more` at the end of its head. Its ETag is the version, a full stop, and a hash of what
-/// was added. Pages of the origins in `frames` may show it in a frame.
+/// The page, with `more` at the end of its head. Its ETag is the version, a full stop, and a hash
+/// of the added text. Pages of the origins in `frames` may show it in a frame.
 pub fn page(more: String, headers: &HeaderMap, frames: &[Allowed]) -> Result<Response, Error> {
     let [before, behind] = PAGE_PARTS.as_ref().ok_or(Code::NotFound)?;
     let added = HEXLOWER.encode(&Sha256::digest(&more)[..ETAG_BYTES]);

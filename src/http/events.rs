@@ -58,10 +58,10 @@ struct LastEventId {
 /// Hear a room live
 ///
 /// Server-Sent Events: all events that a member gets, each as `event: T` and `data:` the frame of
-/// the WebSocket; a message has its id. It needs no token and is not a member. `gap` says that
-/// messages are missing because they are no longer stored.
-/// In a locked room, and from a banned address, this needs the token of a session. The last event of a room that its
-/// creator deleted is `removed`.
+/// the WebSocket; a message has its id. A listener needs no token and is not a member. `gap` means
+/// that messages are missing because they are no longer stored. In a locked room, and from a banned
+/// address, listening needs the token of a session. The last event of a room that its creator
+/// deleted is `removed`.
 #[utoipa::path(
     get,
     path = "/api/rooms/{id}/events",
@@ -87,7 +87,7 @@ pub async fn listen(
     let since = since(request.headers(), query.remove("since"))?;
     if request.method() == Method::HEAD {
         app.rooms.may_listen(&room, &reader).await?;
-        // A stream as for `GET`, so that the answer has no `Content-Length`.
+        // A stream, as for `GET`, so that the answer has no `Content-Length`.
         return Ok(answer(Body::from_stream(stream::empty::<Result<Bytes, CutOff>>())));
     }
     if app.drain.is_cancelled() {
@@ -119,14 +119,14 @@ pub async fn listen(
 fn answer(body: Body) -> Response {
     let headers = [
         (header::CONTENT_TYPE.as_str(), "text/event-stream"),
-        // Otherwise nginx buffers events.
+        // Without this, nginx buffers events.
         ("x-accel-buffering", "no"),
     ];
     (headers, body).into_response()
 }
 
 /// The position to begin at. The header has precedence, because an `EventSource` reconnects to its
-/// original address.
+/// original URL.
 fn since(headers: &HeaderMap, query: Option<String>) -> Result<Option<MessageId>, Error> {
     let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
     let (field, raw) = match header.filter(|value| !value.is_empty()) {

@@ -1,4 +1,4 @@
-//! What handlers take from a request, read and checked once: the room of the path, the bearer
+//! What handlers take from a request, read and checked once: the room in the path, the bearer
 //! token, the JSON body.
 
 use std::{borrow::Cow, collections::BTreeMap, ops::RangeInclusive};
@@ -24,9 +24,9 @@ use crate::{
     settings::Settings,
 };
 
-/// Under this name a validation error carries the [`Problem`] that it stands for.
+/// The parameter of a validation error that holds its [`Problem`].
 const PROBLEM: &str = "problem";
-/// The parameter that has the field, for checks of several fields.
+/// The parameter that names the field, for checks that concern several fields.
 const FIELD: &str = "field";
 
 /// The room in the path.
@@ -42,7 +42,7 @@ impl FromRequestParts<App> for RoomPath {
     }
 }
 
-/// The room that the path names, and the message in it.
+/// The room and the message in the path.
 pub struct MessagePath(pub RoomId, pub MessageId);
 
 impl FromRequestParts<App> for MessagePath {
@@ -54,7 +54,7 @@ impl FromRequestParts<App> for MessagePath {
     }
 }
 
-/// The room that the path names, and the name of somebody in it.
+/// The room and the user name in the path.
 pub struct MemberPath(pub RoomId, pub String);
 
 impl FromRequestParts<App> for MemberPath {
@@ -66,7 +66,7 @@ impl FromRequestParts<App> for MemberPath {
     }
 }
 
-/// Who reads in the room of the path: with a token or without, and from where.
+/// A reader of the room in the path: with or without a token, and its address.
 pub struct Asking(pub Reader);
 
 impl FromRequestParts<App> for Asking {
@@ -80,14 +80,14 @@ impl FromRequestParts<App> for Asking {
     }
 }
 
-/// The room that the path names, and what stands behind it.
+/// The room in the path, and the segment after it.
 async fn path_of_two(parts: &mut Parts, app: &App) -> Result<(RoomId, String), Error> {
     let path = Path::<(String, String)>::from_request_parts(parts, app).await.ok();
     let named = path.and_then(|Path((id, rest))| Some((RoomId::parse(&id)?, rest)));
     named.ok_or(Code::RoomNotFound.into())
 }
 
-/// Whoever presents a token: `Authorization: Bearer TOKEN`.
+/// The caller that presents a token: `Authorization: Bearer TOKEN`.
 pub struct Bearer(pub Caller);
 
 impl FromRequestParts<App> for Bearer {
@@ -100,7 +100,7 @@ impl FromRequestParts<App> for Bearer {
     }
 }
 
-/// The token that a request presents, as it is.
+/// The bearer token of a request, unchecked.
 pub fn presented(headers: &HeaderMap) -> Option<String> {
     headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer)
 }
@@ -124,8 +124,8 @@ where
     }
 }
 
-/// A JSON body that passed its checks, and the idempotency key if the request has one. What a JWT says in its place
-/// need not be in the body.
+/// A JSON body that passed its checks, and the idempotency key if the request has one. Names that a
+/// JWT provides may be missing in the body.
 pub struct Repeatable<T>(pub T, pub Option<Once>);
 
 impl<T> FromRequest<App> for Repeatable<T>
@@ -161,7 +161,7 @@ fn late() -> Error {
     Error::invalid("body", Problem::BodyLate)
 }
 
-/// Parses and checks a JSON body, which need not say who it is about where that `is_named` elsewhere.
+/// Parses and checks a JSON body. If `is_named`, the name is known already and may be missing.
 fn checked<T>(body: &[u8], settings: &Settings, is_named: bool) -> Result<T, Error>
 where
     T: DeserializeOwned + for<'a> ValidateArgs<'a, Args = &'a Settings>,
@@ -175,7 +175,7 @@ where
     if error.problems.is_empty() { Ok(value) } else { Err(error) }
 }
 
-/// `application/json` or `application/*+json`, whatever its parameters.
+/// Whether the type is `application/json` or `application/*+json`, with any parameters.
 fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = value.and_then(|value| value.split(';').next()).unwrap_or_default();
@@ -247,7 +247,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     fields.read().map_err(|(field, problem)| Error::invalid(field, problem))
 }
 
-/// Deserializer of a field for which null means that it is left out.
+/// Deserializer of a field for which null means the same as leaving it out.
 pub fn or_default<'de, D, T>(field: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,4 +1,4 @@
-//! Cross-origin rules and the limits of an address.
+//! Cross-origin rules, and the limits of an address.
 
 use std::{sync::Arc, time::Duration};
 
@@ -89,8 +89,9 @@ pub async fn limit_guesses(
     let failure = response.extensions().get::<Arc<Failure>>();
     match failure.map(|failure| (failure.error.code, &failure.error.cause)) {
         Some((Code::RoomNotFound | Code::InvalidToken, _)) => app.limits.note_miss(ip),
-        // Behind this middleware a POST has two limits: that of a user's messages, which has no cause, and that of
-        // what an address stores, which is counted where it is.
+        // A POST behind this middleware has two more limits: a user's messages, whose error has no
+        // cause and is counted here, and the bytes that an address stores, which are counted where
+        // they are checked.
         Some((Code::RateLimited, None)) if posts => app.metrics.turned_away(Limit::Messages),
         _ => {}
     }

@@ -2,10 +2,11 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// The policy of answers that are not pages: they run nothing and may not be framed.
+/// The policy of answers that are not pages: they load nothing and may not be framed.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// Adds them. Headers for caching and the policy of a page are kept if the answer already has them.
+/// Adds the security headers. Caching headers and the policy of a page are kept if the answer
+/// already has them.
 pub fn secure(headers: &mut HeaderMap) {
     let default = |value| HeaderValue::from_static(value);
     headers.entry(header::CACHE_CONTROL).or_insert(default("no-store"));

@@ -112,8 +112,8 @@ fn measure(app: &App) {
     metrics.ready.set(outages(app).is_empty().into());
 }
 
-/// The text is OpenMetrics, and has that content type for clients that accept it. Others read it as
-/// the older Prometheus format, which gives the text the same meaning.
+/// The text is OpenMetrics, and has that content type for clients that accept it. Other clients
+/// read it as the older Prometheus format, in which it means the same.
 fn text_format(headers: &HeaderMap) -> &'static str {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     match accepted.is_some_and(|kinds| kinds.contains(OPENMETRICS)) {

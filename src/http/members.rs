@@ -20,17 +20,17 @@ use crate::{
     room::Member,
 };
 
-/// Members of one page, at most: as many as one call of a script can look at.
+/// Maximum members of a page: as many as one call of a script can look up.
 pub const PAGE_MAX: usize = 1000;
 
-/// Which page of the members is wanted, as it stands in the query.
+/// The query parameters that select a page of members.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct MembersQuery {
-    /// The page begins behind this name, be it somebody's or not; without it with the first name.
+    /// The page begins after this name, even if no member has it; without it, with the first name.
     #[param(example = "홍길동")]
     after: Option<String>,
-    /// Members wanted. A page with as many may have more behind it.
+    /// Maximum number of members. A full page may have more after it.
     #[param(value_type = Option<u32>, minimum = 1, example = 200)]
     limit: Option<String>,
 }
@@ -41,7 +41,7 @@ impl From<BTreeMap<String, String>> for MembersQuery {
     }
 }
 
-/// How many members are wanted; without a word as many as a list of them names.
+/// The number of members wanted; by default as many as a list of them has.
 fn limit(raw: Option<&str>, roster_max: usize) -> Result<usize, Error> {
     let Some(raw) = raw else { return Ok(roster_max) };
     let wanted = raw.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
@@ -77,8 +77,8 @@ impl From<Member> for MemberData {
 
 /// See who is in a room
 ///
-/// By name, in code point order. The last name of a page as `after` gives the page behind it. In a locked room, and
-/// from a banned address, this takes the token of a session.
+/// By name, in code point order. `after` with the last name of a page returns the next page. In a locked room, and
+/// from a banned address, this needs the token of a session.
 #[utoipa::path(
     get,
     path = "/api/rooms/{id}/members",

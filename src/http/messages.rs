@@ -114,8 +114,8 @@ pub struct NewMessage {
 
 /// Read a room's history
 ///
-/// The newest page first; `nextCursor` as `before` gives the page before it. With `after` the
-/// pages go the other way. In a locked room, and from a banned address, this takes the token of a session.
+/// The newest page first; `before` with `nextCursor` returns the page before it. With `after` the
+/// pages go the other way. In a locked room, and from a banned address, this needs the token of a session.
 #[utoipa::path(
     get,
     path = "/api/rooms/{id}/messages",
@@ -182,8 +182,8 @@ pub async fn post(
 
 /// Delete a message
 ///
-/// With the token of the session that said it, or of who made the room. The text is gone at once; in its
-/// place the message stays, `deleted`, so that order, cursors and counts stay as they are.
+/// With the token of the author's session, or of the room's creator. The text is deleted at once. The message
+/// stays in its place, marked `deleted`, so order, cursors and counts do not change.
 #[utoipa::path(
     delete,
     path = "/api/rooms/{id}/messages/{messageId}",

@@ -1,6 +1,6 @@
 //! Logs and counts every request, and adds the common headers of all answers.
 //!
-//! Log lines have the route's pattern, never the path, the query, an address or a text.
+//! Log lines have the route's pattern; they never have the path, the query, an address or a text.
 
 use std::{sync::Arc, time::Instant};
 
@@ -65,7 +65,7 @@ impl AccessLine<'_> {
     }
 }
 
-/// Methods that a client invented must not become labels.
+/// The label of a method. A method that a client invented must not become a label.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,4 +1,4 @@
-//! Order in a room over HTTP: remove somebody, ban, let in again.
+//! Moderation over HTTP: remove a user, ban, lift bans.
 
 use axum::extract::{Query, State};
 use serde::Deserialize;
@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{app::App, error::Error, limits::storage, problem::Problem};
 
-/// How somebody is removed, as it stands in the query.
+/// The query parameters of a removal.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct RemovalQuery {
-    /// Whether to ban the addresses that the user's connections had: nobody new comes from there.
+    /// Whether to ban the addresses of the user's connections: no new users may join from them.
     #[param(value_type = Option<bool>)]
     ban: Option<String>,
 }
@@ -32,8 +32,8 @@ impl RemovalQuery {
 
 /// Remove a user
 ///
-/// With the token of who made the room, or of the user itself, which cannot ban. Its sessions end, its connections
-/// are out of the room, and the name is free.
+/// With the token of the room's creator, or of the user itself, which cannot ban. The user's sessions end, its
+/// connections leave the room, and the name is free.
 #[utoipa::path(
     delete,
     path = "/api/rooms/{id}/members/{name}",
@@ -71,7 +71,7 @@ pub async fn remove(
 
 /// Lift the bans
 ///
-/// With the token that the room was made with. Whoever comes from a banned address is let in again.
+/// With the creator's token. Users from a banned address may join again.
 #[utoipa::path(
     delete,
     path = "/api/rooms/{id}/bans",

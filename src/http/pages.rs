@@ -1,5 +1,5 @@
 //! The page behind links, with the preview that other programs show for them: a title, a sentence,
-//! a picture. Of a room it has only the topic, and nothing of an encrypted room.
+//! a picture. The preview of a room contains only the topic, and nothing if the room is encrypted.
 
 use std::{borrow::Cow, net::IpAddr, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     names::RoomId,
 };
 
-/// How long the page waits for Redis; the user waits as well.
+/// How long the page waits for Redis; the user waits for the page.
 const PATIENCE: Duration = Duration::from_millis(300);
 const PICTURE: &str = "/static/preview.png";
 /// Size of the picture in pixels.
@@ -59,7 +59,8 @@ pub async fn room(
     let below = uri.path().strip_prefix("/r/").unwrap_or_default();
     let room = match RoomId::in_link(below.trim_start_matches('/')) {
         Some(id) => invited(&app, ip, &id).await.map(|topic| (id, topic)),
-        // For a program this is a path like any other that is not there; to people the page says what is wrong.
+        // A program gets the answer of any unknown path; a person gets a page that explains the
+        // error.
         None if names_nothing(below) && !wants_page(&headers) => {
             return Err(Error::new(Code::NotFound));
         }
@@ -68,7 +69,7 @@ pub async fn room(
     page(&app, &headers, room)
 }
 
-/// Whether no id is left of a link, not even behind what an app put in front of it.
+/// Whether a link contains no id, not even after text that an app put in front of it.
 fn names_nothing(below: &str) -> bool {
     let mut parts = below.split('%');
     let plain = parts.next().unwrap_or_default();
@@ -77,7 +78,7 @@ fn names_nothing(below: &str) -> bool {
     !is_id(plain) && !escaped.any(is_id)
 }
 
-/// Whether a browser asks, to show the answer to somebody.
+/// Whether the client accepts a page, as a browser does.
 fn wants_page(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|list| list.split(',')).any(|range| {
@@ -87,7 +88,7 @@ fn wants_page(headers: &HeaderMap) -> bool {
 }
 
 /// The topic of an existing room. `None` also if Redis is unavailable, or the address guesses ids:
-/// the page is the same then, and the client reports the error.
+/// the page is then the same, and the client reports the error.
 async fn invited(app: &App, ip: IpAddr, room: &RoomId) -> Option<Option<String>> {
     if app.limits.check_misses(ip).is_err() {
         app.metrics.turned_away(Limit::Misses);

@@ -1,4 +1,4 @@
-//! Which addresses are of the public Internet.
+//! Recognizes addresses of the public Internet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -12,14 +12,14 @@ const fn v6(a: u16, b: u16, bits: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, 0, 0, 0, 0, 0, 0), bits)
 }
 
-/// IANA's special-purpose addresses of IPv4 (RFC 6890), multicast and what is reserved.
+/// IANA's special-purpose addresses of IPv4 (RFC 6890), multicast and reserved ones.
 const SPECIAL_V4: [Ipv4Net; 15] = [
     v4(0, 0, 0, 8),
     v4(10, 0, 0, 8),
-    // Shared behind a provider's NAT.
+    // Shared by customers behind a provider's NAT.
     v4(100, 64, 0, 10),
     v4(127, 0, 0, 8),
-    // Link-local: the metadata services of clouds among them.
+    // Link-local, including the metadata services of clouds.
     v4(169, 254, 0, 16),
     v4(172, 16, 0, 12),
     v4(192, 0, 0, 24),
@@ -32,14 +32,16 @@ const SPECIAL_V4: [Ipv4Net; 15] = [
     v4(224, 0, 0, 4),
     v4(240, 0, 0, 4),
 ];
-/// What IPv6 has given out to anybody. IPv4 that is mapped or translated (`::ffff:0:0/96`, `64:ff9b::/96`),
-/// loopback, link-local, unique-local and multicast addresses are not in it.
+/// The range of IPv6 from which public addresses are assigned. It excludes mapped and translated
+/// IPv4 (`::ffff:0:0/96`, `64:ff9b::/96`), loopback, link-local, unique-local and multicast
+/// addresses.
 const GLOBAL_V6: Ipv6Net = v6(0x2000, 0, 3);
-/// Of that, what leads elsewhere: protocols of their own and tunnels that hold an IPv4 address, documentation.
+/// Special-purpose parts of that range: protocol assignments, tunnels that contain an IPv4 address,
+/// documentation.
 const SPECIAL_V6: [Ipv6Net; 4] =
     [v6(0x2001, 0, 23), v6(0x2001, 0xdb8, 32), v6(0x2002, 0, 16), v6(0x3fff, 0, 20)];
 
-/// Whether an address is that of a machine on the public Internet, as far as an address can say so.
+/// Whether an address belongs to the public Internet, as far as the address itself shows.
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !SPECIAL_V4.iter().any(|net| net.contains(&address)),

@@ -1,6 +1,6 @@
-//! Connects to a host by its name or address, over TLS for https. Addresses are checked after the name was
-//! resolved, and the very address that was checked is connected to: a name that means something else the
-//! next moment changes nothing.
+//! Connects to a host by its name or address, over TLS for https. Addresses are checked after the
+//! name was resolved, and the connection goes to the checked address itself, so a DNS answer that
+//! changes in between has no effect.
 
 use std::{
     io,
@@ -33,13 +33,14 @@ use crate::authorities;
 /// Makes connections for the HTTP client.
 #[derive(Clone)]
 pub(super) struct Connector {
-    /// Why there is no TLS, where the certificates of authorities cannot be read.
+    /// The error instead, if the certificates of authorities cannot be read.
     tls: Result<TlsConnector, String>,
     allow_private: bool,
 }
 
 impl Connector {
-    /// One that trusts the authorities that Redis's connections trust. Where there are none, https fails.
+    /// A connector that trusts the same authorities as Redis's connections. Without any, https
+    /// fails.
     pub fn new(allow_private: bool) -> Self {
         let connector = |roots| {
             let config = ClientConfig::builder();
@@ -66,7 +67,7 @@ impl Connector {
         Ok(TokioIo::new(Stream(Either::Right(Box::new(stream)))))
     }
 
-    /// Connects to the first of these that may be connected to and answers.
+    /// Connects to the first of these addresses that is allowed and answers.
     async fn reach(&self, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
         let mut failure = io::Error::other("the host has no address");
         for address in addresses {

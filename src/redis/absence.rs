@@ -21,7 +21,7 @@ pub struct Absence {
 }
 
 impl Absence {
-    /// Before the first probe.
+    /// The state before the first probe.
     pub fn new(presence_ttl: Duration) -> Self {
         Self { presence_ttl, served: None, returned: None }
     }
@@ -44,15 +44,15 @@ impl Absence {
     }
 
     /// How long ago Redis came back after an absence in which presences may have lapsed without an
-    /// event; `None` if there was none, or if all members had time to come back since.
+    /// event; `None` if there was none, or if all members have had time to come back.
     pub fn returned_for(&self, now: Instant) -> Option<Duration> {
         let (returned, _) = self.returned?;
         let since = now.duration_since(returned);
         (since < self.presence_ttl).then_some(since)
     }
 
-    /// How much longer than their presence members count, because no heartbeat could keep them
-    /// alive meanwhile; zero once all nodes have reported again.
+    /// How much longer than their presence members stay, because no heartbeat could extend them
+    /// during an absence; zero once all nodes have reported again.
     pub fn spared(&self, now: Instant) -> Duration {
         let recent = self.returned.filter(|(at, _)| now.duration_since(*at) < REPORTED_IN);
         recent.map(|(_, away)| away).unwrap_or_default()

@@ -38,7 +38,7 @@ const LOG_FILE: &str = "redis-server.log";
 /// How long the start may take; loading a large append-only file is slow.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// After this time, an exit is not a failed start.
+/// An exit after this time does not count as a failed start.
 const STEADY: Duration = Duration::from_secs(60);
 /// Maximum number of failed starts in a row.
 const STARTS_IN_A_ROW: u32 = 5;
@@ -174,7 +174,7 @@ async fn until_it_serves(child: &mut Child) -> anyhow::Result<()> {
     }
 }
 
-/// Whether Redis serves, and does not still load its file.
+/// Whether Redis serves, and is not still loading its file.
 async fn ping() -> io::Result<bool> {
     const PONG: &[u8] = b"+PONG\r\n";
     let mut stream = TcpStream::connect((HOST, PORT)).await?;
@@ -210,7 +210,7 @@ fn die_with_parent() -> anyhow::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).context("no parent-death signal")
 }
 
-/// On other systems only the node stops the child, which outlives a killed node.
+/// On other systems only the node stops the child, so the child outlives a killed node.
 #[cfg(not(target_os = "linux"))]
 fn die_with_parent() -> anyhow::Result<()> {
     Ok(())

@@ -42,8 +42,8 @@ impl Condition {
         !matches!(self, Self::Away(_))
     }
 
-    /// Whether to send a script. To a Redis that refuses writes it is sent all the same: its
-    /// condition may have changed, and it refuses by itself.
+    /// Whether to send a script. A Redis that refuses writes gets it anyway: its condition may have
+    /// changed, and if not it refuses by itself.
     pub fn allows(&self, access: Access) -> bool {
         match self {
             Self::Serves | Self::Refuses(_) => true,

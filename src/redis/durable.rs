@@ -1,7 +1,7 @@
-//! Durability: messages are published only after Redis has stored them as the operator wants.
+//! Durability: messages are published only after Redis has stored them as `DURABILITY` requires.
 //!
-//! A WAIT blocks its connection and counts only the writes of that connection, so this has clients
-//! of its own: many scripts run, then one WAIT for all of them, then all their messages are
+//! A WAIT blocks its connection and covers only the writes of that connection, so this module has
+//! clients of its own: many scripts run, then one WAIT for all of them, then all their messages are
 //! published. With a file that is synced once a second, messages that arrive during a WAIT would
 //! wait twice; so if a WAIT takes long, later messages start on the next client. Messages are
 //! published in the order of the calls. Catch-ups wait in the same way. A message that Redis does
@@ -35,7 +35,7 @@ pub(super) const CLIENTS: usize = 4;
 /// How long a WAIT runs before the next client starts another one; a second for all clients
 /// together.
 const TURN: Duration = Duration::from_millis(250);
-/// Maximum wait of a sender; 2 s are promised.
+/// Maximum wait of a sender; the documented limit is 2 s.
 const GIVE_UP: Duration = Duration::from_millis(1900);
 /// The command that waits for the append-only file.
 const WAIT_FOR_FILE: &str = "WAITAOF";
@@ -157,7 +157,7 @@ impl Worker {
                 count = async { turn.await; waiting.recv_many(&mut jobs, QUEUE).await } => {
                     let Some(client) = clients.next().filter(|_| count > 0) else { return };
                     begun = Instant::now();
-                    // The callers of the others have given up; nobody would get the answer.
+                    // The callers of the others have given up.
                     jobs.retain(|job| job.until > begun);
                     under_way.push_back(self.keep(client, std::mem::take(&mut jobs)));
                 }
@@ -196,7 +196,7 @@ impl Worker {
 
     async fn confirmed(&self, batch: &Batch<'_>, reconnects: &Reconnects) -> FredResult<()> {
         if batch.waiting.iter().any(|(job, _)| job.channel.is_none()) {
-            // A WAIT covers the last write of its own connection, and all writes before it.
+            // A WAIT covers the last write of its own connection, and all earlier writes.
             batch.client.publish::<(), _, _>(KEPT_CHANNEL, "").await?;
         }
         let is_kept = confirm(batch.client, self.durability, self.timeout).await?;

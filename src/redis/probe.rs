@@ -27,7 +27,7 @@ pub(super) const PROBE_EVERY: Duration = Duration::from_millis(500);
 const PROBE_WHILE_REFUSED: Duration = Duration::from_millis(250);
 /// Interval of probes while Redis does not answer.
 const PROBE_WHILE_DOWN: Duration = Duration::from_millis(50);
-/// The version to report for a Redis that does not support the first line of our scripts.
+/// The version to report for a Redis that rejects the first line of our scripts.
 const OLDER: &str = "older";
 /// The error of such a Redis.
 const NOT_COMPILED: &str = "Error compiling script";
@@ -46,10 +46,10 @@ struct Found {
 /// What does not answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Silence {
-    /// Nothing answers: the connections stay open, and a Sentinel may report another Redis by now.
+    /// Nothing answers: the connections stay open, and a Sentinel may name another primary by now.
     Whole,
-    /// Scripts do not answer. Unless their connections are closed, the waiting ones would run when
-    /// nobody waits for them any more.
+    /// Scripts do not answer. Unless their connections are closed, the waiting scripts would run
+    /// after their callers have given up.
     OfScripts,
 }
 
@@ -60,8 +60,8 @@ pub(super) async fn run(redis: Redis, stop: CancellationToken) {
     loop {
         number += 1;
         *redis.0.asked.lock() = Some(Instant::now());
-        // At the same time: right after an answer Redis is seldom busy, and its latency would look too
-        // low. The clock first, because the script may wait.
+        // Both at the same time: right after an answer Redis is rarely busy, and the measured
+        // latency would be too low. The clock first, because the script may wait.
         let (clock, report) = tokio::join!(redis.read_clock(), redis.try_write(&probe, number));
         *redis.0.asked.lock() = None;
         let found = judge(clock.is_ok(), report, redis.0.timeout);
@@ -81,8 +81,8 @@ pub(super) async fn run(redis: Redis, stop: CancellationToken) {
 }
 
 impl Redis {
-    /// Asks Redis for its time, which costs it almost nothing: the latency is that of the network
-    /// and of Redis's queue.
+    /// Asks Redis for its time, which costs Redis almost nothing: the latency is that of the
+    /// network and of Redis's queue.
     async fn read_clock(&self) -> FredResult<()> {
         let begun = Instant::now();
         let time = CustomCommand::new_static("TIME", ClusterHash::FirstKey, false);

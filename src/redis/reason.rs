@@ -1,11 +1,11 @@
-//! Why Redis is out of reach: the error of the library or of Redis, and a hint what to check.
+//! Why Redis cannot be reached: the error of the library or of Redis, and a hint what to check.
 
 /// How Redis is reached; selects the hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reach {
     /// Over TLS.
     pub tls: bool,
-    /// Whether Redis has answered before: then its address is correct.
+    /// Whether Redis has answered before, so its address is correct.
     pub is_known: bool,
 }
 

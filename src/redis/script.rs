@@ -6,8 +6,8 @@ use tokio::sync::Semaphore;
 
 use super::condition::Access;
 
-/// Maximum number of calls of one script in progress. More would only wait in Redis, in front of
-/// the messages of all rooms; when thousands of users leave together, their calls wait here.
+/// Maximum number of calls of one script in progress. More would only wait in Redis, ahead of the
+/// messages of all rooms; when thousands of users leave together, their calls wait here.
 pub const CALLS_AT_ONCE: usize = 32;
 /// Bytes of the packed arguments of most calls.
 const PACKED: usize = 1024;

@@ -1,4 +1,4 @@
-//! `linkroom webhooks`: what an operator does with events that could not be delivered.
+//! `linkroom webhooks`: what an operator can do with events that could not be delivered.
 
 use std::{
     collections::BTreeSet,
@@ -24,7 +24,7 @@ use crate::{
     settings::{Refusal, Settings},
 };
 
-/// The argument that asks for this instead of a node.
+/// The argument that selects this command instead of a node.
 pub const ARGUMENT: &str = "webhooks";
 
 /// How long Redis may take to answer.
@@ -135,7 +135,7 @@ async fn read_all(scripts: &Scripts) -> anyhow::Result<Vec<DeadLetter>> {
     }
 }
 
-/// Moves those that were chosen, in the order in which they became dead letters.
+/// Moves the chosen dead letters, oldest first.
 async fn move_letters(
     scripts: &Scripts,
     letters: Vec<DeadLetter>,

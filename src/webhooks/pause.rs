@@ -1,16 +1,16 @@
-//! How long an event waits for its next try.
+//! The pause before the next try of an event.
 
 use std::{
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
 
-/// How much longer each pause is than the one before it.
+/// The ratio of a pause to the one before it.
 const FACTOR: u32 = 3;
-/// How much a pause is made longer or shorter by chance, in percent.
+/// The random part of a pause, in percent: it is made longer or shorter by up to this much.
 const JITTER_PERCENT: u32 = 20;
 
-/// The pause behind a try that failed, where so many had failed before it.
+/// The pause after a failed try; `failed_before` tries had failed before it.
 pub(super) fn pause(backoff: Duration, failed_before: u32, longest: Duration) -> Duration {
     let full = FACTOR.checked_pow(failed_before).and_then(|times| backoff.checked_mul(times));
     let full = full.unwrap_or(longest).min(longest);
@@ -19,7 +19,7 @@ pub(super) fn pause(backoff: Duration, failed_before: u32, longest: Duration) ->
     full / 100 * percent
 }
 
-/// Nobody gains by foreseeing it.
+/// A random number. It need not be unpredictable.
 fn random() -> u64 {
     RandomState::new().hash_one(())
 }

@@ -1,11 +1,11 @@
-//! Signatures by the Standard Webhooks specification.
+//! Signatures according to the Standard Webhooks specification.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use ring::hmac::{self, HMAC_SHA256, Key};
 
 use crate::settings::WebhookSecret;
 
-/// What signs events.
+/// Signs events.
 pub(super) struct Signer(Key);
 
 impl Signer {
@@ -13,7 +13,8 @@ impl Signer {
         Self(Key::new(HMAC_SHA256, secret.expose()))
     }
 
-    /// The header `webhook-signature` of an event that is posted at this moment, in seconds since 1970.
+    /// The header `webhook-signature` of an event that is sent at `timestamp`, in seconds since
+    /// 1970.
     pub fn sign(&self, id: &str, timestamp: u64, body: &str) -> String {
         let tag = hmac::sign(&self.0, format!("{id}.{timestamp}.{body}").as_bytes());
         format!("v1,{}", BASE64_STANDARD.encode(tag))

@@ -59,7 +59,7 @@ fn deflate(bytes: &[u8], end: FlushCompress) -> Vec<u8> {
     loop {
         let taken = usize::try_from(state.total_in()).unwrap_or(usize::MAX);
         let status = state.compress_vec(&bytes[taken..], &mut deflated, end);
-        // Neither fails while there is space; a flush is complete when it leaves some.
+        // Neither fails while there is space; a flush is complete if it leaves some.
         let is_over = status.is_ok_and(|status| status == Status::StreamEnd)
             || end == FlushCompress::Sync && deflated.len() < deflated.capacity();
         if is_over {
@@ -79,7 +79,7 @@ mod tests {
 
     fn unpacked(packed: &[u8]) -> Vec<u8> {
         let mut unpacked = Vec::new();
-        // One member: what is behind it would not be read.
+        // There must be only one member: the decoder ignores what follows the first.
         GzDecoder::new(packed).read_to_end(&mut unpacked).unwrap();
         unpacked
     }
