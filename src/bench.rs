@@ -37,13 +37,13 @@ pub const ARGUMENT: &str = "bench";
 
 /// Connections and rooms that are opened at the same time.
 const AT_ONCE: usize = 64;
-/// How long all users together may take to join.
+/// Maximum time until all users have joined.
 const JOIN_PATIENCE: Duration = Duration::from_secs(120);
-/// How long the last messages may take to arrive everywhere.
+/// Maximum time until the last messages have arrived everywhere.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(30);
 /// The run has settled when nothing has arrived for this long.
 const SILENCE: Duration = Duration::from_secs(2);
-/// The share of users who talk beside a join storm, and how many these are at most.
+/// The share of users who send messages during a join storm, and their maximum number.
 const TALKERS_SHARE: usize = 10;
 const TALKERS_MAX: usize = 100;
 /// Interval of checks of what has arrived.
@@ -96,15 +96,15 @@ struct Run {
     target: Target,
     began: Instant,
     phase: watch::Sender<Phase>,
-    /// Limits the connections that are opened at the same time, but for those of a join storm.
+    /// Limits the connections that are opened at the same time, except those of a join storm.
     doors: tokio::sync::Semaphore,
     counts: Counts,
     latencies: Latencies,
-    /// Until its sender has a message back.
+    /// Times until a sender has its own message back.
     round_trips: storm::RoundTrips,
 }
 
-/// The phase of the run, in their order.
+/// The phases of a run, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Joining,
@@ -121,9 +121,9 @@ enum Phase {
 #[derive(Default)]
 struct Counts {
     inside: AtomicUsize,
-    /// When the last user came in, in microseconds of the run.
+    /// When the last user joined, in microseconds of the run.
     last_in_us: AtomicU64,
-    /// Joins that were told to come again later.
+    /// Joins that were deferred: the server asked to retry later.
     deferred: AtomicU64,
     sent: AtomicU64,
     acknowledged: AtomicU64,
@@ -200,7 +200,7 @@ async fn run(options: Options, talking: &Handle) -> anyhow::Result<BenchReport> 
     Ok(verdict(&run, &options, &accounts, entry, storm))
 }
 
-/// Runs the phases: all users join, send, storm if they are to, and receive the rest.
+/// Runs the phases: all users join, send, storm if asked for, and receive the rest.
 async fn talk(run: &Run, options: &Options) -> anyhow::Result<(Entry, Option<Storm>)> {
     let entry = all_in(run, options.connections, options.connections).await?;
     run.phase.send_replace(Phase::Talking);
@@ -215,7 +215,8 @@ async fn talk(run: &Run, options: &Options) -> anyhow::Result<(Entry, Option<Sto
     Ok((entry, storm))
 }
 
-/// Waits until all users are in their rooms, of whom so many are outside, and says how long that took.
+/// Waits until all users are in their rooms, `outside` of whom are not yet, and returns how long
+/// that took.
 async fn all_in(run: &Run, connections: usize, outside: usize) -> anyhow::Result<Entry> {
     let (began, began_us) = (Instant::now(), run.micros());
     let deferred = run.counts.deferred.load(Ordering::Relaxed);
@@ -229,8 +230,7 @@ async fn all_in(run: &Run, connections: usize, outside: usize) -> anyhow::Result
     Ok(Entry::new(outside, took_us, deferred))
 }
 
-/// Waits until every message is acknowledged, every user is in its room, and nothing arrives any
-/// more.
+/// Waits until every message is acknowledged, every user is in its room, and nothing more arrives.
 async fn settle(run: &Run, connections: usize) {
     let counts = &run.counts;
     let began = Instant::now();

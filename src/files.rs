@@ -3,8 +3,8 @@
 use anyhow::{Context, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Files that are reserved for other purposes than clients: reconnects to Redis, looking up its
-/// name, answers to clients that are refused.
+/// Files that are reserved for other purposes than clients: reconnects to Redis, DNS lookups of
+/// Redis, answers to rejected clients.
 const RESERVE: usize = 32;
 /// With a high limit, this share of it is reserved as well, up to `RESERVE_MAX`: a Redis Cluster
 /// needs many connections.

@@ -47,7 +47,7 @@ impl Once {
         })
     }
 
-    /// The name under which it is stored: a digest, which does not reveal the key.
+    /// The name of the stored promise: a digest, which does not reveal the key.
     pub fn name(&self) -> &str {
         &self.name
     }

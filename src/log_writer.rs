@@ -138,10 +138,10 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    /// Fails as told, then takes what it is given in pieces of three bytes.
+    /// Fails as its list says, then accepts three bytes of each write.
     #[derive(Default)]
     struct Disk {
-        /// What it answers to each write, the last one first.
+        /// The results of the next writes, last one first.
         answers: Vec<Result<usize, io::ErrorKind>>,
         holds: Arc<parking_lot::Mutex<Vec<u8>>>,
     }

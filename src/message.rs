@@ -17,7 +17,7 @@ pub struct Message {
     /// The name of the user who sent it.
     #[schema(example = "홍길동")]
     pub from: String,
-    /// What was said; left out where it was deleted.
+    /// The text; left out if the message was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// When Redis stored it: RFC 3339, UTC, milliseconds.
@@ -25,14 +25,14 @@ pub struct Message {
     /// The sender's idempotency key, if it gave one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Present and true where it was deleted.
+    /// Present and true if the message was deleted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     pub deleted: bool,
 }
 
 impl Message {
-    /// Puts a message together from what its stream entry holds; without a text it is one that was deleted.
+    /// Creates a message from its stream entry; without a text it was deleted.
     pub fn new(
         room: &RoomId,
         id: MessageId,
@@ -45,7 +45,8 @@ impl Message {
     }
 }
 
-/// The newest of these messages, oldest first, whose JSON has at most so many bytes, commas included.
+/// The newest of these messages, oldest first, whose JSON has at most this many bytes, commas
+/// included.
 pub fn newest_within(messages: &[Message], bytes: usize) -> &[Message] {
     let mut left = bytes;
     let fits = |message: &&Message| {
@@ -59,7 +60,7 @@ pub fn newest_within(messages: &[Message], bytes: usize) -> &[Message] {
 
 /// Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds.
 ///
-/// After the year 9999, where RFC 3339 ends, the last instant that it can represent.
+/// After the year 9999, where RFC 3339 ends, it is the last instant that RFC 3339 can represent.
 pub fn timestamp(ms: u64) -> String {
     /// 9999-12-31T23:59:59.999Z
     const LAST: u64 = 253_402_300_799_999;
@@ -74,7 +75,7 @@ mod tests {
     #[test]
     fn the_newest_are_those_that_fit_as_they_are_written() {
         let room = RoomId::random();
-        // A control character takes six bytes in JSON, a letter of Hangul three.
+        // In JSON a control character takes six bytes, a letter of Hangul three in UTF-8.
         let texts = ["a".repeat(50), "\u{1}".repeat(50), "가".repeat(50)];
         let message = |text: &String| {
             let id = MessageId { ms: 1, seq: 1 };
@@ -84,7 +85,7 @@ mod tests {
         let length = |messages: &[Message]| serde_json::to_string(messages).unwrap().len();
         for count in 0..=messages.len() {
             let newest = &messages[messages.len() - count..];
-            // Brackets and no last comma, instead of a comma behind each.
+            // Brackets and no last comma, instead of a comma after each message.
             let bytes = if count == 0 { 0 } else { length(newest) - 1 };
             assert_eq!(newest_within(&messages, bytes), newest);
             assert_eq!(newest_within(&messages, bytes + 10), newest, "less than one more");

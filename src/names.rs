@@ -21,7 +21,7 @@ const LETTERS_AND_DIGITS: [char; 62] = [
 ];
 /// 12 letters and digits are 71 bits: the link is the key to the room, so it must not be guessed.
 const ROOM_ID_LENGTH: usize = 12;
-/// Longest room id that is looked up at all; ids made elsewhere may be longer than ours.
+/// Maximum length of a room id that is looked up; other programs may create longer ids than ours.
 const ROOM_ID_MAX: usize = 64;
 /// 22 letters and digits are 130 bits.
 const SECRET_LENGTH: usize = 22;
@@ -31,7 +31,7 @@ const SECRET_MAX: usize = 64;
 pub const REQUEST_KEY: &str = "Idempotency-Key";
 /// The prefix of every token; nicknames may not begin with it.
 pub const TOKEN_PREFIX: &str = "lr_";
-/// How a [`Token`] of whom JWTs name begins, in memory.
+/// Prefix, in memory, of the [`Token`] of a JWT's user.
 const SUBJECT_PREFIX: &str = "sub ";
 
 /// The name of a room.
@@ -127,21 +127,21 @@ pub fn sealed_topic(raw: &str, max: usize) -> Result<String, Problem> {
     if fits { Ok(raw.to_owned()) } else { Err(Problem::TopicLength { max }) }
 }
 
-/// What identifies a user: a secret of ours, or the `sub` of the JWTs that an embedding application makes.
+/// What identifies a user: a secret of ours, or the `sub` of a JWT from an embedding application.
 ///
-/// A secret is `lr_`, the name in base64url, a dot, the random part. It contains the name, so that looking up one
-/// session key is enough; the name is no secret.
+/// A secret is `lr_`, the name in base64url, a dot, the random part. It contains the name, so that looking
+/// up one session key is enough; the name is not secret.
 #[derive(Clone)]
 pub struct Token {
     text: Arc<str>,
-    /// Whether the creator's powers come with it, whoever made the room.
+    /// Whether it has the creator's powers, even if another token created the room.
     is_creator: bool,
-    /// When it ends by itself, in seconds since 1970.
+    /// When it expires, in seconds since 1970.
     ends_at: Option<u64>,
 }
 
 impl PartialEq for Token {
-    /// Whether both are the same user's.
+    /// Whether both belong to the same user.
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }
@@ -176,20 +176,20 @@ impl Token {
         Self { text, is_creator: false, ends_at: None }
     }
 
-    /// The user whom JWTs with this `sub` name, whether this one gives it the creator's powers, and when it ends, in
-    /// seconds since 1970.
+    /// The user of JWTs with this `sub`; whether the JWT grants the creator's powers; and when it
+    /// expires, in seconds since 1970.
     pub fn subject(sub: &str, is_creator: bool, ends_at: u64) -> Self {
         let digest = HEXLOWER.encode(&Sha256::digest(sub));
         let text = format!("{SUBJECT_PREFIX}{digest}").into();
         Self { text, is_creator, ends_at: Some(ends_at) }
     }
 
-    /// Whether the creator's powers come with it, whoever made the room.
+    /// Whether it has the creator's powers, even if another token created the room.
     pub fn is_creator(&self) -> bool {
         self.is_creator
     }
 
-    /// When it ends by itself, in seconds since 1970; `None` where it lasts as long as its session.
+    /// When it expires, in seconds since 1970; `None` if it lasts as long as its session.
     pub fn ends_at(&self) -> Option<u64> {
         self.ends_at
     }
@@ -202,13 +202,13 @@ impl Token {
         plausible.then(|| (Self::plain(raw.into()), UserId(name.into())))
     }
 
-    /// The secret, only for its owner; `None` for whom JWTs name.
+    /// The secret, only for its owner; `None` for the user of a JWT.
     pub fn secret(&self) -> Option<&str> {
         self.text.starts_with(TOKEN_PREFIX).then_some(&self.text)
     }
 
-    /// The hash in Redis: SHA-256 in hexadecimal, that of a `sub` with a mark. A slow hash would protect nothing: the
-    /// secret has 130 random bits, and a `sub` is no secret.
+    /// The hash in Redis: SHA-256 in hexadecimal; that of a `sub` has a suffix. A slow hash would
+    /// protect nothing: the secret has 130 random bits, and a `sub` is not secret.
     pub fn hash(&self) -> String {
         match self.text.strip_prefix(SUBJECT_PREFIX) {
             Some(digest) => format!("{digest}:sub"),
@@ -216,7 +216,7 @@ impl Token {
         }
     }
 
-    /// What scripts are told of it, as `lua/lib/proof.lua` reads it.
+    /// The form in which scripts get it, as `lua/lib/proof.lua` reads it.
     pub fn proof(&self) -> String {
         let hash = self.hash();
         if self.is_creator { format!("{hash}:creator") } else { hash }

@@ -53,7 +53,7 @@ pub struct CutOff;
 pub struct Work {
     /// Rooms to join again, from this message on.
     pub rejoins: Vec<(RoomId, MessageId)>,
-    /// Whether what the connection may hear may have changed.
+    /// Whether the connection's access to its rooms may have changed.
     pub is_doubtful: bool,
     /// The connection must be closed after that; all frames are written.
     pub close: Option<CloseReason>,
@@ -139,7 +139,7 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// What the connection may hear may have changed: it is to find out.
+    /// Asks the connection to check its access again, because it may have changed.
     pub fn doubt(&self) {
         self.queue.lock().is_doubtful = true;
         self.wake.notify_one();
@@ -347,7 +347,7 @@ mod tests {
         bytes
     }
 
-    /// Pushes until the socket takes no more, and returns how many frames it took.
+    /// Pushes until the socket accepts no more, and returns how many frames it accepted.
     fn fill(outbox: &Outbox, frame: &Bytes) -> usize {
         let mut pushed = 0;
         while outbox.queue.lock().frames.is_empty() {

@@ -35,7 +35,7 @@ mod tests {
         assert_eq!(following(began, after(0), period(500)), after(500));
         assert_eq!(following(began, after(1_999), period(500)), after(2_000));
         assert_eq!(following(began, after(1_001), period(1_000)), after(2_000));
-        // One that is late skips what it missed.
+        // A late timer skips the moments that it missed.
         assert_eq!(following(began, after(2_000), period(1_000)), after(3_000));
     }
 }

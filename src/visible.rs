@@ -244,7 +244,7 @@ mod tests {
         assert!(shows_something(" \u{200B}.") && shows_something("\u{115F}\u{1161}"));
     }
 
-    /// The list is what Unicode's data says, but for scripts that it has had for a short time only.
+    /// The list agrees with Unicode's data, except for scripts that were added recently.
     #[test]
     fn joiners_are_spelled_with_where_letters_join_or_a_virama_does() {
         use {IndicSyllabicCategory as Syllabic, JoiningType as Joining};

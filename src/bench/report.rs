@@ -27,14 +27,14 @@ pub struct BenchReport {
     /// Messages that arrived after a later one.
     pub disordered: u64,
     pub reconnects: u64,
-    /// How all users came in at the beginning.
+    /// The first join of all users.
     pub entry: Entry,
-    /// How they came back, with `--join-storm`.
+    /// Their return, with `--join-storm`.
     pub storm: Option<Storm>,
     pub latency_ms: Latency,
 }
 
-/// How users came in.
+/// The joins of a group of users.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
@@ -43,7 +43,7 @@ pub struct Entry {
     /// Milliseconds until the last one was in its room.
     pub ms: f64,
     pub joins_per_second: f64,
-    /// How often one of them was told to come again later.
+    /// How often one of them was asked to retry later.
     pub deferred: u64,
 }
 
@@ -53,7 +53,7 @@ pub struct Entry {
 pub struct Storm {
     #[serde(flatten)]
     pub entry: Entry,
-    /// Users who stayed and talked.
+    /// Users who stayed and sent messages.
     pub talkers: usize,
     pub talkers_p99_ms: TalkersP99,
 }
@@ -63,12 +63,12 @@ pub struct Storm {
 pub struct TalkersP99 {
     /// Before the storm.
     pub quiet: f64,
-    /// In it.
+    /// During the storm.
     pub storm: f64,
 }
 
 impl Entry {
-    /// So many users came in within this time, in microseconds.
+    /// This many users joined within this time, in microseconds.
     pub fn new(users: usize, took_us: u64, deferred: u64) -> Self {
         let ms = took_us.max(1) as f64 / 1000.0;
         Self { users, ms, joins_per_second: users as f64 * 1000.0 / ms, deferred }

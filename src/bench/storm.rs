@@ -10,11 +10,11 @@ use super::{
     report::{Storm, TalkersP99},
 };
 
-/// Times until the sender of a message has it back, by when it was sent.
+/// Times until a sender has its own message back, by when it was sent.
 pub struct RoundTrips {
-    /// While nobody joined.
+    /// Outside of the storm.
     pub quiet: Latencies,
-    /// From the moment in which users dropped their connections until all were back.
+    /// From when users dropped their connections until all were back.
     pub storm: Latencies,
 }
 
@@ -25,16 +25,16 @@ impl Default for RoundTrips {
 }
 
 impl RoundTrips {
-    /// Where messages count that are sent in this phase.
+    /// The histogram for messages that are sent in this phase.
     pub fn of(&self, phase: Phase) -> &Latencies {
         if phase < Phase::Dropping { &self.quiet } else { &self.storm }
     }
 }
 
-/// Has the users drop their connections, and come back once all of them have.
+/// Makes the users drop their connections, and come back once all have dropped.
 ///
 /// # Errors
-/// Some of them are still outside after two minutes.
+/// Some of them are still not back after two minutes.
 pub async fn run(run: &Run, connections: usize, talkers: usize) -> anyhow::Result<Storm> {
     run.phase.send_replace(Phase::Dropping);
     let began = Instant::now();

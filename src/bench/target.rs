@@ -29,10 +29,10 @@ use crate::{authorities, names::MessageId};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Maximum bytes of an answer.
 const ANSWER_MAX: usize = 1024 * 1024;
-/// Bytes of each connection's read buffer: the library's own is so large that ten thousand of them take a
-/// gigabyte.
+/// Bytes of each connection's read buffer. The library's default is so large that ten thousand
+/// connections would take a gigabyte.
 const READ_BUFFER: usize = 4096;
-/// Messages that are asked for at once.
+/// Messages requested per page.
 const PAGE: usize = 200;
 
 /// One page of a room's messages, oldest first.
@@ -41,19 +41,19 @@ const PAGE: usize = 200;
 pub struct Page {
     /// The messages.
     pub messages: Vec<Received>,
-    /// Whether there are others behind them.
+    /// Whether there are more after them.
     pub has_more: bool,
 }
 
-/// What of a message matters here.
+/// The parts of a message that matter here.
 #[derive(Deserialize)]
 pub struct Received {
     /// Its id.
     pub id: MessageId,
-    /// What it says; nothing where it was deleted.
+    /// Its text; empty if it was deleted.
     #[serde(default)]
     pub text: String,
-    /// By which its sender knows it.
+    /// The key that its sender gave it.
     pub key: Option<String>,
 }
 
@@ -144,7 +144,7 @@ impl Target {
             .ok_or_else(|| anyhow!("{self} makes no room: {}", answer["message"]))
     }
 
-    /// Reads the page of a room's messages behind this one.
+    /// Reads the page of a room's messages after this one.
     pub async fn page(&self, room: &str, after: MessageId) -> anyhow::Result<Page> {
         let path = format!("/api/rooms/{room}/messages?after={after}&limit={PAGE}");
         let mut answer = timeout(PATIENCE, self.ask(Method::GET, &path, None)).await??;

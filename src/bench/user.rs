@@ -23,13 +23,13 @@ use super::{
 };
 use crate::names::MessageId;
 
-/// How long a join may take to be answered.
+/// Maximum time until a join is answered.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 /// Characters of a secret, 6 random bits each.
 const SECRET_LENGTH: usize = 22;
 /// Minimum wait between two attempts to reconnect; the maximum is twice as long.
 const RETRY: Duration = Duration::from_millis(200);
-/// The interval of one who sends nothing.
+/// The interval of a user who sends nothing.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest wait that a server may ask for, in seconds.
 const RETRY_MAX: f64 = 60.0;
@@ -71,7 +71,7 @@ pub struct User {
     /// Unacknowledged messages, by key.
     waiting: BTreeMap<String, Sent>,
     account: Account,
-    /// Whether it has yet to drop its connection in the join storm.
+    /// Whether it still has to drop its connection in the join storm.
     storms: bool,
 }
 
@@ -135,7 +135,7 @@ enum Frame {
     Error {
         code: String,
         key: Option<String>,
-        /// In seconds.
+        /// in seconds
         retry_after: Option<f64>,
     },
     #[serde(other)]
@@ -211,7 +211,8 @@ impl User {
         Ok(socket)
     }
 
-    /// Sends a join. Returns how long to wait before the next attempt, where it was told to.
+    /// Sends a join. Returns how long to wait before the next attempt, if the server asks for a
+    /// wait.
     async fn ask(
         &mut self,
         run: &Run,
@@ -243,7 +244,7 @@ impl User {
         }
     }
 
-    /// Reads what the answer to a join has left out, up to the first message in it.
+    /// Reads the messages that the answer to a join left out, up to the first one in it.
     async fn read_on(&mut self, run: &Run, until: MessageId) -> anyhow::Result<()> {
         let mut after = self.last;
         loop {
@@ -265,13 +266,13 @@ impl User {
         let mut beat = interval(self.heartbeat);
         let mut look = interval(LOOK_EVERY);
         talk.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // Users do not all send at the same moment.
+        // Spread over the interval, so that users do not all send at the same moment.
         talk.reset_after(pause.mul_f64((self.number % 97) as f64 / 97.0));
         let mut heard = Instant::now();
         let mut phase = run.phase.subscribe();
         loop {
             tokio::select! {
-                // Whether it may talk is another question then.
+                // The loop checks again whether it may send.
                 _ = phase.changed() => {}
                 frame = receive(socket) => {
                     heard = Instant::now();

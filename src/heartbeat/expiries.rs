@@ -1,5 +1,5 @@
-//! Connections whose JWT ends: they are out of the room, as if they had broken off. The session goes on, so whoever
-//! comes back with a new JWT within the grace has not left.
+//! Connections whose JWT expires: they leave the room as if the connection had closed. The session
+//! continues, so a user who comes back with a new JWT within the grace has not left.
 
 use std::{
     sync::Arc,
@@ -16,16 +16,17 @@ use crate::{
     ticks,
 };
 
-/// Between two looks.
+/// Interval of checks.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Seconds since 1970, by this machine's clock: JWTs are dated by others' clocks as well.
+/// Seconds since 1970 by this machine's clock. Other machines date JWTs, so their clocks matter as
+/// well.
 pub fn now() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }
 
 impl Heartbeat {
-    /// Puts connections out of rooms when their JWT ends, until `stop`.
+    /// Removes connections from rooms when their JWT expires, until `stop`.
     pub(super) async fn expire(self, stop: CancellationToken) {
         loop {
             tokio::select! {

@@ -1,4 +1,4 @@
-//! What a JWT says once its signature is right.
+//! The claims of a JWT with a valid signature.
 
 use jsonwebtoken::{Validation, decode, errors::ErrorKind};
 use serde::Deserialize;
@@ -11,12 +11,12 @@ use crate::{
     settings::JwtKey,
 };
 
-/// Clocks may differ by so much, in seconds.
+/// Tolerance for differing clocks, in seconds.
 const LEEWAY: u64 = 60;
-/// What stands for every room.
+/// The value of `room` that stands for every room.
 const ANY_ROOM: &str = "*";
 
-/// The claims that mean something here.
+/// The claims that are used here.
 #[derive(Deserialize)]
 pub(super) struct Claims {
     sub: String,
@@ -27,7 +27,7 @@ pub(super) struct Claims {
     creator: Option<bool>,
 }
 
-/// Verifies the signature and the time of a JWT, and reads it.
+/// Verifies the signature and the times of a JWT, and returns its claims.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -46,7 +46,8 @@ pub(super) fn read(raw: &str, key: &JwtKey) -> Result<Claims, Problem> {
 }
 
 impl Claims {
-    /// Whom they name, where that is for this room; without one, for all rooms.
+    /// The user that they name, if they are valid for this room; without a room, they must be valid
+    /// for all rooms.
     ///
     /// # Errors
     /// What is wrong with them.
@@ -59,7 +60,7 @@ impl Claims {
         }
         let name = self.name.as_deref().unwrap_or(&self.sub);
         let name = UserId::parse(name, name_max).map_err(|_| Problem::JwtName)?;
-        // What is beyond all numbers becomes the largest.
+        // A value beyond the range of `u64` becomes its maximum.
         let ends_at = (self.exp.ceil() as u64).saturating_add(LEEWAY);
         let token = Token::subject(&self.sub, self.creator.unwrap_or_default(), ends_at);
         Ok(Visitor { name, token })

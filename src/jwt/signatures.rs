@@ -1,4 +1,4 @@
-//! Verifies signatures with ring, which TLS uses as well. Nothing is signed here.
+//! Verifies signatures with ring, which TLS uses as well. Never signs anything.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, DecodingKeyKind, EncodingKey,
@@ -20,9 +20,9 @@ static RING: CryptoProvider = CryptoProvider {
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes this the process's way to verify.
+/// Makes this the process's provider.
 pub(super) fn install() {
-    // It may be so already.
+    // It may be installed already.
     let _ = RING.install_default();
 }
 
@@ -37,7 +37,7 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
     Ok(Box::new(Signed { algorithm: *algorithm, key: key.clone() }))
 }
 
-/// What is signed with this key by this algorithm.
+/// A verifier with this key and algorithm.
 struct Signed {
     algorithm: Algorithm,
     key: DecodingKey,

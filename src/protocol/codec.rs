@@ -46,7 +46,7 @@ pub fn text(payload: &str) -> Bytes {
     frame(TEXT, payload.as_bytes())
 }
 
-/// What messages say that were encoded here, one after the other.
+/// The payloads of consecutive messages that were encoded here.
 pub fn payloads(mut frames: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (head, end) = extent(frames)?;
@@ -56,7 +56,7 @@ pub fn payloads(mut frames: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The first of messages that were encoded here.
+/// The first of consecutive messages that were encoded here.
 pub fn first_frame(frames: &[u8]) -> &[u8] {
     &frames[..extent(frames).map_or(0, |(_, end)| end)]
 }
@@ -322,7 +322,7 @@ mod tests {
         bytes
     }
 
-    /// What comes of these bytes when so many of them are read at once.
+    /// The result of decoding these bytes, `at_once` per read.
     fn decode(bytes: &[u8], at_once: usize) -> (Vec<String>, Result<(), CloseReason>) {
         let (mut decoder, mut seen) = (Decoder::new(MAX), Vec::new());
         for read in bytes.to_vec().chunks_mut(at_once) {
@@ -443,7 +443,8 @@ mod tests {
         assert_eq!(fate(&close(1000, b"\xff")), Err(CloseReason::Malformed));
     }
 
-    /// Whoever has had enough gets the rest the next time, each frame once, however it was cut.
+    /// A consumer that stops gets the rest the next time, each frame once, however the bytes were
+    /// split.
     #[test]
     fn frames_are_taken_one_at_a_time_where_that_is_wanted() {
         let frames = [

@@ -14,7 +14,7 @@ use crate::origin::{Allowed, Origin};
 /// The maximum of every count. Redis and the limits can count that far.
 pub const MOST: usize = 1_000_000_000;
 
-/// `30s`, `10m`, `500ms`, or plain seconds.
+/// `30s`, `10m`, `500ms`, or seconds without a unit.
 pub fn duration(raw: &str) -> Result<Duration, String> {
     /// Ten years. Our clocks and Redis's cannot count much further.
     const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
@@ -33,7 +33,7 @@ pub fn at_least_one(raw: &str) -> Result<usize, String> {
     between(1, MOST, raw)
 }
 
-/// Bytes a day, up to as many as nobody stores.
+/// Bytes a day, with an upper limit that is out of reach.
 pub fn bytes_per_day(raw: &str) -> Result<u64, String> {
     const MOST: u64 = 1_000_000_000_000_000;
     let bytes = raw.trim().parse().ok().filter(|bytes| (1..=MOST).contains(bytes));
@@ -45,7 +45,7 @@ pub fn header_bytes(raw: &str) -> Result<usize, String> {
     between(8192, MOST, raw)
 }
 
-/// Bytes of the answer to a join; it needs as many without a message.
+/// Bytes of the answer to a join; without messages it may already need that many.
 pub fn joined_bytes(raw: &str) -> Result<usize, String> {
     between(1024, MOST, raw)
 }

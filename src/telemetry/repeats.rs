@@ -30,7 +30,7 @@ const NEWS: u64 = 10;
 /// Maximum number of kinds. Beyond it, lines are distinguished only by their place in the source.
 const KINDS_MAX: usize = 256;
 
-/// Counts what repeats; cheap to clone.
+/// Counts repeated lines; cheap to clone.
 #[derive(Clone, Default)]
 pub struct Repeats(Arc<Mutex<HashMap<LineKind, Occurrences>>>);
 
@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// The lines that get through.
+    /// The lines that pass the filter.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<String>>>);
 
@@ -158,7 +158,7 @@ mod tests {
         }
     }
 
-    /// Runs `say` and returns what is written, and what is due when the window is over.
+    /// Runs `say` and returns the written lines, and the counts that are due after the window.
     fn said(say: impl FnOnce()) -> (Vec<String>, Vec<(String, u64)>) {
         let (repeats, written) = (Repeats::default(), Written::default());
         let subscriber = registry().with(repeats.clone()).with(written.clone());
@@ -175,7 +175,7 @@ mod tests {
                 let error = if turn % 3 == 0 { "no memory" } else { "no disk" };
                 warn!(%error, turn, "a heartbeat failed");
             }
-            // Elsewhere.
+            // At another place in the source.
             warn!(error = %"no disk", "a heartbeat failed");
         });
         due.sort();

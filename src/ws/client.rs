@@ -43,7 +43,7 @@ pub struct Client {
     pub app: App,
     /// The connection.
     pub outbox: Arc<Outbox>,
-    /// The client's address; its wrong joins count there.
+    /// The client's address; its failed joins are counted there.
     ip: IpAddr,
     /// The connection's frame budget.
     pub frames: FrameBudget,

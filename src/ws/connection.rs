@@ -265,7 +265,7 @@ mod tests {
     use super::*;
     use crate::{background::Background, metrics::Metrics, node, settings::Settings};
 
-    /// Bytes of a flood: as much as a socket holds without being read.
+    /// Bytes of a flood: as many as a socket holds while nobody reads.
     const FLOOD: usize = 64 * READ_SIZE;
 
     /// Every kind of frame, as a client sends it, masked with zeros.
@@ -297,8 +297,8 @@ mod tests {
         (Connection::open(&app, Language::En, ip, socket), client)
     }
 
-    /// Floods a connection with these frames, and ends. Returns how many turns others had until it had
-    /// all been taken.
+    /// Floods a connection with these frames, then ends. Returns how often other tasks ran until
+    /// all of it was read.
     async fn turns_beside(frames: &[u8]) -> usize {
         let unlimited = ["--frames-per-second=1000000000", "--bad-frames-max=1000000000"];
         let (connection, mut client) = connection(&unlimited).await;
@@ -333,7 +333,7 @@ mod tests {
         }
     }
 
-    /// What the connection's client was answered.
+    /// What the client was sent.
     async fn answers(client: &mut TcpStream) -> String {
         let mut answers = vec![0; 1 << 16];
         let length = client.read(&mut answers).await.unwrap();

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{Client, Joined, Operation};
 use crate::redis::scripts::Leave;
 
-/// How long what is under way may take when the connection has ended.
+/// Maximum time for operations in progress when the connection has ended.
 const END_PATIENCE: Duration = Duration::from_secs(3);
-/// Between two looks whether what was said has come back.
+/// Interval of checks whether the connection's messages have come back.
 const DELIVERY_LOOK: Duration = Duration::from_millis(2);
 
 impl Client {
@@ -36,8 +36,8 @@ impl Client {
         self.app.heartbeat.leave(&joined.local, leave).await;
     }
 
-    /// Takes the connection out of every room, with the grace. A join under way is finished
-    /// first, or nobody would know that it ended.
+    /// Takes the connection out of every room, with the grace. A join in progress is finished
+    /// first, otherwise nobody would know that it ended.
     pub async fn end(&self, operation: Option<Operation>) {
         if let Some(operation) = operation {
             let _ = tokio::time::timeout(END_PATIENCE, operation).await;
