@@ -1,9 +1,9 @@
-//! The least that a server can do on Redis: the floor, with what linkroom is built on. Each message
-//! is one call of the shortest script that stores and tells it, through the same client library, and
-//! comes back over a subscription. No checks, no presence, no order.
+//! The minimal server on Redis: a baseline that uses the same libraries as linkroom. Each message
+//! is one call of the shortest script that stores and publishes it, through the same client
+//! library, and comes back over a subscription. No checks, no presence, no order.
 //!
-//! What it costs more than the floor is the price of the design; what linkroom costs more than it,
-//! the price of what linkroom does.
+//! Its cost above the floor is the cost of the design; linkroom's cost above it is the cost of
+//! linkroom's features.
 
 use std::{cell::RefCell, collections::HashMap, io::ErrorKind, rc::Rc};
 
@@ -19,7 +19,7 @@ use crate::{
     wire::{self, Frame, Wish},
 };
 
-/// Stores a message and tells the room.
+/// Stores a message and publishes it to the room.
 const SCRIPT: &str = "
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', 1000, '*', 'text', ARGV[1])
 redis.call('PUBLISH', KEYS[2], ARGV[1])
@@ -27,17 +27,17 @@ return 1
 ";
 /// Messages that may wait between the subscription's socket and its reader.
 const SUBSCRIPTION_BUFFER: usize = 1 << 16;
-/// Messages that are taken before anything is written.
+/// Messages that are read before anything is written.
 const READ_AT_ONCE: usize = 256;
 const READ_BUFFER: usize = 4096;
 
-/// Who is in each room.
+/// The connections in each room.
 type Rooms = Rc<RefCell<HashMap<String, Vec<Rc<TcpStream>>>>>;
 
-/// Serves until it is killed. `redis` is the URL of one.
+/// Serves until it is killed. `redis` is a Redis URL.
 ///
 /// # Errors
-/// Redis is out of reach, or the system refuses a socket.
+/// Redis cannot be reached, or the system refuses a socket.
 pub fn serve(redis: &str) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, run(redis))
@@ -72,7 +72,7 @@ async fn run(redis: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Writes what comes in to everybody in its room: all that is there in one call.
+/// Writes incoming messages to every connection of their room: all that are available in one call.
 async fn pass_on(mut messages: Receiver<fred::types::Message>, rooms: Rooms) {
     while let Ok(message) = messages.recv().await {
         let mut batches: HashMap<_, Vec<u8>> = HashMap::new();
@@ -86,14 +86,14 @@ async fn pass_on(mut messages: Receiver<fred::types::Message>, rooms: Rooms) {
         let rooms = rooms.borrow();
         for (room, batch) in batches {
             for member in rooms.get(&*room).into_iter().flatten() {
-                // What the socket does not take is lost, which the load would tell.
+                // What the socket does not accept is lost; the load would report it.
                 let _ = member.try_write(&batch);
             }
         }
     }
 }
 
-/// What a connection needs.
+/// The state of a connection.
 struct Bare {
     commands: Client,
     subscriber: Client,
@@ -166,7 +166,7 @@ impl Bare {
         Ok(())
     }
 
-    /// Nobody waits for the answer: the message itself is one.
+    /// Does not wait for the answer: the message itself is the acknowledgement.
     fn publish(&self, room: &str, payload: &[u8]) {
         let (commands, script) = (self.commands.clone(), self.script.clone());
         let keys = vec![format!("room:{room}:messages"), room.to_owned()];

@@ -1,8 +1,9 @@
-//! The floor: the least that a server can do who passes messages on. No Redis, no history, no
-//! JSON: what a client says in a room is framed once and written to everybody in it.
+//! The floor: the minimal work of a server that relays messages. No Redis, no history, no JSON: a
+//! client's message is framed once and written to every connection in its room.
 //!
-//! Plain, it writes each message by itself. With batches it first reads all that is ready and then
-//! writes it in one call a recipient, which nobody can do cheaper in order.
+//! Without batches, it writes each message separately. With batches, it first reads everything that
+//! is ready and then writes it in one call per recipient, which is the cheapest way that keeps the
+//! order.
 
 use std::{
     collections::HashMap,
@@ -72,9 +73,9 @@ struct Connection {
     stream: TcpStream,
     room: Option<usize>,
     upgraded: bool,
-    /// What was read of a frame that is not complete.
+    /// The bytes of an incomplete frame.
     inbox: Vec<u8>,
-    /// What the socket did not take.
+    /// Bytes that the socket did not accept.
     outbox: Vec<u8>,
 }
 
@@ -135,7 +136,7 @@ impl Floor {
         self.free.push(at);
     }
 
-    /// Obeys what was read, and keeps the rest.
+    /// Handles complete frames, and keeps the rest.
     fn take(&mut self, at: usize, read: &mut [u8]) {
         let Some(connection) = &mut self.connections[at] else { return };
         if !connection.inbox.is_empty() || !connection.upgraded {
@@ -233,8 +234,8 @@ impl Connection {
         Self { stream, room: None, upgraded: false, inbox: Vec::new(), outbox: Vec::new() }
     }
 
-    /// Writes what waits and then `bytes`, and keeps what the socket does not take. A peer that is
-    /// gone is noticed when it is read.
+    /// Writes the queued bytes and then `bytes`, and keeps what the socket does not accept. A
+    /// disconnected peer is noticed by the next read.
     fn write(&mut self, bytes: &[u8]) {
         if !self.outbox.is_empty() {
             self.outbox.extend_from_slice(bytes);

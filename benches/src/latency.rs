@@ -18,12 +18,12 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// Counts one.
+    /// Adds a latency.
     pub fn note(&mut self, micros: u64) {
         self.counts[bucket(micros).min(BUCKETS - 1)] += 1;
     }
 
-    /// The microseconds under which this share of all stayed; 0 where there were none.
+    /// The quantile `share` in microseconds; 0 without entries.
     pub fn percentile(&self, share: f64) -> u64 {
         let all: u64 = self.counts.iter().sum();
         let wanted = (all as f64 * share).ceil() as u64;

@@ -1,15 +1,14 @@
-//! Where the servers of this package listen.
+//! Listening sockets of the servers in this package.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, Socket, Type};
 
-/// Connections that may wait to be accepted; the system may allow fewer. A thousand that come at
-/// once are more than the standard library would let wait, and those turned away come back after a
-/// second.
+/// Length of the accept queue; the system may allow less. A thousand simultaneous connections
+/// exceed the standard library's queue, and a rejected one retries only after a second.
 const QUEUE: i32 = 4096;
 
-/// Listens on a free port of the loopback, for an event loop.
+/// Listens on a free port of the loopback address, for an event loop.
 ///
 /// # Errors
 /// The system refuses a socket.

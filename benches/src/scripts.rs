@@ -1,5 +1,5 @@
-//! What each Lua script costs Redis in rooms of 1 to 1,000 members, command by command: Redis's
-//! own count of microseconds while linkroom does one thing over and over.
+//! The cost of each Lua script in Redis, in rooms of 1 to 1,000 members, by command: Redis's own
+//! count of microseconds while linkroom repeats one operation.
 
 use std::{path::Path, time::Duration};
 
@@ -11,31 +11,31 @@ use crate::{
     server::{Kind, Server},
 };
 
-/// Members of the room.
+/// Numbers of members of the room.
 const SIZES: [usize; 4] = [1, 10, 100, 1000];
-/// How often each thing is done.
+/// Repetitions of each operation.
 const TIMES: usize = 200;
-/// Guests that join in the end.
+/// Guests that join at the end.
 const GUESTS: usize = 20;
-/// The heartbeat of the second server, which is watched doing nothing else.
+/// Heartbeat interval of the second server, which does nothing else.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// The room's creator is a member too, for a while.
 const LARGE_ROOMS: (&str, &str) = ("ROOM_MAX_MEMBERS", "2000");
-/// Commands in a script that are told of, the dearest first.
+/// Number of commands listed per script, the most expensive first.
 const DEAREST: usize = 4;
 
-/// What a script cost.
+/// The cost of a script.
 struct Cost {
     calls: u64,
     micros: f64,
-    /// Commands inside: name, calls and microseconds of all.
+    /// Commands inside the script: name, calls, and total microseconds.
     commands: Vec<(String, u64, f64)>,
 }
 
 /// Measures all scripts. Returns the tables.
 ///
 /// # Errors
-/// linkroom or Redis does not do what it is asked.
+/// linkroom or Redis fails.
 pub fn profile(linkroom: &Path) -> anyhow::Result<String> {
     let mut lines: Vec<(&str, Vec<Cost>)> = Vec::new();
     for size in SIZES {
@@ -51,7 +51,7 @@ pub fn profile(linkroom: &Path) -> anyhow::Result<String> {
     Ok(table(&lines))
 }
 
-/// What scripts cost that run because somebody wants something; no heartbeat comes in between.
+/// The cost of scripts that run on request; no heartbeat runs meanwhile.
 fn on_demand(linkroom: &Path, size: usize) -> anyhow::Result<Vec<(&'static str, Cost)>> {
     let quiet =
         [("PRESENCE_TTL", "1h"), LARGE_ROOMS, ("SESSION_TTL", "2h"), ("IDLE_TIMEOUT", "1h")];
@@ -87,7 +87,7 @@ fn on_demand(linkroom: &Path, size: usize) -> anyhow::Result<Vec<(&'static str, 
     Ok(costs)
 }
 
-/// What the heartbeat of a whole room costs.
+/// The cost of the heartbeat of a whole room.
 fn beating(linkroom: &Path, size: usize) -> anyhow::Result<Cost> {
     let beat = format!("{}s", HEARTBEAT.as_secs());
     let settings = [("HEARTBEAT_INTERVAL", beat.as_str()), LARGE_ROOMS];
@@ -115,7 +115,7 @@ fn cost(statistics: String) -> Cost {
         };
         match name {
             "evalsha" => (cost.calls, cost.micros) = (field("calls") as u64, field("usec")),
-            // linkroom's own looks whether Redis is there, and this program's questions.
+            // linkroom's own probes of Redis, and this program's queries.
             "ping" | "info" | "config|resetstat" => {}
             _ => cost.commands.push((name.to_owned(), field("calls") as u64, field("usec"))),
         }

@@ -1,5 +1,5 @@
-//! Just enough WebSocket for both ends of a measurement: the upgrade, and frames that are never
-//! split. What it cannot read it has no answer for: it must stay cheap, not complete.
+//! A minimal WebSocket for both ends of a measurement: the upgrade, and unfragmented frames. It
+//! does not handle invalid input, because it must be cheap, not complete.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// What ends an HTTP head.
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
-/// What a join and a ping are answered with by servers that have nothing to tell.
+/// Answers to a join and a ping, for the minimal servers.
 pub const JOINED: &[u8] = br#"{"t":"joined","messages":[]}"#;
 pub const PONG: &[u8] = br#"{"t":"pong"}"#;
 
@@ -21,23 +21,23 @@ const MASKED: u8 = 0x80;
 pub struct Frame {
     /// Its opcode: 1 text, 8 close, 9 ping, 10 pong.
     pub opcode: u8,
-    /// Where its payload lies.
+    /// The position of its payload.
     pub payload: Range<usize>,
-    /// What its payload is masked with.
+    /// The mask of its payload.
     mask: Option<[u8; 4]>,
 }
 
-/// What a client's frame asks for.
+/// The request in a client's frame.
 pub enum Wish<'a> {
-    /// To tell the room what it says.
+    /// Send a message to the room.
     Say,
-    /// To be answered.
+    /// Answer it.
     Ping,
-    /// To enter the room of this id.
+    /// Join the room with this id.
     Join(&'a [u8]),
 }
 
-/// The wish in a client's frame; the load writes no other.
+/// Parses the request in a client's frame; handles only frames that the load writes.
 pub fn wish(payload: &[u8]) -> Option<Wish<'_>> {
     if payload.starts_with(br#"{"t":"msg""#) {
         Some(Wish::Say)
@@ -65,18 +65,18 @@ pub fn upgrade_answer() -> String {
     )
 }
 
-/// Where the head of an HTTP message ends, once all of it is there.
+/// The end of the head of an HTTP message, once it is complete.
 pub fn end_of_head(buffer: &[u8]) -> Option<usize> {
     find(buffer, END_OF_HEAD).map(|at| at + END_OF_HEAD.len())
 }
 
-/// Adds a text frame as servers send it.
+/// Adds a server's text frame.
 pub fn put_text(out: &mut Vec<u8>, payload: &[u8]) {
     put_head(out, payload.len(), 0);
     out.extend_from_slice(payload);
 }
 
-/// Adds a text frame as clients send it, masked with zeros, which changes nothing.
+/// Adds a client's text frame, masked with zeros, which leaves the payload unchanged.
 pub fn put_masked_text(out: &mut Vec<u8>, payload: &[u8]) {
     put_head(out, payload.len(), MASKED);
     out.extend_from_slice(&[0; 4]);
@@ -122,7 +122,7 @@ impl Frame {
         (buffer.len() >= at + length).then_some(Self { opcode, payload: at..at + length, mask })
     }
 
-    /// Makes the payload readable in place.
+    /// Unmasks the payload in place.
     pub fn unmask(&self, buffer: &mut [u8]) {
         let Some(mask) = self.mask else { return };
         for (byte, key) in buffer[self.payload.clone()].iter_mut().zip(mask.into_iter().cycle()) {
@@ -131,13 +131,13 @@ impl Frame {
     }
 }
 
-/// Where `needle` first stands in `hay`.
+/// The position of the first `needle` in `hay`.
 pub fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
     memchr::memmem::find(hay, needle)
 }
 
-/// The value after `name`, a JSON string without escapes, and where it ends. `name` is all that
-/// stands before the value, such as `"id":"`.
+/// The value after `name`, a JSON string without escapes, and its end. `name` is the text right
+/// before the value, such as `"id":"`.
 pub fn string_after<'a>(json: &'a [u8], name: &str) -> Option<(&'a [u8], usize)> {
     let start = find(json, name.as_bytes())? + name.len();
     let length = memchr::memchr(b'"', &json[start..])?;

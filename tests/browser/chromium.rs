@@ -1,5 +1,5 @@
-//! The one Chromium that all browser tests share. Each person in a test gets a browser context of
-//! their own in it, with nothing of anybody else's, which costs far less than a process each.
+//! The one Chromium that all browser tests share. Each person in a test gets their own browser
+//! context, isolated from the others, which costs far less than a process each.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::support::require;
 
-/// Nothing that talks to the world outside, and nothing that needs a display or a sandbox.
+/// No traffic to the outside world, no display and no sandbox.
 const FLAGS: [&str; 12] = [
     "--headless",
     "--no-sandbox",
@@ -29,8 +29,8 @@ const FLAGS: [&str; 12] = [
     "--remote-debugging-port=0",
 ];
 
-/// Runs the browser in a session of its own until the input ends, which is when the test run does,
-/// however it ends; then nothing is left of it.
+/// Runs the browser in its own session until its input ends, which happens when the test run ends
+/// in any way; then kills everything in the session.
 const GUARD: &str = r#"
 profile=$1; shift
 setsid "$@" --user-data-dir="$profile" >"$profile/log" 2>&1 & browser=$!
@@ -74,7 +74,7 @@ async fn start() -> Chromium {
     Chromium { url: read_url(&profile).await, _guard: guard }
 }
 
-/// Chromium writes the port that it took, and the path, to a file.
+/// Chromium writes its port and the path to a file.
 async fn read_url(profile: &Path) -> String {
     let start = Instant::now();
     loop {

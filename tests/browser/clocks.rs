@@ -1,4 +1,4 @@
-//! Clocks that are wrong or set, storage that is full, texts that are far too long.
+//! Wrong or changed clocks, full storage, texts that are far too long.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::{
     support::{Proxy, Stage},
 };
 
-/// Whether the browser asks before the page is closed.
+/// Whether the browser asks before the page closes.
 const ASKS: &str = "(() => { const closing = new Event('beforeunload', { cancelable: true }); \
                     dispatchEvent(closing); return closing.defaultPrevented; })()";
 
@@ -106,7 +106,7 @@ async fn a_clock_that_is_set_back_hides_no_dead_connection_and_stretches_no_wait
     page.see_attribute("connection", "data-state", "online").await;
 }
 
-/// The machine sleeps in the night, while the page stays in sight.
+/// The machine sleeps overnight while the page stays visible.
 #[tokio::test]
 async fn today_is_yesterday_after_a_night_in_which_no_timer_ran() {
     let stage = Stage::new(1, &[]).await;

@@ -1,4 +1,5 @@
-//! A deploy as browsers see it: the same address, and from some moment on files of another version.
+//! A deployment as browsers see it: the same address, and from some moment on files of another
+//! version.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,9 +17,9 @@ use crate::support::Http;
 
 const AGES: Duration = Duration::from_secs(600);
 
-/// Hands a node's files on, as version 1 of them or a later one, and calls of its API; no sockets. The
-/// page says its version in `<meta name="version">`, the style sheet in `--version`; the room wants
-/// something of `dom.js` that only its own version has.
+/// A proxy for a node's files, as version 1 or a later one, and for calls of its API; no sockets.
+/// The page has its version in `<meta name="version">`, the style sheet in `--version`; the room
+/// imports something from `dom.js` that exists only in its own version.
 pub struct Deployment {
     addr: SocketAddr,
     state: Arc<State>,
@@ -28,7 +29,7 @@ pub struct Deployment {
 #[derive(Default)]
 struct State {
     now: Mutex<Now>,
-    /// The paths that were asked for, oldest first.
+    /// The requested paths, oldest first.
     asked: Mutex<Vec<String>>,
 }
 
@@ -36,11 +37,11 @@ struct State {
 #[derive(Clone, Copy, Default)]
 pub struct Now {
     pub version: u32,
-    /// This file comes from a node that has the version before.
+    /// This file comes from a node with the previous version.
     pub behind: Option<&'static str>,
-    /// This file takes so long that nobody waits for it.
+    /// This file is so slow that every client gives up.
     pub slow: Option<&'static str>,
-    /// Everything is one page that says so, with status 200.
+    /// Every answer is a maintenance page with status 200.
     pub maintenance: bool,
 }
 
@@ -59,7 +60,7 @@ impl Deployment {
         self.addr
     }
 
-    /// From now on every file is of this version.
+    /// Serves this version of all files from now on.
     pub fn deploy(&self, version: u32) {
         self.become_now(Now { version, ..Now::default() });
     }
@@ -112,7 +113,7 @@ async fn answer(
     }
 }
 
-/// A file that says which version it is.
+/// Adds the version to a file.
 fn mark(path: &str, body: String, version: u32) -> String {
     match path {
         page if page == "/" || page.starts_with("/r/") => body

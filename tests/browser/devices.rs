@@ -1,4 +1,4 @@
-//! Paper, touch and keyboard.
+//! Printing, touch and keyboard.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
@@ -50,7 +50,7 @@ async fn the_way_back_closes_what_lies_over_the_room_before_it_leaves_it() {
         page.eval("history.back()").await;
         page.see_none(over).await;
         assert_eq!(page.url().await, link);
-        // Closed by hand, it leaves nothing to go back to.
+        // Closed by hand, it leaves no history entry to go back to.
         let length = page.eval("history.length").await;
         page.click("room-menu").await;
         page.click(open).await;

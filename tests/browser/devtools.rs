@@ -25,7 +25,7 @@ use tokio_tungstenite::{
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A connection to the browser. What was made over it with `disposeOnDetach` goes with it.
+/// A connection to the browser. Everything created over it with `disposeOnDetach` ends with it.
 pub struct DevTools {
     sink: AsyncMutex<SplitSink<Socket, Message>>,
     inbox: Arc<Inbox>,

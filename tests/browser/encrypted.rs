@@ -1,4 +1,4 @@
-//! End-to-end encrypted rooms: what the key does not fit is marked, and never shown.
+//! End-to-end encrypted rooms: messages that the key does not decrypt are marked, and never shown.
 
 use serde_json::json;
 
@@ -27,7 +27,7 @@ async fn the_server_of_an_encrypted_room_sees_ciphertext_only() {
     let eve = Page::open(&stage.env, DESKTOP).await;
     eve.goto(plain).await;
     eve.see("key-missing").await;
-    // The link as it should have been, in the same tab: only the fragment changes.
+    // The correct link, in the same tab: only the fragment changes.
     eve.goto(&link).await;
     eve.see("nickname").await;
 }
@@ -71,7 +71,7 @@ async fn what_is_decrypted_after_its_connection_was_lost_does_not_count() {
     let link = make_encrypted(&alice, &format!("http://{}", proxy.addr())).await;
     alice.say("sealed").await;
     alice.see_messages(&[("Alice", "sealed")]).await;
-    // Whatever is decrypted takes until `open` is called.
+    // Decryption blocks until `open` is called.
     alice
         .run_first(
             "window.opened = 0; const gate = new Promise((resolve) => (window.open = resolve)); \
@@ -100,12 +100,12 @@ async fn what_is_decrypted_after_its_connection_was_lost_does_not_count() {
     assert_eq!(alice.url().await, link);
 }
 
-/// The room's messages, as Redis has them.
+/// The room's messages, as stored in Redis.
 fn stored(stage: &Stage, room: &str) -> String {
     format!("{:?}", stage.redis.cmd(["XRANGE", &format!("room:{room}:messages"), "-", "+"]))
 }
 
-/// The envelope with another letter near its end.
+/// The envelope with one character changed near its end.
 fn changed(sealed: &str) -> String {
     let at = sealed.len() - 4;
     let other = if &sealed[at..=at] == "A" { "B" } else { "A" };

@@ -1,4 +1,5 @@
-//! Everyone: keyboards, screen readers, small screens, long histories, other scripts.
+//! Accessibility and limits: keyboards, screen readers, small screens, long histories, other
+//! scripts.
 
 use serde_json::json;
 
@@ -12,16 +13,16 @@ use crate::{
 const AXE: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/web/node_modules/axe-core/axe.min.js");
 
-/// How a state of the client is looked at. Not every state with every look: each is there in light and
-/// dark, wide and narrow, English and Korean at least once.
+/// Displays for the checks of the client's states. Not every state is checked in every display, but
+/// each is checked in light and dark, wide and narrow, English and Korean at least once.
 pub const WIDE: Look = Look { reduced_motion: true, ..DESKTOP };
 pub const NARROW: Look = Look { reduced_motion: true, language: "ko-KR", dark: true, ..PHONE };
 
-/// Fails if axe-core has anything to say against the page, in light or dark.
+/// Fails if axe-core reports anything, in light or dark mode.
 pub async fn check_with_axe(page: &Page, state: &str) {
     let axe = std::fs::read_to_string(AXE).expect("axe-core is missing; install it with: make web");
     page.eval(&format!("if (!window.axe) {{ {axe} }} 0")).await;
-    // What fades in has done so.
+    // Wait for fade-in animations.
     let settle = "Promise.allSettled(document.getAnimations().map(({ finished }) => finished)).then(() => 0)";
     page.eval(settle).await;
     let found = "axe.run().then((found) => found.violations.map((v) => \
@@ -32,18 +33,18 @@ pub async fn check_with_axe(page: &Page, state: &str) {
     }
 }
 
-/// Eve, who reads on in a room with this many messages of Ann, and Ann.
+/// Eve, who reads in the middle of a room with this many messages of Ann, and Ann.
 async fn in_a_long_room(stage: &Stage, room: &Room, messages: u64) -> (Client, Page) {
     write_history(stage, room, "Ann", messages, 60_000);
     let mut ann = companion(stage, room, &room.token).await;
     let page = inside(stage, room, "Eve").await;
     page.until("all('message').length >= 50").await;
-    // From now on it minds where the person scrolls to.
+    // From now on the client reacts to scrolling.
     ann.wait_for_kind("read").await;
     (ann, page)
 }
 
-/// An expression: whether the element, or something in it, has the focus.
+/// An expression: whether the element, or a descendant, has the focus.
 pub fn is_focused(id: &str) -> String {
     format!("Boolean(one('{id}')?.contains(document.activeElement))")
 }
@@ -60,7 +61,7 @@ async fn tab_to(page: &Page, id: &str) {
     panic!("Tab does not lead to {id}");
 }
 
-/// Presses Tab and Shift until the element has the focus.
+/// Presses Shift+Tab until the element has the focus.
 async fn tab_back_to(page: &Page, id: &str) {
     let is_there = is_focused(id);
     for _ in 0..10 {
@@ -183,7 +184,7 @@ async fn new_messages_are_announced_and_keys_are_enough() {
     page.see_attribute("log", "aria-live", "polite").await;
 }
 
-/// Presses a control with the keyboard alone.
+/// Activates a control with the keyboard alone.
 async fn press_control(page: &Page, id: &str) {
     page.see(id).await;
     tab_to(page, id).await;
@@ -291,7 +292,7 @@ async fn nothing_scrolls_sideways_on_a_small_phone() {
     stage.redis.thaw();
 }
 
-/// Nothing is wider than the screen, and no control lies beside it.
+/// Nothing is wider than the screen, and no control is outside it.
 async fn fits(page: &Page) {
     assert_eq!(page.eval("document.documentElement.scrollWidth > innerWidth").await, false);
     let outside = "[...document.querySelectorAll('button, input, textarea, a')].filter(isSeen)\
@@ -312,7 +313,7 @@ async fn text_from_right_to_left_keeps_to_its_own_place() {
     page.until("all('message').length === 2").await;
     let directions = "all('message-text').map((text) => getComputedStyle(text).direction)";
     assert_eq!(page.eval(directions).await, json!(["ltr", "rtl"]));
-    // Bubble, author and time stand where they do for everybody, and so do the members' lines.
+    // Bubble, author and time, and the members' lines, have the same positions as for everybody.
     let sides = |what: &str| {
         format!(
             "all('message').map((li) => li.querySelector('{what}').getBoundingClientRect())\
@@ -335,7 +336,7 @@ async fn text_from_right_to_left_keeps_to_its_own_place() {
 async fn who_wants_no_motion_sees_none() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    // Seconds of the longest animation or transition that anything on the page would make.
+    // Seconds of the longest animation or transition on the page.
     let longest = "Math.max(...[...document.querySelectorAll('*')].flatMap((element) => {
                      const { animationDuration, transitionDuration, transitionProperty, animationName }
                        = getComputedStyle(element);
@@ -353,8 +354,8 @@ async fn who_wants_no_motion_sees_none() {
     }
 }
 
-/// Scrolls the log from its end to its beginning in a hundred frames; how many messages were drawn at
-/// once, at most.
+/// Scrolls the log from its end to its beginning in a hundred frames; returns the maximum number of
+/// messages rendered at once.
 const SCROLL: &str = "new Promise((resolve) => {
     const log = one('log');
     const step = log.scrollHeight / 100;
@@ -371,7 +372,7 @@ const SCROLL: &str = "new Promise((resolve) => {
 
 #[tokio::test]
 async fn five_thousand_messages_scroll_and_a_new_one_arrives() {
-    // Two browsers on a slow machine may leave Redis little of it for a while.
+    // On a slow machine, two browsers may leave Redis little CPU time for a while.
     let settings = [
         ("HISTORY_MAX", "8000"),
         ("JOIN_HISTORY", "5000"),
@@ -390,7 +391,7 @@ async fn five_thousand_messages_scroll_and_a_new_one_arrives() {
     page.until("all('message').length === 5000").await;
     let last = "all('message-text').at(-1)";
     page.until(&format!("{last}.getBoundingClientRect().bottom < innerHeight")).await;
-    // To draw all messages takes a second; how long a frame takes, `make measure` tells.
+    // Rendering all messages takes a second; `make measure` reports the time of a frame.
     let most = page.eval(SCROLL).await.as_u64().unwrap();
     assert!((10..1_000).contains(&most), "{most} messages drawn at once");
     page.until("all('message-text')[0].getBoundingClientRect().top > 0").await;
@@ -408,7 +409,7 @@ async fn reading_upwards_loads_older_messages_and_is_not_disturbed() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     let (mut ann, page) = in_a_long_room(&stage, &room, 150).await;
-    // The message that is read, and where it stands; the server takes its time for those above it.
+    // The message that is read, and its position; loading the ones above it is slow.
     stage.redis.freeze();
     let read = "window.read ??= all('message')[2]; read.getBoundingClientRect().top";
     page.eval(&format!(
@@ -440,11 +441,11 @@ async fn reading_upwards_loads_older_messages_and_is_not_disturbed() {
     page.until("all('message').at(-1).getBoundingClientRect().bottom < innerHeight").await;
 }
 
-/// Some frames, after which everything stands where it belongs.
+/// Waits for some frames, after which the layout is final.
 const FRAMES: &str = "new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => \
                       requestAnimationFrame(() => resolve(0)))))";
 
-/// A message is where it was, to the pixel.
+/// The message is at its position, to the pixel.
 async fn stands_still(page: &Page, read: &str, before: f64) {
     page.eval(FRAMES).await;
     let now = page.eval(read).await.as_f64().unwrap();

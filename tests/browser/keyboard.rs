@@ -1,4 +1,4 @@
-//! Keys as the DevTools protocol wants them.
+//! Keys in the format of the DevTools protocol.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ pub const SHIFT: u32 = 8;
 pub const CONTROL: u32 = 2;
 pub const META: u32 = 4;
 
-/// Key, its code, its Windows key code, and the text that it makes.
+/// Key, its code, its Windows key code, and the text that it produces.
 const KEYS: [(&str, &str, u32, &str); 11] = [
     ("Enter", "Enter", 13, "\r"),
     ("Tab", "Tab", 9, ""),

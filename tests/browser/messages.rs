@@ -1,4 +1,4 @@
-//! What can be done with a message: answered, copied, linked to, folded.
+//! Actions on a message: answer, copy, link, fold.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::{
     support::Stage,
 };
 
-/// Presses the last message for this long, in ms, and moves the finger this far to the right, in px.
+/// Presses the last message for this many ms, and moves the finger this many px to the right.
 async fn touch_last(page: &Page, hold: u64, right: u64) {
     let middle = "(({ x, y, width, height }) => [x + width / 2, y + height / 2])\
                   (all('message-text').at(-1).getBoundingClientRect())";

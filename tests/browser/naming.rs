@@ -1,4 +1,4 @@
-//! The name of a room: where it is given, and wherever it is read.
+//! The name of a room: where it is set, and everywhere that it is shown.
 
 use crate::{
     page::{DESKTOP, Page},

@@ -1,4 +1,4 @@
-//! People: who is here, who is looking, who left.
+//! People: who is in the room, who is active, who left.
 
 use serde_json::json;
 
@@ -21,7 +21,7 @@ async fn a_hidden_tab_is_away_and_comes_back() {
     watcher.see_status("Eve", "online").await;
 }
 
-/// `saidAway`: whether the page has told the node that nobody is there.
+/// `saidAway`: whether the page has reported `away` to the node.
 const NOTE_AWAY: &str = r#"
   const { send } = WebSocket.prototype;
   window.saidAway = false;
@@ -38,7 +38,7 @@ async fn who_does_nothing_for_two_minutes_is_away_until_a_sign_of_life() {
     let watcher = inside(&stage, &room, "Watcher").await;
     let page = reader(&stage, &room, "Eve").await;
     watcher.see_status("Eve", "online").await;
-    // How long anything takes here is not to count.
+    // The duration of other steps must not count.
     stop_clock(&page).await;
     page.eval(NOTE_AWAY).await;
     page.press("ArrowUp").await;
@@ -64,7 +64,7 @@ async fn who_leaves_is_gone_and_can_come_back() {
     ann.wait_for_kind("user_joined").await;
     page.click("leave").await;
     page.see("left").await;
-    // For a moment nobody is told, and it can be undone.
+    // For a moment nothing is sent, and it can be undone.
     page.click("rejoin").await;
     page.see_inside("Eve").await;
     watcher.see_status("Eve", "online").await;
@@ -77,7 +77,8 @@ async fn who_leaves_is_gone_and_can_come_back() {
     page.click("rejoin").await;
     page.see_inside("Eve").await;
     assert_eq!(ann.wait_for_kind("user_joined").await["userId"], json!("Eve"));
-    // Who came back has not been away; what happened stays where it happened; and it can be turned off.
+    // A person who returned was not away; past lines stay in their place; and the lines can be
+    // turned off.
     watcher.until("!isSeen(all('comings').at(-1)) || !one('log').innerText.includes('left')").await;
     let _bob = companion(&stage, &room, "Bob").await;
     watcher.until("all('comings').at(-1).innerText.includes('Bob')").await;

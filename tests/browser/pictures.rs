@@ -13,10 +13,10 @@ use crate::{
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/screenshots");
 
-/// What the room is called in most pictures, and who looks.
+/// The name of the room in most pictures, and the user who looks at it.
 const EVENING: (&str, &str) = ("Summer evening", "Mina");
 
-/// Seconds ago, who, what.
+/// Seconds ago, author, text.
 type Talk = [(u64, &'static str, &'static str)];
 
 const ENGLISH: &Talk = &[
@@ -41,7 +41,7 @@ const ENGLISH: &Talk = &[
     (240, "Mina", "Sure. And the list follows tonight."),
 ];
 
-/// What people who write programs say.
+/// A conversation of programmers.
 const CODE: &Talk = &[
     (900, "דנה", "שלום! Is the node up again?\nאני לא רואה אותו."),
     (
@@ -75,7 +75,7 @@ const KOREAN: &Talk = &[
     ),
 ];
 
-/// A room of this name in which `me` looks at a conversation among several.
+/// A room of this name in which `me` sees a conversation of several people.
 async fn room_of_several(
     stage: &Stage,
     look: Look,
@@ -116,7 +116,7 @@ async fn room_of_several(
 }
 
 async fn save(page: &Page, name: &str) {
-    // What fades in has done so.
+    // Wait for fade-in animations.
     page.eval(
         "Promise.allSettled(document.getAnimations().map(({ finished }) => finished)).then(() => 0)",
     )
@@ -197,7 +197,7 @@ async fn pictures_of_messages() {
     }
 }
 
-/// As somebody sees the page who has set colours of their own, and who has text twice as large.
+/// The page with the user's own colours, and with text twice as large.
 async fn save_strong(page: &Page, name: &str) {
     let forced = json!({ "features": [{ "name": "forced-colors", "value": "active" }] });
     page.cdp("Emulation.setEmulatedMedia", forced).await;
@@ -240,7 +240,7 @@ async fn pictures_of_bad_days() {
     stage.redis.thaw();
 }
 
-/// A frame as a script of the server publishes it.
+/// Publishes a frame as a script of the server does.
 fn tell(stage: &Stage, room: &Room, frame: &Value) {
     stage.redis.cmd(["PUBLISH", &format!("chan:{}", room.id), &frame.to_string()]);
 }
@@ -315,7 +315,7 @@ async fn pictures_of_keeping_order() {
     }
 }
 
-/// In light and in dark.
+/// In light and in dark mode.
 async fn save_colours(page: &Page, name: &str) {
     save(page, name).await;
     page.set_colours(true).await;

@@ -1,10 +1,10 @@
-//! What a test makes a page believe: that nobody looks at it, that time has passed. Headless tabs are
-//! never hidden by themselves, and nobody wants to wait for ten minutes.
+//! What a test simulates for a page: that nobody looks at it, that time has passed. Headless tabs
+//! are never hidden by themselves, and a test cannot wait for ten minutes.
 
 use crate::page::Page;
 
-/// `hide(true)` and `hide(false)`: the page is out of sight, and back. `lookAt(true)` and `lookAt(false)`:
-/// another window has the focus, beside this one, and this one has it again.
+/// `hide(true)` and `hide(false)` hide and show the page. `lookAt(true)` and `lookAt(false)` give
+/// the focus to another window, which does not cover this one, and back.
 const HIDING: &str = r#"
   window.hide = (hidden) => {
     const state = hidden ? 'hidden' : 'visible';
@@ -18,8 +18,8 @@ const HIDING: &str = r#"
   };
 "#;
 
-/// `skip(ms)`: the clock is that much later, and timers that are due by then have run. `stopClock()`:
-/// from here on it is later only by what is skipped.
+/// `skip(ms)` sets the clock forward by that much and runs the timers that are due by then. After
+/// `stopClock()`, only `skip` moves the clock.
 const CLOCK: &str = r#"
   (() => {
     const { setTimeout, clearTimeout, Date: Real } = window;
@@ -55,23 +55,23 @@ const CLOCK: &str = r#"
   })();
 "#;
 
-/// Before its first page: this tab can be hidden, and its time skipped.
+/// Installs both before the first page of a tab.
 pub async fn prepare(page: &Page) {
     page.run_first(HIDING).await;
     page.run_first(CLOCK).await;
 }
 
-/// The person looks elsewhere.
+/// Hides the page.
 pub async fn hide(page: &Page) {
     page.eval("hide(true)").await;
 }
 
-/// The person looks at the page again.
+/// Shows the page again.
 pub async fn show(page: &Page) {
     page.eval("hide(false)").await;
 }
 
-/// Another window has the focus; this one can still be seen.
+/// Another window has the focus; this one is still visible.
 pub async fn look_elsewhere(page: &Page) {
     page.eval("lookAt(true)").await;
 }
@@ -81,12 +81,12 @@ pub async fn look_back(page: &Page) {
     page.eval("lookAt(false)").await;
 }
 
-/// From here on the page's clock goes on only where time is skipped; its timers run as ever.
+/// From now on only `skip` moves the page's clock; its timers run as usual.
 pub async fn stop_clock(page: &Page) {
     page.eval("stopClock()").await;
 }
 
-/// Time passes on the page.
+/// Sets the page's clock forward.
 pub async fn skip(page: &Page, ms: u64) {
     page.eval(&format!("skip({ms})")).await;
 }

@@ -1,4 +1,4 @@
-//! Reading: what is unread, who has read it, and what reaches somebody who looks elsewhere.
+//! Reading: what is unread, who has read it, and how people who look at another page are notified.
 
 use serde_json::json;
 
@@ -30,8 +30,9 @@ async fn a_hidden_tab_counts_in_its_title_what_came_until_it_is_seen() {
     page.until_is("document.title", &json!("Ann · linkroom")).await;
 }
 
-/// Notes which notifications the browser has shown. Asking it which it shows is no way to wait for
-/// one: Chromium forgets a notification that it is asked for while it is about to show it.
+/// Records which notifications the browser has shown. A test cannot wait by asking the browser
+/// which ones it shows: if Chromium is asked for a notification that it is about to show, it drops
+/// it.
 const NOTE_NOTIFICATIONS: &str = r#"
   window.notified = [];
   const { showNotification } = ServiceWorkerRegistration.prototype;
@@ -41,7 +42,7 @@ const NOTE_NOTIFICATIONS: &str = r#"
   };
 "#;
 
-/// Switches notifications on, and notes what is shown from now on.
+/// Switches notifications on, and records them from now on.
 pub async fn want_notifications(page: &Page, origin: &str) {
     page.grant("notifications", origin).await;
     page.click("notify").await;
@@ -50,7 +51,7 @@ pub async fn want_notifications(page: &Page, origin: &str) {
     page.eval(NOTE_NOTIFICATIONS).await;
 }
 
-/// What the browser shows now, oldest first: the texts.
+/// The texts of the notifications that the browser shows now, oldest first.
 pub const SHOWN: &str = "navigator.serviceWorker.ready.then((worker) => worker.getNotifications())\
                      .then((all) => all.map(({ body }) => body))";
 
@@ -111,11 +112,11 @@ async fn who_wants_to_hear_of_mentions_only_is_told_of_nothing_else() {
     page.until_is(icon, &json!("/static/icon.svg")).await;
 }
 
-/// A browser without locks, by which tabs know of each other.
+/// Simulates a browser without locks, which tabs use to coordinate.
 const NO_LOCKS: &str =
     "Object.defineProperty(Navigator.prototype, 'locks', { value: undefined }); 0";
 
-/// What `extras.js` brings does not come, as if the network were away, until `comes` is true.
+/// Delays `extras.js`, like a slow network, until `comes` is true.
 const LATE: &str = r#"
   const { getElementById } = Document.prototype;
   Document.prototype.getElementById = function (id) {
@@ -134,7 +135,7 @@ async fn all_tabs_of_a_room_decide_as_one_where_the_browser_has_no_locks() {
     tabs_decide_as_one(NO_LOCKS).await;
 }
 
-/// One tab in front, then none: what was shown, and when, in tabs of such a browser.
+/// One tab in front, then none: which notifications tabs of such a browser show, and when.
 async fn tabs_decide_as_one(browser: &str) {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
@@ -149,7 +150,7 @@ async fn tabs_decide_as_one(browser: &str) {
     tab.run_first(browser).await;
     tab.run_first(LATE).await;
     tab.goto(&link_to(&stage, &room)).await;
-    // The second tab is looked at before it has all that it will have.
+    // The person looks at the second tab before it is fully loaded.
     tab.see_attribute("room", "data-me", "Eve").await;
     hide(&page).await;
     ann.say(&room.id, "seen in a tab that is not complete").await;
@@ -181,7 +182,7 @@ async fn tabs_decide_as_one(browser: &str) {
     assert_eq!(told, [json!(["Ann", "seen in none", true])]);
 }
 
-/// What came before there was something that notifies is told then.
+/// Messages from before the notifier was loaded are notified then.
 #[tokio::test]
 async fn a_hidden_tab_notifies_of_what_came_before_it_was_complete() {
     let stage = Stage::new(1, &[]).await;
@@ -242,8 +243,8 @@ async fn a_hidden_tab_shows_a_notification_where_that_is_wanted() {
     assert_eq!(page.eval("notified").await, json!([["Ann", "psst", true]]));
 }
 
-/// As if the first notification had been clicked, which no test can; a worker may only bring a page to
-/// the front after a real click, so what it does is noted instead.
+/// Simulates a click on the first notification, which no test can do for real. A worker may bring a
+/// page to the front only after a real click, so its action is recorded instead.
 const CLICK_NOTIFICATION: &str = r#"
   (async () => {
     const done = new Promise((resolve) => {
@@ -257,7 +258,7 @@ const CLICK_NOTIFICATION: &str = r#"
   })()
 "#;
 
-/// Whether the worker knows of a page that is in a room; it hears late that one was left.
+/// Whether the worker knows of a page in a room; it learns late that one was left.
 const IS_ROOM_OPEN: &str =
     "clients.matchAll().then((all) => all.some(({ url }) => url.includes('/r/')))";
 
@@ -287,7 +288,7 @@ async fn a_click_on_a_notification_brings_its_room_to_the_front_or_opens_it() {
     assert_eq!(clicked, json!(["open", link, 0]));
 }
 
-/// What came while the page was not connected is news too.
+/// Messages from while the page was disconnected are notified too.
 #[tokio::test]
 async fn a_hidden_tab_that_was_cut_off_notifies_of_what_it_missed() {
     let stage = Stage::new(1, &[]).await;

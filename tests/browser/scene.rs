@@ -1,4 +1,4 @@
-//! How browser tests begin: making a room, entering one, a room with a past.
+//! How browser tests begin: creating a room, entering one, a room with history.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{
     support::{Client, Reading, Room, Stage},
 };
 
-/// Makes a room on the first page and returns its link.
+/// Creates a room on the first page and returns its link.
 pub async fn make_room(page: &Page, base: &str, name: &str) -> String {
     page.goto(base).await;
     page.fill("name", name).await;
@@ -17,7 +17,7 @@ pub async fn make_room(page: &Page, base: &str, name: &str) -> String {
     page.url().await
 }
 
-/// Makes an encrypted room and returns its link, key and all.
+/// Creates an encrypted room and returns its link, including the key.
 pub async fn make_encrypted(page: &Page, base: &str) -> String {
     page.goto(base).await;
     page.fill("name", "Alice").await;
@@ -28,7 +28,7 @@ pub async fn make_encrypted(page: &Page, base: &str) -> String {
     page.url().await
 }
 
-/// Shows what a room may be, on the first page.
+/// Unfolds the room options on the first page.
 pub async fn unfold_options(page: &Page) {
     page.click("more-options").await;
     page.see("e2e").await;
@@ -42,20 +42,20 @@ pub async fn enter(page: &Page, link: &str, name: &str) {
     page.see_inside(name).await;
 }
 
-/// Chooses from the menu of the room, which on a phone has what its head has no room for.
+/// Chooses from the room menu, which on a phone also has what does not fit into the header.
 pub async fn choose(page: &Page, item: &str) {
     page.click("room-menu").await;
     page.click(item).await;
 }
 
-/// Somebody at a desk, in the room.
+/// A person at a desktop computer, in the room.
 pub async fn inside(stage: &Stage, room: &Room, name: &str) -> Page {
     let page = Page::open(&stage.env, DESKTOP).await;
     enter(&page, &link_to(stage, room), name).await;
     page
 }
 
-/// Somebody in the room, whose tab can be hidden and whose clock can be set forward.
+/// A person in the room whose tab can be hidden and whose clock can be set forward.
 pub async fn reader(stage: &Stage, room: &Room, name: &str) -> Page {
     let page = Page::open(&stage.env, DESKTOP).await;
     prepare(&page).await;
@@ -64,21 +64,21 @@ pub async fn reader(stage: &Stage, room: &Room, name: &str) -> Page {
     page
 }
 
-/// Waits until the unread line stands before what has this text.
+/// Waits until the unread line is right before the message with this text.
 pub async fn see_unread_from(page: &Page, text: &str) {
     let next = "one('unread-line')?.nextElementSibling.innerText";
     page.until(&format!("{next}.includes('{text}')")).await;
 }
 
-/// Somebody without a browser who stays, however long a browser takes to start.
+/// A client without a browser that stays, however long a browser takes to start.
 pub async fn companion(stage: &Stage, room: &Room, token: &str) -> Client {
     let mut client = stage.member(0, room, token).await;
     client.keep_alive(Duration::from_millis(500));
     client
 }
 
-/// Closes the only page in the room. A tab has begun anew before the node sees the connection go, and
-/// until then the old page still reads.
+/// Closes the only page in the room, and waits. A reload can finish before the node sees the old
+/// connection close, and until then the old page still counts as a reader.
 pub async fn close(stage: &Stage, page: &Page) {
     let connections = async || Reading::of(&stage.nodes[0]).await.value("linkroom_connections");
     let before = connections().await;

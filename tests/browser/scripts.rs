@@ -1,4 +1,4 @@
-//! Every script of the world: where its signs stand, and where its lines break.
+//! Writing systems: where characters are placed, and where lines break.
 
 use serde_json::json;
 
@@ -8,7 +8,8 @@ use crate::{
     support::Stage,
 };
 
-/// `at(n, 'text')`: where the middle of the last character of the first `text` in message `n` is.
+/// `at(n, 'text')`: the position of the middle of the last character of the first `text` in message
+/// `n`.
 const AT: &str = r#"
   window.at = (n, text) => {
     const bubble = all('message-text')[n];
@@ -100,7 +101,7 @@ async fn korean_breaks_between_words_and_an_indent_stays() {
     assert_eq!(page.eval(broken).await, json!([]));
     assert_eq!(page.eval("all('message-text')[0].getClientRects()[0].height > 60").await, true);
     page.until("document.documentElement.scrollWidth <= innerWidth").await;
-    // Japanese has no blanks: its lines are full.
+    // Japanese has no spaces: its lines are full.
     let full = "(() => {
       const range = document.createRange(); range.selectNodeContents(all('message-text')[2]);
       const rows = [...range.getClientRects()].map(({ width }) => width);
@@ -108,7 +109,7 @@ async fn korean_breaks_between_words_and_an_indent_stays() {
     })()";
     assert_eq!(page.eval(full).await, true);
 
-    // A particle stays with the link before it, where both fit into a line.
+    // A particle stays next to the link before it, if both fit into a line.
     let stays = "(() => {
       const bubble = all('message-text')[3], probe = bubble.cloneNode();
       probe.textContent = 'https://example.com을';
@@ -134,7 +135,8 @@ async fn korean_breaks_between_words_and_an_indent_stays() {
     page.until("all('message')[4].dataset.state === 'sent'").await;
 }
 
-/// Who is answered may be written in another direction than what they said: that is not the draft's.
+/// The name of a quoted author may have another direction than the quoted text: it does not set
+/// that of the draft.
 #[tokio::test]
 async fn an_answer_goes_the_way_of_what_is_said_and_a_name_in_it_goes_its_own() {
     let stage = Stage::new(1, &[]).await;

@@ -1,4 +1,4 @@
-//! Talking: what is said arrives, looks right, and says how far it has come.
+//! Sending: messages arrive, look right, and show their state.
 
 use serde_json::json;
 
@@ -68,7 +68,7 @@ async fn messages_stand_together_by_author_and_day() {
     page.until_is("all('day').length", &json!(3)).await;
     let days = page.eval("all('day').map((line) => line.innerText)").await;
     assert_eq!((&days[1], &days[2]), (&json!("Yesterday"), &json!("Today")));
-    // A run of one author names it once, and shows one face.
+    // Consecutive messages of one author show the name and the face once.
     let heads = page
         .eval(
             "all('message').filter((li) => getComputedStyle(li, '::before').content !== 'none' \
@@ -83,7 +83,7 @@ async fn days_are_the_readers_and_today_is_yesterday_after_midnight() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     let day = 24 * 60 * 60 * 1000;
-    // In Seoul eight in the evening of Greenwich is five in the morning of the next day.
+    // In Seoul, eight in the evening UTC is five in the morning of the next day.
     let evening = redis_now(&stage) / day * day - 2 * day + day / 24 * 20;
     write_message(&stage, &room, &format!("{evening}-1"), "Ann", "good morning");
     let page = Page::open(&stage.env, DESKTOP).await;

@@ -1,5 +1,5 @@
-//! A bot: speaks over HTTP, each time to any node, and says again under the same key what was not
-//! answered.
+//! A bot: sends messages over HTTP, each to any node, and retries unanswered ones with the same
+//! key.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::{
     world::Doors,
 };
 
-/// How long one request may take.
+/// Timeout of one request.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Between two messages, and before a message is said again, in milliseconds.
+/// Between two messages, and before a retry, in milliseconds.
 const TALK_EVERY_MS: std::ops::Range<u64> = 300..1500;
 const SAY_AGAIN_AFTER_MS: std::ops::Range<u64> = 100..400;
 
-/// A bot that runs.
+/// A running bot.
 pub struct Bot {
     pub history: History,
     quiet: watch::Sender<bool>,
@@ -28,7 +28,7 @@ pub struct Bot {
 impl Bot {
     pub fn start(token: String, history: History, doors: Doors, seed: u64) -> Self {
         let (quiet, is_quiet) = watch::channel(false);
-        // Every request comes over a connection of its own, as a shell script's does.
+        // Every request has its own connection, like a shell script's.
         let http =
             reqwest::Client::builder().no_proxy().timeout(PATIENCE).pool_max_idle_per_host(0);
         let mouth = Mouth { token, history: history.clone(), doors, http: http.build().unwrap() };
@@ -36,7 +36,7 @@ impl Bot {
         Self { history, quiet, task }
     }
 
-    /// Has the bot say nothing new, and waits until all that it said was answered.
+    /// Stops new messages, and waits until all earlier ones were answered.
     pub async fn ended(self) {
         self.quiet.send_replace(true);
         self.task.await.unwrap();
@@ -65,7 +65,7 @@ impl Mouth {
         }
     }
 
-    /// Says it once. Returns whether that was answered for good.
+    /// Sends it once. Returns whether the answer is final.
     async fn say(&self, key: &str, text: &str, rng: &mut StdRng) -> bool {
         let (_, door) = self.doors.pick(rng);
         let url =

@@ -10,7 +10,7 @@ pub struct Figures {
     pub rounds: usize,
     /// Messages in the streams.
     pub messages: usize,
-    /// Messages that reached a client, and were held against the stream.
+    /// Messages that reached a client, and were compared with the stream.
     pub deliveries: usize,
     /// Joins, leaves, presences and lists of members that reached a client.
     pub events: usize,
@@ -28,12 +28,12 @@ impl Figures {
         *self.faults.entry(kind).or_default() += 1;
     }
 
-    /// All clients had a probe so long after a fault's end.
+    /// All clients had a probe this long after a fault's end.
     pub fn recovered(&mut self, kind: Kind, after: Duration) {
         self.recoveries.entry(kind).or_default().push(after);
     }
 
-    /// All clients had everything so long after the end of a storm.
+    /// All clients had everything this long after the end of a storm.
     pub fn storm_over(&mut self, after: Duration) {
         self.storms.push(after);
     }
@@ -67,7 +67,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// Median and worst, as two cells.
+/// Median and maximum, as two cells.
 fn row(times: &[Duration]) -> String {
     let mut times = times.to_vec();
     times.sort();

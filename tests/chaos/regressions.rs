@@ -1,4 +1,4 @@
-//! What once went wrong, as the shortest storm that shows it.
+//! Past bugs, each as the shortest storm that reproduces it.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::{
     storm,
 };
 
-/// The node's clients were told that somebody joins whom they still had in their list, as the
-/// subscription had lost that they left.
+/// The node's clients got `user_joined` for a user who was still in their list, because the
+/// subscription had lost the `user_left`.
 #[tokio::test]
 async fn who_lapsed_behind_a_cut_link_does_not_join_twice() {
     storm(101, Storm::Script(&[&[(0, LinkDown, 0, 4000)]]), Duration::ZERO).await;
 }
 
-/// Everybody was announced again after Redis had been out of reach for longer than the presence
+/// All users were announced again after Redis had been unavailable for longer than the presence
 /// TTL, though nobody had left.
 #[tokio::test]
 async fn users_stay_while_redis_is_away_for_longer_than_their_presence_lasts() {
@@ -25,8 +25,8 @@ async fn users_stay_while_redis_is_away_for_longer_than_their_presence_lasts() {
     storm(102, lanes, Duration::ZERO).await;
 }
 
-/// A client that resumed from the id of a frame that somebody published by hand, under an id of
-/// the future, was given nothing of what it missed.
+/// A client that resumed from the id of a hand-published frame, an id in the future, got none of
+/// the messages that it had missed.
 #[tokio::test]
 async fn an_id_of_the_future_hides_no_message() {
     let lanes = Storm::Script(&[

@@ -1,4 +1,4 @@
-//! Who is in the room and how, as one client is told.
+//! The members of a room and their states, as one client was told.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::stream::Id;
 
-/// Who is in the room, as one client is told.
+/// The members of a room, as one client was told.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     pub members: BTreeSet<String>,
@@ -15,8 +15,8 @@ pub struct View {
 }
 
 impl View {
-    /// Takes a frame in. Returns what is wrong where it does not fit: joins and leaves alternate, a
-    /// presence is told when it changes, a read position never goes back.
+    /// Applies a frame. Returns an error if it does not fit: joins and leaves alternate, a presence
+    /// is told only when it changes, a read position never goes back.
     pub fn apply(&mut self, frame: &Value) -> Option<String> {
         let user = frame["userId"].as_str().unwrap_or_default();
         match frame["t"].as_str().unwrap_or_default() {

@@ -1,8 +1,8 @@
-//! What strangers write, at random: nothing panics, nothing is taken for what it is not.
+//! Random input from outside: nothing panics, and nothing is misinterpreted.
 //!
-//! Each target is a function of bytes, which `fuzz/` hands to libFuzzer as well. Here it gets every
-//! entry of its corpus, and entries that were cut, mixed and spoiled. What was found is kept as an
-//! entry.
+//! Each target is a function of bytes, which `fuzz/` passes to libFuzzer as well. Here it gets
+//! every entry of its corpus, and mutated entries: cut, mixed and damaged. Inputs that found a bug
+//! are added to the corpus.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "whoever runs the tests reads it")]
@@ -23,7 +23,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use proptest::test_runner::{Config, TestRunner};
 
-/// Spoiled entries for each target.
+/// Mutated entries for each target.
 const CASES: u32 = 1500;
 
 fn names_in(folder: &str) -> BTreeSet<String> {
@@ -37,7 +37,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let entries = fs::read_dir(folder).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    // In the same order everywhere, or a seed would say nothing.
+    // In the same order everywhere, so that a seed is reproducible.
     paths.sort();
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }

@@ -1,4 +1,4 @@
-//! Entries of a corpus, cut, mixed and spoiled.
+//! Mutations of corpus entries: cut, mixed and damaged.
 
 use proptest::{
     collection::vec,
@@ -9,19 +9,19 @@ use proptest::{
 /// One change of an entry.
 #[derive(Clone, Debug)]
 enum Edit {
-    /// Takes bytes out.
+    /// Removes bytes.
     Cut(Index, usize),
-    /// Puts bytes in.
+    /// Inserts bytes.
     Insert(Index, Vec<u8>),
     /// Changes one byte.
     Flip(Index, u8),
-    /// Says something again.
+    /// Repeats a part.
     Repeat(Index, usize),
 }
 
 fn edit(corpus: &[Vec<u8>]) -> impl Strategy<Value = Edit> + use<> {
     let at = any::<Index>;
-    // Parts of other entries make more sense than bytes, and letters more than either.
+    // Parts of other entries are more likely to be valid than bytes, and letters more than either.
     let part = (select(corpus.to_vec()), at(), 1..12usize).prop_map(|(entry, at, length)| {
         let start = if entry.is_empty() { 0 } else { at.index(entry.len()) };
         entry[start..entry.len().min(start + length)].to_vec()
@@ -63,7 +63,7 @@ fn apply(mut entry: Vec<u8>, edits: Vec<Edit>) -> Vec<u8> {
     entry
 }
 
-/// Entries with up to seven changes, and now and then bytes that mean nothing.
+/// Entries with up to seven mutations, and sometimes random bytes.
 pub fn of(corpus: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let edits = vec(edit(&corpus), 0..8);
     prop_oneof![

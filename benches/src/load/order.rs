@@ -1,27 +1,27 @@
-//! What is said in a room, and the one order in which everybody has to hear it.
+//! The messages of a room, and the order in which every client must receive them.
 
 use super::Tally;
 
 /// Bytes of every text.
 const TEXT_LENGTH: usize = 64;
 
-/// What the text of a message says about it.
+/// The contents of a message's text.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Said {
     /// Its number in the room.
     pub number: u32,
     /// The client that sent it.
     pub sender: usize,
-    /// When, microseconds since the load began.
+    /// When it was sent, in microseconds since the load began.
     pub sent_at: u64,
 }
 
 /// One room.
 #[derive(Default)]
 pub struct Room {
-    /// How many messages were sent to it.
+    /// Number of messages sent to it.
     pub said: u32,
-    /// Their numbers in the order in which the first client heard them.
+    /// Their numbers, in the order in which the first client received them.
     pub order: Vec<u32>,
     last_id: (u64, u64),
 }
@@ -33,7 +33,7 @@ impl Said {
         format!("{text:.<TEXT_LENGTH$}")
     }
 
-    /// Reads the text; `None` where it is nothing that was sent here.
+    /// Parses a text; `None` if the load did not send it.
     pub fn parse(text: &[u8]) -> Option<Self> {
         Some(Self {
             number: hex(text.get(0..8)?)? as u32,
@@ -44,7 +44,7 @@ impl Said {
 }
 
 impl Room {
-    /// Compares what a client heard with what it has to hear at this position.
+    /// Compares a received message with the one that is expected at this position.
     pub fn check(&mut self, id: &[u8], number: u32, position: &mut usize, tally: &mut Tally) {
         if *position == self.order.len() {
             return self.hear_first(id, number, position, tally);
@@ -61,7 +61,8 @@ impl Room {
         }
     }
 
-    /// The first to hear a message tells where it stands, and sees that the ids rise.
+    /// The first client that receives a message determines its position, and checks that the ids
+    /// increase.
     fn hear_first(&mut self, id: &[u8], number: u32, position: &mut usize, tally: &mut Tally) {
         if self.order.iter().rev().take(4096).any(|&heard| heard == number) {
             tally.doubled += 1;
@@ -76,7 +77,7 @@ impl Room {
     }
 }
 
-/// What every message of the floor has for an id.
+/// The id of every message of the floor.
 const FLOOR_ID: (u64, u64) = (1_700_000_000_000, 0);
 
 fn parse_id(id: &[u8]) -> Option<(u64, u64)> {

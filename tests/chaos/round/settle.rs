@@ -1,4 +1,4 @@
-//! Whether everything works: probes that reach everybody, and members that are where they should be.
+//! Checks that everything works: probes reach every client, and the lists of members are right.
 
 use std::{
     collections::BTreeSet,
@@ -13,12 +13,11 @@ use crate::{
     world::{LAPSES_WITHIN, Room},
 };
 
-/// Everything works again so soon after the end of the last fault, at the very latest.
+/// The maximum time from the end of the last fault until everything works again.
 pub(super) const RECOVERS_WITHIN: Duration = Duration::from_secs(15);
 
 impl Running {
-    /// Somebody in each room says something; returns how long it took until everybody there has
-    /// heard it.
+    /// Sends a message in each room; returns how long it took until every client there received it.
     pub(super) async fn probe(&self, what: &str) -> Option<Duration> {
         let asked = Instant::now();
         let text = format!("probe {what} {}", asked.duration_since(self.start).as_millis());
@@ -41,15 +40,16 @@ impl Running {
         }
     }
 
-    /// Quiet, until everybody has everything and the right people are here. Returns how long the
-    /// first took.
+    /// Without faults, waits until every client has everything and the members are right. Returns
+    /// the time of the first.
     pub(super) async fn settle(&self) -> Option<Duration> {
         let after = self.probe("quiet").await?;
         self.check_members("quiet", LAPSES_WITHIN).await;
         Some(after)
     }
 
-    /// The right people are in each room, in Redis and in every client's view, or soon will be.
+    /// Checks that the members of each room are right, in Redis and in every client's view, within
+    /// `deadline`.
     pub(super) async fn check_members(&self, when: &str, deadline: Duration) {
         for room in &self.rooms {
             let mut wrong = None;
@@ -64,8 +64,8 @@ impl Running {
         }
     }
 
-    /// Says in what the members in Redis, or a client's view of them, differ from those who are
-    /// here.
+    /// Describes how the members in Redis, or a client's view of them, differ from those who are in
+    /// the room.
     async fn who_is_wrong(&self, room: &Room) -> Option<String> {
         let expected: BTreeSet<_> = room.tokens.iter().map(|(name, _)| name.clone()).collect();
         let here = self.residents.iter().filter(|client| client.history.room() == room.id);

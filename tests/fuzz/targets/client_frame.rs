@@ -1,4 +1,4 @@
-//! What clients send: understood, or refused for the right reason.
+//! Frames of clients: parsed, or refused for the right reason.
 
 use std::collections::HashMap;
 

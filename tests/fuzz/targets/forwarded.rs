@@ -1,4 +1,4 @@
-//! `X-Forwarded-For`: whoever is not a trusted proxy cannot pass for somebody else.
+//! `X-Forwarded-For`: a peer that is not a trusted proxy cannot spoof an address.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ const TRUSTED: [&str; 3] = ["10.0.0.0/8", "fd00::/8", "::1/128"];
 const PROXY: &str = "10.0.0.1";
 const STRANGER: &str = "192.0.2.1";
 
-/// Whose request it is that this peer hands on with this header.
+/// The client address of a request that this peer forwards with this header.
 fn client(trusted: &[IpNet], peer: &str, header: &[u8]) -> Option<IpAddr> {
     let value = HeaderValue::from_bytes(header).ok()?;
     let headers = HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), value)]);
@@ -22,7 +22,7 @@ pub fn check(data: &[u8]) {
     let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains(&ip));
     let Some(found) = client(&trusted, PROXY, data) else { return };
     assert_eq!(client(&trusted, STRANGER, data), STRANGER.parse().ok());
-    // Only the proxies' own words count: what a stranger said before them changes nothing.
+    // Only entries of the proxies count: earlier entries by an untrusted client change nothing.
     let said = [b"198.51.100.7, ", data].concat();
     if !is_trusted(found) {
         assert_eq!(client(&trusted, PROXY, &said), Some(found));

@@ -1,4 +1,4 @@
-//! What anybody publishes on a room's channel: a frame for the clients, or dropped.
+//! What others publish on a room's channel: a frame for the clients, or dropped.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ const MAX: usize = 300;
 
 pub fn check(data: &[u8]) {
     let Ok(payload) = std::str::from_utf8(data) else { return };
-    // What stands in the other fields is the clients' business: no more than JSON is asked of it.
+    // The other fields matter only to clients: they only have to be JSON.
     let fields = serde_json::from_str::<BTreeMap<String, &RawValue>>(payload).unwrap_or_default();
     let text = |name| serde_json::from_str::<String>(fields.get(name)?.get()).ok();
     let (t, id) = (text("t"), text("id").and_then(|id| id.parse::<MessageId>().ok()));
     let names_no_id = fields.get("id").is_none_or(|id| id.get() == "null");
     let Some(frame) = Frame::decode(payload, MAX) else {
         let is_frame = t.is_some_and(|t| t != "msg" || names_no_id || id.is_some());
-        // A name that is there twice makes a frame that clients may read in two ways.
+        // Clients may read a frame with a duplicate field in two ways.
         assert!(!is_frame || payload.len() > MAX || says_twice(payload), "dropped: {payload}");
         return;
     };

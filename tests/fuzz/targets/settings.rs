@@ -1,4 +1,4 @@
-//! Settings as somebody may have written them: taken, or refused in one line.
+//! Settings as somebody may write them: accepted, or refused in one line.
 
 use std::ffi::OsString;
 

@@ -1,5 +1,5 @@
-//! WebSocket frames: the same whichever way they are cut or taken, and the same that tungstenite makes
-//! of them.
+//! WebSocket frames: the result does not depend on how they are split or taken, and is the same as
+//! tungstenite's.
 
 use std::{
     io::{self, Cursor, Read, Write},
@@ -18,27 +18,27 @@ use tokio_tungstenite::tungstenite::{
 
 const MAX: usize = 300;
 
-/// The first byte says how many bytes are read at once.
+/// The first byte is the number of bytes per read.
 pub fn check(data: &[u8]) {
     let [at_once, bytes @ ..] = data else { return };
     let (events, end) = ours(bytes, usize::from(*at_once).max(1));
     assert_eq!(ours(bytes, bytes.len().max(1)), (events.clone(), end));
     let (mut theirs, mut error) = read(bytes);
     if end.is_err() && error.is_none() {
-        // It looks at a frame's head when the rest is there.
+        // tungstenite checks a frame's head only when the rest has arrived.
         (theirs, error) = read(&[bytes, &[0; MAX + 20]].concat());
     }
     match (end, error) {
-        // It looks at a text's bytes before the text is complete, and so ends earlier.
+        // tungstenite checks a text's bytes before the text is complete, and so fails earlier.
         (_, Some(Error::Utf8(_))) => assert!(events.starts_with(&theirs), "{events:?}"),
         (Err(reason), Some(error)) => {
             assert_eq!(events, theirs);
             let too_large = matches!(error, Error::Capacity(CapacityError::MessageTooLong { .. }));
-            // What has two faults is refused for either.
+            // Input with two faults may be refused for either.
             assert!(too_large || reason != CloseReason::TooLarge, "{reason:?} {error}");
         }
         (Ok(()), Some(Error::Protocol(ProtocolError::InvalidCloseSequence))) => {
-            // The one close code that it does not know.
+            // The only close code that tungstenite does not know.
             theirs.push(closed(Some(1014)));
             assert_eq!(events, theirs);
         }
@@ -51,7 +51,7 @@ fn closed(code: Option<u16>) -> Message {
     Message::Close(code.map(frame))
 }
 
-/// What the codec makes of it when so much is read at once and each frame is taken by itself.
+/// The codec's result if this many bytes are read at once and each frame is taken by itself.
 fn ours(bytes: &[u8], at_once: usize) -> (Vec<Message>, Result<(), CloseReason>) {
     let (mut decoder, mut events) = (Decoder::new(MAX), Vec::new());
     for read in bytes.to_vec().chunks_mut(at_once) {
@@ -78,7 +78,7 @@ fn note(events: &mut Vec<Message>, incoming: Incoming<'_>) -> ControlFlow<()> {
     ControlFlow::Break(())
 }
 
-/// A socket on which this comes in, and nothing is heard of what goes out.
+/// A socket with this input that discards output.
 struct Socket<'a>(Cursor<&'a [u8]>);
 
 impl Read for Socket<'_> {
@@ -97,7 +97,7 @@ impl Write for Socket<'_> {
     }
 }
 
-/// What tungstenite makes of it, without what the codec does not hand on; and its error, if any.
+/// tungstenite's result, without the events that the codec does not pass on; and its error, if any.
 fn read(bytes: &[u8]) -> (Vec<Message>, Option<Error>) {
     let config = WebSocketConfig::default().max_message_size(Some(MAX)).max_frame_size(Some(MAX));
     let socket = Socket(Cursor::new(bytes));
@@ -114,7 +114,7 @@ fn read(bytes: &[u8]) -> (Vec<Message>, Option<Error>) {
                 return (events, None);
             }
             Ok(message) => events.push(message),
-            // The end of what came in is none of the codec's business.
+            // The codec does not handle the end of the input.
             Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
                 return (events, None);
             }

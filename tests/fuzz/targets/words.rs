@@ -1,4 +1,4 @@
-//! Names, tokens, room ids, message ids, texts: whatever somebody typed.
+//! Names, tokens, room ids, message ids and texts, as somebody may type them.
 
 use linkroom::{
     chain,
@@ -22,7 +22,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(check_key(text, MAX).is_ok(), (1..=MAX).contains(&length));
 }
 
-/// A name is what it is: nothing is left to trim, to compose or to hide.
+/// A parsed name is in its final form: nothing is left to trim, to compose or to reject.
 fn check_name(text: &str) {
     let Ok(name) = UserId::parse(text, MAX) else { return };
     let kept = name.as_str();
@@ -36,14 +36,14 @@ fn check_name(text: &str) {
     assert!(Token::parse(&secret) == Some((token, name)), "{text:?}");
 }
 
-/// A token says whose it is, and only one spelling of it does.
+/// A token contains its user, and has only one spelling.
 fn check_token(text: &str) {
     let Some((token, user)) = Token::parse(text) else { return };
     assert!(token.secret() == Some(text) && text.starts_with(TOKEN_PREFIX), "{text:?}");
     assert!(!user.as_str().is_empty() && token.hash().len() == 64, "{text:?}");
 }
 
-/// An id is written in one way, and ordered as its numbers are.
+/// An id has only one spelling, and is ordered like its numbers.
 fn check_id(text: &str) {
     let Ok(id) = text.parse::<MessageId>() else { return };
     assert_eq!(id.to_string().parse(), Ok(id), "{text:?}");
