@@ -1,5 +1,5 @@
-//! Numbers from outside count within their bounds: what a client says it has read, deadlines on a clock
-//! that was set back, ids that no message has.
+//! Numbers from outside are bounded: a client's read position, deadlines from a clock that was set
+//! back, ids that no message has.
 
 use std::time::Duration;
 
@@ -31,14 +31,14 @@ async fn nobody_has_read_further_than_the_last_message_whatever_they_say() {
         bob.send(ping(&json!(future))).await;
         let told = alice.wait_for_kind("read").await;
         assert_eq!(told["id"], said, "{future}");
-        // What comes later is not read for that.
+        // Later messages do not become read because of it.
         let later = alice.say(&room.id, "later").await["id"].clone();
         bob.until_pong().await;
         assert_eq!(read_of(&stage, &room.id, "bob").await, said);
         bob.send(ping(&later)).await;
         assert_eq!(alice.wait_for_kind("read").await["id"], later);
 
-        // Nor after Redis came back empty, when the node says what it knows.
+        // Nor after Redis came back empty and the node restores what it knows.
         bob.send(ping(&json!(future))).await;
         if turn == 0 {
             stage.redis.kill();
@@ -59,7 +59,7 @@ async fn nobody_has_read_further_than_the_last_message_whatever_they_say() {
     }
 }
 
-/// What Redis's clock leaves that is set back by an hour while a node dies.
+/// The state that remains if Redis's clock is set back by an hour while a node dies.
 #[tokio::test]
 async fn no_deadline_counts_for_longer_than_it_was_set_for() {
     let settings = [
@@ -91,7 +91,7 @@ async fn no_deadline_counts_for_longer_than_it_was_set_for() {
     }
     let left = |frame: &Value| frame["t"] == "user_left" && frame["userId"] == "gone";
     alice.wait_for("the end of a presence", left).await;
-    // And its name is free when its session is over.
+    // And its name is free when its session has ended.
     let mut heir = stage.client().await;
     let join = json!({ "t": "join", "roomId": room.id, "token": "gone" });
     eventually(DEADLINE, "a free name", async || {
@@ -100,8 +100,9 @@ async fn no_deadline_counts_for_longer_than_it_was_set_for() {
     .await;
 }
 
-/// Who comes back to a room that returns is not announced: as if Redis's clock had been set back by an hour
-/// meanwhile, or somebody else had written the note.
+/// Users who come back to a room that returns are not announced. Here the note that it returns
+/// lasts too long, as if Redis's clock had been set back by an hour meanwhile, or another program
+/// had written it.
 #[tokio::test]
 async fn no_room_returns_for_longer_than_its_members_need() {
     let stage = Stage::new(1, &[("HEARTBEAT_INTERVAL", "200ms")]).await;
@@ -121,7 +122,7 @@ async fn no_room_returns_for_longer_than_its_members_need() {
     }
 }
 
-/// Nobody is in the room any more who would clear it.
+/// No member is left in the room to clear it.
 #[tokio::test]
 async fn whoever_looks_at_a_room_sees_nobody_for_an_hour_too_long() {
     let settings =

@@ -1,4 +1,4 @@
-//! A room that its creator ends is gone at once, with everything, and nothing brings it back.
+//! A room that its creator deletes is gone at once, with all its data, and nothing brings it back.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn everything_is_gone_and_everybody_is_told() {
     let mut bob = stage.member(1, &room, "bob").await;
     bob.join(&other.id, &other.token).await;
     let mut listener = Listener::open_as(&stage.nodes[1].http(), &room.id, &room.token).await;
-    // Users of whom there is something left, and who are no members.
+    // Users who have data in the room but are not members.
     let bot = stage.guest(&room, "bot:%").await;
     stage.http().say(&room.id, &bot, json!({ "text": "beep", "key": "k" })).await.data(201);
     let mut gone = stage.member(1, &room, "gone").await;
@@ -134,7 +134,7 @@ async fn a_closed_room_does_not_come_back_with_a_redis_that_came_back() {
         }
         close(&stage, 1, &room, &room.token).await.data(200);
         if !is_durable {
-            // The note that it was closed is lost with Redis: only a node that heard of it knows.
+            // The note that it was closed is lost with Redis: only a node that got the event knows.
             alice.wait_for_kind("removed").await;
         }
         stage.redis.kill();

@@ -1,10 +1,10 @@
-//! Who made a room keeps order in it: chooses what it is, changes it later, locks it; nobody else does.
+//! The creator moderates a room: sets its options, changes them later, locks it; nobody else can.
 
 use serde_json::{Value, json};
 
 use crate::support::{Answer, DEADLINE, Room, Stage, eventually};
 
-/// A room that is made with these wishes.
+/// A room created with these options.
 async fn room_with(stage: &Stage, mut wish: Value) -> Room {
     wish["creatorName"] = json!("alice");
     let made = stage.http().post("/api/rooms", wish).await.data(201);
@@ -20,7 +20,7 @@ async fn look(stage: &Stage, room: &Room) -> Value {
     stage.http().get(&format!("/api/rooms/{}", room.id)).await.data(200)
 }
 
-/// The code that a join is refused with, or null.
+/// The error code of a join, or null.
 async fn refusal(stage: &Stage, node: usize, room: &Room, token: &str) -> Value {
     let join = json!({ "t": "join", "roomId": room.id, "token": token });
     stage.nodes[node].client().await.try_join(join).await["code"].clone()
@@ -39,7 +39,7 @@ async fn a_room_is_as_its_creator_wished_and_changes_as_the_creator_says() {
     assert!((1..=60_000).contains(&lasts), "{lasts}");
     assert!(!stage.redis.texts(["HGETALL", &key(&room)]).contains(&room.token));
 
-    // It slides by its own time, whatever touches it.
+    // Its TTL is renewed with its own value, whichever script touches it.
     let mut alice = stage.member(0, &room, &room.token).await;
     alice.say(&room.id, "hello").await;
     for key in [key(&room), format!("room:{}:messages", room.id)] {
@@ -60,7 +60,7 @@ async fn a_room_is_as_its_creator_wished_and_changes_as_the_creator_says() {
     ] {
         let mut answer = change(&stage, &room, &room.token, wish.clone()).await.data(200);
         assert_eq!(answer[field], now, "{wish}");
-        // The creator alone learns how many are banned.
+        // Only the creator gets the number of bans.
         assert_eq!(answer.as_object_mut().unwrap().remove("bans"), Some(json!(0)));
         assert_eq!(answer, look(&stage, &room).await);
     }
@@ -100,7 +100,7 @@ async fn a_locked_room_takes_nobody_new_on_any_node() {
     change(&stage, &room, &room.token, wish).await.data(200);
     for node in [0, 1] {
         assert_eq!(refusal(&stage, node, &room, "carol").await, "ROOM_LOCKED");
-        // Who is no guest of it does not learn who is.
+        // A client that is no guest of the room does not learn who is.
         assert_eq!(refusal(&stage, node, &room, "bob").await, "ROOM_LOCKED");
     }
     let sessions = format!("/api/rooms/{}/sessions", room.id);
@@ -116,7 +116,7 @@ async fn a_locked_room_takes_nobody_new_on_any_node() {
 
     change(&stage, &room, &room.token, json!({ "locked": false })).await.data(200);
     assert_eq!(refusal(&stage, 1, &room, "carol").await, Value::Null);
-    // Fewer than there are puts nobody out, and lets nobody new in.
+    // A maximum below the present number removes nobody, and lets nobody in.
     change(&stage, &room, &room.token, json!({ "maxMembers": 2 })).await.data(200);
     assert_eq!(refusal(&stage, 0, &room, "dave").await, "ROOM_FULL");
     assert_eq!(look(&stage, &room).await["memberCount"], 3);
@@ -151,7 +151,7 @@ async fn the_creators_token_outlives_its_session() {
     assert_eq!((&joined["me"], &joined["token"]), (&json!("alice"), &json!(room.token)));
     assert_eq!(stage.redis.cmd(["HEXISTS", &session, "provisional"]).int(), 0);
 
-    // Where somebody else has the name it is that one's, and the powers stay.
+    // If another user has taken the name, it keeps it; the creator keeps the powers.
     stage.redis.cmd(["DEL", &session]);
     change(&stage, &room, &room.token, json!({ "locked": false })).await.data(200);
     let another = stage.guest(&room, "alice").await;
@@ -191,7 +191,7 @@ async fn a_change_that_the_subscription_lost_is_told_with_the_next_heartbeat() {
     let room = stage.room("alice").await;
     let mut alice = stage.member(0, &room, &room.token).await;
     alice.keep_alive(std::time::Duration::from_millis(200));
-    // As if the script had published it, and it had been lost on the way.
+    // As if a script had published a change that was then lost.
     let key = format!("room:{}", room.id);
     stage.redis.cmd(["HSET", &key, "locked", "1", "topic", "lost"]);
     stage.redis.cmd(["HINCRBY", &key, "events", "1"]);

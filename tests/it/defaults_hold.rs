@@ -1,4 +1,4 @@
-//! Over its bytes of a day an address has nothing more stored, whatever it is.
+//! An address over its daily limit of bytes can store nothing more, by any request.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::support::{Client, Stage};
 
 #[tokio::test]
 async fn over_the_days_bytes_nothing_more_is_stored_for_an_address() {
-    // At once a tenth: 30 kB.
+    // The burst is a tenth: 30 kB.
     let settings = [("STORED_BYTES_PER_DAY", "300000"), ("TRUSTED_PROXIES", "127.0.0.1")];
     let stage = Stage::new(1, &settings).await;
     let http = stage.http();

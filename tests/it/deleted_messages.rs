@@ -1,5 +1,6 @@
-//! What was deleted is gone, and has its place still: for who was there, who comes back, who pages, who says it
-//! again, and on a node that hears nothing.
+//! The text of a deleted message is gone, and the message keeps its place: for clients that were
+//! there, that come back, that page through history, that retry it, and on a node that gets no
+//! events.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ async fn delete(stage: &Stage, node: usize, room: &Room, token: &str, id: &Value
     stage.nodes[node].http().delete(&path, token).await
 }
 
-/// A message as it stands in its place when it was deleted.
+/// What is left of a message after its deletion.
 fn rest_of(said: &Value) -> Value {
     json!({
         "roomId": said["roomId"], "id": said["id"], "from": said["from"],
@@ -46,7 +47,7 @@ async fn a_deleted_message_is_nowhere_and_has_its_place() {
     }
     alice.wait_for("all of it", |frame| frame["text"] == "secret 4").await;
     let ids = ids_of(&said);
-    // The first, one in between and the last.
+    // The first, one in the middle, and the last.
     for at in [0, 2, 4] {
         delete(&stage, 0, &room, &room.token, &said[at]["id"]).await.data(200);
         told_deleted(&mut alice, &said[at]["id"]).await;
@@ -103,7 +104,7 @@ async fn a_deleted_message_is_nowhere_and_has_its_place() {
             (&joined["messages"], &joined["more"]),
             (&json!(expected[at + 1..]), &json!(false))
         );
-        // What it may show still, it is told.
+        // It is told of deletions of messages that it may still show.
         let told = client.until_pong().await;
         let deleted: Vec<_> = told.iter().filter(|frame| frame["t"] == "deleted").collect();
         assert_eq!(
@@ -115,7 +116,7 @@ async fn a_deleted_message_is_nowhere_and_has_its_place() {
     assert_eq!(late.messages(4).await, ids[1..]);
     assert_eq!(late.wait_for("deleted").await.data["id"], said[0]["id"]);
 
-    // What comes next follows what was last.
+    // The next message follows the last one.
     let next = alice.say(&room.id, "and on").await;
     bob.wait_for("the next", |frame| frame["id"] == next["id"]).await;
     assert_eq!(bob.seen.iter().filter(|frame| frame["t"] == "msg").count(), 6);
@@ -172,7 +173,7 @@ async fn the_author_is_the_session_that_said_it() {
     let request = stage.http().request(reqwest::Method::DELETE, &path);
     stage.http().send(request).await.error(401, "INVALID_TOKEN");
 
-    // Who has the name later is another.
+    // A later user of the name is somebody else.
     stage.redis.cmd(["DEL", &format!("user:{}:carol:session", room.id)]);
     delete(&stage, 0, &room, &carol, &yours).await.error(401, "INVALID_TOKEN");
     let another = stage.guest(&room, "carol").await;
@@ -180,7 +181,8 @@ async fn the_author_is_the_session_that_said_it() {
     delete(&stage, 0, &room, &room.token, &yours).await.data(200);
 }
 
-/// Loses what is published on its way to a node that somebody is on, deletes there and here, and waits for it.
+/// Loses publications to a node with a connected client, deletes messages there and elsewhere, and
+/// waits until the client is told.
 async fn deletions_that_are_not_heard(lose: impl Fn(&Proxy)) {
     let settings = [("PRESENCE_TTL", "6s"), ("HEARTBEAT_INTERVAL", "500ms")];
     let mut stage = Stage::new(1, &settings).await;
@@ -227,7 +229,7 @@ async fn what_is_left_goes_with_what_was_before_it() {
     }
     assert!(stage.redis.cmd(["XLEN", &stream]).int() < 150);
     assert_eq!(stage.redis.cmd(["ZCARD", &deleted]).int(), 0);
-    // No more of them than messages are kept, however many are deleted.
+    // No more of them are kept than messages, however many are deleted.
     for number in 0..6 {
         let said = alice.say(&room.id, &number.to_string()).await;
         delete(&stage, 0, &room, &room.token, &said["id"]).await.data(200);
@@ -249,7 +251,7 @@ async fn whoever_comes_back_while_a_message_is_deleted_knows_that_it_is() {
     let first = alice.say(&room.id, "first").await;
     for round in 0..20 {
         let said = alice.say(&room.id, "secret").await;
-        // What it has seen already, or what it has not.
+        // A message that it has seen, or one that it has not.
         let since = if round % 2 == 0 { &said } else { &first };
         let mut client = stage.nodes[round % 2].client().await;
         let since = since["id"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! Promise 7: a node leaves politely.
+//! Promise 7: a node shuts down gracefully.
 
 use std::time::{Duration, Instant};
 
@@ -68,7 +68,8 @@ async fn what_was_sent_before_the_drain_is_answered() {
     assert!(stage.nodes[0].exit_status().await.success());
 }
 
-/// A pong comes as soon as a ping is read: what was said before it was read as well.
+/// A pong is sent as soon as the ping is read, so everything that was sent before it was read as
+/// well.
 #[tokio::test]
 async fn what_was_read_from_one_that_goes_on_talking_is_answered() {
     const AT_ONCE: usize = 10;

@@ -1,4 +1,4 @@
-//! The setting DURABILITY: an acknowledgement waits for what the operator wants.
+//! The setting DURABILITY: an acknowledgement waits for the durability that the operator requires.
 
 use std::{
     iter,
@@ -14,11 +14,12 @@ use crate::support::{
     free_addr,
 };
 
-/// What is published there, nothing, is what a WAIT waits for where its messages were only read.
+/// An empty publication to this channel is the write that a WAIT waits for if its scripts only
+/// read.
 const KEPT_CHANNEL: &str = "node:kept";
 const SETTINGS: [(&str, &str); 2] = [("DURABILITY", "replicated"), ("PRESENCE_TTL", "60s")];
 
-/// A Redis whose writes reach a replica.
+/// A Redis and its replica, in sync.
 async fn primary_and_replica(env: &TestEnv) -> (RedisServer, RedisServer) {
     let (primary, replica) = (RedisServer::start(env), RedisServer::start(env));
     // By default a primary waits some seconds for further replicas.
@@ -34,7 +35,7 @@ async fn primary_and_replica(env: &TestEnv) -> (RedisServer, RedisServer) {
     (primary, replica)
 }
 
-/// The same, and a node that waits for the replica.
+/// The same, with a node that waits for the replica.
 async fn replicated() -> (Stage, RedisServer) {
     let env = TestEnv::new();
     let (primary, replica) = primary_and_replica(&env).await;
@@ -42,7 +43,7 @@ async fn replicated() -> (Stage, RedisServer) {
     (Stage { nodes: vec![node], redis: primary, env }, replica)
 }
 
-/// The same, and what breaks the network between the node and the primary.
+/// The same, with a proxy between the node and the primary.
 async fn replicated_through_a_proxy() -> (Stage, RedisServer, Proxy) {
     let env = TestEnv::new();
     let (primary, replica) = primary_and_replica(&env).await;
@@ -106,7 +107,7 @@ async fn what_no_replica_has_is_told_to_nobody_until_one_has_it() {
     assert_eq!(stage.redis.stream_ids(&room.id).len(), 1, "a retry is not a repeat");
 }
 
-/// A heartbeat finds the stream further than what was told, and the node reads it.
+/// A heartbeat finds messages in the stream that were not published, and the node reads them.
 #[tokio::test]
 async fn what_no_replica_has_is_not_told_by_a_catch_up_either() {
     let (mut stage, replica) = replicated().await;
@@ -120,7 +121,7 @@ async fn what_no_replica_has_is_not_told_by_a_catch_up_either() {
     let frame = json!({ "t": "msg", "roomId": room.id, "text": "wait", "key": "k" });
     alice.send(frame).await;
     alice.expect_error("SERVICE_UNAVAILABLE").await;
-    // Some heartbeats later the node knows, as its metrics say.
+    // Some heartbeats later the node knows of it, as its metrics show.
     eventually(DEADLINE, "a catch-up", async || {
         let reading = Reading::of(&stage.nodes[1]).await;
         (reading.value("linkroom_catchups_total") > 0.0).then_some(())
@@ -132,8 +133,8 @@ async fn what_no_replica_has_is_not_told_by_a_catch_up_either() {
     assert_eq!(stage.redis.stream_ids(&room.id).len(), 1);
 }
 
-/// From Redis 7.2 on a WAIT is for what its own connection wrote: on a later one it is content at
-/// once.
+/// From Redis 7.2 on, a WAIT covers only the writes of its own connection, so on a new connection
+/// it succeeds at once.
 #[tokio::test]
 async fn a_connection_made_anew_does_not_vouch_for_what_the_last_one_wrote() {
     let (stage, replica, proxy) = replicated_through_a_proxy().await;
@@ -148,14 +149,15 @@ async fn another_primary_does_not_vouch_for_what_the_last_one_was_given() {
     expect_no_acknowledgement(stage, replica, proxy).await;
 }
 
-/// The keeper's connection ends between the scripts and the WAIT, while no replica has anything.
+/// The connection that waits ends between the scripts and the WAIT, while no replica has the
+/// writes.
 async fn expect_no_acknowledgement(stage: Stage, replica: RedisServer, proxy: Proxy) {
     let room = stage.room("alice").await;
     let mut alice = stage.member(0, &room, &room.token).await;
     let mut bob = stage.member(0, &room, "bob").await;
     let mut carol = stage.member(0, &room, "carol").await;
     replica.freeze();
-    // While this one waits, the next two come together.
+    // While this one waits, the next two share a batch.
     alice.send(message(&room, "first")).await;
     stored(&stage, &room, 1).await;
     proxy.cut_before("third");
@@ -177,7 +179,7 @@ async fn expect_no_acknowledgement(stage: Stage, replica: RedisServer, proxy: Pr
     assert_eq!(replica.stream_ids(&room.id).len(), 3);
 }
 
-/// Promise 5 for those in the queue as well.
+/// Promise 5 for messages in the queue as well.
 #[tokio::test]
 async fn nobody_in_the_queue_waits_longer_than_promised_for_a_frozen_redis() {
     let (stage, replica, proxy) = replicated_through_a_proxy().await;
@@ -186,8 +188,8 @@ async fn nobody_in_the_queue_waits_longer_than_promised_for_a_frozen_redis() {
     replica.freeze();
     senders[0].send(message(&room, "0")).await;
     stored(&stage, &room, 1).await;
-    // All others are stored and confirmed together; Redis freezes when the first is told, which is
-    // when the node first says an id.
+    // All others are stored and confirmed together. Redis freezes when the first one is published,
+    // which is when the node first sends an id.
     proxy.freeze_at(r#""id":"1"#);
     for (number, sender) in senders.iter().enumerate().skip(1) {
         sender.send(message(&room, &number.to_string())).await;
@@ -235,7 +237,7 @@ async fn rooms_that_catch_up_wait_for_the_replica_together() {
     let attempts =
         eventually(DEADLINE, "every room tries to catch up, again and again", async || {
             let reading = Reading::of(&stage.nodes[1]).await;
-            // Before the first of them there is no such series.
+            // The series does not exist before the first one.
             let attempts = reading.0.contains(series).then(|| reading.value(series))?;
             (attempts >= 3.0 * ROOMS as f64).then_some(attempts)
         })
@@ -250,7 +252,7 @@ async fn rooms_that_catch_up_wait_for_the_replica_together() {
     }
 }
 
-/// What a node says that does not start on this Redis with this setting.
+/// The error of a node that does not start on this Redis with this setting.
 fn refusal(redis_url: &str, durability: &str) -> String {
     let output = Command::new(PROGRAM)
         .env("REDIS_URL", redis_url)
@@ -268,7 +270,8 @@ fn refusal(redis_url: &str, durability: &str) -> String {
 #[test]
 fn local_is_refused_where_redis_cannot_do_it() {
     let env = TestEnv::new();
-    // Without an append-only file no version of Redis can: 7.0 lacks WAITAOF, later ones refuse it.
+    // Without an append-only file no version of Redis supports it: 7.0 lacks WAITAOF, later ones
+    // refuse it.
     let redis = RedisServer::start(&env);
     let said = refusal(&redis.url(), "local");
     assert!(said.contains("DURABILITY=local") && said.contains("7.2"), "{said}");

@@ -1,4 +1,4 @@
-//! Promise 5 with Redis Sentinel: a primary fails over to its replica, users stay.
+//! Promise 5 with Redis Sentinel: when a primary fails over to its replica, users stay.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 const SENTINELS: usize = 3;
-/// What a failover may take: noticing, voting, promoting, and a busy machine.
+/// Maximum duration of a failover: detection, votes, promotion, and a busy machine.
 const FAILOVER: Duration = Duration::from_secs(40);
 
 /// A primary, a replica, and the sentinels that watch them.
@@ -57,7 +57,7 @@ impl Deployment {
         format!("redis-sentinel://{first}?sentinelServiceName=rooms{others}")
     }
 
-    /// Whom the sentinels name as the primary.
+    /// The primary that the sentinels name.
     fn named_primary(&self) -> Option<SocketAddr> {
         let (_, sentinel) = self.sentinels[0];
         let words = ["SENTINEL", "get-master-addr-by-name", "rooms"];
@@ -98,7 +98,7 @@ fn knows_all(sentinel: SocketAddr) -> bool {
     ["status=ok", "slaves=1", &others].iter().all(|fact| state.text().contains(fact))
 }
 
-/// Says `text` again and again with one key until it is acknowledged.
+/// Sends `text` repeatedly with one key until it is acknowledged.
 async fn insist(client: &mut Client, room: &Room, text: &str) -> String {
     let frame = json!({ "t": "msg", "roomId": room.id, "text": text, "key": text });
     let said = eventually(FAILOVER, "an acknowledgement", async || {
@@ -142,7 +142,7 @@ async fn survives(fail: impl AsyncFnOnce(&mut Deployment)) {
     alice.wait_for("the last message", |f| f["text"] == "too").await;
     for client in [&alice, &bob] {
         let mut ids = client.message_ids(&room.id);
-        // An answer to a retry may repeat a message to its own sender.
+        // The answer to a retry may repeat a message to its own sender.
         ids.dedup();
         assert_eq!(ids, stream);
     }
@@ -169,7 +169,7 @@ async fn a_primary_that_is_demoted_is_left() {
     survives(async |deployment| {
         let (_, sentinel) = deployment.sentinels[0];
         redis_command(sentinel, &["SENTINEL", "failover", "rooms"]).unwrap();
-        // Until it is demoted it takes messages that nobody will have.
+        // Until it is demoted it accepts messages that will be lost.
         eventually(FAILOVER, "a demoted primary", async || {
             let state = redis_command(deployment.primary.addr(), &["INFO", "replication"]).ok()?;
             state.text().contains("role:slave").then_some(())

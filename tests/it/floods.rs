@@ -1,10 +1,10 @@
-//! Promise 9: floods are turned away early.
+//! Promise 9: floods are limited early.
 
 use serde_json::{Value, json};
 
 use crate::support::{Client, DEADLINE, Reading, Stage, eventually, within};
 
-/// Sends messages as fast as the socket takes them.
+/// Sends messages as fast as the socket accepts them.
 async fn flood(client: &Client, room: &str, count: usize) {
     for number in 0..count {
         let key = format!("{number}");
@@ -12,7 +12,7 @@ async fn flood(client: &Client, room: &str, count: usize) {
     }
 }
 
-/// The answers to that many messages: how many were taken and refused.
+/// The answers to that many messages: the numbers of accepted and refused ones.
 async fn answers(client: &mut Client, count: usize) -> (usize, usize) {
     let start = client.seen.len();
     let is_answer = |frame: &&Value| frame.get("key").is_some();
@@ -73,8 +73,8 @@ async fn the_limit_counts_over_all_nodes_tabs_and_http() {
     expect_no_second_with_more_than(10, &stage.redis.stream_ids(&room.id));
 }
 
-/// Checks the times in the ids: from a quiet start no more than this in the first second, and never
-/// twice as many in any other. (Where a second begins is the counter's business.)
+/// Checks the times in the ids: from a quiet start at most this many in the first second, and never
+/// twice as many in any other. (The limiter decides where a second begins.)
 fn expect_no_second_with_more_than(most: usize, ids: &[String]) {
     let time = |id: &String| id.split_once('-').unwrap().0.parse::<u64>().unwrap();
     let times: Vec<_> = ids.iter().map(time).collect();
@@ -98,7 +98,7 @@ async fn no_second_takes_more_however_the_messages_are_spread() {
     expect_no_second_with_more_than(10, &stage.redis.stream_ids(&room.id));
 }
 
-/// The same as `flood`, without keys: tabs of one user share them.
+/// The same as `flood`, without keys, because tabs of one user share them.
 async fn flood_with(client: &Client, room: &str, count: usize) {
     for _ in 0..count {
         client.send(json!({ "t": "msg", "roomId": room, "text": "x" })).await;
@@ -157,7 +157,7 @@ async fn a_flooded_room_does_not_delay_another() {
     assert_eq!((taken, refused), (3000, 0));
 }
 
-/// Who asks for all of a long history over and over has to wait, and nobody else.
+/// A client that requests all of a long history repeatedly has to wait; other clients do not.
 #[tokio::test]
 async fn joins_that_bring_much_are_made_less_often() {
     let stage = Stage::new(1, &[("FRAMES_PER_SECOND", "20")]).await;
@@ -167,7 +167,7 @@ async fn joins_that_bring_much_are_made_less_often() {
         let id = format!("{number}-0");
         stage.redis.cmd(["XADD", &stream, &id, "from", "loud", "text", "hello"]);
     }
-    // Twenty frames are no flood, but the messages that they bring may be one.
+    // Twenty frames are no flood, but the history that they request may be one.
     for (since, is_flood) in [("1000-0", false), ("0-1", true)] {
         let mut client = stage.nodes[0].client().await;
         let join = json!({ "t": "join", "roomId": loud.id, "token": loud.token, "since": since });
@@ -233,8 +233,8 @@ async fn a_user_may_not_have_connections_without_end() {
     .await;
 }
 
-/// Each change is a heartbeat of the room that reads all of the user's connections, unless they are
-/// collected.
+/// Each change is a heartbeat of the room that reads all of the user's connections, unless changes
+/// are combined.
 #[tokio::test]
 async fn what_many_connections_report_goes_to_redis_together() {
     const TABS: usize = 30;
@@ -253,7 +253,7 @@ async fn what_many_connections_report_goes_to_redis_together() {
             tab.send(json!({ "t": "ping", "status": status })).await;
         }
         tab.send(json!({ "t": "ping", "status": "away" })).await;
-        // Behind all of its reports.
+        // It comes after all of the tab's reports.
         let key = own.to_string();
         tab.send(json!({ "t": "msg", "text": "!", "key": key })).await;
         tab.wait_for("an answer", |frame| frame["key"] == *key).await;

@@ -42,7 +42,7 @@ async fn unknown_paths_are_not_found() {
     }
 }
 
-/// A link that lost its id on the way: a person sees the page, a program the envelope.
+/// A link that lost its id: a person gets the page, a program the envelope.
 #[tokio::test]
 async fn a_link_without_an_id_is_a_page_for_browsers_and_not_found_for_programs() {
     let stage = Stage::new(1, &[]).await;
@@ -58,7 +58,7 @@ async fn a_link_without_an_id_is_a_page_for_browsers_and_not_found_for_programs(
             http.send(ask(accept)).await.error(404, "NOT_FOUND");
         }
     }
-    // What may hold an id is for the page to mend, whoever asks.
+    // If the path may contain an id, the page gets it, whoever asks.
     for path in ["/r/abc", "/r/%20abc", "/r//abc", "/r/.abc"] {
         assert_eq!(http.file(path).await.status(), 200, "{path}");
     }

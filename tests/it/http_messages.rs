@@ -1,10 +1,10 @@
-//! Messages over HTTP: bots speak, and everybody reads pages in both directions.
+//! Messages over HTTP: bots post, and everybody reads pages in both directions.
 
 use serde_json::{Value, json};
 
 use crate::support::{Http, Room, Stage, ids_of};
 
-/// Enough for tests that are not about floods.
+/// High enough for tests that are not about floods.
 const NO_FLOOD_LIMIT: (&str, &str) = ("MESSAGES_PER_SECOND", "10000");
 
 /// A room with `count` messages, and their ids, oldest first.
@@ -100,7 +100,7 @@ async fn the_newest_page_comes_first_and_reads_downwards() {
     assert_eq!(ids_of(newer["messages"].as_array().unwrap()), ids[71..101]);
 }
 
-/// Follows `nextCursor` to the end and returns the pages as they came.
+/// Follows `nextCursor` to the end and returns the pages in order.
 async fn walk(
     http: &Http,
     room: &Room,
@@ -152,7 +152,7 @@ async fn cursors_may_lie_between_and_beyond_messages() {
     assert_eq!((all(start.clone()), &start["hasMore"]), (vec![], &json!(false)));
     assert_eq!(all(page(&http, &room, "?after=1-9007199254740991").await), ids);
 
-    // Before everything that there can be, and after it.
+    // Before and after all possible messages.
     let (zero, most) = ("0-0", format!("{0}-{0}", u64::MAX));
     assert_eq!(all(page(&http, &room, &format!("?before={zero}")).await), [""; 0]);
     assert_eq!(all(page(&http, &room, &format!("?after={zero}")).await), ids);

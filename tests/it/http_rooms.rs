@@ -1,4 +1,4 @@
-//! Rooms over HTTP: make one, look at it, enter it without a socket.
+//! Rooms over HTTP: create one, read it, join it without a socket.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -121,7 +121,7 @@ async fn a_link_is_shown_with_its_topic_and_nothing_else_of_the_room() {
     let picture = stage.http().file("/static/preview.png").await;
     assert_eq!(picture.headers()["content-type"], "image/png");
 
-    // Whoever tries ids learns nothing, and soon not even of rooms that are there.
+    // An address that guesses ids learns nothing, and is soon refused even for existing rooms.
     let (service, service_tag) = page("/").await;
     for _ in 0..5 {
         assert_eq!(page("/r/zzzzzzzzzzzz").await, (service.clone(), service_tag.clone()));
@@ -209,7 +209,7 @@ async fn a_room_is_gone_when_nothing_happened_in_it_for_its_ttl() {
     stage.http().get(&path).await.error(404, "ROOM_NOT_FOUND");
 }
 
-/// The names of the contract, with what is stored for them; `None` where they are refused.
+/// The names of the contract, with their stored form; `None` if they are refused.
 pub fn names() -> Vec<(String, Option<String>)> {
     let family = "👨\u{200D}👩\u{200D}👧";
     let persian = "می\u{200C}خواهم";

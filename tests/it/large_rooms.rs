@@ -1,4 +1,5 @@
-//! Rooms with more than `ROSTER_MAX` members: everybody is told how many there are, and not who came and went.
+//! Rooms with more than `ROSTER_MAX` members: clients get the number of members, and no joins and
+//! leaves.
 
 use std::time::{Duration, Instant};
 
@@ -6,24 +7,24 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, DEADLINE, Room, Stage, eventually};
 
-/// More than so many members make a room large, fewer than three quarters of it small again.
+/// With more members a room becomes large, with fewer than three quarters it becomes small again.
 const ROSTER_MAX: usize = 8;
 const SETTINGS: [(&str, &str); 2] = [("ROSTER_MAX", "8"), ("LEAVE_GRACE", "100ms")];
-/// Between two numbers, with what clocks and a busy machine may take from it.
+/// Minimum time between two numbers, less a tolerance for clocks and a busy machine.
 const SECOND: Duration = Duration::from_millis(900);
 
 fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect()
 }
 
-/// The numbers of members that a client was told without a list.
+/// The numbers of members that a client got without a list.
 fn counts(frames: &[Value]) -> Vec<u64> {
     let numbers =
         frames.iter().filter(|frame| frame["t"] == "members" && frame["members"].is_null());
     numbers.map(|frame| frame["memberCount"].as_u64().unwrap()).collect()
 }
 
-/// What only small rooms are told.
+/// Events that only small rooms get.
 fn about_one(frames: &[Value]) -> Vec<&Value> {
     let kinds = ["user_joined", "user_left", "presence", "read"];
     frames.iter().filter(|frame| kinds.iter().any(|kind| frame["t"] == *kind)).collect()
@@ -39,7 +40,7 @@ async fn until_count(client: &mut Client, count: usize) -> Value {
     client.wait_for("the number", |frame| frame["t"] == "members" && is_it(frame)).await
 }
 
-/// A room with a watcher on each node, and newcomers until it is as large as that.
+/// A room with a watcher on each node, and guests until it has this many members.
 async fn filled(stage: &Stage, size: usize) -> (Room, [Client; 2], Vec<Client>) {
     let room = stage.room("ada").await;
     let ada = stage.member(0, &room, &room.token).await;
@@ -61,7 +62,7 @@ async fn becoming_large_and_small_again_is_told_once_on_every_node() {
         assert!(listed.is_sorted() && listed.contains(&me), "{me} is not in {listed:?}");
     }
 
-    // From here on nobody is told of one of them.
+    // From here on no event names one of them.
     let before = watchers[0].seen.len();
     let joined = stage.nodes[0].client().await.join(&room.id, "yves").await;
     assert_eq!(joined["memberCount"], ROSTER_MAX + 2);
@@ -72,7 +73,7 @@ async fn becoming_large_and_small_again_is_told_once_on_every_node() {
     until_count(&mut watchers[0], ROSTER_MAX + 1).await;
     assert_eq!(about_one(&watchers[0].seen[before..]), [] as [&Value; 0]);
 
-    // In between it stays as it is.
+    // In between it stays large.
     let three_quarters = ROSTER_MAX * 3 / 4;
     for guest in guests.drain(..ROSTER_MAX + 1 - three_quarters) {
         guest.send(json!({ "t": "leave" })).await;
@@ -101,7 +102,7 @@ async fn a_large_room_is_told_its_number_at_most_once_a_second_and_the_last_one_
     let stage = Stage::new(2, &SETTINGS).await;
     let (room, [mut ada, _zoe], mut guests) = filled(&stage, ROSTER_MAX + 2).await;
     let (mut told, began) = (Vec::new(), Instant::now());
-    // Some come and one goes, again and again, until the number was told several times.
+    // Some join and one leaves, repeatedly, until the number was told several times.
     for number in 0.. {
         guests.push(stage.member(number % 2, &room, &format!("late {number}")).await);
         guests.swap_remove(0).send(json!({ "t": "leave" })).await;
@@ -168,7 +169,8 @@ fn encoded(name: &str) -> String {
     name.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// In steps, as one call would keep Redis for too long: that is another test's.
+/// Members are cleared in steps, so that no call blocks Redis for long; another test checks the
+/// steps.
 #[tokio::test]
 async fn the_number_is_right_after_a_node_died() {
     let settings = [SETTINGS[0], ("PRESENCE_TTL", "2s"), ("HEARTBEAT_INTERVAL", "500ms")];
@@ -178,7 +180,7 @@ async fn the_number_is_right_after_a_node_died() {
     for guest in &mut guests {
         guest.keep_alive(Duration::from_millis(200));
     }
-    // Those on the other node are every second guest and one watcher.
+    // The other node has every second guest and one watcher.
     let left = ROSTER_MAX;
     until_list(&mut ada, ROSTER_MAX + 1).await;
     let before = ada.seen.len();
@@ -193,7 +195,7 @@ async fn the_number_is_right_after_a_node_died() {
     .await;
 }
 
-/// A message reaches everybody in a large room, and so does one that was missed.
+/// Every client of a large room gets a message, even if the publication was lost.
 #[tokio::test]
 async fn messages_and_resumes_are_as_in_any_room() {
     let stage = Stage::new(2, &SETTINGS).await;

@@ -1,4 +1,4 @@
-//! The live tail: whoever only listens is told what a member is, and loses nothing either.
+//! The live tail: a listener gets the same events as a member, and loses none either.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn path(room: &Room) -> String {
     format!("/api/rooms/{}/events", room.id)
 }
 
-/// Says so many things, and waits until all of them were stored.
+/// Sends this many messages, and waits until all of them are stored.
 async fn say_many(client: &mut Client, room: &Room, count: usize) {
     for number in 0..count {
         let text = format!("{number} {}", "x".repeat(100));
@@ -114,7 +114,7 @@ async fn whose_node_dies_under_load_resumes_elsewhere_without_a_gap_or_a_repeat(
     ids.extend(listener.messages(all.len() - ids.len()).await);
     assert_eq!(ids, all);
 
-    // Who had heard nothing yet comes back to where it began.
+    // A listener that got no message resumes from where it began.
     let mut quiet = Listener::open(&second, &room.id, quiet.last.as_deref()).await;
     assert_eq!(quiet.messages(all.len()).await, all);
 }
@@ -138,7 +138,7 @@ async fn what_was_said_while_redis_was_away_is_not_lost_and_the_answer_goes_on()
     assert_eq!(listener.ids(), stage.redis.stream_ids(&room.id));
 }
 
-/// One that asks, and reads nothing but when the test does so.
+/// A listener that reads only when the test does so.
 async fn asleep(stage: &Stage, room: &Room) -> TcpStream {
     let tcp = TcpSocket::new_v4().unwrap();
     tcp.set_recv_buffer_size(4096).unwrap();
@@ -153,7 +153,7 @@ async fn asleep(stage: &Stage, room: &Room) -> TcpStream {
 
 #[tokio::test]
 async fn a_slow_reader_is_cut_off_and_hurts_nobody_else() {
-    /// Far less than may wait, for whoever reads.
+    /// Far less than the outbox of a client that reads may hold.
     const ROUND: usize = 10;
     let settings = [FAST, ("OUTBOX_BYTES", "524288"), ("SLOW_CLOSE_TIMEOUT", "200ms")];
     let stage = Stage::new(1, &settings).await;
@@ -170,7 +170,7 @@ async fn a_slow_reader_is_cut_off_and_hurts_nobody_else() {
         said += ROUND;
         listener.messages(said).await;
         let metrics = Reading::of(&stage.nodes[0]).await;
-        // Alice and the one that reads.
+        // Alice and the listener that reads.
         (metrics.value("linkroom_connections") == 2.0).then_some(())
     })
     .await;
@@ -224,7 +224,7 @@ async fn it_is_refused_like_anything_else() {
     let said = http.say(&room.id, &room.token, json!({ "text": "heard" })).await.data(201);
     assert_eq!(listener.wait_for("msg").await.data["id"], said["id"]);
 
-    // It says nothing for far longer than a connection may be silent, and is no dead one.
+    // A listener sends nothing for far longer than a connection may be silent, and stays connected.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(700) {
         let waits = tokio::time::timeout(Duration::from_millis(100), listener.next()).await;

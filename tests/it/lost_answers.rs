@@ -1,5 +1,5 @@
-//! What a lost answer leaves behind locks nobody out: a guest's session is provisional until its owner
-//! is heard, and whoever chose the secret of its token asks for the same again.
+//! A lost answer locks nobody out: a guest's session is provisional until the node hears from its
+//! owner, and a client that chose the secret of its token can request the same token again.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -17,7 +17,7 @@ fn join(room: &Room, name: &str, secret: &str) -> Value {
     json!({ "t": "join", "roomId": room.id, "token": name, "secret": secret })
 }
 
-/// Whether a stranger gets the name, in so far as it is free soon.
+/// Whether another client gets the name soon.
 async fn becomes_free(stage: &Stage, room: &Room, name: &str) {
     let mut stranger = stage.client().await;
     eventually(DEADLINE, "a free name", async || {
@@ -33,10 +33,10 @@ async fn is_taken(stage: &Stage, room: &Room, name: &str) {
     assert_eq!(answer["code"], "NAME_TAKEN", "{name}: {answer}");
 }
 
-/// Waits until the grace of this user is over.
+/// Waits until the grace of this user has ended.
 async fn gone(watcher: &mut Client, name: &str) {
     let left = ("user_left".to_owned(), name.to_owned());
-    // It may have come while something else was waited for.
+    // The event may have arrived while the test waited for another one.
     if !watcher.comings_and_goings().contains(&left) {
         let is_left = |frame: &Value| frame["t"] == "user_left" && frame["userId"] == name;
         watcher.wait_for("user_left", is_left).await;
@@ -50,7 +50,8 @@ async fn a_session_of_which_nobody_is_known_to_have_heard_ends_with_the_grace() 
     let mut watcher = stage.member(0, &room, &room.token).await;
     watcher.keep_alive(std::time::Duration::from_millis(200));
 
-    // Cut off without a word, and behind what was sent before there was an answer to hear.
+    // Connections that end without a text frame, and one whose frame was sent before the answer
+    // arrived.
     drop(stage.member(0, &room, "silent").await);
     let hasty = stage.client().await;
     let early = json!({ "t": "ping", "status": "away" });
@@ -74,7 +75,8 @@ async fn whoever_was_heard_after_its_answer_keeps_the_name() {
     let mut watcher = stage.member(0, &room, &room.token).await;
     watcher.keep_alive(std::time::Duration::from_millis(200));
 
-    // By any text frame, by its token over HTTP, by a join with its token from elsewhere.
+    // Confirmed by any text frame, by its token over HTTP, or by a join with its token on another
+    // connection.
     let mut pings = stage.client().await;
     let token = pings.join(&room.id, "pings").await["token"].clone();
     pings.until_pong().await;
@@ -98,7 +100,7 @@ async fn whoever_was_heard_after_its_answer_keeps_the_name() {
     stage.member(0, &room, token.as_str().unwrap()).await;
 }
 
-/// Long before the heartbeat tells of it: the node may die in between.
+/// Long before the next heartbeat reports it, because the node may die in between.
 #[tokio::test]
 async fn redis_soon_knows_whose_owner_was_heard() {
     let stage = Stage::new(1, &[("PRESENCE_TTL", "10m"), ("SESSION_TTL", "30m")]).await;
@@ -137,7 +139,8 @@ async fn a_join_is_repeated_with_its_secret_from_any_connection() {
     for turn in 0..6 {
         let mut client = stage.nodes[turn % 2].client().await;
         if turn % 3 == 0 {
-            // The answer is lost: the connection is reset at once, or its end is never noticed.
+            // The answer is lost: the connection is reset at once, or nobody notices that it is
+            // dead.
             client.send(join(&room, "me", SECRET)).await;
             if turn == 0 {
                 continue;
@@ -150,7 +153,7 @@ async fn a_join_is_repeated_with_its_secret_from_any_connection() {
     }
     assert!(tokens.iter().all(|token| token.ends_with(SECRET) && *token == tokens[0]));
     is_taken(&stage, &room, "me").await;
-    // On one and the same connection too.
+    // On the same connection too.
     let mut last = clients.pop().unwrap();
     assert_eq!(last.try_join(join(&room, "me", SECRET)).await["token"], json!(tokens[0]));
     last.say(&room.id, "it is me").await;
@@ -190,7 +193,7 @@ async fn a_secret_that_could_be_guessed_is_refused() {
         let token = client.try_join(join(&room, name, &secret)).await["token"].clone();
         assert!(token.as_str().unwrap().ends_with(&secret));
     }
-    // Beside a token it says nothing.
+    // Beside a token it has no effect.
     let mut owner = stage.client().await;
     let joined = owner.try_join(join(&room, &room.token, SECRET)).await;
     assert_eq!(joined["token"], json!(room.token));
@@ -211,7 +214,7 @@ async fn a_node_that_died_takes_no_names_with_it() {
 
 const KEY: &str = "7d5f9a1c-key-of-a-request";
 
-/// Posts under an idempotency key.
+/// Posts with an idempotency key.
 async fn post_once(stage: &Stage, node: usize, path: &str, body: &Value, key: &str) -> Answer {
     let http = stage.nodes[node].http();
     let request = http.request(Method::POST, path).header("Idempotency-Key", key).json(body);
@@ -237,7 +240,7 @@ async fn a_session_that_is_asked_for_again_with_its_key_is_the_same() {
     for bad in ["short", &"x".repeat(65), "열여섯 글자가 넘는 한글로 된 열쇠"] {
         post_once(&stage, 0, &path, &other, bad).await.invalid("Idempotency-Key");
     }
-    // Elsewhere the same key is another.
+    // In another room the same key is a different one.
     let elsewhere = stage.room("owner").await;
     let path = format!("/api/rooms/{}/sessions", elsewhere.id);
     assert_ne!(post_once(&stage, 0, &path, &body, KEY).await.data(201)["token"], json!(token));
@@ -253,7 +256,7 @@ async fn a_room_that_is_asked_for_again_with_its_key_is_the_same_and_does_not_co
     let data = |answer: &Answer| ["roomId", "token"].map(|field| answer.data(201)[field].clone());
     let [id, token] = data(&answers[0]);
     assert!(answers.iter().all(|answer| data(answer) == [id.clone(), token.clone()]));
-    // Whatever name the node that is asked goes by.
+    // The same key with another host name of the node.
     let other = stage.nodes[1].http();
     let named = other.request(Method::POST, "/api/rooms").header("Idempotency-Key", KEY);
     let named = other.send(named.header("Host", "rooms.example").json(&body)).await;
@@ -284,7 +287,7 @@ async fn a_room_that_is_asked_for_again_with_its_key_is_the_same_and_does_not_co
     http.get(&format!("/api/rooms/{id}")).await.error(404, "ROOM_NOT_FOUND");
 }
 
-/// The first try was cut off between its two changes, or told of none of them.
+/// The first attempt was interrupted between its two changes, or before both.
 #[tokio::test]
 async fn a_promise_that_was_not_kept_is_kept_by_the_retry() {
     let stage = Stage::new(1, &[]).await;
@@ -307,7 +310,7 @@ async fn a_promise_that_was_not_kept_is_kept_by_the_retry() {
             first["token"].as_str().unwrap(),
         )
         .await;
-    // What is none of ours is an error of this request.
+    // A promise that linkroom did not write is an error of this request only.
     stage.redis.cmd(["HSET", &promise, "sealed", "rubbish"]);
     post_once(&stage, 0, "/api/rooms", &body, KEY).await.error(500, "INTERNAL");
     stage.room("another").await;

@@ -1,4 +1,4 @@
-//! A log that goes nowhere and files that run out cost what they must, and no more: a node that
+//! A log that cannot be written, and missing file descriptors, have no further effect: a node that
 //! looks alive serves.
 
 use std::{
@@ -16,7 +16,7 @@ use crate::support::{DEADLINE, Node, PROGRAM, Reading, RedisServer, TestEnv, eve
 
 const LOST: &str = "linkroom_log_lines_lost_total";
 
-/// Where a log goes, and what has to be kept for it to go there.
+/// A log's destination, and the end of it that must stay open.
 type Sink = (Stdio, Option<PipeReader>);
 
 fn full_disk() -> Sink {
@@ -32,12 +32,12 @@ fn with_a_reader_that_does_not_read() -> Sink {
     (writer.into(), Some(reader))
 }
 
-/// Lives through a restart of Redis with such a log, and leaves politely.
+/// Runs through a restart of Redis with such a log, and shuts down gracefully.
 async fn lives(stdout: Sink, stderr: Sink) {
     let env = TestEnv::new();
     let mut redis = RedisServer::start(&env);
     let url = redis.url();
-    // Each request is a line or more.
+    // Each request writes at least one line.
     let settings = [("REDIS_URL", url.as_str()), ("LOG_LEVEL", "trace"), ("DRAIN_TIMEOUT", "2s")];
     let output = [stdout.0, stderr.0];
     let mut node = Node::start_apart(&env, guarded(PROGRAM), &settings, output).await;
@@ -75,7 +75,7 @@ async fn a_log_that_nobody_reads_costs_lines_alone() {
     lives(with_a_reader_that_does_not_read(), with_a_reader_that_does_not_read()).await;
 }
 
-/// A node that may open so many files.
+/// A node with this limit of open files.
 async fn with_files(env: &TestEnv, redis: &RedisServer, files: usize) -> Node {
     let mut shell = guarded("sh");
     shell.args(["-c", &format!("ulimit -n {files} && exec {PROGRAM}")]);

@@ -26,7 +26,7 @@ async fn no_token_is_in_redis_or_in_a_log() {
     }
 }
 
-/// Every key and value there is, as one text.
+/// All keys and values in Redis, as one text.
 fn everything_in(stage: &Stage) -> String {
     let mut all = String::new();
     for key in stage.redis.texts(["KEYS", "*"]) {
@@ -145,7 +145,7 @@ fn flip_last(token: &str) -> String {
 async fn a_session_that_ended_frees_its_name_and_its_token_is_worthless() {
     let settings = [("PRESENCE_TTL", "600ms"), ("SESSION_TTL", "900ms"), ("LEAVE_GRACE", "100ms")];
     let stage = Stage::new(1, &settings).await;
-    // The creator's token is worth something for as long as the room lives.
+    // The creator's token is valid as long as the room exists.
     let room = stage.room("owner").await;
     let token = stage.guest(&room, "alice").await;
     let join = json!({ "t": "join", "roomId": room.id, "token": token });
@@ -174,10 +174,10 @@ async fn one_connection_is_one_user_in_a_room() {
     assert_eq!(stage.members_in_redis(&room), ["alice"]);
 }
 
-/// Redis lost everything, and somebody took a name before its owner was heard of again.
+/// Redis lost everything, and another user took a name before its owner reconnected.
 #[tokio::test]
 async fn a_name_that_redis_forgot_is_not_had_by_two() {
-    // No heartbeat comes by itself.
+    // No heartbeat runs by itself.
     let settings = [("PRESENCE_TTL", "10m"), ("HEARTBEAT_INTERVAL", "5m")];
     let stage = Stage::new(2, &settings).await;
     let room = stage.room("alice").await;

@@ -10,7 +10,7 @@ use crate::support::{Client, DEADLINE, Node, Proxy, Room, Stage, eventually, ids
 
 const NO_FLOOD_LIMIT: (&str, &str) = ("MESSAGES_PER_SECOND", "10000");
 
-/// Reads until `client` has the newest message of the stream, then compares all of it.
+/// Reads until `client` has the newest message of the stream, then compares all of them.
 async fn expect_whole_stream(stage: &Stage, room: &Room, client: &mut Client, from: usize) {
     let ids = stage.redis.stream_ids(&room.id);
     let ids = &ids[from..];
@@ -20,7 +20,8 @@ async fn expect_whole_stream(stage: &Stage, room: &Room, client: &mut Client, fr
     assert_eq!(client.message_ids(&room.id), ids);
 }
 
-/// Has so many clients, on two nodes, say so much each, and looks what every one of them got.
+/// Has this many clients, on two nodes, send this many messages each, and checks that every client
+/// got all of them.
 async fn expect_everybody_gets_everything(how_many: usize, each: usize) {
     let stage = Stage::new(2, &[NO_FLOOD_LIMIT]).await;
     let room = stage.room("owner").await;
@@ -47,7 +48,7 @@ async fn everybody_gets_everything_in_stream_order() {
     expect_everybody_gets_everything(8, 40).await;
 }
 
-/// More than a node writes to at once: it puts the room in order in a task of its own.
+/// More than a node writes to directly: it orders the room's messages in a separate task.
 #[tokio::test]
 async fn a_crowd_gets_everything_in_stream_order() {
     expect_everybody_gets_everything(140, 3).await;
@@ -113,8 +114,8 @@ async fn a_client_whose_connection_is_cut_resumes_without_hole_and_repeat() {
     assert_eq!(got, ids[ids.len() - got.len()..]);
 }
 
-/// Everything that someone with redis-cli may publish, and whether clients get it: `None` where
-/// the contract leaves it open.
+/// Everything that somebody with redis-cli may publish, and whether clients get it: `None` if the
+/// contract does not say.
 fn foreign_frames(room: &str, last: &str) -> Vec<(String, Option<bool>)> {
     let (ms, seq) = last.split_once('-').unwrap();
     let after = format!("{ms}-{}", seq.parse::<u64>().unwrap() + 1);
@@ -192,8 +193,8 @@ async fn no_foreign_frame_makes_a_message_go_missing() {
     }
 }
 
-/// The id that a message of that time would have if it followed `last`: the way ids are made is no
-/// secret, so somebody may copy it.
+/// The id that a message of that time would have if it followed `last`. The algorithm is public, so
+/// somebody may copy it.
 fn forged_id(last: &str, ms: u64) -> String {
     use sha1::{Digest, Sha1};
     let hash = Sha1::digest(format!("{last} {ms}"));
@@ -265,7 +266,7 @@ async fn messages_lost_with_the_subscription_are_found_in_the_stream() {
 
 #[tokio::test]
 async fn what_was_lost_is_found_as_soon_as_the_subscription_is_back() {
-    // No heartbeat comes to help.
+    // No heartbeat helps.
     let settings = [("PRESENCE_TTL", "10m"), ("HEARTBEAT_INTERVAL", "5m")];
     let stage = Stage::new(2, &settings).await;
     let room = stage.room("alice").await;
@@ -283,7 +284,7 @@ async fn what_was_lost_is_found_as_soon_as_the_subscription_is_back() {
     }
 }
 
-/// One node behind a proxy, one beside it, a member on each; heartbeats every second.
+/// One node behind a proxy and one without, a member on each; heartbeats every second.
 async fn one_node_behind_a_proxy() -> (Stage, Proxy, Room, Client, Client) {
     let settings = [NO_FLOOD_LIMIT, ("HEARTBEAT_INTERVAL", "1s")];
     let mut stage = Stage::new(1, &settings).await;
@@ -338,7 +339,7 @@ async fn a_node_that_nothing_published_reaches_delivers_everything_all_the_same(
     let said = behind.say(&room.id, "own").await;
     beside.wait_for("the message", |frame| frame["id"] == said["id"]).await;
 
-    // Who joins there is in the room like anybody, and who comes and goes elsewhere is told.
+    // A user who joins there is a normal member, and joins and leaves elsewhere reach it.
     let mut late = stage.nodes[1].client().await;
     let joined = late.join(&room.id, "late").await;
     late.keep_alive(Duration::from_secs(1));
@@ -501,8 +502,8 @@ async fn a_since_from_the_future_hides_nothing() {
     }
 }
 
-/// Somebody published a message under an id that the stream reached only later: who resumes from it
-/// may lack what was said before.
+/// Somebody published a message with an id that the stream reached only later: a client that
+/// resumes from it may lack earlier messages.
 #[tokio::test]
 async fn a_since_that_was_made_up_is_told_that_there_is_more() {
     let stage = Stage::new(1, &[]).await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, DEADLINE, Proxy, Reading, Room, Stage, eventually};
 
-/// A room whose owner watches it from the first node.
+/// A room whose owner watches it on the first node.
 async fn watched_room(stage: &Stage) -> (Room, Client) {
     let room = stage.room("watcher").await;
     let watcher = stage.member(0, &room, &room.token).await;
@@ -44,7 +44,7 @@ async fn three_tabs_over_two_nodes_join_once_and_leave_once() {
     one.close().await;
     three.close().await;
 
-    // Someone who comes and goes after them marks that their grace is long over.
+    // Another user who joins and leaves after them marks that their grace is long over.
     let (marker, _) = newcomer(&stage, 1, &room, "marker").await;
     marker.close().await;
     until_left(&mut watcher, "marker").await;
@@ -122,7 +122,7 @@ async fn connections_that_close_together_leave_in_a_few_calls() {
             crowd.push(stage.member(0, &room, &token).await);
         }
     }
-    // The first call waits, and the other connections close meanwhile.
+    // The first call blocks, and the other connections close meanwhile.
     stage.redis.cmd(["CLIENT", "PAUSE", "500", "WRITE"]);
     join_all(crowd.into_iter().map(Client::close)).await;
     eventually(DEADLINE, "the crowd has left", async || {
@@ -170,7 +170,7 @@ async fn a_killed_nodes_users_leave_once_each_within_presence_ttl_and_a_heartbea
         client.keep_alive(Duration::from_secs(1));
         doomed.push(client);
     }
-    // Twice, so that they hold more than what their join gave them.
+    // Two pongs, so that they have more than the presence from their join.
     for client in &mut doomed {
         client.wait_for_kind("pong").await;
         client.wait_for_kind("pong").await;
@@ -219,7 +219,7 @@ async fn heartbeats_keep_members_and_silence_lets_them_lapse() {
     assert_eq!(stage.members_in_redis(&room), ["silent", "watcher"]);
 }
 
-/// Waits until Redis's clock has gone on for so many seconds.
+/// Waits until this many seconds have passed on Redis's clock.
 async fn redis_seconds(stage: &Stage, seconds: u64) {
     let now = || stage.redis.cmd(["TIME"]).list()[0].text().parse::<u64>().unwrap();
     let start = now();

@@ -1,4 +1,5 @@
-//! Whoever runs a node reads why Redis is out of reach, in the log and in /readyz, and no secret.
+//! The operator can read why Redis cannot be reached, in the log and in /readyz, without any
+//! secret.
 
 use std::{
     io::{Read, Write},
@@ -11,7 +12,7 @@ use crate::support::{DEADLINE, Node, RedisServer, TestEnv, eventually};
 
 const PASSWORD: &str = "pa55w0rd";
 
-/// A node on `url` says `why`, once.
+/// Checks that a node on `url` logs `why`, once.
 async fn says(env: &TestEnv, url: String, why: &str) {
     let node = Node::start_unready(env, &[("REDIS_URL", &url)]).await;
     eventually(DEADLINE, &format!("/readyz says {why}"), async || {
@@ -32,7 +33,7 @@ async fn says(env: &TestEnv, url: String, why: &str) {
     assert!(!log.contains(PASSWORD), "{log}");
 }
 
-/// Where a server listens that knows no command, and quotes what it was sent, as Redis does.
+/// The address of a server that knows no command and quotes its input, as Redis does.
 fn quoting_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -73,7 +74,7 @@ async fn each_reason_why_redis_is_out_of_reach_is_told_once() {
     join_all(cases.into_iter().map(|(url, why)| says(&env, url, why))).await;
 }
 
-/// Where a Redis listens that is loading its data: so it answers whatever it is asked.
+/// The address of a Redis that is loading its data, which is its answer to every command.
 fn loading_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -102,7 +103,7 @@ async fn a_redis_that_is_loading_is_the_only_reason_that_is_told() {
         log.contains("WARN").then_some(log)
     })
     .await;
-    // Until the node has looked at Redis some more.
+    // Until the node has probed Redis a few more times.
     let mut looks = 0;
     eventually(DEADLINE, "the reason", async || {
         let answer = node.http().get("/readyz").await;

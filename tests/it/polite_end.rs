@@ -1,4 +1,4 @@
-//! Promise 2: what a client sent before it closed politely is obeyed.
+//! Promise 2: what a client sent before it closed properly is processed.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn frame(frame: &Value) -> Message {
     Message::text(frame.to_string())
 }
 
-/// So many messages of one connection.
+/// This many messages of one connection.
 fn drafts(room: &Room, count: usize) -> Vec<Message> {
     let draft = |n: usize| {
         frame(
@@ -36,8 +36,8 @@ fn goodbye() -> Message {
     Message::Close(Some(CloseFrame { code: 4000.into(), reason: "bye".into() }))
 }
 
-/// Waits until so many messages are stored, and checks that they are in the order in which they were
-/// sent.
+/// Waits until this many messages are stored, and checks that they are in the order in which they
+/// were sent.
 async fn expect_stored(stage: &Stage, room: &Room, count: usize) {
     let path = format!("/api/rooms/{}/messages?limit=1000", room.id);
     let texts = eventually(DEADLINE, "all of them are stored", async || {
@@ -53,7 +53,7 @@ async fn expect_stored(stage: &Stage, room: &Room, count: usize) {
 #[tokio::test]
 async fn what_is_sent_before_a_close_frame_is_stored_acknowledged_and_then_closed() {
     let stage = Stage::new(1, &UNHURRIED).await;
-    // More than may wait, and more than is read at once.
+    // More than the queue holds, and more than one read takes.
     for count in [1, 30, 400] {
         let room = stage.room("alice").await;
         let mut alice = stage.member(0, &room, &room.token).await;
@@ -89,7 +89,7 @@ async fn everything_in_one_write_is_obeyed_in_its_order() {
     let join = frame(&json!({ "t": "join", "roomId": room.id, "token": "passing" }));
     let sent = [vec![join], drafts(&room, 3), vec![leave, goodbye()]].concat();
     passing.send_all(&sent).await.unwrap();
-    // At once, and not after the grace.
+    // At once, not after the grace.
     watcher.wait_for_kind("user_left").await;
     let kinds: Vec<_> = watcher.seen[1..].iter().map(|frame| frame["t"].clone()).collect();
     assert_eq!(kinds, ["user_joined", "msg", "msg", "msg", "user_left"]);
@@ -131,7 +131,7 @@ async fn one_that_is_gone_is_obeyed_as_well() {
     expect_stored(&stage, &room, 100).await;
 }
 
-/// The request for the upgrade, a frame and the end of it in one write.
+/// The upgrade request, a frame and the end of the input in one write.
 #[tokio::test]
 async fn what_comes_with_the_upgrade_is_obeyed_too() {
     let stage = Stage::new(1, &UNHURRIED).await;
@@ -156,7 +156,7 @@ async fn what_comes_with_the_upgrade_is_obeyed_too() {
     watcher.wait_for_kind("user_joined").await;
 }
 
-/// Nobody waits for ever for one that sent much and went: Redis does not answer.
+/// Nothing waits forever for a connection that sent much and ended while Redis does not answer.
 #[tokio::test]
 async fn an_end_does_not_wait_for_redis_without_end() {
     let stage = Stage::new(1, &[("REDIS_TIMEOUT", "30s")]).await;

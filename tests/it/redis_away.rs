@@ -13,7 +13,7 @@ use crate::support::{
     Client, DEADLINE, Node, Proxy, RedisServer, Room, Stage, TestEnv, eventually, within,
 };
 
-/// What the contract allows for recovery, and what a busy machine may add.
+/// The contract's limit for recovery, and a tolerance for a busy machine.
 const RECOVERY: Duration = Duration::from_secs(2 + 1);
 
 /// Two members on two nodes.
@@ -25,7 +25,7 @@ async fn two_members(stage: &Stage) -> (Room, Client, Client) {
     (room, alice, bob)
 }
 
-/// Everything that must hold while Redis is away.
+/// Checks everything that must hold while Redis is away.
 async fn expect_away(stage: &Stage, room: &Room, alice: &mut Client) {
     let asked = Instant::now();
     alice.send(json!({ "t": "msg", "roomId": room.id, "text": "lost?", "key": "kept" })).await;
@@ -70,7 +70,7 @@ async fn expect_away(stage: &Stage, room: &Room, alice: &mut Client) {
     assert!(page.text().await.unwrap().contains(r#""og:title" content="A room"#));
 }
 
-/// Everything that must hold again soon after Redis is back.
+/// Checks everything that must hold again soon after Redis is back.
 async fn expect_back(stage: &Stage, room: &Room, alice: &mut Client, bob: &mut Client) {
     let back = Instant::now();
     let said = eventually(DEADLINE, "the message is taken", async || {
@@ -123,7 +123,7 @@ async fn a_frozen_redis_is_noticed_as_quickly_as_a_dead_one() {
     assert_eq!(bob.comings_and_goings(), []);
 }
 
-/// Messages of one room take turns, and none of them waits for others to fail first.
+/// Messages of one room are sent in turns, but do not wait for earlier ones to fail.
 #[tokio::test]
 async fn a_crowd_is_told_that_redis_is_frozen_as_soon_as_one() {
     const CROWD: usize = 160;
@@ -140,7 +140,7 @@ async fn a_crowd_is_told_that_redis_is_frozen_as_soon_as_one() {
     for client in &mut crowd {
         assert_eq!(client.wait_for_kind("error").await["code"], "SERVICE_UNAVAILABLE");
     }
-    // Whoever waits behind a script does not wait for a timeout of its own.
+    // A message behind a running script does not wait for its own timeout.
     assert!(asked.elapsed() < Duration::from_millis(3500), "took {:?}", asked.elapsed());
     stage.redis.thaw();
     let ready = async || (stage.http().get("/readyz").await.status == 200).then_some(());
@@ -355,7 +355,7 @@ async fn joins_of_other_rooms_delay_nothing_while_redis_is_away() {
 
 #[tokio::test]
 async fn who_comes_to_a_room_that_redis_forgot_finds_it() {
-    // No heartbeat comes by itself.
+    // No heartbeat runs by itself.
     let settings = [("PRESENCE_TTL", "10m"), ("HEARTBEAT_INTERVAL", "5m")];
     let stage = Stage::new(2, &settings).await;
     let (room, mut alice, _bob) = two_members(&stage).await;
@@ -403,7 +403,7 @@ async fn hundreds_of_rooms_are_back_as_soon_as_one() {
     assert!(back.elapsed() < RECOVERY, "took {:?}", back.elapsed());
 }
 
-/// Balancers that do not look at `/readyz` ask a node from its first moment on.
+/// Load balancers that ignore `/readyz` send requests to a node from its start.
 #[tokio::test]
 async fn whoever_asks_a_new_node_waits_with_it_for_redis() {
     let env = TestEnv::new();

@@ -1,4 +1,4 @@
-//! Promise 5 where Redis answers and refuses: rights are missing, or writes are not taken.
+//! Promise 5 while Redis answers but refuses: rights are missing, or writes are rejected.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use serde_json::json;
 
 use crate::support::{DEADLINE, Http, Node, RedisServer, Stage, TestEnv, eventually};
 
-/// What the contract allows for recovery, and what a busy machine may add.
+/// The contract's limit for recovery, and a tolerance for a busy machine.
 const RECOVERY: Duration = Duration::from_secs(2 + 1);
 const USER: &str = "linkroom";
 
-/// The rights that operators are told to give.
+/// The rights from the documentation.
 fn documented_rights() -> Vec<&'static str> {
     let page = include_str!("../../docs/operations.md");
     let line =
@@ -36,7 +36,7 @@ async fn stage_with_a_user() -> Stage {
     Stage { nodes: vec![node], redis, env }
 }
 
-/// Waits until the node says that Redis does not let it work, and returns why.
+/// Waits until the node reports that Redis does not let it work, and returns the reason.
 async fn reason(http: &Http, expected: &str) -> String {
     eventually(DEADLINE, expected, async || {
         let ready = http.get("/readyz").await;
@@ -80,7 +80,8 @@ async fn what_is_missing_is_named_and_nothing_is_begun_without_it() {
         (&["resetkeys", "~room:*"], &["~user:*"]),
         (&["-zadd", "-script|load", "-unsubscribe"], &["+zadd", "+script|load", "+unsubscribe"]),
         (&["-publish"], &["+publish"]),
-        // One call is about a room and its users: rules that allow them one by one are not enough.
+        // One call concerns a room and its users, so rules that allow them separately are not
+        // enough.
         (
             &["resetkeys", "(~room:* +@all &chan:*)", "(~user:* +@all &node:*)"],
             &["~room:* ~user:*"],
@@ -156,8 +157,8 @@ async fn nobody_is_ready_while_writes_are_held_back() {
     assert_eq!(stored, [said["id"].as_str().unwrap()], "what was refused is not stored afterwards");
 }
 
-/// Has Redis refuse to write until everybody's presence has expired, and looks at what goes on and what
-/// comes back.
+/// Has Redis refuse writes until every presence has expired, and checks what works meanwhile and
+/// who comes back.
 async fn expect_nobody_left_who_was_refused(refuse: [&str; 2], accept: [&str; 2], words: &str) {
     let settings = [("PRESENCE_TTL", "2s"), ("HEARTBEAT_INTERVAL", "500ms")];
     let stage = Stage::new(2, &settings).await;

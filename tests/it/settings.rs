@@ -1,4 +1,4 @@
-//! Settings: listed, checked, and what happens without REDIS_URL.
+//! Settings: listed, validated, and the behaviour without REDIS_URL.
 
 use std::{
     fs::File,
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::{DEADLINE, Node, PROGRAM, Reply, Stage, TestEnv, eventually, redis_command};
 
-/// Runs linkroom to its end, which must come by itself.
+/// Runs linkroom until it exits by itself.
 fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     let mut child = Command::new(PROGRAM)
         .args(arguments)
@@ -247,7 +247,7 @@ async fn a_json_log_is_one_object_a_line() {
     }
 }
 
-/// Where linkroom looks for a Redis when it is told of none.
+/// The default address of Redis.
 const USUAL_REDIS: ([u8; 4], u16) = ([127, 0, 0, 1], 6379);
 
 fn usual_redis_answers() -> bool {
@@ -255,8 +255,8 @@ fn usual_redis_answers() -> bool {
     matches!(pong, Ok(Reply::Text(_) | Reply::Error(_)))
 }
 
-/// The one test that needs a fixed port, so that of several test runs one after the other has it.
-/// Where a Redis listens there already, it is somebody's, and the test only sees that it is used.
+/// The only test that needs a fixed port, so parallel test runs take turns. If a Redis already
+/// listens there, it belongs to somebody, and the test only checks that it is used.
 #[tokio::test]
 async fn without_a_redis_url_the_usual_one_is_used_or_a_child_started() {
     let turn = File::create(std::env::temp_dir().join("linkroom-test-6379.lock")).unwrap();
@@ -297,7 +297,7 @@ async fn without_a_redis_url_the_usual_one_is_used_or_a_child_started() {
     let killed: i32 = pid().unwrap();
     kill(Pid::from_raw(killed), Signal::SIGKILL).unwrap();
     eventually(DEADLINE, "another child with what the file holds", async || {
-        // While it reads the file it answers, but with no number.
+        // While it loads the file it answers with an error instead of a number.
         let rooms = redis_command(USUAL_REDIS.into(), &["DBSIZE"]).ok();
         let has_rooms = matches!(rooms, Some(Reply::Int(2..)));
         (pid().is_some_and(|pid| pid != killed) && has_rooms).then_some(())

@@ -1,4 +1,4 @@
-//! Promise 6: a slow reader hurts only itself.
+//! Promise 6: a slow reader affects only itself.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 use crate::support::{DEADLINE, Room, Stage, ids_of, within};
 
-/// A connection with a small receive buffer that is read only when the test does so.
+/// A connection with a small receive buffer that is read only when the test reads it.
 struct Sleeper {
     socket: WebSocketStream<TcpStream>,
     token: String,
 }
 
 impl Sleeper {
-    /// Joins, reads the answer, and falls asleep.
+    /// Joins, reads the answer, and stops reading.
     async fn join(stage: &Stage, room: &Room, name: &str) -> Self {
         let tcp = TcpSocket::new_v4().unwrap();
         tcp.set_recv_buffer_size(4096).unwrap();
@@ -35,7 +35,7 @@ impl Sleeper {
         Self { socket, token }
     }
 
-    /// Wakes up and reads to the end: the messages that came, and the close code if one came.
+    /// Reads to the end: the messages that came, and the close code if there was one.
     async fn read_to_the_end(&mut self) -> (Vec<Value>, Option<u16>) {
         let (mut messages, mut code) = (Vec::new(), None);
         while let Some(Ok(message)) =
@@ -52,7 +52,7 @@ impl Sleeper {
     }
 }
 
-/// Far more than the kernel's buffers and a small outbox hold; each member hears all of it.
+/// Far more than the kernel's buffers and a small outbox hold; each member receives all of it.
 async fn flood(stage: &Stage, room: &Room) {
     let mut writer = stage.member(0, room, &room.token).await;
     let text = "🎉".repeat(4000);
@@ -150,7 +150,7 @@ async fn a_slow_reader_delays_nobody_else() {
     assert_eq!(fast.message_ids(&room.id), ids);
 }
 
-/// A `joined` that says no more than it may, whatever is in it.
+/// A `joined` frame is not larger than its limit, whatever it contains.
 #[tokio::test]
 async fn the_answer_to_a_join_is_no_larger_than_it_may_be() {
     const MOST: usize = 100_000;
@@ -185,7 +185,7 @@ async fn the_answer_to_a_join_is_no_larger_than_it_may_be() {
     }
 }
 
-/// A connection that is read at so many bytes a second, over a network with small packets.
+/// Reads a connection at this many bytes per second, over a network with small packets.
 async fn read_slowly(stage: &Stage, join: &Value, a_second: usize) -> (Vec<Value>, bool) {
     const EVERY: Duration = Duration::from_millis(20);
     let tcp = TcpSocket::new_v4().unwrap();
@@ -211,13 +211,13 @@ async fn read_slowly(stage: &Stage, join: &Value, a_second: usize) -> (Vec<Value
     (frames_in(&bytes), ended)
 }
 
-/// Whether a frame tells the last message, be it in the answer to a join.
+/// Whether a frame contains the last message, possibly in the answer to a join.
 fn is_the_end(frame: &Value) -> bool {
     let last = frame["messages"].as_array().map_or(Some(frame), |messages| messages.last());
     last.is_some_and(|message| message["text"] == "the end")
 }
 
-/// The whole text frames in what a server sent.
+/// The complete text frames in a server's output.
 fn frames_in(mut bytes: &[u8]) -> Vec<Value> {
     let mut frames = Vec::new();
     while let [0x81, short, ..] = *bytes {
@@ -236,8 +236,8 @@ fn frames_in(mut bytes: &[u8]) -> Vec<Value> {
     frames
 }
 
-/// What was missed and what is said meanwhile are more than the reader can read: each connection brings
-/// it further, and when it is quiet it has the rest.
+/// The missed and the new messages are more than the client can read: each connection makes
+/// progress, and when the room is quiet the client gets the rest.
 #[tokio::test]
 async fn one_that_reads_slowly_but_steadily_gets_somewhere() {
     let settings = [("MESSAGES_PER_SECOND", "10000"), ("OUTBOX_BYTES", "131072")];

@@ -1,5 +1,5 @@
-//! Whoever is not looking is told: each event reaches the webhook at least once, in its room's order, whatever
-//! dies; nothing is told of what did not happen.
+//! Webhooks: each event is delivered at least once, in the order of its room, even if nodes or
+//! Redis die; changes that did not happen are not reported.
 
 mod failing;
 mod lasting;
@@ -31,7 +31,7 @@ async fn say(stage: &Stage, room: &Room, text: &str) -> Value {
     stage.http().say(&room.id, &room.token, json!({ "text": text })).await.data(201)
 }
 
-/// Types and, where they are about one, users.
+/// The types of these posts, and their users if they are about one.
 fn told(posts: &[Post]) -> Vec<(&str, &str)> {
     posts
         .iter()
@@ -58,13 +58,13 @@ async fn each_change_is_one_event_in_the_order_of_its_room() {
     let path = format!("/api/rooms/{}", room.id);
     let changed = stage.http().patch(&path, &room.token, change.clone()).await.data(200);
 
-    // Nothing of this happens.
+    // None of these requests changes anything.
     stage.http().patch(&path, &room.token, change).await.data(200);
     stage.http().patch(&path, "lr_x.y", json!({ "topic": "c" })).await.error(401, "INVALID_TOKEN");
     stage.client().await.try_join(json!({ "t": "join", "roomId": room.id, "token": "bob" })).await;
     stage.http().say(&room.id, "lr_x.y", json!({ "text": "no" })).await.error(401, "INVALID_TOKEN");
 
-    // Only the last of a user's connections makes it leave.
+    // A user leaves only with its last connection.
     second.close().await;
     alice.close().await;
     let posts = receiver.wait_for(&room.id, 10).await;
@@ -86,7 +86,7 @@ async fn each_change_is_one_event_in_the_order_of_its_room() {
     assert_eq!(found, expected);
     assert_eq!(posts[0].data(), &made);
     let now = json!({ "memberCount": 1, "members": [alice] });
-    // How many are banned is the creator's alone to know.
+    // Only the creator may know the number of bans.
     for (field, value) in changed.as_object().unwrap().iter().filter(|(field, _)| *field != "bans")
     {
         assert_eq!(posts[8].data()[field], *now.get(field).unwrap_or(value), "{field}");
@@ -104,7 +104,7 @@ async fn each_change_is_one_event_in_the_order_of_its_room() {
     assert_eq!(posts.len(), 10, "each is posted once: {posts:?}");
 }
 
-/// A room is told of as GET shows it: with the first of its members by name, and how many there are.
+/// Events contain a room as GET returns it: its first members by name, and their number.
 #[tokio::test]
 async fn of_a_large_room_no_more_members_are_named_than_get_names() {
     let receiver = Receiver::start().await;
@@ -115,7 +115,7 @@ async fn of_a_large_room_no_more_members_are_named_than_get_names() {
     let path = format!("/api/rooms/{}", room.id);
     let wish = json!({ "topic": "b" });
     let mut changed = stage.http().patch(&path, &room.token, wish).await.data(200);
-    // Only the creator is told the number of bans.
+    // Only the creator gets the number of bans.
     changed.as_object_mut().unwrap().remove("bans");
     assert_eq!(
         (&changed["members"], &changed["memberCount"]),
@@ -124,7 +124,7 @@ async fn of_a_large_room_no_more_members_are_named_than_get_names() {
     assert_eq!(receiver.wait_for(&room.id, 1).await[0].data(), &changed);
 }
 
-/// A text that was deleted is nowhere in Redis, not even where it was still to be told or could not be.
+/// A deleted text is nowhere in Redis, not even in events that wait or could not be delivered.
 #[tokio::test]
 async fn a_deleted_text_is_told_to_nobody_any_more() {
     let receiver = Receiver::start().await;
@@ -209,7 +209,7 @@ async fn only_what_is_wanted_is_told() {
     assert_eq!(told(&posts), [("member.joined", "alice"), ("message.missed", "bot")]);
 }
 
-/// Whose session has ended is not told of, nor who came back, nor the author.
+/// Not reported are users whose session has ended, who came back, or who wrote the message.
 #[tokio::test]
 async fn a_message_is_missed_by_those_with_a_session_who_are_not_here() {
     let receiver = Receiver::start().await;
@@ -265,7 +265,7 @@ async fn without_a_webhook_nothing_is_written_for_it() {
     }
 }
 
-/// Every key has a TTL, and those of a room that was told of are few.
+/// Every key has a TTL, and few keys are left of a room with events.
 #[tokio::test]
 async fn what_webhooks_keep_is_not_kept_for_ever() {
     let receiver = Receiver::start().await;

@@ -1,4 +1,4 @@
-//! The four verbs, and what is none.
+//! The four verbs, and invalid frames.
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{
@@ -418,8 +418,8 @@ async fn away_only_when_all_connections_are() {
 
     phone.send(json!({ "t": "ping", "status": "away" })).await;
     phone.wait_for_kind("pong").await;
-    // A heartbeat may be written a moment after its pong, so the order needs more than the pong:
-    // the row in the session does not lie.
+    // A heartbeat may be written a moment after its pong, so the pong does not prove the order; the
+    // session's field does.
     let session = format!("user:{}:bob:session", room.id);
     crate::support::eventually(crate::support::DEADLINE, "phone is away", async || {
         let fields = stage.redis.cmd(["HVALS", &session]);

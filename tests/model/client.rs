@@ -1,4 +1,4 @@
-//! What one connection has heard, and whether that keeps the promises.
+//! The state of one connection, from the frames that it got, and whether they keep the promises.
 
 use linkroom::names::MessageId;
 
@@ -7,22 +7,22 @@ use crate::{
     words::{Change, Count, Joined, Users, Word},
 };
 
-/// One connection's own view of the room.
+/// One connection's view of the room.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Client {
     /// Whether its latest join was answered.
     pub joined: bool,
-    /// How much it had when it asked to join.
+    /// How much of the history it had when it asked to join.
     pub asked: usize,
-    /// How much of the history it has, or was told that it is not kept.
+    /// How much of the history it has, or was told is no longer stored.
     pub has: usize,
-    /// The last event that it accounts for.
+    /// The last event that its view includes.
     pub events: Count,
     /// The members that it shows.
     pub members: Users,
     /// The number of members, if it knows that the room is large.
     pub count: Option<u8>,
-    /// A message whose retry has not been answered.
+    /// A message whose retry has not been answered yet.
     pub owed: Option<usize>,
 }
 
@@ -32,7 +32,7 @@ impl Client {
         self.has.checked_sub(1).map(|last| history[last].id)
     }
 
-    /// Takes a frame in. What it returns is the promise that the frame breaks.
+    /// Applies a frame. Returns the promise that the frame breaks.
     pub fn hear(&mut self, user: u8, word: Word, history: &[Stored]) -> Result<(), &'static str> {
         match word {
             Word::Joined(joined) => self.start(&joined, history),
@@ -69,7 +69,7 @@ impl Client {
 
     fn hear_message(&mut self, at: usize, history: &[Stored]) -> Result<(), &'static str> {
         if history[at].lost {
-            // It was under way when Redis lost it: nobody minds.
+            // It was in progress when Redis lost it; that is allowed.
             return Ok(());
         }
         if at < self.has {
@@ -88,7 +88,7 @@ impl Client {
             return Err("an event that the snapshot held, or twice");
         }
         self.events = count;
-        // Only small rooms are told this.
+        // Only small rooms get these events.
         self.count = None;
         match change {
             Change::Joined(who) if who == user && self.members.contains(who) => {
@@ -105,12 +105,12 @@ impl Client {
             return Err("a number that the snapshot held, or twice");
         }
         self.events = count;
-        // Also where the list before it was lost.
+        // Also if the list before it was lost.
         self.count = Some(size);
         Ok(())
     }
 
-    /// Whether it knows who is here, or in a large room how many.
+    /// Whether it knows the members, or in a large room their number.
     pub fn knows(&self, members: Users, large: bool) -> bool {
         if large {
             self.count == Some(members.count())
@@ -123,13 +123,13 @@ impl Client {
         self.owed = self.owed.filter(|owed| *owed >= self.has);
     }
 
-    /// Whether it has everything that there is.
+    /// Whether it has all messages.
     pub fn is_complete(&self, history: &[Stored]) -> bool {
         !skips(history, self.has, history.len())
     }
 }
 
-/// Whether a message that Redis did not lose stands between two places in the history.
+/// Whether a message that Redis did not lose is between two positions of the history.
 fn skips(history: &[Stored], from: usize, to: usize) -> bool {
     history[from.min(to)..to].iter().any(|message| !message.lost)
 }

@@ -1,8 +1,8 @@
-//! Every interleaving of a small world: the real `Feed`, a Redis of a few lines, and faults.
+//! Every interleaving of a small world: the real `Feed`, a Redis model of a few lines, and faults.
 //!
-//! Each test explores one configuration to the end. Two things are asked of every state: that no
-//! promise is broken yet, and that, if all faults ended here, one heartbeat later everybody has
-//! everything.
+//! Each test explores one configuration completely. Two things are checked in every state: no
+//! promise is broken yet, and if all faults ended now, every client would have everything after one
+//! heartbeat.
 
 #![allow(clippy::print_stdout, reason = "whoever runs the tests reads it")]
 
@@ -20,7 +20,7 @@ struct Small {
     budget: Budget,
     users: [u8; 2],
     is_deaf: bool,
-    /// With more members a room is large.
+    /// A room with more members is large.
     roster_max: u8,
 }
 
@@ -77,7 +77,7 @@ fn explore_all(name: &str, small: Small) {
     }
 }
 
-/// Nothing but two newcomers, messages, and one publication lost.
+/// Two new members, messages, and one lost publication.
 #[test]
 fn a_loss_two_newcomers() {
     explore(
@@ -87,7 +87,7 @@ fn a_loss_two_newcomers() {
     );
 }
 
-/// One listener, several losses, and somebody who is connected elsewhere.
+/// One listener, several losses, and another connected user.
 #[test]
 fn losses_one_listener() {
     explore(
@@ -97,13 +97,13 @@ fn losses_one_listener() {
     );
 }
 
-/// The subscription dies and is made anew.
+/// The subscription breaks and reconnects.
 #[test]
 fn a_cut() {
     explore("a_cut", [0, 1], Budget { messages: 1, cuts: 1, joins: [1, 1], ..Budget::default() });
 }
 
-/// It dies twice, under somebody who listens.
+/// It breaks twice while a client listens.
 #[test]
 fn cuts_one_listener() {
     explore(
@@ -113,7 +113,7 @@ fn cuts_one_listener() {
     );
 }
 
-/// Comings and goings, one of them lost.
+/// Joins and leaves, one of them lost.
 #[test]
 fn events() {
     explore(
@@ -123,7 +123,7 @@ fn events() {
     );
 }
 
-/// What was lost is no longer kept.
+/// The lost messages are no longer stored.
 #[test]
 fn a_trim() {
     explore(
@@ -133,7 +133,7 @@ fn a_trim() {
     );
 }
 
-/// Somebody joins once more on the same socket while that is found out.
+/// A client joins again on the same socket while the loss is detected.
 #[test]
 fn a_trim_joining_again() {
     explore(
@@ -150,7 +150,7 @@ fn a_trim_joining_again() {
     );
 }
 
-/// More was lost, and less is kept.
+/// More was lost, and less is stored.
 #[test]
 fn trims_one_listener() {
     explore(
@@ -160,7 +160,7 @@ fn trims_one_listener() {
     );
 }
 
-/// Somebody publishes by hand, under ids of the future.
+/// Somebody publishes by hand, with ids in the future.
 #[test]
 fn foreign_frames() {
     explore(
@@ -177,7 +177,7 @@ fn foreign_frames() {
     );
 }
 
-/// Somebody leaves and joins again on the same socket, as soon as possible.
+/// A client leaves and joins again on the same socket, as soon as possible.
 #[test]
 fn leaving() {
     explore(
@@ -187,7 +187,7 @@ fn leaving() {
     );
 }
 
-/// A socket closes, and its client comes back on another.
+/// A socket closes, and its client comes back on another one.
 #[test]
 fn resuming() {
     explore(
@@ -207,7 +207,7 @@ fn two_tabs() {
     );
 }
 
-/// The answer to a join comes too late; the join is tried again, and may run twice.
+/// The answer to a join comes too late; the join is retried, and may run twice.
 #[test]
 fn joins_given_up() {
     explore(
@@ -217,7 +217,7 @@ fn joins_given_up() {
     );
 }
 
-/// Redis comes back with nothing, and the room is restored.
+/// Redis comes back empty, and the room is restored.
 #[test]
 fn a_wipe() {
     explore(
@@ -227,7 +227,7 @@ fn a_wipe() {
     );
 }
 
-/// The same with more going on.
+/// The same with more activity.
 #[test]
 fn wipe_one_listener() {
     explore(
@@ -244,7 +244,7 @@ fn wipe_one_listener() {
     );
 }
 
-/// The stream cannot be read at first, while the last one leaves and comes back.
+/// The stream cannot be read at first, while the last member leaves and comes back.
 #[test]
 fn failed_readings() {
     explore(
@@ -261,7 +261,7 @@ fn failed_readings() {
     );
 }
 
-/// A message is said again under its key while the room is behind.
+/// A message is retried with its key while the room is behind.
 #[test]
 fn retries() {
     explore(
@@ -271,7 +271,7 @@ fn retries() {
     );
 }
 
-/// Answers to heartbeats overtake what is on the way, or come in place of what is lost.
+/// Answers to heartbeats overtake publications, or arrive instead of lost ones.
 #[test]
 fn answers_overtake() {
     explore(
@@ -289,7 +289,7 @@ fn answers_overtake() {
     );
 }
 
-/// The same while somebody joins.
+/// The same while a client joins.
 #[test]
 fn answers_overtake_newcomers() {
     explore(
@@ -299,7 +299,7 @@ fn answers_overtake_newcomers() {
     );
 }
 
-/// Nothing that is published ever comes.
+/// No publication ever arrives.
 #[test]
 fn deaf() {
     let budget =
@@ -307,19 +307,19 @@ fn deaf() {
     explore_all("deaf", Small { budget, users: [0, 1], is_deaf: true, roster_max: u8::MAX });
 }
 
-/// A room that becomes large, and small again, with more than so many members.
+/// A room with more than `roster_max` members, which becomes large and small again.
 fn explore_large(name: &str, roster_max: u8, budget: Budget) {
     explore_all(name, Small { budget, users: [0, 1], is_deaf: false, roster_max });
 }
 
-/// Somebody who is connected elsewhere makes it large and small again, under whoever joins meanwhile.
+/// Another connected user makes it large and small again while clients join.
 #[test]
 fn becoming_large_and_small() {
     let budget = Budget { strangers: 2, joins: [1, 1], ..Budget::default() };
     explore_large("becoming_large_and_small", 1, budget);
 }
 
-/// The same where publications are lost.
+/// The same with lost publications.
 #[test]
 fn becoming_large_with_losses() {
     let budget =
@@ -327,7 +327,7 @@ fn becoming_large_with_losses() {
     explore_large("becoming_large_with_losses", 1, budget);
 }
 
-/// The subscription dies while the room is large.
+/// The subscription breaks while the room is large.
 #[test]
 fn a_cut_in_a_large_room() {
     let budget = Budget { messages: 1, strangers: 1, cuts: 1, joins: [1, 0], ..Budget::default() };
@@ -342,14 +342,14 @@ fn resuming_in_a_large_room() {
     explore_large("resuming_in_a_large_room", 1, budget);
 }
 
-/// Redis comes back with nothing, and the room becomes large again.
+/// Redis comes back empty, and the room becomes large again.
 #[test]
 fn a_wipe_of_a_large_room() {
     let budget = Budget { wipes: 1, heartbeats: 1, joins: [1, 1], ..Budget::default() };
     explore_large("a_wipe_of_a_large_room", 1, budget);
 }
 
-/// A user is removed while it is in the room, or joins, and something of it is lost.
+/// A user is removed while it is in the room, or joins, and a publication of that is lost.
 #[test]
 fn a_removal() {
     explore(
@@ -359,7 +359,7 @@ fn a_removal() {
     );
 }
 
-/// The same beside somebody else.
+/// The same beside another user.
 #[test]
 fn a_removal_beside_others() {
     explore(
@@ -369,7 +369,7 @@ fn a_removal_beside_others() {
     );
 }
 
-/// The same of a user with two connections.
+/// The same for a user with two connections.
 #[test]
 fn a_removal_of_two_tabs() {
     explore(
@@ -389,7 +389,7 @@ fn a_removal_behind_a_gap() {
     );
 }
 
-/// The same where nothing that is published ever comes.
+/// The same without any publications.
 #[test]
 fn a_removal_deaf() {
     let budget =

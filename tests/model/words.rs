@@ -1,4 +1,4 @@
-//! What a connection is told, with what the checks have to know about it.
+//! The frames of a connection, with the facts that the checks need.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 pub enum Word {
     /// The answer to its join.
     Joined(Joined),
-    /// The message of this place in the history.
+    /// The message at this position of the history.
     Message(usize),
-    /// The event of this number.
+    /// The event with this number.
     Event(Count, Change),
-    /// The list of members, when so many events had been counted, and whether the room is large.
+    /// The list of members, the number of events when it was made, and whether the room is large.
     Members(Count, Users, bool),
-    /// How many members a large room has; an event of this number.
+    /// The number of members of a large room; the event with this number.
     Size(Count, u8),
-    /// What somebody published by hand.
+    /// A frame that somebody published by hand.
     Foreign,
 }
 
@@ -25,26 +25,26 @@ pub enum Word {
 pub struct Joined {
     pub events: Count,
     pub members: Users,
-    /// Whether the room is large, so that changes of its members are not told.
+    /// Whether the room is large, so changes of its members are not published.
     pub large: bool,
-    /// Whether the join named the last message it had.
+    /// Whether the join named the last message that the client had.
     pub resumed: bool,
     /// The messages given: from this place in the history …
     pub from: usize,
     /// … to before this one.
     pub to: usize,
-    /// Whether it says that there are others before them.
+    /// Whether there are others before them.
     pub more: bool,
 }
 
-/// Who came or went.
+/// A change of the members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Change {
     Joined(u8),
     Left(u8),
 }
 
-/// How many events there were in this life of Redis.
+/// Number of events since Redis last started empty.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -62,14 +62,14 @@ impl Users {
         self.0 & (1 << user) != 0
     }
 
-    /// Returns whether that is news.
+    /// Returns whether it was added.
     pub fn insert(&mut self, user: u8) -> bool {
         let is_new = !self.contains(user);
         self.0 |= 1 << user;
         is_new
     }
 
-    /// Returns whether it was there.
+    /// Returns whether it was in the set.
     pub fn remove(&mut self, user: u8) -> bool {
         let was_there = self.contains(user);
         self.0 &= !(1 << user);

@@ -1,4 +1,4 @@
-//! docs/asyncapi.yaml: a conversation in which every frame and every error comes is as it says.
+//! docs/asyncapi.yaml: a conversation in which every frame and every error matches the description.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -14,7 +14,7 @@ const SETTINGS: [(&str, &str); 4] = [
     ("HEARTBEAT_INTERVAL", "500ms"),
 ];
 
-/// What clients sent that was right.
+/// Valid frames that clients sent.
 #[derive(Default)]
 struct Sent(Vec<Value>);
 
@@ -30,7 +30,7 @@ impl Sent {
     }
 }
 
-/// Everything that happens in a room: all kinds of frames but `members` and `room`.
+/// Everything that happens in a room: all kinds of frames except `members` and `room`.
 async fn live(stage: &Stage, room: &Room, alice: &mut Client, sent: &mut Sent) {
     let join = |token: &str| json!({ "t": "join", "roomId": room.id, "token": token });
     let mut bob = stage.client().await;
@@ -65,7 +65,7 @@ async fn live(stage: &Stage, room: &Room, alice: &mut Client, sent: &mut Sent) {
     alice.seen.extend(bob.seen.drain(..).chain(again.seen.drain(..)));
 }
 
-/// Every error that needs no fault of ours.
+/// Every error that needs no fault of the service.
 async fn err(stage: &Stage, room: &Room, alice: &mut Client) {
     let join = |room: &str, token: &str| json!({ "t": "join", "roomId": room, "token": token });
     let mut carol = stage.client().await;
@@ -103,7 +103,7 @@ async fn err(stage: &Stage, room: &Room, alice: &mut Client) {
     alice.seen.extend(carol.seen.drain(..).chain(dave.seen.drain(..)));
 }
 
-/// A room that no script of ours writes, and a Redis that is gone and comes back empty.
+/// A room that another program writes, and a Redis that disappears and comes back empty.
 async fn suffer(stage: &mut Stage, room: &Room, alice: &mut Client) {
     let sealed = json!({ "creatorName": "alice", "e2e": true });
     let sealed = stage.http().post("/api/rooms", sealed).await.data(201);

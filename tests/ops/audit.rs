@@ -1,11 +1,11 @@
-//! What `make audit` asks, as far as it needs no database: licences, and crates that are there twice.
-//! Here also for the packages that `make audit` does not look at.
+//! The checks of `make audit` that need no database: licences, and duplicate crates. Also for the
+//! packages that `make audit` does not check.
 
 use std::{collections::BTreeSet, path::Path, process::Command};
 
 use serde_json::Value;
 
-/// The program with its tests, what measures it, and what makes up input for it.
+/// The program with its tests, the benchmarks, and the fuzzer.
 const WORKSPACES: [&str; 3] = [".", "benches", "fuzz"];
 
 /// A list of deny.toml, such as `licenses.allow`.
@@ -18,7 +18,7 @@ fn texts(list: &[toml::Value]) -> BTreeSet<String> {
     list.iter().map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
-/// The licences that one crate may have: those for all, and those for it alone.
+/// The allowed licences of one crate: the general ones, and its exceptions.
 fn allowed_for(name: &str) -> BTreeSet<String> {
     let mut allowed = texts(&list("licenses", "allow"));
     for exception in list("licenses", "exceptions") {
@@ -29,13 +29,13 @@ fn allowed_for(name: &str) -> BTreeSet<String> {
     allowed
 }
 
-/// The crates that are known to be there in more than one version: `name@version`.
+/// The crates that may occur in more than one version: `name@version`.
 fn known() -> BTreeSet<String> {
     let skip = list("bans", "skip");
     skip.iter().map(|one| one["crate"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Everything that is built in a workspace, tests included, as its lock file has it.
+/// All packages of a workspace, tests included, according to its lock file.
 fn packages(workspace: &str) -> Vec<Value> {
     let version = Command::new("rustc").arg("-vV").output().unwrap().stdout;
     let version = String::from_utf8(version).unwrap();
@@ -52,13 +52,13 @@ fn packages(workspace: &str) -> Vec<Value> {
     metadata["packages"].as_array().unwrap().clone()
 }
 
-/// Whether a licence such as `(MIT OR Apache-2.0) AND ISC` can be had by allowed ones alone.
+/// Whether a licence such as `(MIT OR Apache-2.0) AND ISC` needs only allowed ones.
 fn is_allowed(licence: &str, allowed: &BTreeSet<String>) -> bool {
     let plain = licence.replace(['(', ')'], "").replace('/', " OR ");
     plain.split(" AND ").all(|part| part.split(" OR ").any(|one| allowed.contains(one.trim())))
 }
 
-/// The older ones of what is there more than once.
+/// The older versions of duplicate packages.
 fn twice(packages: &[Value]) -> BTreeSet<String> {
     let of = |package: &Value, field: &str| package[field].as_str().unwrap().to_owned();
     let mut twice = BTreeSet::new();
@@ -72,7 +72,7 @@ fn twice(packages: &[Value]) -> BTreeSet<String> {
             .filter(|other| of(other, "name") == name)
             .all(|other| number(&of(other, "version")) <= number(&version));
         if !is_newest {
-            // As cargo compares: the first number that is not 0 decides.
+            // Like cargo's comparison: the first number that is not 0 decides.
             let parts: Vec<_> = version.split('.').collect();
             let kept = if parts[0] == "0" { 2 } else { 1 };
             twice.insert(format!("{name}@{}", parts[..kept].join(".")));

@@ -1,5 +1,5 @@
-//! The codec passes Autobahn's cases, which `kosoku` runs against an echo server over it. Left out is
-//! what measures speed (9) and compression, which nobody offers (12 and 13).
+//! The codec passes Autobahn's cases, which `kosoku` runs against an echo server with the codec.
+//! Excluded are the performance cases (9) and compression, which is not offered (12 and 13).
 
 use std::ops::ControlFlow;
 
@@ -13,13 +13,13 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::openapi::{expect_success, tool};
 
-/// Bytes of the largest message among the cases, and of what is read at once.
+/// Maximum bytes of a message in the cases, and of one read.
 const MAX: usize = 1 << 20;
 const READ_AT_ONCE: usize = 4096;
-/// Cases that are run at the same time: most of the time they wait.
+/// Number of cases that run at the same time: most of the time they wait.
 const AT_ONCE: &str = "16";
 
-/// Answers the request for the upgrade. Returns what came behind it.
+/// Answers the upgrade request. Returns the bytes that followed it.
 async fn upgrade(socket: &mut TcpStream) -> Option<Vec<u8>> {
     let mut request = Vec::new();
     let end = loop {
@@ -43,7 +43,7 @@ async fn upgrade(socket: &mut TcpStream) -> Option<Vec<u8>> {
     Some(early)
 }
 
-/// What a frame is answered with.
+/// The answer to a frame.
 fn answer(incoming: Incoming<'_>) -> Option<Bytes> {
     match incoming {
         Incoming::Text(text) => Some(codec::text(text)),
@@ -54,7 +54,7 @@ fn answer(incoming: Incoming<'_>) -> Option<Bytes> {
     }
 }
 
-/// Sends back whatever comes, until either side closes.
+/// Sends every message back, until either side closes.
 async fn echo(mut socket: TcpStream) -> Option<()> {
     let mut read = upgrade(&mut socket).await?;
     let mut decoder = Decoder::new(MAX);

@@ -1,10 +1,10 @@
-//! nginx with the configuration that we ship, in front of nodes of the test.
+//! nginx with the configuration that we ship, in front of the test's nodes.
 
 use std::{fs, net::SocketAddr, path::Path, process::Child};
 
 use crate::support::{DEADLINE, Http, Node, TestEnv, eventually, free_addr, guarded};
 
-/// Debian's is not on everybody's PATH.
+/// Debian's path is not in everybody's PATH.
 fn program() -> &'static str {
     let debian = "/usr/sbin/nginx";
     if Path::new(debian).exists() { debian } else { "nginx" }
@@ -22,7 +22,7 @@ impl Balancer {
         Self::start_with(env, nodes, &[]).await
     }
 
-    /// The same with some lines of the configuration replaced, which must be there.
+    /// The same with some lines of the configuration replaced; the lines must exist.
     pub async fn start_with(env: &TestEnv, nodes: &[Node], changes: &[(&str, &str)]) -> Self {
         let addr = free_addr();
         let folder = env.fresh_path("nginx");
@@ -70,7 +70,7 @@ impl Balancer {
 
 impl Drop for Balancer {
     fn drop(&mut self) {
-        // The master takes its workers with it, unlike after SIGKILL.
+        // On SIGTERM the master ends its workers too, unlike after SIGKILL.
         let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
         let _ = self.child.wait();

@@ -1,4 +1,4 @@
-//! The load test for operators, and what it says when nodes behind the balancer are killed or
+//! The load test for operators, and its report when nodes behind the load balancer are killed or
 //! replaced.
 
 use std::process::{Child, Output, Stdio};
@@ -11,7 +11,7 @@ use crate::{
     support::{DEADLINE, Node, PROGRAM, Reading, Stage, eventually, guarded},
 };
 
-/// Users, ten to a room, who talk a lot.
+/// Sixty users, ten per room, who send many messages.
 const SIXTY: [&str; 4] = ["--connections=60", "--rooms=6", "--rate=120", "--json"];
 
 /// Starts the load test.
@@ -21,12 +21,12 @@ pub fn bench(url: &str, arguments: &[&str]) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits until it is over.
+/// Waits for its end.
 pub async fn report(child: Child) -> Output {
     tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap().unwrap()
 }
 
-/// Waits until a good part of the users is in and heard.
+/// Waits until many users have joined and sent messages.
 async fn until_they_talk(stage: &Stage) {
     eventually(DEADLINE, "a conversation", async || {
         let reading = Reading::of(&stage.nodes[0]).await;
@@ -53,7 +53,7 @@ async fn clean_report(child: Child) -> (Value, String) {
 
 #[tokio::test]
 async fn killing_a_node_loses_and_doubles_nothing() {
-    // Whoever comes back has to read on what it missed.
+    // A client that comes back has to page through what it missed.
     let mut stage = Stage::new(2, &[("RESUME_MAX", "1")]).await;
     let balancer = Balancer::start(&stage.env, &stage.nodes).await;
     let bench = bench(balancer.http().base(), &[&SIXTY[..], &["--seconds=6"]].concat());
@@ -66,8 +66,8 @@ async fn killing_a_node_loses_and_doubles_nothing() {
     assert!(progress.lines().count() >= 5, "{progress}");
 }
 
-/// Both nodes behind the balancer are replaced one after the other. A watcher on a third one
-/// tells whether anybody in the room could notice.
+/// Both nodes behind the load balancer are replaced one after the other. A watcher on a third node
+/// checks that nobody in the room notices.
 #[tokio::test]
 async fn a_rolling_restart_is_invisible_but_for_the_reconnects() {
     let settings = [("DRAIN_TIMEOUT", "1s")];
@@ -109,7 +109,7 @@ async fn people_can_read_the_report() {
     }
 }
 
-/// Everybody but the talkers is gone at once and back at once, be it in one room or in many.
+/// All users but the talkers disconnect at once and come back at once, in one room or in many.
 #[tokio::test]
 async fn a_join_storm_is_told_apart() {
     let stage = Stage::new(1, &[]).await;

@@ -1,5 +1,6 @@
-//! A flood of every kind, from an address of its own. What is answered comes at a rate that leaves the
-//! machine some time, as both ends of it run there; what is not read comes as fast as it is taken.
+//! A flood of every kind, from its own address. What the node answers is sent at a limited rate,
+//! because both ends run on this machine; what the node does not read is sent as fast as it is
+//! accepted.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -20,27 +21,27 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
-/// Where it comes from. Whoever is flooded sits at another address.
+/// The source address. The other users have another one.
 pub const FROM: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
-/// Sockets that are never asked on, half of them with part of a header that goes on for ever.
+/// Idle sockets, half of them with an endless header.
 pub const HALF_OPEN: usize = 1000;
-/// Bytes of a frame that is announced, and sent as far as the node takes it.
+/// Bytes of a frame that is announced, and sent as far as the node accepts it.
 const HUGE: usize = 20 << 20;
-/// Frames of one connection that are none.
+/// Invalid frames of one connection.
 const GARBAGE: usize = 250;
-/// Connections that send garbage, one after the other, at the same time.
+/// Connections that send garbage at the same time, each replaced when it ends.
 const SPOILERS: usize = 8;
-/// Sockets that send the same over and over, as fast as it is taken, of each kind.
+/// Sockets per kind that repeat the same bytes as fast as they are accepted.
 const EAGER_OF_A_KIND: usize = 7;
-/// Bytes that they write at once.
+/// Bytes of each of their writes.
 const EAGER_BYTES: usize = 1 << 14;
-/// Tokens of one connection that are wrong.
+/// Wrong tokens of one connection.
 const GUESSES: usize = 25;
-/// How long the node may take to answer, or to hang up.
+/// Maximum time until the node answers, or closes the connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What eager sockets send: requests of a connection that is kept, and frames of every kind: a text, a
-/// ping, a pong, one that is binary, one that is empty, and parts without end.
+/// What these sockets send: requests on a keep-alive connection, and frames of every kind: a text,
+/// a ping, a pong, a binary one, an empty one, and fragments without end.
 const EAGER: [&[u8]; 9] = [
     b"GET /healthz HTTP/1.1\r\nhost: node\r\n\r\n",
     b"GET /readyz HTTP/1.1\r\nhost: node\r\n\r\n",
@@ -56,12 +57,12 @@ const EAGER: [&[u8]; 9] = [
 /// A flood; ends when it is dropped.
 pub struct Flood {
     tasks: JoinSet<()>,
-    /// Frames that are none, so far.
+    /// Number of invalid frames so far.
     pub garbage: Arc<AtomicUsize>,
 }
 
 impl Flood {
-    /// Begins to flood a node, on which there is this room.
+    /// Begins to flood a node, which has this room.
     pub fn start(node: SocketAddr, room: &str) -> Self {
         let mut flood = Self { tasks: JoinSet::new(), garbage: Arc::default() };
         let tasks = &mut flood.tasks;
@@ -127,8 +128,8 @@ async fn hold(node: SocketAddr, speaks: bool) {
     }
 }
 
-/// Frames that are none, all at once, and never so many in a row that the node hangs up; at last as
-/// many.
+/// Sends invalid frames at once, but not as many in a row as the node closes the connection for; at
+/// the end, that many.
 async fn spoil(node: SocketAddr, count: &AtomicUsize) {
     let Some(mut socket) = websocket(node).await else { return };
     for number in 0..GARBAGE {
@@ -148,7 +149,7 @@ async fn spoil(node: SocketAddr, count: &AtomicUsize) {
     while let Some(Ok(_)) = socket.next().await {}
 }
 
-/// Sends the same over and over, as fast as it is taken, and reads what comes back.
+/// Sends the same bytes repeatedly, as fast as they are accepted, and reads the answers.
 async fn rush(node: SocketAddr, what: &[u8]) {
     let socket = match what.starts_with(b"GET") {
         true => connect(node).await,
@@ -183,7 +184,7 @@ async fn guess(node: SocketAddr, room: &str) {
     }
 }
 
-/// Comes into a room that it made and goes, again and again.
+/// Joins and leaves its own room repeatedly.
 async fn crowd(node: SocketAddr) {
     let Some(answer) = ask(node, "/api/rooms", r#"{"creatorName":"flood"}"#).await else { return };
     let Some((_, rest)) = answer.split_once("\"roomId\":\"") else { return };
@@ -199,7 +200,7 @@ async fn crowd(node: SocketAddr) {
     }
 }
 
-/// One request, with a body where there is one, on a connection of its own.
+/// Sends one request, with a body if there is one, on its own connection.
 async fn ask(node: SocketAddr, path: &str, body: &str) -> Option<String> {
     let mut socket = connect(node).await?;
     let method = if body.is_empty() { "GET" } else { "POST" };

@@ -1,7 +1,6 @@
-//! What the source imports goes downwards through the layers of docs/ARCHITECTURE.md, and never in
-//! a circle.
+//! Imports go downwards through the layers of docs/ARCHITECTURE.md, and never in a circle.
 //!
-//! The layers are those of the modules right below `src`. Inside of each, the files of one folder
+//! The layers consist of the modules right below `src`. Within a module, the files of one folder
 //! must not import each other in a circle; a file and the folder of its name are one module.
 
 use std::{
@@ -15,10 +14,10 @@ use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, visit::Visit};
 const PAGE: &str = include_str!("../../docs/ARCHITECTURE.md");
 const TABLE: &str = "| Layer | Modules | Task |\n|---|---|---|\n";
 
-/// A module, by its names from the crate's root on.
+/// A module, by its path from the crate's root.
 type Place = Vec<String>;
 
-/// The modules of each row of the table, from the top to the bottom.
+/// The modules of each row of the table, from top to bottom.
 fn layers() -> Vec<Vec<String>> {
     let (_, table) = PAGE.split_once(TABLE).unwrap();
     let rows = table.lines().take_while(|line| line.starts_with('|'));
@@ -29,7 +28,7 @@ fn layers() -> Vec<Vec<String>> {
     rows.map(modules).collect()
 }
 
-/// What every module of the source imports from others of the crate, its tests left out.
+/// What every module imports from other modules of the crate, without its tests.
 fn imports_below(folder: &Path, place: &[String], imports: &mut BTreeMap<Place, BTreeSet<Place>>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -52,7 +51,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// A path of this crate from its root on; `None` for what belongs to another crate.
+    /// A path of this crate from its root; `None` for a path of another crate.
     fn absolute(&self, path: &[String]) -> Option<Place> {
         let (first, rest) = path.split_first()?;
         let start = match first.as_str() {
@@ -116,7 +115,7 @@ fn all_imports() -> BTreeMap<Place, BTreeSet<Place>> {
     imports
 }
 
-/// The imports between the modules of each folder, by the folder.
+/// The imports between the modules of each folder, by folder.
 fn siblings() -> BTreeMap<Place, BTreeMap<String, BTreeSet<String>>> {
     let imports = all_imports();
     let mut folders = BTreeMap::<Place, BTreeMap<String, BTreeSet<String>>>::new();
@@ -124,7 +123,7 @@ fn siblings() -> BTreeMap<Place, BTreeMap<String, BTreeSet<String>>> {
         for other in imported {
             let common = place.iter().zip(other).take_while(|(a, b)| a == b).count();
             let (folder, from) = (&place[..common], place.get(common));
-            // What is imported of a parent is an item of the parent's, and no module.
+            // An import from the parent is an item of the parent, not a module.
             let to = other.get(common).filter(|to| {
                 let module = [folder, &[(*to).clone()]].concat();
                 imports.keys().any(|place| place.starts_with(&module))
@@ -138,7 +137,7 @@ fn siblings() -> BTreeMap<Place, BTreeMap<String, BTreeSet<String>>> {
     folders
 }
 
-/// The first circle that is found from here on.
+/// The first circle that is found from here.
 fn circle(
     from: &str,
     imports: &BTreeMap<String, BTreeSet<String>>,

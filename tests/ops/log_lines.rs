@@ -1,14 +1,14 @@
-//! The table of log lines in docs/operations.md has every line from INFO on, and no other.
+//! The table of log lines in docs/operations.md has every line from INFO on, and no others.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 const PAGE: &str = include_str!("../../docs/operations.md");
 const LEVELS: [&str; 3] = ["info", "warn", "error"];
 
-/// A level and what the line says, as far as that is always the same.
+/// A level, and the constant part of the line.
 type Line = (String, String);
 
-/// The lines that one file of the source can write. A call's last string is what it says.
+/// The lines that one source file can write. A call's last string is the message.
 fn lines_of(source: &str) -> Vec<Line> {
     let mut lines = Vec::new();
     for level in LEVELS {
@@ -38,7 +38,7 @@ fn lines_below(folder: &Path) -> BTreeSet<Line> {
     lines
 }
 
-/// The table's rows: `one` / `other` | LEVEL / LEVEL | what they mean.
+/// The table's rows: `one` / `other` | LEVEL / LEVEL | meaning.
 fn documented() -> BTreeSet<Line> {
     let (_, table) = PAGE.split_once("| Line | Level | It means |\n|---|---|---|\n").unwrap();
     let rows = table.lines().take_while(|line| line.starts_with('|'));

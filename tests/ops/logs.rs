@@ -1,4 +1,4 @@
-//! A whole run's logs, at their most talkative, hold no token and no text.
+//! The complete logs of a run, at the most verbose level, contain no token and no text.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::support::{DEADLINE, Node, Stage, eventually};
 
 const SECRET_TEXT: &str = "nobody-else-may-read-this";
 
-/// Does everything that a token or a text can pass through, right and wrong.
+/// Does everything that processes a token or a text, with valid and invalid ones.
 async fn live(stage: &mut Stage, settings: &[(&str, &str)]) -> Vec<String> {
     let room = stage.room("alice").await;
     let bot = stage.guest(&room, "bot").await;
@@ -24,7 +24,7 @@ async fn live(stage: &mut Stage, settings: &[(&str, &str)]) -> Vec<String> {
     bob.expect_error("NOT_IN_ROOM").await;
     bob.send(json!({ "t": "shout", "text": SECRET_TEXT })).await;
     bob.expect_error("VALIDATION_FAILED").await;
-    // Redis is gone, then empty: scripts fail, and tokens are put back.
+    // Redis is down, then empty: scripts fail, and tokens are restored.
     stage.redis.kill();
     alice.send(json!({ "t": "msg", "text": SECRET_TEXT, "key": "k2" })).await;
     alice.wait_for("refusal", |frame| frame["code"] == "SERVICE_UNAVAILABLE").await;

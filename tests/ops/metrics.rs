@@ -1,4 +1,4 @@
-//! What a node counts: named in the documentation, and right.
+//! The metrics of a node are documented and correct.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,14 +9,14 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{DEADLINE, Node, Proxy, Reading, Stage, eventually};
 
-/// Every name that a query of a reading can use.
+/// Every name that a query can use.
 pub fn names(reading: &Reading) -> BTreeSet<String> {
     let samples = reading.0.lines().filter(|line| !line.starts_with('#'));
     let name = |line: &str| line.split(['{', ' ']).next().unwrap().to_owned();
     samples.map(name).collect()
 }
 
-/// The series of a node at this value, waited for.
+/// Waits until a series of the node has this value.
 pub async fn expect_value(node: &Node, series: &str, expected: f64) {
     let mut last = f64::NAN;
     let reached = async || {
@@ -26,13 +26,13 @@ pub async fn expect_value(node: &Node, series: &str, expected: f64) {
     eventually(DEADLINE, &format!("{series} is {expected}"), reached).await;
 }
 
-/// The series of a node above nothing, waited for.
+/// Waits until a series of the node is above zero.
 async fn expect_some(node: &Node, series: &str) {
     let counted = async || (Reading::of(node).await.value(series) > 0.0).then_some(());
     eventually(DEADLINE, &format!("{series} counts"), counted).await;
 }
 
-/// A node that has counted everything that has labels at least once.
+/// A node that has used every label of its metrics at least once.
 pub async fn seen_everything() -> (Stage, Reading) {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("alice").await;
@@ -42,7 +42,7 @@ pub async fn seen_everything() -> (Stage, Reading) {
     (stage, reading)
 }
 
-/// The words of a text that are names of metrics.
+/// The names of metrics in a text.
 pub fn metrics_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
     let is_name = |word: &&str| word.starts_with("linkroom_") || word.starts_with("process_");
@@ -74,7 +74,7 @@ async fn a_message_is_timed_on_every_node_that_delivers_it() {
     let room = stage.room("alice").await;
     let mut alice = stage.member(0, &room, &room.token).await;
     let mut bob = stage.member(1, &room, "bob").await;
-    // The clock of Redis is known by then, and whatever is measured is below the deadline.
+    // By then Redis's clock is known, and every measurement is below the deadline.
     for node in &stage.nodes {
         eventually(DEADLINE, "a reading of the clock", async || {
             let count = "linkroom_redis_command_seconds_count{script=\"time\"}";

@@ -1,4 +1,4 @@
-//! The dashboard and the alerts: they ask for what there is, and say what they should.
+//! The dashboard and the alerts: their queries use existing metrics, and they fire as documented.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
@@ -12,7 +12,7 @@ use crate::{
 const RULES: &str = include_str!("../../deploy/prometheus/rules.yml");
 const PAGE: &str = include_str!("../../docs/operations.md");
 
-/// Every query of the dashboard.
+/// All queries of the dashboard.
 fn queries() -> Vec<String> {
     let text = include_str!("../../deploy/grafana/dashboards/linkroom.json");
     let dashboard: Value = serde_json::from_str(text).unwrap();
@@ -21,17 +21,17 @@ fn queries() -> Vec<String> {
     targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Names like `linkroom:cpu:share`, which the rules make.
+/// Names like `linkroom:cpu:share`, which the recording rules define.
 fn recorded_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
-    // A double colon is one of a log directive, and what is in upper case stands for something else.
+    // A double colon belongs to a log directive, and an upper-case name is a placeholder.
     let is_name = |word: &&str| {
         word.starts_with("linkroom:") && !word.contains("::") && !word.contains(char::is_uppercase)
     };
     words.filter(is_name).map(str::to_owned).collect()
 }
 
-/// Values of a key of the rules, such as `record` or `alert`.
+/// The values of a key of the rules, such as `record` or `alert`.
 fn values_of(key: &str) -> BTreeSet<String> {
     let prefix = format!("- {key}: ");
     RULES.lines().filter_map(|line| line.trim().strip_prefix(&prefix)).map(str::to_owned).collect()
@@ -84,7 +84,7 @@ fn prometheus_understands_every_query_of_the_dashboard() {
         serde_json::json!({ "record": format!("dashboard:{number}"), "expr": query })
     });
     let rules: Vec<_> = rules.collect();
-    // JSON is YAML.
+    // JSON is valid YAML.
     let groups = serde_json::json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
     let file = env.fresh_path("dashboard").with_extension("yml");
     fs::write(&file, groups.to_string()).unwrap();

@@ -1,4 +1,4 @@
-//! What a name may be is decided twice, here and in the web client: never differently.
+//! The rules of names exist twice, here and in the web client, and must agree.
 
 use std::{ops::RangeInclusive, process::Command};
 
@@ -6,11 +6,11 @@ use icu_properties::{CodePointMapData, props::GeneralCategory};
 use linkroom::visible::{hides_nothing, shows_something};
 use serde_json::json;
 
-/// Each code point of Unicode stands for `*`: alone, behind a letter, and before what only some
-/// characters may have behind them.
+/// Each code point of Unicode replaces `*`: alone, after a letter, and before characters that only
+/// some characters may have after them.
 const CASES: [&str; 5] = ["*", "a*", "*\u{FE0F}", "*\u{180B}", "*\u{200D}"];
 
-/// One of each kind, between bars. All names of three of them are tried.
+/// One character of each kind, separated by bars. All names of three of them are tried.
 const LETTERS: &str = "a|1| |\t|\u{2028}|\u{301}|\u{20E3}|\u{34F}|\u{200C}|\u{200D}|\u{200B}|\u{FE0F}|\u{E0100}|\u{E0067}|\
     \u{E007F}|🏴\u{E0067}\u{E0062}\u{E0065}|❤|🏽|葛|〇|ക|\u{D4D}|ه|\u{64E}|٣|ᠠ|\u{180B}|\
     \u{180E}|\u{1100}|\u{115F}|\u{1160}|\u{1161}|\u{11A8}|⠓|\u{2800}|\u{3164}|𓀀|\u{13430}|\u{FFF9}|홍";
@@ -20,8 +20,8 @@ fn is_known(&(c, theirs): &(char, u8)) -> bool {
     theirs != b'-' && category != GeneralCategory::Unassigned
 }
 
-/// Tens of thousands of letters are told apart by nothing that matters to a name: behind and before
-/// others every 64th of them is tried.
+/// Tens of thousands of letters differ in nothing that matters to a name: in combination with
+/// others, every 64th of them is tried.
 fn is_tried(case: &str, c: char) -> bool {
     const ALIKE: [RangeInclusive<char>; 4] = [
         '\u{3400}'..='\u{9FFF}',
@@ -36,7 +36,8 @@ fn verdict(name: &str) -> u8 {
     b'0' + u8::from(hides_nothing(name)) + 2 * u8::from(shows_something(name))
 }
 
-/// Which Unicode each side knows is its own affair: what one of them has not heard of is left out.
+/// The two sides may know different versions of Unicode: a character that one of them does not know
+/// is skipped.
 #[test]
 fn the_client_and_the_node_agree_on_every_name() {
     let letters: Vec<_> = LETTERS.split('|').collect();
@@ -62,7 +63,7 @@ fn the_client_and_the_node_agree_on_every_name() {
     assert_eq!((verdicts.next(), lines.next()), (None, None));
 }
 
-/// All names of three of these.
+/// All names of three of these characters.
 fn threes(letters: &[&str]) -> impl Iterator<Item = String> {
     let pairs = letters.iter().flat_map(|a| letters.iter().map(move |b| [*a, *b].concat()));
     pairs.flat_map(|pair| letters.iter().map(move |c| pair.clone() + c))

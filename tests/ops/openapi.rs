@@ -1,5 +1,5 @@
-//! `/openapi.json`: a validator understands it, and a fuzzer that reads it finds nothing that a node
-//! does otherwise.
+//! `/openapi.json`: a validator accepts it, and a fuzzer that reads it finds no difference to a
+//! node's behaviour.
 
 use std::{
     fs,
@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use crate::support::{Stage, guarded};
 
-/// A program that `make setup` installed.
+/// A program installed by `make setup`.
 pub fn tool(name: &str) -> Command {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin");
     guarded(tools.join(name).to_str().unwrap())
 }
 
-/// Runs a program to its end, and shows what it said where that was not a good one.
+/// Runs a program to its end, and prints its output if it fails.
 pub async fn expect_success(mut command: Command) -> String {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let ended = tokio::task::spawn_blocking(|| child.wait_with_output()).await.unwrap();
@@ -31,8 +31,8 @@ async fn description(stage: &Stage) -> Value {
     stage.http().file("/openapi.json").await.json().await.unwrap()
 }
 
-/// How many calls there are, but for those that the fuzzer leaves out: the description itself, and what
-/// never ends.
+/// Number of operations, except those that the fuzzer skips: the description itself, and endless
+/// answers.
 fn operations_in(description: &Value) -> usize {
     let paths = description["paths"].as_object().unwrap().iter();
     let paths = paths.filter(|(path, _)| *path != "/openapi.json" && !path.ends_with("/events"));
@@ -67,7 +67,7 @@ async fn bounds_are_those_of_the_settings() {
 
 #[tokio::test]
 async fn a_fuzzer_finds_nothing_that_is_not_as_described() {
-    // What is looked for is behind the limits.
+    // The test is about answers after the rate limits.
     let settings = [("MESSAGES_PER_SECOND", "100000"), ("MISSES_PER_MINUTE", "1000000")];
     let stage = Stage::new(1, &settings).await;
     let room = stage.room("alice").await;

@@ -1,4 +1,4 @@
-//! What docker-compose.yml starts, as real processes: Redis, two nodes, nginx, Prometheus.
+//! The services of docker-compose.yml as real processes: Redis, two nodes, nginx, Prometheus.
 
 use std::{fs, net::SocketAddr, process::Child};
 
@@ -43,7 +43,7 @@ impl Prometheus {
         Self { child, addr }
     }
 
-    /// The values of a query, sorted; nothing while it does not answer.
+    /// The values of a query, sorted; `None` while it does not answer.
     async fn ask(&self, query: &str) -> Option<Vec<String>> {
         let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let url = format!("http://{}/api/v1/query?query={query}", self.addr);
@@ -97,7 +97,7 @@ async fn a_conversation_through_the_balancer_outlives_a_node() {
     prometheus.expect("linkroom_connections", &["1", "1"]).await;
     prometheus.expect("count(linkroom:cpu:share)", &["2"]).await;
 
-    // Whoever sits there, the other one carries on.
+    // Whichever node has the clients, the other one continues.
     stage.nodes[0].kill().await;
     let alice_was_there = tokio::select! {
         _ = alice.closed() => true,
@@ -166,7 +166,7 @@ async fn what_a_client_says_about_its_address_counts_for_nothing() {
     assert!(made <= stage.nodes.len(), "one room an address and node, not {made}");
 }
 
-/// nginx keeps connections to the nodes, and does not ask another node when a post got no answer.
+/// nginx keeps connections to the nodes, and does not retry an unanswered post on another node.
 #[tokio::test]
 async fn no_post_is_lost_while_a_node_leaves() {
     const POSTS_AFTER: usize = 100;
@@ -191,7 +191,7 @@ async fn no_post_is_lost_while_a_node_leaves() {
     futures_util::join!(futures_util::future::join_all(posts), leave);
 }
 
-/// Whether nginx keeps the connection or says that it closes it, the next request is answered.
+/// Whether nginx keeps the connection or announces that it closes it, the next request is answered.
 #[tokio::test]
 async fn the_balancer_hands_on_what_is_too_large() {
     let stage = Stage::new(2, &[]).await;

@@ -1,4 +1,5 @@
-//! docs/TOUR.md leads to files and functions that exist, and src/lib.rs takes the same steps.
+//! The links of docs/TOUR.md lead to existing files and functions, and src/lib.rs has the same
+//! steps.
 
 use std::{fs, path::Path};
 
@@ -41,7 +42,7 @@ fn steps(page: &str) -> Vec<&str> {
     numbered.into_iter().map(|(_, step)| step).collect()
 }
 
-/// The first name that a step gives.
+/// The first name in a step.
 fn name(step: &str) -> &str {
     step.split('`').nth(1).unwrap()
 }

@@ -1,4 +1,4 @@
-//! What things cost an address is at least what Redis needs for them.
+//! The storage that an address is charged for is at least the memory that Redis needs.
 
 use linkroom::{
     limits::storage,
@@ -8,10 +8,10 @@ use linkroom::{
 
 use super::{Bench, HERE, NO_FLOOD_LIMIT};
 
-/// Things of each kind that are measured together.
+/// Number of items of each kind that are measured together.
 const COUNT: usize = 500;
 
-/// A name of that many bytes, four each character, that is no other's.
+/// A unique name of this many characters of four bytes each.
 fn name(number: usize, characters: usize) -> UserId {
     let tail = number.to_string();
     UserId::stored(&format!("{}{tail}", "\u{1F600}".repeat(characters - tail.len())))
@@ -23,7 +23,7 @@ fn used(bench: &Bench) -> usize {
     line.unwrap().trim().parse().unwrap()
 }
 
-/// What each of many things took, on the average.
+/// The average memory of each of many items.
 async fn measured(bench: &Bench, make: impl AsyncFn(usize)) -> usize {
     let before = used(bench);
     for number in 0..COUNT {
@@ -42,7 +42,7 @@ async fn a_room(bench: &Bench, creator: &UserId, topic: Option<String>) -> RoomI
 #[tokio::test]
 async fn nothing_takes_more_of_redis_than_it_costs() {
     let bench = Bench::new(&[NO_FLOOD_LIMIT]).await;
-    // Scripts and tables of keys are there before.
+    // Scripts and hash tables must exist before the measurement.
     measured(&bench, async |number| drop(a_room(&bench, &name(number, 4), None).await)).await;
 
     for topic in [None, Some("\u{1F600}".repeat(120)), Some("\u{1F600}".repeat(1000))] {
@@ -74,7 +74,7 @@ async fn nothing_takes_more_of_redis_than_it_costs() {
     let (user, token) = (UserId::stored("tabs"), Token::random(&UserId::stored("tabs")));
     bench.scripts.add_session(&room, &user, &token, HERE).await.unwrap();
     let took = measured(&bench, async |number| {
-        // As many as one user may have, and then anew.
+        // The maximum of one user's connections, then the same again.
         let connection = format!("0123456789ab-{}", number % 40);
         bench.join(&room, "tabs", &token, false, &connection).await.unwrap();
     })
@@ -88,8 +88,8 @@ async fn no_message_takes_more_of_redis_than_it_costs() {
     let longest = "\u{1F600}".repeat(64);
     for text in ["a".to_owned(), "x".repeat(1000), "\u{1F600}".repeat(4000)] {
         for key in [None, Some(0), Some(longest.len())] {
-            // Everybody says one thing, so that nobody's keys share a hash; in several rooms, so that nothing is
-            // trimmed.
+            // Every user sends one message, so that no two keys share a hash; in several rooms, so
+            // that nothing is trimmed.
             let mut senders = Vec::new();
             for number in 0..COUNT {
                 if number % 250 == 0 {

@@ -1,5 +1,5 @@
-//! How long a member lasts, whatever its deadline says: Redis's clock may have been set back, or somebody
-//! else has written there.
+//! How long a member stays, independent of its deadline: Redis's clock may have been set back, or
+//! another program has written a deadline.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ impl Bench {
         seconds * 1_000 + micros / 1_000
     }
 
-    /// In how many ms the member lapses.
+    /// The time until the member lapses, in ms.
     pub(super) fn lapses_in(&self, room: &RoomId, name: &str) -> u64 {
         let deadline = self.redis.texts(["ZMSCORE", &format!("room:{room}:deadlines"), name]);
         deadline[0].parse::<f64>().unwrap() as u64 - self.now_ms()
     }
 
-    /// As if all that was said of the room had been said on a clock that is so far ahead.
+    /// Simulates that everything in the room was written while the clock was this far ahead.
     fn set_back(&self, room: &RoomId, ahead_ms: u64) {
         let deadlines = format!("room:{room}:deadlines");
         for name in self.members(room) {

@@ -1,4 +1,4 @@
-//! Connections that leave together, in one call.
+//! Connections that leave together in one call.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Names and values that are none of ours: each is itself alone, and what goes wrong with one user goes
-//! wrong with nobody else.
+//! Unusual names, and foreign values in our keys: names do not collide, and a fault of one user
+//! affects nobody else.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn no_name_and_no_key_reaches_what_another_user_has() {
             assert!(matches!(&again, Published::Repeat { text: was, .. } if *was == text));
         }
     }
-    // What the scripts derive is what the node names.
+    // The scripts derive the same keys as the node.
     let keys = KeyStyle::Plain.room(&room);
     let users = NAMES.iter().chain(&["owner"]).map(|name| UserId::stored(name));
     let mut expected: Vec<_> = users.flat_map(|u| [keys.session(&u), keys.presence(&u)]).collect();
@@ -62,8 +62,8 @@ fn away(name: &str) -> linkroom::redis::scripts::ConnectionReport {
     connection(&format!("{name}-1"), Duration::ZERO, Status::Away)
 }
 
-/// What somebody may have written in the place of what we keep of a user: a command, 'session' or
-/// 'presence', and what else it says.
+/// What another program may have written to a user's key: a command, 'session' or 'presence', and
+/// the other arguments.
 const PLANTED: [[&str; 4]; 12] = [
     ["RPUSH", "session", "no", "hash"],
     ["SADD", "session", "no", "hash"],
@@ -119,7 +119,7 @@ async fn what_is_wrong_with_one_user_is_nobody_elses() {
             addresses: vec![HERE],
         });
         bench.scripts.restore(&room, "@1", &facts, &users).await.unwrap();
-        // Whatever the session is, its user can be cleared.
+        // Whatever the session contains, its user can be cleared.
         let mut events = bench.events(&room);
         bench.redis.cmd(["ZADD", &keys.deadlines(), "XX", "1", "bad"]);
         bench.scripts.sweep_room(&room).await.unwrap();

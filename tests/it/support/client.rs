@@ -1,4 +1,5 @@
-//! A WebSocket client that asserts: every frame that it gets has the contract's shape, and is kept.
+//! A WebSocket client with assertions: it checks that every frame has the contract's shape, and
+//! keeps it.
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -22,13 +23,13 @@ use super::{
     time::{DEADLINE, within},
 };
 
-/// Frames that may wait for the test to look at them: more than any test sends, so that a client is
+/// Frames that may wait for the test to read them: more than any test sends, so that a client is
 /// never a slow reader by accident.
 const UNREAD_MAX: usize = 1 << 16;
 
 type Sink = SplitSink<WebSocketStream<TcpStream>, Message>;
 
-/// What comes out of the socket.
+/// What the socket delivers.
 enum Incoming {
     Frame(Value),
     /// The close code, if there was one; without a close frame `None`.
@@ -98,18 +99,18 @@ impl Client {
         self.sink.lock().await.send(message).await
     }
 
-    /// Sends several at once, and gives the node no time between them.
+    /// Sends several frames at once, without a pause between them.
     pub async fn send_all(&self, messages: &[Message]) -> Result<(), tungstenite::Error> {
         let mut messages = stream::iter(messages.iter().cloned().map(Ok));
         self.sink.lock().await.send_all(&mut messages).await
     }
 
-    /// Closes as a browser does when its tab is closed.
+    /// Closes as a browser does when a tab is closed.
     pub async fn close(self) {
         let _ = self.send_raw(Message::Close(None)).await;
     }
 
-    /// The next frame, whatever it is.
+    /// The next frame of any kind.
     pub async fn next(&mut self) -> Value {
         match self.receive(DEADLINE).await {
             Incoming::Frame(frame) => frame,
@@ -131,7 +132,7 @@ impl Client {
         frame
     }
 
-    /// The first frame from now on for which this holds.
+    /// The first frame from now on that matches.
     pub async fn wait_for(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let search = async {
             loop {
@@ -152,7 +153,7 @@ impl Client {
         self.wait_for(t, |frame| frame["t"] == t).await
     }
 
-    /// Joins and returns the answer, whatever it is.
+    /// Joins and returns the answer, even an error.
     pub async fn try_join(&mut self, join: Value) -> Value {
         self.send(join).await;
         self.wait_for("answer to join", |frame| frame["t"] == "joined" || frame["t"] == "error")
@@ -175,13 +176,13 @@ impl Client {
         answer
     }
 
-    /// Says something and returns the acknowledgement.
+    /// Sends a message and returns the acknowledgement.
     pub async fn say(&mut self, room: &str, text: &str) -> Value {
         let key = format!("{:032x}", rand::random::<u128>());
         self.say_once(room, text, &key).await
     }
 
-    /// Says something under this key and returns what acknowledges it.
+    /// Sends a message with this key and returns its acknowledgement.
     pub async fn say_once(&mut self, room: &str, text: &str, key: &str) -> Value {
         self.send(json!({ "t": "msg", "roomId": room, "text": text, "key": key })).await;
         let answer = self.wait_for("acknowledgement", |frame| frame["key"] == key).await;
@@ -189,7 +190,7 @@ impl Client {
         answer
     }
 
-    /// Everything that came before the answer to a ping sent now. Not with
+    /// All frames before the answer to a ping that is sent now. Cannot be used with
     /// [`keep_alive`](Self::keep_alive), whose pongs look the same.
     pub async fn until_pong(&mut self) -> Vec<Value> {
         let before = self.seen.len();
@@ -213,7 +214,7 @@ impl Client {
         }
     }
 
-    /// Whether the connection is still open, as far as what has arrived says.
+    /// Whether the connection is still open, according to what has arrived.
     pub fn is_open(&self) -> bool {
         !self.incoming.is_closed()
     }
@@ -232,8 +233,8 @@ impl Client {
         self.seen.iter().filter(moves).map(pair).collect()
     }
 
-    /// Who is in the room, as this client knows from `joined` and what it was told since. Panics
-    /// where someone joins who is here, or leaves who is not.
+    /// The members of the room, as this client knows them from `joined` and later frames. Panics if
+    /// a present member joins, or an absent one leaves.
     pub fn view(&self, room: &str) -> BTreeSet<String> {
         let mut here = BTreeSet::new();
         for frame in self.seen.iter().filter(|frame| frame["roomId"] == room) {
@@ -272,7 +273,7 @@ impl Client {
     }
 }
 
-/// Hands on what arrives until the connection ends.
+/// Passes on what arrives until the connection ends.
 async fn read(mut stream: SplitStream<WebSocketStream<TcpStream>>, sender: mpsc::Sender<Incoming>) {
     let mut code = None;
     while let Some(Ok(message)) = stream.next().await {

@@ -24,7 +24,7 @@ impl TestEnv {
         self.folder.as_ref().unwrap().path()
     }
 
-    /// A path in the folder that nothing else uses: `node-3`, with the given stem.
+    /// An unused path in the folder: `node-3`, with the given stem.
     pub fn fresh_path(&self, stem: &str) -> PathBuf {
         let number = self.files.fetch_add(1, Ordering::Relaxed);
         self.path().join(format!("{stem}-{number}"))

@@ -1,4 +1,4 @@
-//! HTTP as a stranger would use it. Every answer that passes here has the one envelope.
+//! An HTTP client. It checks the envelope of every answer.
 
 use std::net::SocketAddr;
 
@@ -51,17 +51,17 @@ impl Http {
         self.send(self.request(Method::POST, path).json(&body)).await
     }
 
-    /// Asks for a change as the holder of `token`.
+    /// Requests a change with this token.
     pub async fn patch(&self, path: &str, token: &str, body: Value) -> Answer {
         self.send(self.request(Method::PATCH, path).bearer_auth(token).json(&body)).await
     }
 
-    /// Asks for something to be gone as the holder of `token`.
+    /// Requests a deletion with this token.
     pub async fn delete(&self, path: &str, token: &str) -> Answer {
         self.send(self.request(Method::DELETE, path).bearer_auth(token)).await
     }
 
-    /// Posts a message as the holder of `token`.
+    /// Posts a message with this token.
     pub async fn say(&self, room: &str, token: &str, body: Value) -> Answer {
         let path = format!("/api/rooms/{room}/messages");
         self.send(self.request(Method::POST, &path).bearer_auth(token).json(&body)).await
@@ -110,14 +110,15 @@ impl Answer {
         assert!(sentence.is_some_and(|text| !text.is_empty()), "no details.{field}: {error}");
     }
 
-    /// A header that must be there.
+    /// A header that must be present.
     #[track_caller]
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_else(|| panic!("no {name}")).to_str().unwrap()
     }
 }
 
-/// `{"success","data","message","error","timestamp"}`, all five, and in accord with the status.
+/// Checks the envelope: exactly `{"success","data","message","error","timestamp"}`, consistent with
+/// the status.
 fn check_envelope(status: u16, headers: &HeaderMap, body: &Value) {
     let content_type = headers.get("content-type").and_then(|value| value.to_str().ok());
     assert!(

@@ -36,7 +36,7 @@ impl Listener {
         Self::send(http.request(Method::GET, &format!("/api/rooms/{room}/events")), last).await
     }
 
-    /// The same as the holder of `token`.
+    /// The same with this token.
     pub async fn open_as(http: &Http, room: &str, token: &str) -> Self {
         let request = http.request(Method::GET, &format!("/api/rooms/{room}/events"));
         Self::send(request.bearer_auth(token), None).await
@@ -88,7 +88,7 @@ impl Listener {
         }
     }
 
-    /// The first event from now on that is of this kind.
+    /// The first event of this kind from now on.
     pub async fn wait_for(&mut self, kind: &str) -> Event {
         loop {
             let event = self.next().await.unwrap();

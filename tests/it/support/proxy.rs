@@ -197,7 +197,7 @@ fn spring(network: &watch::Sender<Network>, is_answer: bool, bytes: &[u8]) -> Op
     (!frozen).then_some(at)
 }
 
-/// Whether these bytes have a publication that is to be lost.
+/// Whether these bytes contain a publication that must be lost.
 fn is_publication(bytes: &[u8], lost: Lost) -> bool {
     let contains = |word| find(bytes, word).is_some();
     let is_there = lost == Lost::ToAll || contains("chan:");

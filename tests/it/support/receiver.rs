@@ -1,4 +1,4 @@
-//! A receiver of webhooks that answers as a test wishes, and checks every signature.
+//! A webhook receiver that answers as the test wants, and checks every signature.
 
 use std::{
     net::SocketAddr,
@@ -19,16 +19,16 @@ use tokio::{net::TcpListener, task::AbortHandle};
 
 use super::time::{DEADLINE, eventually};
 
-/// What nodes sign with.
+/// The signing secret of the nodes.
 pub const SECRET: &str = "whsec_bGlua3Jvb20gdGVzdHMgbmVlZCBubyByZWFsIHNlY3JldA==";
 
-/// One event as it came in.
+/// One received event.
 #[derive(Clone, Debug)]
 pub struct Post {
     pub id: String,
     pub body: Value,
     pub at: Instant,
-    /// The status that it was answered with; none where it was not answered.
+    /// The status of its answer; `None` if it was not answered.
     pub answered: Option<u16>,
 }
 
@@ -46,14 +46,14 @@ impl Post {
     }
 }
 
-/// How a post is answered.
+/// How to answer a post.
 #[derive(Clone, Debug)]
 pub enum PostReply {
     /// With this status.
     Status(u16),
-    /// With this status, after so long.
+    /// With this status, after this delay.
     Late(u16, Duration),
-    /// With a redirect to somewhere else.
+    /// With a redirect to another URL.
     Redirect(String),
     /// Never.
     Hang,
@@ -70,7 +70,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// One that takes everything.
+    /// A receiver that accepts everything.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -90,7 +90,8 @@ impl Receiver {
         format!("http://{}/hooks", self.addr)
     }
 
-    /// Answers like that from now on: by the post, and how many posts of the same id came before it.
+    /// Answers like this from now on, given the post and the number of earlier posts with the same
+    /// id.
     pub fn answers(&self, answer: impl FnMut(&Post, usize) -> PostReply + Send + 'static) {
         *self.answer.lock().unwrap() = Box::new(answer);
     }
@@ -100,7 +101,7 @@ impl Receiver {
         self.posts.lock().unwrap()
     }
 
-    /// What was taken of a room, each event once, in order of its first arrival.
+    /// The accepted events of a room, each once, in the order of their first arrival.
     pub fn taken(&self, room: &str) -> Vec<Post> {
         let mut taken: Vec<Post> = Vec::new();
         let posts = self.posts();
@@ -113,7 +114,7 @@ impl Receiver {
         taken
     }
 
-    /// What was taken of a room, once there are so many.
+    /// The accepted events of a room, once there are this many.
     pub async fn wait_for(&self, room: &str, count: usize) -> Vec<Post> {
         let what = format!("{count} events of a room");
         eventually(DEADLINE * 2, &what, async || {

@@ -18,11 +18,11 @@ use super::{
     time::DEADLINE,
 };
 
-/// Below the ports that the kernel gives to outgoing connections, so that none of those can sit on
+/// Below the ports that the kernel assigns to outgoing connections, so that none of those can take
 /// the port while Redis is down.
 const PORTS: std::ops::Range<u16> = 12_000..30_000;
 
-/// One Redis process with a port and a folder of its own; dies with the test.
+/// A Redis process with its own port and folder; dies with the test.
 pub struct RedisServer {
     child: Child,
     addr: SocketAddr,
@@ -31,12 +31,12 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts a Redis that keeps nothing on disk.
+    /// Starts a Redis without persistence.
     pub fn start(env: &TestEnv) -> Self {
         Self::start_with(env, false)
     }
 
-    /// Starts a Redis that keeps an append-only file, so that a restart finds everything.
+    /// Starts a Redis with an append-only file, so that its data survives a restart.
     pub fn start_append_only(env: &TestEnv) -> Self {
         Self::start_with(env, true)
     }
@@ -68,7 +68,7 @@ impl RedisServer {
         self.run(&words)
     }
 
-    /// The same where the number of words is not known.
+    /// The same for a list of words.
     pub fn run(&self, words: &[&str]) -> Reply {
         match resp::command(self.addr, words) {
             Ok(Reply::Error(error)) => panic!("{words:?}: {error}"),
@@ -88,12 +88,12 @@ impl RedisServer {
         entries.list().iter().map(|entry| entry.list()[0].text().to_owned()).collect()
     }
 
-    /// How many scripts it has run.
+    /// Number of scripts that it has run.
     pub fn scripts_run(&self) -> u64 {
         self.calls("evalsha")
     }
 
-    /// How often a command was called, by scripts too.
+    /// Number of calls of a command, by scripts too.
     pub fn calls(&self, command: &str) -> u64 {
         let info = self.cmd(["INFO", "commandstats"]).text().to_owned();
         let named = |line: &&str| line.starts_with(&format!("cmdstat_{command}:"));
@@ -105,12 +105,12 @@ impl RedisServer {
         Subscription::open(self.addr, channel)
     }
 
-    /// Stops answering, keeps every connection (SIGSTOP).
+    /// Stops answering but keeps every connection (SIGSTOP).
     pub fn freeze(&self) {
         signal(self.child.id(), Signal::SIGSTOP);
     }
 
-    /// Goes on after [`freeze`](Self::freeze).
+    /// Continues after [`freeze`](Self::freeze).
     pub fn thaw(&self) {
         signal(self.child.id(), Signal::SIGCONT);
     }
@@ -121,7 +121,8 @@ impl RedisServer {
         self.child.wait().unwrap();
     }
 
-    /// Starts again on the same port, with what the append-only file holds (without one: empty).
+    /// Starts again on the same port, with the contents of the append-only file (without one:
+    /// empty).
     pub fn restart(&mut self) {
         self.child = spawn(self.addr, &self.folder, self.append_only);
         assert!(self.wait_until_ready(), "redis-server does not start again");
@@ -142,12 +143,12 @@ impl RedisServer {
         false
     }
 
-    /// What each key holds, a line each.
+    /// The contents of every key, one line each.
     pub fn everything(&self) -> String {
         self.describe().unwrap()
     }
 
-    /// Writes what each key holds to the test's folder.
+    /// Writes the contents of every key to the test's folder.
     fn dump(&self) -> std::io::Result<()> {
         fs::write(self.folder.join("keys.txt"), self.describe()?)
     }
@@ -181,7 +182,7 @@ impl Drop for RedisServer {
     }
 }
 
-/// An address that nobody listens on.
+/// A free address.
 pub fn free_addr() -> SocketAddr {
     loop {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::rng().random_range(PORTS)));
@@ -196,7 +197,7 @@ fn spawn(addr: SocketAddr, folder: &std::path::Path, append_only: bool) -> Child
         .args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
         .args(["--port", &addr.port().to_string()])
         .args(["--appendonly", if append_only { "yes" } else { "no" }])
-        // What was answered is on disk, however busy the disk is.
+        // An acknowledged write is on disk, however busy the disk is.
         .args(["--appendfsync", "always"])
         .arg("--dir")
         .arg(folder)

@@ -10,7 +10,7 @@ use std::{
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What Redis answered.
+/// An answer of Redis.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     Nil,
@@ -50,7 +50,7 @@ impl Reply {
     }
 }
 
-/// One command on a connection of its own.
+/// Runs one command on its own connection.
 pub fn command(addr: SocketAddr, words: &[&str]) -> io::Result<Reply> {
     let mut connection = Connection::open(addr, TIMEOUT)?;
     connection.send(words)?;
@@ -123,7 +123,7 @@ impl Subscription {
         serde_json::from_str(&self.next_text()).expect("JSON on the channel")
     }
 
-    /// The same for a payload that is not JSON.
+    /// The next payload as text, for one that is not JSON.
     pub fn next_text(&mut self) -> String {
         self.connection.read().expect("a message on the channel").list()[2].text().to_owned()
     }

@@ -1,4 +1,4 @@
-//! Receivers that do not take what they get.
+//! Receivers that do not accept events.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use crate::support::{
     DEADLINE, PROGRAM, PostReply, Reading, Receiver, Stage, eventually, free_addr,
 };
 
-/// How often a node has looked at what waits.
+/// The number of times that a node has checked for waiting events.
 const LOOKS: &str = "linkroom_redis_command_seconds_count{script=\"tend_hooks\"}";
 
-/// Runs `linkroom webhooks` and returns what it prints, or what it complains of.
+/// Runs `linkroom webhooks` and returns its output, or its error.
 async fn operator(stage: &Stage, words: &[&str]) -> Result<String, String> {
     let output = tokio::process::Command::new(PROGRAM)
         .arg("webhooks")
@@ -55,7 +55,7 @@ async fn an_event_is_tried_until_it_is_taken_while_its_room_alone_waits() {
     for text in ["one", "two", "three"] {
         say(&stage, &bad, text).await;
     }
-    // By the time at which the first is taken, the other room has been served.
+    // Before the first event is accepted, the other room has been served.
     for text in ["one", "two", "three"] {
         say(&stage, &good, text).await;
     }
@@ -126,7 +126,7 @@ async fn what_is_never_taken_becomes_a_dead_letter_that_can_be_replayed() {
     assert_eq!(receiver.taken(&room.id).len(), 4);
 }
 
-/// Each way of not taking an event is told by its reason, and redirects are not followed.
+/// Each kind of failure has its own reason, and redirects are not followed.
 #[tokio::test]
 async fn the_reason_of_each_failure_is_kept() {
     let receiver = Receiver::start().await;
@@ -158,7 +158,7 @@ async fn the_reason_of_each_failure_is_kept() {
     assert_eq!(reasons, cases.map(|(_, reason)| reason));
     assert!(other.posts().is_empty(), "a redirect was followed");
 
-    // Nobody listens, and an address that is not allowed.
+    // Nobody listens; and an address that is not allowed.
     let nobody = format!("http://{}/", free_addr());
     for (url, allowed, reason) in [
         (nobody.as_str(), "on", "Connection refused"),
@@ -194,7 +194,7 @@ async fn who_answers_410_gets_nothing_until_the_settings_change() {
     let before = receiver.posts().len();
     let other = stage.room("bob").await;
     say(&stage, &room, "two").await;
-    // Whoever starts with the same settings does not begin again.
+    // A node that starts with the same settings does not begin again.
     let url = receiver.url();
     stage.add_node(&settings(&url, &[])).await;
     eventually(DEADLINE, "deliveries stop", async || {
@@ -202,7 +202,7 @@ async fn who_answers_410_gets_nothing_until_the_settings_change() {
     })
     .await;
     assert_eq!(receiver.posts().len(), before);
-    // They look for a change once a second each, and no more often.
+    // Each node checks for a change once a second, not more often.
     let looks = async || Reading::of(&stage.nodes[0]).await.value(LOOKS);
     let (first, began) = (looks().await, Instant::now());
     eventually(DEADLINE, "three looks", async || (looks().await >= first + 3.0).then_some(()))
@@ -243,7 +243,7 @@ async fn what_waits_is_bounded_and_what_is_dropped_is_counted() {
     assert_eq!(stage.redis.cmd(["EXISTS", &format!("room:{}:hooks", room.id)]).int(), 0);
 }
 
-/// Somebody deletes with redis-cli what says which rooms have events.
+/// Somebody deletes the set of rooms with events with redis-cli.
 #[tokio::test]
 async fn what_waits_is_found_again_where_its_note_was_deleted() {
     let receiver = Receiver::start().await;

@@ -1,4 +1,4 @@
-//! Nodes and Redis that die while events wait.
+//! Nodes and Redis die while events wait.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{say, settings, stage, told};
 use crate::support::{DEADLINE, PostReply, Receiver, Room, Stage, eventually};
 
-/// Says so many things in each room, and checks that they were taken in order, each room's by itself.
+/// Sends these messages in a room, and checks that the receiver accepted them in order.
 async fn expect_in_order(receiver: &Receiver, room: &Room, said: &[String]) {
     let posts = receiver.wait_for(&room.id, said.len() + 2).await;
     let texts: Vec<_> = posts[2..].iter().map(|post| post.data()["text"].clone()).collect();
@@ -34,7 +34,7 @@ async fn what_a_dead_node_had_taken_is_delivered_by_another() {
     })
     .await;
     receiver.answers(|_, _| PostReply::Status(200));
-    // Whoever has them, one of the nodes is left.
+    // Whichever nodes have the events, one node is left.
     stage.nodes[0].kill().await;
     stage.nodes[1].kill().await;
     let killed = Instant::now();
@@ -46,7 +46,7 @@ async fn what_a_dead_node_had_taken_is_delivered_by_another() {
     assert!(killed.elapsed() < Duration::from_secs(30));
 }
 
-/// A node that leaves politely hands over what it has.
+/// A node that shuts down gracefully releases its events.
 #[tokio::test]
 async fn what_a_leaving_node_had_taken_is_delivered_at_once() {
     let receiver = Receiver::start().await;
@@ -94,7 +94,7 @@ async fn what_waits_outlives_redis_and_goes_on_when_it_is_back() {
     expect_in_order(&receiver, &room, &texts).await;
 }
 
-/// Without anybody in a room nobody touches it: the nodes clear its members all the same.
+/// Without connections nothing touches the room; the nodes clear its members anyway.
 #[tokio::test]
 async fn members_of_a_node_that_died_are_told_to_have_left_though_nobody_is_left_with_them() {
     let receiver = Receiver::start().await;
@@ -115,8 +115,8 @@ async fn members_of_a_node_that_died_are_told_to_have_left_though_nobody_is_left
     assert_eq!(super::told(&posts[5..]), [("message.created", ""), ("message.missed", "bob")]);
 }
 
-/// Nodes and Redis die while the receiver refuses, hangs and is slow: what a room's stream holds is what was told of
-/// it, in its order, and each event is the same on every try.
+/// Nodes and Redis die while the receiver refuses, hangs and is slow: the reported events are those
+/// of the room's stream, in order, and each event is the same on every try.
 #[tokio::test]
 async fn whatever_dies_each_stored_message_is_told_in_order_and_no_other() {
     let receiver = Receiver::start().await;
@@ -131,7 +131,7 @@ async fn whatever_dies_each_stored_message_is_told_in_order_and_no_other() {
     let mut stage = Stage::durable(2, &settings).await;
     let rooms = [stage.room("alice").await, stage.room("bob").await, stage.room("carol").await];
     receiver.answers(|_, before| match (rand::random_range(0..10), before) {
-        // Not for so long that the test waits for it.
+        // Bounded, so that the test does not wait too long.
         (_, 4..) => PostReply::Status(200),
         (0 | 1, _) => PostReply::Status(500),
         (2, _) => PostReply::Hang,
@@ -170,7 +170,7 @@ async fn whatever_dies_each_stored_message_is_told_in_order_and_no_other() {
     }
 }
 
-/// Members whom the nodes restore never left.
+/// Members that the nodes restore have never left.
 #[tokio::test]
 async fn who_is_put_back_into_a_redis_that_lost_everything_has_not_joined() {
     let receiver = Receiver::start().await;
