@@ -1,5 +1,6 @@
 // @ts-check
-// What can be done with a message: its menu, an answer, the way to what it quotes, its link, its code.
+// The actions on a message: its menu, an answer, a jump to what it quotes, its link, copying its
+// code.
 
 import { focusOn } from '../dom.js';
 import { quoted, splitQuote } from '../markup.js';
@@ -12,8 +13,8 @@ import { openMessageMenu } from './message_menu.js';
 import { order } from './order.js';
 import { t } from './words.js';
 
-const PAGES = 40; // of history that are loaded to find a message
-const LOADING = 50; // ms between looks at whether a page has come
+const PAGES = 40; // pages of history to load, at most, to find a message
+const LOADING = 50; // ms between checks whether a page has arrived
 
 /** @typedef {import('../store.js').Message} Message */
 
@@ -72,7 +73,7 @@ export function messageActions({ session, log, input, say }) {
     else say(t('messageGone'));
   }
 
-  /** What `find` finds, with as much history as that takes. @param {() => Message | undefined} find */
+  /** Returns what `find` finds, loading history until it does. @param {() => Message | undefined} find */
   async function found(find) {
     for (let page = 0; page < PAGES && !find(); page++) {
       if (session.state.older === 'more') await session.reader.loadOlder();
@@ -82,7 +83,7 @@ export function messageActions({ session, log, input, say }) {
     return find();
   }
 
-  /** The message that the address names is shown, and then is no more a part of the address. */
+  /** Shows the message that the address names, then removes it from the address. */
   async function toLinked() {
     const link = linkAt(location);
     if (!link?.message) return;

@@ -1,18 +1,18 @@
 // @ts-check
-// Whether the person is here, which all tabs of this browser know; and what reaches them when they look
-// elsewhere: a name for the room, with a count, in the title.
+// Whether the person is active, which all tabs of this browser share; and what they see while they
+// look at another page: the room's name and a count in the title.
 
 import { collator, t } from '../i18n.js';
 import { storage } from '../identity.js';
 import { isolated } from '../names.js';
 import { newKey } from '../protocol.js';
 
-const IDLE = 2 * 60_000; // ms without a sign of the person
+const IDLE = 2 * 60_000; // ms without input until the person counts as away
 const SIGNS = ['pointerdown', 'pointermove', 'keydown', 'wheel', 'touchstart', 'focus'];
 
-export const NOTED = 4_000; // ms for which a tab is looked at that says so, in browsers without locks
+export const NOTED = 4_000; // ms for which a tab's note counts that the person looks at it, in browsers without locks
 
-const NAMED = 3; // people in the name of a room
+const NAMED = 3; // names in the title of a room
 
 /**
  * @typedef {object} Activity
@@ -55,13 +55,13 @@ export function watchActivity(onActivity, signal) {
   update();
 }
 
-/** Whether somebody looks at a room in this tab, which the other ones of this browser can see. */
+/** Whether the person looks at a room in this tab, announced to the other tabs of this browser. */
 export class Gaze {
-  /** Whether it is this tab. */
+  /** Whether the person looks at this tab. */
   isHere = false;
-  /** The lock of all tabs that are looked at. */
+  /** The lock shared by all tabs that the person looks at. */
   lock;
-  /** What the items of storage begin with in which tabs without locks say so, with the time. */
+  /** The prefix of the storage items that announce it, with the time, in browsers without locks. */
   note;
   #end = () => {};
 
@@ -79,7 +79,7 @@ export class Gaze {
     this.#end = isHere ? this.#say() : () => {};
   }
 
-  /** Says so to the other tabs. @returns {() => void} takes it back */
+  /** Announces it to the other tabs. @returns {() => void} takes it back */
   #say() {
     if (navigator.locks) {
       let end = () => {};
@@ -99,12 +99,12 @@ export class Gaze {
 }
 
 /**
- * The first names of lists of members: they are asked for with every message, and sorted when somebody came or went.
+ * The first names of a list of members, cached: they are needed with every message, but sorted only when somebody joins or leaves.
  * @type {WeakMap<import('../store.js').State['members'], string>}
  */
 const names = new WeakMap();
 
-/** What the room is called, else who is in it besides me; the same in every tab. @param {import('../store.js').State} state */
+/** The topic of the room, or else the names of the others in it; the same in every tab. @param {import('../store.js').State} state */
 export function roomName({ topic, members, memberCount, me }) {
   if (topic) return topic;
   const more = memberCount - 1 - NAMED;

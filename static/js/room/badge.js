@@ -1,7 +1,7 @@
 // @ts-check
-// How many messages are unread, on the tab's icon and on that of the installed app.
+// The number of unread messages, on the tab's icon and on that of the installed app.
 
-const MOST = 9; // counts that have an icon of their own
+const MOST = 9; // counts up to this have their own icon
 
 /** @type {HTMLLinkElement | null} */
 const link = document.querySelector('link[rel="icon"]');

@@ -1,10 +1,11 @@
 // @ts-check
-// Who came and left since the last message, in one line: whoever comes back within it was not away.
+// One line that says who joined and left since the last message. A person who returns in that time
+// did not leave.
 
 import { h } from '../dom.js';
 import { listText, t } from '../i18n.js';
 
-const NAMED = 4; // people before '+n'
+const NAMED = 4; // names before '+n'
 
 export class Comings {
   /** @type {Set<string>} */
@@ -12,7 +13,7 @@ export class Comings {
   /** @type {Set<string>} */
   #left = new Set();
 
-  /** What happened since the last message. */
+  /** The line about the time since the last message. */
   element = h('div', { class: 'line comings', testid: 'comings', 'aria-live': 'off', hidden: true });
 
   /** @param {string} userId @param {boolean} came */
@@ -23,7 +24,7 @@ export class Comings {
     this.#draw();
   }
 
-  /** A message was said: what happened before it stands in front of it from now on. @returns {string} the words for that, or '' */
+  /** A message arrived: the line moves in front of it. @returns {string} the words for that, or '' */
   settle() {
     if (this.element.hidden) return '';
     const words = this.element.textContent ?? '';
@@ -46,5 +47,5 @@ function named(people) {
   return listText(names) + (people.size > NAMED ? ` +${people.size - NAMED}` : '');
 }
 
-/** The line as it stands in front of a message. @param {string} words */
+/** The line in front of a message. @param {string} words */
 export const comingsLine = (words) => h('li', { class: 'line comings', testid: 'comings', 'aria-live': 'off' }, words);

@@ -1,6 +1,6 @@
 // @ts-check
-// Where a message is written. Enter sends, Shift+Enter makes a line; on touch screens Enter makes a
-// line and the button sends, as Ctrl or Cmd with Enter does everywhere.
+// The input for messages. Enter sends, Shift+Enter inserts a line break; on touch screens Enter
+// inserts a line break, and the button or Ctrl or Cmd with Enter sends.
 
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
@@ -9,9 +9,9 @@ import { codePoints, languageOf, showsSomething, TEXT_MAX } from '../names.js';
 import { sealedLength } from '../protocol.js';
 
 const DRAFT_MAX = 2 * TEXT_MAX; // UTF-16 units; browsers take seconds for each letter in half a million
-const TALL = 1_500; // UTF-16 units that fill the input on any screen, so that none need be measured
-const NEARLY = 200; // characters before the end from which on it is said
-const DRAFT = 'linkroom:draft:'; // in this tab: a reload does not lose half a sentence
+const TALL = 1_500; // UTF-16 units that fill the input on any screen, so its height need not be measured
+const NEARLY = 200; // characters before the limit from which the rest is shown
+const DRAFT = 'linkroom:draft:'; // kept for this tab, so that a reload does not lose it
 
 /**
  * @param {object} options
@@ -28,7 +28,7 @@ export function composer({ roomId, encrypted, send }) {
   const left = h('span', { class: 'left', testid: 'left', 'aria-hidden': 'true' });
   const button = h('button', { class: 'send', testid: 'send', 'aria-label': t('send'), title: t('send') }, icon('send'));
   const form = h('form', { class: 'composer' }, problem, h('div', { class: 'composer-box' }, input, left, button));
-  /** What was last written. */
+  /** The last draft. */
   let draft = '';
 
   function update() {
@@ -57,13 +57,13 @@ export function composer({ roomId, encrypted, send }) {
     problem.replaceChildren(...(complaint ? [h('p', { class: 'form-error', testid: 'too-long' }, complaint)] : []));
   }
 
-  /** What is far too long does not become the draft; it is still where it was copied. @param {string} text */
+  /** A text that is far too long is not inserted; the person still has it where they copied it. @param {string} text */
   function refuse(text) {
     if (input.value !== draft) input.value = draft;
     complain(t('tooLongToWrite', { n: codePoints(text), max: TEXT_MAX }));
   }
 
-  /** As tall as its text. The form keeps its size meanwhile, so that the log beside it does. */
+  /** Makes the input as tall as its text. The form keeps its size meanwhile, so that the log does not move. */
   function fit() {
     form.style.height = `${form.offsetHeight}px`;
     input.style.height = 'auto';
@@ -89,7 +89,8 @@ export function composer({ roomId, encrypted, send }) {
     refuse(added);
   });
   input.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => {
-    // While a syllable is being composed, Enter belongs to the input method (229 where isComposing is late).
+    // While a character is being composed, Enter belongs to the input method (keyCode 229 if
+    // isComposing is set late).
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     if (matchMedia('(pointer: coarse)').matches && !event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
@@ -100,7 +101,7 @@ export function composer({ roomId, encrypted, send }) {
   return { element: form, input };
 }
 
-/** Without the blank lines around it. Its first line may be indented. @param {string} text */
+/** The text without blank lines around it. Its first line may be indented. @param {string} text */
 const trimmed = (text) => text.replace(/^(?:[^\S\n]*\n)+/, '').trimEnd();
 
 /** @param {string} text @param {boolean} encrypted @returns {string | null} */

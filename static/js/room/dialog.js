@@ -1,6 +1,6 @@
 // @ts-check
-// A dialog over the room: modal, under a heading. Escape, a press beside it and the way back close it, and the
-// focus goes back where it was.
+// A dialog over the room: modal, with a heading. Escape, a click outside and the back button close
+// it, and the focus returns to where it was.
 
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
@@ -12,8 +12,8 @@ import './styles.js';
  * @param {string} options.testid
  * @param {string} options.title
  * @param {string} [options.role]
- * @param {(close: (value?: string) => void) => (Node | false)[]} options.content what stands below the heading
- * @returns {Promise<string>} the value that it was closed with, else ''
+ * @param {(close: (value?: string) => void) => (Node | false)[]} options.content the elements below the heading
+ * @returns {Promise<string>} the value that it was closed with, or ''
  */
 export function openDialog({ testid, title, role, content }) {
   const id = `${testid}-title`;

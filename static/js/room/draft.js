@@ -1,13 +1,13 @@
 // @ts-check
-// The draft of an answer: its direction, and the name of whom it answers.
+// The draft of an answer: its direction, and the name of the person it answers.
 
 import { answerTo, splitQuote } from '../markup.js';
 import { hasRightToLeft, isolated } from '../names.js';
 
-/** What the draft of an answer begins with: a name in there does not turn the line that it stands in. @param {{from: string, text: string}} message */
+/** The beginning of the draft of an answer. The name is isolated, so that it cannot change the direction of its line. @param {{from: string, text: string}} message */
 export const draftTo = (message) => answerTo(message).replace(message.from, isolated);
 
-/** A draft as it is said: who wrote on may have moved what kept the name apart. @param {string} draft */
+/** The text to send for a draft, without the isolating characters, which the person may have moved. @param {string} draft */
 export const saidOf = (draft) => draft.replace(/^> \u2068([^\n\u2069]*)\u2069?/, '> $1').replace(/^(> [^\n:]*)\u2069/, '$1');
 
 /** The direction of a text: that of its first letter. @param {string} text @returns {'ltr' | 'rtl' | null} null where it has none */
@@ -16,7 +16,7 @@ function directionOf(text) {
   return letter && (hasRightToLeft(letter[0]) ? 'rtl' : 'ltr');
 }
 
-/** The direction of a draft: that of an answer, else of what it answers, whoever wrote that. @param {string} draft */
+/** The direction of a draft: that of the answer, or else that of the quoted text, whatever the direction of the quoted name. @param {string} draft */
 function direction(draft) {
   const { quote, rest } = splitQuote(draft);
   return directionOf(rest) ?? directionOf((quote ?? '').replace(/^.*?: /, '')) ?? 'auto';

@@ -1,7 +1,7 @@
 // @ts-check
-// What a room does besides showing and sending messages: its menu and its link, what can be done with a message,
-// completing names, notifications and the icon, printing, typing from anywhere. Nobody needs it to be inside, so it
-// comes right after.
+// The parts of a room that are not needed to show and send messages: its menu and link, actions on
+// messages, completion of names, notifications and the icon, printing, typing without focus. They
+// are loaded right after the room is shown.
 
 import { messageActions } from './actions.js';
 import { showBadge } from './badge.js';
@@ -47,7 +47,7 @@ export function extras({ session, log, writing, gaze, say }) {
     showBadge(unread);
   }
 
-  /** The menu of somebody else, for the room's creator. @param {string} name @param {DOMRect} at */
+  /** The menu of another person, for the room's creator. @param {string} name @param {DOMRect} at */
   async function openPerson(name, at) {
     (await order(say))?.openMemberMenu({ roomId: session.state.roomId, name, at, say });
   }

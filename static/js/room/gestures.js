@@ -1,12 +1,12 @@
 // @ts-check
-// How a message is taken hold of: a button where the mouse is, the right button, a long press, a swipe, the
-// arrow keys and Enter. Knows nothing of what then happens.
+// Gestures that open a message's menu or answer it: a button under the mouse, the right button, a
+// long press, a swipe, the arrow keys and Enter. Does not know what they do.
 
 import { focusOn, h, icon } from '../dom.js';
 import { t } from './words.js';
 
 const LONG = 500; // ms
-const STILL = 10; // px that a finger may move in a long press
+const STILL = 10; // px that a finger may move during a long press
 const SWIPED = 56; // px
 const FARTHEST = 80; // px
 
@@ -54,7 +54,7 @@ const messageOf = (target) => isElement(target)?.closest('.message') ?? null;
 /** @param {HTMLElement} message */
 const boxOf = (message) => (message.querySelector('.bubble') ?? message).getBoundingClientRect();
 
-/** Whether the browser's own menu is: for a link, and for what is marked. @param {MouseEvent} event */
+/** Whether the browser's own menu is wanted: on a link, or on selected text. @param {MouseEvent} event */
 function isWanted(event) {
   const marked = getSelection();
   const isMarked = marked !== null && !marked.isCollapsed && marked.containsNode(/** @type {Node} */ (event.target), true);

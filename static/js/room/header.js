@@ -1,5 +1,5 @@
 // @ts-check
-// The head of the room: who is here, and what can be done.
+// The header of the room: who is here, and its buttons.
 
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
@@ -14,9 +14,9 @@ const NARROW = '(max-width: 47.5em)'; // as in app.css
  * @param {import('../session.js').Session} options.session
  * @param {() => void} options.leave
  * @param {() => void} options.share
- * @param {() => Promise<import('./view.js').Extras | undefined>} options.rest what comes later, menus among it
+ * @param {() => Promise<import('./view.js').Extras | undefined>} options.rest what is loaded later, including menus
  * @param {(text: string) => void} options.say
- * @param {(close: HTMLElement) => HTMLElement} options.people what stands in the panel, around what closes it
+ * @param {(close: HTMLElement) => HTMLElement} options.people the content of the panel, around its close button
  */
 export function header({ session, leave, share, rest, say, people: fill }) {
   const isEncrypted = session.cipher !== null;
@@ -27,11 +27,11 @@ export function header({ session, leave, share, rest, say, people: fill }) {
     class: 'icon-button', testid: 'room-menu', 'aria-label': t('roomMenu'), title: t('roomMenu'), 'aria-haspopup': 'menu', onclick: openMenu,
   }, icon('menu'));
   const close = h('button', { class: 'icon-button members-close', testid: 'members-close', 'aria-label': t('close'), onclick: () => setOpen(false) }, icon('close'));
-  /** Beside the talk; on narrow screens a sheet over it. @type {HTMLElement} */
+  /** Beside the log; on narrow screens a sheet over it. @type {HTMLElement} */
   const people = h('aside', { class: 'people', id: 'people', 'aria-label': t('people') }, fill(close));
   const isOpen = () => people.classList.contains('open');
 
-  /** What the way back closes, once the menu has opened it. @type {ReturnType<import('./view.js').Extras['overlay']> | undefined} */
+  /** Closed by the back button; set once the menu has opened it. @type {ReturnType<import('./view.js').Extras['overlay']> | undefined} */
   let sheet;
 
   /** @param {boolean} open */
@@ -74,7 +74,7 @@ export function header({ session, leave, share, rest, say, people: fill }) {
   /** @param {import('../store.js').State} state */
   function render(state) {
     const words = state.topic || state.members.size > 0 ? roomName(state) : t('appTitle');
-    name.dir = state.topic ? 'auto' : 'ltr'; // a list of names goes the way of the page
+    name.dir = state.topic ? 'auto' : 'ltr'; // a list of names has the direction of the page
     if (name.textContent !== words) name.textContent = words;
     const size = state.memberCount > 0 ? t('peopleCount', { n: state.memberCount }) : '';
     if (count.textContent !== size) count.textContent = size;
@@ -83,7 +83,7 @@ export function header({ session, leave, share, rest, say, people: fill }) {
   return { element, people, render };
 }
 
-/** The switch for notifications; absent where there are none. @param {(text: string) => void} notice */
+/** The switch for notifications; absent if the browser has none. @param {(text: string) => void} notice */
 function notifyButton(notice) {
   if (notifyMode() === null) return null;
   const button = h('button', {

@@ -1,13 +1,13 @@
 // @ts-check
-// Getting others in: the link of the room, copied, and the invitation that stands in an empty room.
+// Inviting others: the room's link, copied, and the invitation in an empty room.
 
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
 import { addressOf, linkAt } from '../names.js';
 
-const COPIED = 2_000; // ms the button says so
+const COPIED = 2_000; // ms for which the button confirms it
 
-/** The link of this room, with its key where it has one. */
+/** The link of this room, with its key if it has one. */
 export function roomLink() {
   const link = linkAt(location);
   return location.origin + (link ? addressOf({ ...link, message: null, token: null }) : location.pathname);
@@ -17,8 +17,8 @@ export function roomLink() {
  * @param {string} testid
  * @param {string} className
  * @param {(text: string) => void} notice
- * @param {() => string} [link] what is copied
- * @param {string} [words] that say so
+ * @param {() => string} [link] returns the text to copy
+ * @param {string} [words] shown to confirm it
  */
 export function copyButton(testid, className, notice, link = roomLink, words = t('copyLink')) {
   const label = h('span', {}, words);
@@ -39,7 +39,7 @@ export function copyButton(testid, className, notice, link = roomLink, words = t
   return button;
 }
 
-/** What stands where no message is yet. @param {(text: string) => void} notice */
+/** What an empty log shows. @param {(text: string) => void} notice */
 export function emptyRoom(notice) {
   const text = h('p', {});
   const copy = copyButton('empty-copy', 'button primary copy', notice);
@@ -67,7 +67,7 @@ export async function copyText(text) {
   }
 }
 
-/** For plain http, where there is no clipboard interface. @param {string} text */
+/** For plain http, where the clipboard API is missing. @param {string} text */
 function copyBySelection(text) {
   const field = h('textarea', { class: 'visually-hidden', readonly: true });
   field.value = text;

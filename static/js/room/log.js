@@ -1,8 +1,8 @@
 // @ts-check
-// The messages: draws what changed between two states.
+// The log of messages: draws what changed between two states.
 //
-// Messages stand in chunks that the browser skips while they are out of sight, so that thousands of
-// them cost no more than a screenful.
+// Messages are in chunks that the browser does not render while they are off screen, so that
+// thousands of messages cost no more than a screenful.
 
 import { focusOn, h, icon, keepFocus } from '../dom.js';
 import { dayText, t } from '../i18n.js';
@@ -14,8 +14,8 @@ import { markDeleted, markPending, markStored, messageElement, pendingElement } 
 import { Place } from './place.js';
 
 const CHUNK = 120; // messages
-const MANY = 20; // messages at once that nobody wants read out
-const QUIET = 1000; // ms without announcements around a page of history
+const MANY = 20; // from this many at once, new messages are not read out
+const QUIET = 1000; // ms without announcements after a page of history is drawn
 
 /**
  * @typedef {import('../store.js').State} State
@@ -34,7 +34,7 @@ export class Log {
   #pendingElements = new Map();
   /** @type {WeakMap<Element, HTMLElement[]>} the lines in front of a message */
   #lines = new WeakMap();
-  /** What shows who has read how far, once it is there. @type {import('./marks.js').Marks | undefined} */
+  /** Shows who has read how far, once it is loaded. @type {import('./marks.js').Marks | undefined} */
   #marks;
 
   #comings = new Comings();
@@ -44,7 +44,7 @@ export class Log {
   #wanted = null;
   #place;
   #reading = false;
-  /** The message that was seen last, when nothing that comes before it was on its way. */
+  /** The last message seen while no earlier one was still loading. */
   #seen = BEGINNING;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #quiet;
@@ -64,7 +64,7 @@ export class Log {
 
   /**
    * @param {import('../session.js').Session} session
-   * @param {HTMLElement} empty what stands in an empty room
+   * @param {HTMLElement} empty what an empty room shows
    * @param {() => void} onRead the person has read on by scrolling
    */
   constructor(session, empty, onRead) {
@@ -79,35 +79,35 @@ export class Log {
     this.#scroller.addEventListener('click', (event) => this.#onClick(event));
   }
 
-  /** Whoever unfolds a text begins to read it where it begins. @param {MouseEvent} event */
+  /** A text that is unfolded stays at its beginning, for the person to read it. @param {MouseEvent} event */
   #onClick({ target }) {
     if (target instanceof Element && target.closest('.fold[aria-expanded="true"]')) this.#place.stay();
   }
 
-  /** Where to go on with the keyboard. */
+  /** The element that takes the keyboard focus. */
   get focusable() {
     return this.#scroller;
   }
 
-  /** Shows the newest message, and keeps showing what comes. */
+  /** Shows the newest message, and follows the end from now on. */
   toBottom() {
     this.#place.toEnd();
   }
 
-  /** From now on these show who has read how far. @param {import('./marks.js').Marks} marks */
+  /** Shows read marks from now on. @param {import('./marks.js').Marks} marks */
   mark(marks) {
     this.#marks = marks;
     if (this.#shown) marks.draw(null, this.#shown, this.#elements);
     this.#place.hold();
   }
 
-  /** Somebody came or left. @param {string} userId @param {boolean} came */
+  /** Somebody joined or left. @param {string} userId @param {boolean} came */
   noteComing(userId, came) {
     this.#comings.note(userId, came);
     this.#place.hold();
   }
 
-  /** Brings a message that is loaded, or just about to be drawn, into sight, and marks it for a moment. @param {string} id */
+  /** Scrolls to a message that is loaded, or about to be drawn, and highlights it for a moment. @param {string} id */
   reveal(id) {
     const element = this.#elements.get(id);
     this.#wanted = element ? null : id;
@@ -120,7 +120,7 @@ export class Log {
 
   /**
    * @param {State} state
-   * @param {boolean} reading whether the person is looking: only then is anything read
+   * @param {boolean} reading whether the person is looking; only then messages count as read
    */
   render(state, reading) {
     const before = this.#shown;
@@ -147,8 +147,8 @@ export class Log {
   // Messages
 
   /**
-   * Draws what is in `state` and was not in `before`; both are in order, so it lies between the common head
-   * and the common tail.
+   * Draws what is in `state` but not in `before`. Both are in order, so the changes are between their common beginning
+   * and their common end.
    * @param {State | null} before
    * @param {State} state
    * @returns {number[]} indexes whose neighbours changed
@@ -177,7 +177,7 @@ export class Log {
   /**
    * @param {Message} message
    * @param {Message | undefined} previous
-   * @param {Message | undefined} next the first message that is drawn already, where it comes before all
+   * @param {Message | undefined} next the first message already drawn, if this one comes before all of them
    */
   #insert(message, previous, next) {
     const element = this.#adopt(message) ?? messageElement(message, /** @type {State} */ (this.#shown));
@@ -191,7 +191,7 @@ export class Log {
     else this.#chunks.append(newChunk(element));
   }
 
-  /** The element of an own message that waited, when this is what became of it. @param {Message} message */
+  /** The element of an own pending message, if it became this stored message. @param {Message} message */
   #adopt(message) {
     const element = message.key && message.from === this.#shown?.me && this.#pendingElements.get(message.key);
     if (!element) return undefined;
@@ -223,7 +223,7 @@ export class Log {
     for (let i = 0; i < state.pending.length; i++) this.#arrange(state, state.messages.length + i);
   }
 
-  // How messages stand together, and the lines between them
+  // Grouping of messages, and the lines between them
 
   /** @param {State} state @param {number} index @returns {Entry | undefined} stored messages first, then pending ones */
   #entry({ messages, pending, me }, index) {
@@ -247,7 +247,7 @@ export class Log {
     const came = this.#came.get(entry.id ?? '');
     const hole = state.holes.find(({ before }) => before === entry.id);
     const unread = liesBetween(state.unreadAfter, previous, entry) ? [unreadLine()] : [];
-    // What is missing may be unread as well.
+    // Missing messages may be unread too.
     const isUnreadHole = hole && state.unreadAfter && compareIds(state.unreadAfter, hole.after) <= 0;
     this.#setLines(element, [
       ...(isUnreadHole ? unread : []),
@@ -275,10 +275,10 @@ export class Log {
         t(hole.fill === 'loading' ? 'loadingOlder' : hole.fill ? 'olderFailed' : 'hole')));
   }
 
-  /** What was today is yesterday. */
+  /** Updates the names of days after midnight. */
   #nameDays() {
     for (const time of this.#inner.querySelectorAll('.day time')) {
-      // Without a zone it is the time of the reader.
+      // Without a zone the time is local.
       time.textContent = dayText(`${time.dateTime}T00:00`);
     }
   }
@@ -313,7 +313,7 @@ export class Log {
     else this.#older.textContent = '';
   }
 
-  /** Loads history when its end comes near, and what is missing when it comes in sight. */
+  /** Loads history when its end comes near, and missing messages when their gap comes into sight. */
   #fill() {
     const { older, holes, connection } = /** @type {State} */ (this.#shown);
     if (connection.phase !== 'online') return;
@@ -333,17 +333,17 @@ export class Log {
     this.#fill();
   }
 
-  /** The first message that is neither read nor seen, or the line in front of it. */
+  /** The first message neither read nor seen, or the line in front of it. */
   #firstUnread() {
     const element = this.#elements.get(firstUnread(this.#session.state, this.#seen) ?? '');
     return element && (this.#lines.get(element)?.find((line) => line.matches('.unread')) ?? element);
   }
 
   /**
-   * Whoever follows, and gets more at once than fits, reads it from its beginning, where the line is: there the log
-   * stays while what is missing comes, and then begins to stand still.
+   * If more messages arrive at once than fit while the log follows the end, the person reads from the unread line: the log
+   * stays there while missing messages load, and then stops following.
    * @param {State} state
-   * @returns {boolean} whether reading may go on: the line stands
+   * @returns {boolean} whether messages may be marked as read: the line is in its place
    */
   #stay(state) {
     if (!this.#place.follows || this.#place.isAtEnd) return true;
@@ -356,7 +356,7 @@ export class Log {
     return true;
   }
 
-  /** Tells the session how far the person has read, which is what was in sight, and shows how much is left. */
+  /** Reports the last message in sight as read, and shows how many are left. */
   #readOn() {
     const seen = this.#reading && this.#place.lastSeen()?.dataset.id;
     if (seen) this.#session.reader.markRead(seen);
@@ -375,7 +375,7 @@ export class Log {
     this.#pill.setAttribute('aria-label', words || t('toBottom'));
   }
 
-  /** History that is loaded is not news to a screen reader. */
+  /** Loaded history is not announced by screen readers. */
   #hush() {
     this.#scroller.setAttribute('aria-live', 'off');
     clearTimeout(this.#quiet);

@@ -1,5 +1,6 @@
 // @ts-check
-// Who has read how far, shown at the messages. Nobody needs it to be inside, so it comes right after.
+// Read marks: who has read up to which message. Not needed to show the room, so they are loaded
+// right after.
 
 import { h } from '../dom.js';
 import { listText, t } from '../i18n.js';
@@ -62,7 +63,7 @@ export class Marks {
 }
 
 /**
- * Who has read up to this message.
+ * Shows who has read up to this message.
  * @param {HTMLLIElement} li
  * @param {readonly string[]} names
  */

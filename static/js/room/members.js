@@ -1,5 +1,5 @@
 // @ts-check
-// The list of people. Whoever leaves stays for a moment, marked as gone.
+// The list of people. A person who leaves stays in it for a moment, marked as gone.
 
 import { h, icon } from '../dom.js';
 import { collator, t } from '../i18n.js';
@@ -27,7 +27,7 @@ export class MemberList {
   #nobody = h('p', { class: 'people-stale', hidden: true }, t('peopleNobody'));
   #search = h('input', { type: 'search', class: 'field people-search', testid: 'people-search', 'aria-label': t('peopleSearch'), placeholder: t('peopleSearch'), autocomplete: 'off', dir: 'auto', oninput: () => this.#shown && this.#draw(this.#shown) });
 
-  /** The panel: a heading with what closes it, a search, the list. @param {HTMLElement} close @returns {HTMLElement} */
+  /** The panel: a heading with the close button, a search field, the list. @param {HTMLElement} close @returns {HTMLElement} */
   panel(close) {
     return h('div', { class: 'people-sheet' },
       h('div', { class: 'people-head' }, h('h2', {}, t('people'), this.#count), close), this.#search, this.#stale, this.#nobody, this.#list);
@@ -47,7 +47,7 @@ export class MemberList {
     this.#list.classList.toggle('stale', isStale);
     if (before?.members === state.members && before.memberCount === state.memberCount && before.me === state.me) return;
     this.#shown = state;
-    // Who is not in a list of some members may be there all the same.
+    // If the list has only some of the members, a person missing in it may still be here.
     const gone = state.memberCount > state.members.size ? [] : before?.members.keys() ?? [];
     for (const userId of gone) if (!state.members.has(userId)) this.#keepForAMoment(userId);
     for (const userId of state.members.keys()) this.#left.delete(userId);

@@ -1,5 +1,5 @@
 // @ts-check
-// Completes the name behind an `@` while a message is written: a list above the composer, moved through with
+// Completes a name after `@` while a message is written: a list above the composer, controlled with
 // the arrow keys while the focus stays in the text.
 
 import { h } from '../dom.js';
@@ -10,14 +10,14 @@ const SHOWN = 6; // names at once
 const BEGUN = /(^|[^\p{L}\p{N}\p{M}_])@([^@\n]{0,32})$/u;
 
 /**
- * What is begun at the end of a text, and whom it may mean.
+ * The name that is begun at the end of a text, and the names that complete it.
  * @param {string} text in front of the cursor
  * @param {readonly string[]} names
- * @returns {{at: number, names: string[]} | null} where the `@` stands
+ * @returns {{at: number, names: string[]} | null} `at` is the position of the `@`
  */
 export function completions(text, names) {
   const begun = BEGUN.exec(text);
-  // A name with a blank behind it is done, though a longer one may begin with it.
+  // A name followed by a space is complete, even if a longer name begins with it.
   if (!begun || (begun[2].endsWith(' ') && names.includes(begun[2].trimEnd()))) return null;
   const start = begun[2].toLocaleLowerCase();
   const found = names.filter((name) => name !== begun[2] && name.toLocaleLowerCase().startsWith(start));
@@ -26,7 +26,7 @@ export function completions(text, names) {
 
 /**
  * @param {HTMLTextAreaElement} input
- * @param {() => string[]} others who may be called
+ * @param {() => string[]} others the names that can be mentioned
  * @returns {HTMLElement} the list
  */
 export function mentionList(input, others) {

@@ -1,6 +1,7 @@
 // @ts-check
-// A menu: beside what it is about, or on a phone as a sheet from below. It is modal, so that nothing behind
-// it is pressed by chance; Escape and a press beside it close it, and the focus goes back where it was.
+// A menu: beside its element, or on a phone a sheet at the bottom. It is modal, so that nothing
+// behind it is pressed by accident; Escape and a click outside close it, and the focus returns to
+// where it was.
 
 import { h, icon } from '../dom.js';
 import { overlay } from './overlay.js';
@@ -22,7 +23,7 @@ const EDGE = 8; // px that stay free around it
 /**
  * @param {object} options
  * @param {string} options.label
- * @param {DOMRect | {left: number, right: number, top: number, bottom: number}} options.at what it opens beside
+ * @param {DOMRect | {left: number, right: number, top: number, bottom: number}} options.at the box that it opens beside
  * @param {readonly (Item | null | false)[]} options.items
  * @param {Node[]} [options.head]
  * @param {Node[]} [options.foot]
@@ -33,7 +34,7 @@ export function openMenu({ label, at, items, head = [], foot = [] }) {
     ...head,
     h('div', { class: 'menu-items', role: 'menu', 'aria-label': label, onkeydown: (/** @type {KeyboardEvent} */ event) => move(event, buttons) }, ...buttons),
     ...foot);
-  // The finger that opened it by a long press is lifted over it.
+  // After a long press, the finger that opened the menu is lifted over it.
   let isPressed = false;
   dialog.addEventListener('pointerdown', () => (isPressed = true));
   dialog.addEventListener('click', (/** @type {MouseEvent} */ event) => {
@@ -77,7 +78,7 @@ function move(event, buttons) {
   buttons.at(to[event.key] % buttons.length)?.focus();
 }
 
-/** Below what it is about where it fits, else above. A sheet has its place already. @param {HTMLElement} dialog @param {{left: number, right: number, top: number, bottom: number}} at */
+/** Positions the menu below its element if it fits, else above. A sheet is positioned by CSS. @param {HTMLElement} dialog @param {{left: number, right: number, top: number, bottom: number}} at */
 function place(dialog, at) {
   const { width, height } = dialog.getBoundingClientRect();
   const [right, bottom] = [innerWidth - width - EDGE, innerHeight - height - EDGE];

@@ -25,12 +25,12 @@ export function pendingElement(pending, state) {
   return li;
 }
 
-/** In the place of a text. @param {import('../store.js').Problem} problem */
+/** Shown instead of a text. @param {import('../store.js').Problem} problem */
 function textless(problem) {
   return h('div', { class: 'bubble problem', testid: 'message-text' }, problem !== 'deleted' && icon('shield'), t(problem));
 }
 
-/** What it said is gone; its place stays. @param {HTMLLIElement} li */
+/** Removes the text of a deleted message; its element stays. @param {HTMLLIElement} li */
 export function markDeleted(li) {
   li.querySelector('.bubble')?.replaceWith(textless('deleted'));
   li.querySelector('.fold')?.remove();
@@ -50,7 +50,7 @@ export function markStored(li, message) {
 }
 
 /**
- * Shows how far an own message has come.
+ * Shows the state of an own pending message.
  * @param {HTMLLIElement} li
  * @param {import('../store.js').Pending} pending
  * @param {boolean} online
@@ -65,7 +65,7 @@ export function markPending(li, { key, failed, unkept }, online, actions) {
   li.append(failed ? failure(key, failed, actions) : h('div', { class: 'delivery' }, t(/** @type {'sending' | 'waiting' | 'waitingHere'} */ (look))));
 }
 
-/** What became of a message that was not stored. @param {string} code */
+/** Why a message was not stored. @param {string} code */
 export const failureText = (code) => t(code === 'UNCERTAIN' ? 'uncertain' : 'notSent');
 
 /** @param {string} key @param {string} code @param {{retry(key: string): void, discard(key: string): void}} actions */
@@ -84,7 +84,7 @@ function element(from, timestamp, content, mine) {
     h('time', { datetime: timestamp, title: fullTimeText(timestamp) }, timeText(timestamp)));
 }
 
-/** Shows the beginning at first. @param {HTMLLIElement} li */
+/** Folds a long text: only its beginning is shown at first. @param {HTMLLIElement} li */
 function fold(li) {
   li.classList.add('long');
   li.append(foldButton());

@@ -1,5 +1,5 @@
 // @ts-check
-// The menu of one message: when it was said, what can be done with it, who has read it.
+// The menu of one message: when it was sent, what can be done with it, who has read it.
 
 import { h } from '../dom.js';
 import { collator, fullTimeText } from '../i18n.js';
@@ -43,7 +43,7 @@ function linkTo(id) {
   return location.origin + (link ? addressOf({ ...link, message: id, token: null }) : location.pathname);
 }
 
-/** Who has read so far, in pages. @param {import('../store.js').State} state @param {import('../store.js').Message} message */
+/** Who has read up to it, in pages. @param {import('../store.js').State} state @param {import('../store.js').Message} message */
 function readers({ reads, me }, { id, from }) {
   const names = [...reads].filter(([name, read]) => name !== me && name !== from && compareIds(read, id) >= 0)
     .map(([name]) => name).sort(collator.compare);

@@ -1,6 +1,7 @@
 // @ts-check
-// Notifications of a room, and the sound of a message. All tabs of this browser in it decide together: they show nothing
-// while somebody looks at one of them, one of them shows a message, and each takes away what is read.
+// Notifications of a room, and the sound of a message. All tabs of this browser in the room
+// coordinate: they show nothing while the person looks at one of them, one tab shows a message, and
+// each closes notifications of read messages.
 
 import { t } from '../i18n.js';
 import { storage } from '../identity.js';
@@ -14,19 +15,19 @@ import { shorten } from './shorten.js';
 import { play } from './sound.js';
 
 const TEXT_SHOWN = 120; // UTF-16 units
-const TURN = 150; // ms in which a tab sees that another one has taken its turn, in browsers without locks
+const TURN = 150; // ms in which a tab sees that another one took the turn, in browsers without locks
 
 export class Notifier {
   #session;
   #gaze;
   #tag;
-  /** Where the tabs note the newest message of which the person knows; it goes with the read position. */
+  /** Storage key of the newest message that the person was told of; removed together with the read position. */
   #told;
-  /** Where they note, without locks, whose turn it is. */
+  /** Storage key of the tab whose turn it is, in browsers without locks. */
   #turn;
   /** @type {Notification | null} where there is no worker that shows them */
   #shown = null;
-  /** Unread messages; an earlier page may have left a notification of some. */
+  /** Unread messages. Infinity at first: an earlier page may have left a notification. */
   #unread = Infinity;
 
   /** @param {import('../session.js').Session} session @param {import('./attention.js').Gaze} gaze */
@@ -43,8 +44,8 @@ export class Notifier {
   }
 
   /**
-   * Somebody else has said something, at once or while there was no connection. Whoever looks has seen it: nothing more is
-   * asked then, as browsers take a millisecond to say what is allowed.
+   * Others have sent messages, just now or while the connection was down. If the person is looking, they have seen them, and
+   * permissions are not queried, because that takes browsers a millisecond.
    * @param {readonly import('../store.js').Message[]} messages
    */
   async tell(messages) {
@@ -62,34 +63,34 @@ export class Notifier {
     });
   }
 
-  /** What these messages say is no news any more. @param {readonly import('../store.js').Message[]} messages */
+  /** Notes that the person was told of these messages. @param {readonly import('../store.js').Message[]} messages */
   #note(messages) {
     for (const { id } of messages.slice(-1)) storage.write(this.#told, id);
   }
 
-  /** What is read is no news, whichever tab has shown it. @param {number} unread */
+  /** Closes the notifications when all messages are read, whichever tab showed them. @param {number} unread */
   async count(unread) {
     const isRead = unread === 0 && this.#unread > 0;
     this.#unread = unread;
     if (!isRead) return;
     const shown = await this.#notifications();
-    // Meanwhile more may have come.
+    // More messages may have arrived meanwhile.
     if (this.#unread === 0) for (const notification of shown) notification.close();
   }
 
-  /** What a message said is gone: nothing shows it any longer. @param {string} id */
+  /** Closes the notification of a deleted message. @param {string} id */
   async forget(id) {
     for (const notification of await this.#notifications()) if (notification.data.id === id) notification.close();
   }
 
-  /** What this page or an earlier one shows of the room. @returns {Promise<Notification[]>} */
+  /** The room's notifications, of this page or an earlier one. @returns {Promise<Notification[]>} */
   async #notifications() {
     const registration = await serviceWorkers()?.getRegistration();
     const shown = (await registration?.getNotifications?.({ tag: this.#tag })) ?? [];
     return this.#shown ? [...shown, this.#shown] : shown;
   }
 
-  /** Whether somebody looks at the room, in whichever tab. */
+  /** Whether the person looks at the room in any tab. */
   async #isLookedAt() {
     const { isHere, lock, note } = this.#gaze;
     if (!navigator.locks) return storage.keys(note).some((key) => Math.abs(Date.now() - Number(storage.read(key))) < NOTED);
@@ -97,7 +98,7 @@ export class Notifier {
     return isHere || Boolean(held?.some(({ name }) => name === lock));
   }
 
-  /** Runs `task` while no other tab does. Without locks one of the tabs that want to at the same time does. @param {() => Promise<void>} task */
+  /** Runs `task` while no other tab does. Without locks, only one of the tabs that try at the same time runs it. @param {() => Promise<void>} task */
   async #inTurn(task) {
     if (!navigator.locks) {
       const mine = newKey();
@@ -115,7 +116,7 @@ export class Notifier {
     await navigator.locks.request(`${this.#tag}-turn`, once).catch(() => (ran ? undefined : task()));
   }
 
-  /** One a room, with the newest message; each that comes is noticed. @param {import('../store.js').Message} message */
+  /** Shows one notification per room, of the newest message; each new message alerts again. @param {import('../store.js').Message} message */
   async #show({ id, from, text, problem, roomId }) {
     const { topic } = this.#session.state;
     const title = topic ? `${isolated(from)} · ${isolated(topic)}` : from;
@@ -123,7 +124,7 @@ export class Notifier {
       body: problem ? t(problem) : shorten(splitQuote(text).rest || text, TEXT_SHOWN),
       tag: this.#tag, renotify: true, icon: '/static/icon-192.png', data: { url: location.href, roomId, id },
     };
-    // Phones only know notifications of a service worker.
+    // On phones only a service worker can show notifications.
     const registration = await serviceWorkers()?.getRegistration();
     if (registration) return registration.showNotification(title, options).catch(() => {});
     this.#shown = new Notification(title, options);

@@ -1,5 +1,6 @@
 // @ts-check
-// What its creator can do in a room, and authors with their messages, is loaded when it is wanted.
+// Moderation of a room by its creator, and of their own messages by authors, loaded when it is
+// first used.
 
 import { loadLater } from '../loader.js';
 import { t } from './words.js';

@@ -1,17 +1,18 @@
 // @ts-check
-// What lies over the room, on a phone above all: the way back closes it, and only then leaves the room. One
-// entry of the history stands for all of it, as one thing often opens another and closes itself.
+// What is open over the room: the back button first closes it, and only then leaves the room, which
+// matters most on phones. All of it shares one history entry, because one overlay often closes as
+// it opens another.
 
-/** Marks the entry: a page that is loaded anew finds it, with nothing open. */
+/** Marks the entry: a reloaded page finds the entry with nothing open. */
 const MARK = 'over';
 
-/** How to close what is open, the topmost last. @type {(() => void)[]} */
+/** Functions that close what is open, the topmost last. @type {(() => void)[]} */
 const open = [];
 let hasEntry = false;
-/** Whether the entry is being taken away: the browser says a moment later that it is. */
+/** Whether the entry is being removed: the browser's event for that comes a moment later. */
 let isGoing = false;
 
-/** The history has the entry exactly while something is open. */
+/** Makes the entry exist exactly while something is open. */
 function settle() {
   if (isGoing || open.length > 0 === hasEntry) return;
   hasEntry = !hasEntry;
@@ -22,7 +23,7 @@ function settle() {
 
 addEventListener('popstate', () => {
   if (isGoing) {
-    // Nobody went back, and what was opened since stays.
+    // This was our own step back; what has been opened since stays open.
     isGoing = false;
     settle();
     return;
@@ -33,7 +34,7 @@ addEventListener('popstate', () => {
   setTimeout(settle);
 });
 
-/** An entry over which nothing lies, as after a reload or on the way forward, is stepped back from. */
+/** Steps back from an entry with nothing open, as after a reload or on the way forward. */
 function passEmpty() {
   if (hasEntry || !history.state?.[MARK]) return;
   isGoing = true;
@@ -43,8 +44,8 @@ function passEmpty() {
 passEmpty();
 
 /**
- * @param {() => void} close closes it, when somebody went back
- * @returns {{opened(): void, closed(): void}} to be told
+ * @param {() => void} close closes the overlay when the person goes back
+ * @returns {{opened(): void, closed(): void}} to call when it was opened or closed
  */
 export function overlay(close) {
   function opened() {

@@ -1,10 +1,10 @@
 // @ts-check
-// Printing gives the whole conversation, so what was not read back yet is read back first. A browser's own
-// menu does not wait for that: then it is said that there is more.
+// Printing covers the whole conversation, so history that is not loaded yet is loaded first. The
+// browser's own print menu does not wait for that; then a notice says that there is more.
 
 import { t } from './words.js';
 
-const PAGES = 100; // of history, at most
+const PAGES = 100; // pages of history to load, at most
 
 /**
  * @param {import('../session.js').Session} session
@@ -16,7 +16,7 @@ export function watchPrinting(session, say, signal) {
 
   async function readBack() {
     for (let page = 0; page < PAGES && hasMore(); page++) await session.reader.loadOlder();
-    // It is drawn with the next frame.
+    // It is drawn in the next frame.
     await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
   }
 

@@ -1,10 +1,11 @@
 // @ts-check
-// Where the reader is in the log, by geometry. Only the reader moves it: whatever grows or shrinks, in the
-// log or around it, the end stays in sight for who follows the talk, and for who reads further up what is
-// in sight stays where it is. Browsers' own anchoring is off: not all have it, and none at the very top.
+// The reading position in the log, by geometry. Only the reader moves it: whatever grows or shrinks
+// in or around the log, a reader at the end stays at the end, and for a reader further up the
+// visible messages do not move. The browser's scroll anchoring is off: not all browsers have it,
+// and none applies it at the very top.
 
-const NEAR = 8; // px from the end that still count as being there
-const MARGIN = 16; // px above what is to be read first
+const NEAR = 8; // px from the end within which the reader counts as at the end
+const MARGIN = 16; // px above the first unread message
 
 /** @typedef {{element: Element, top: number}} Anchor the text of a message, and where it stands, in px below the top of the log */
 
@@ -14,19 +15,19 @@ export class Place {
   #pending;
   #firstUnread;
   #onScrolled;
-  /** Whether the end is to stay in sight. */
+  /** Whether the end stays in sight. */
   #follows = true;
-  /** What is held where it stands while not following. @type {Anchor | null} */
+  /** What does not move while not following. @type {Anchor | null} */
   #anchor = null;
-  /** The last place that is known, and the measures of the log there. */
+  /** The last known position, and the dimensions of the log at that time. */
   #known = { top: 0, content: 0, height: 0, width: 0 };
   #frame = 0;
 
   /**
-   * @param {{scroller: HTMLElement, inner: HTMLElement, chunks: HTMLElement, pending: HTMLElement}} log what
-   *   scrolls, all that is scrolled, and in it the chunks with stored messages and the messages that wait. Children
-   *   are asked for, as a search through all that is in the log takes a millisecond beside thousands of messages
-   * @param {{firstUnread(): Element | undefined, onScrolled(): void}} reading following goes no
+   * @param {{scroller: HTMLElement, inner: HTMLElement, chunks: HTMLElement, pending: HTMLElement}} log the
+   *   scrolling element, its content, and in that the chunks of stored messages and the pending ones. Looks only at
+   *   children: with thousands of messages, a search of the whole log takes a millisecond
+   * @param {{firstUnread(): Element | undefined, onScrolled(): void}} reading following scrolls no
    *   further than the first unread message, or its line
    * @param {AbortSignal} signal
    */
@@ -52,14 +53,14 @@ export class Place {
     return scrollHeight - clientHeight - scrollTop < NEAR;
   }
 
-  /** The reader wants the end, and what comes. */
+  /** Goes to the end, and follows it. */
   toEnd() {
     this.#follows = true;
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#note();
   }
 
-  /** The reader wants to see this message. @param {Element} element */
+  /** Shows this message. @param {Element} element */
   show(element) {
     this.#follows = false;
     element.scrollIntoView({ block: 'center' });
@@ -67,19 +68,19 @@ export class Place {
     this.#note();
   }
 
-  /** The reader comes back: where reading stopped, or at the end where all is read. */
+  /** Goes to where reading stopped, or to the end if everything is read. */
   begin() {
     if (this.#follows) this.#scroller.scrollTop = this.#goal();
     this.hold();
   }
 
-  /** The reader goes on from here by themselves. */
+  /** Stops following: the reader continues from here. */
   stay() {
     this.#follows = false;
     this.#anchor = this.#atTop();
   }
 
-  /** Something has changed: nothing moves. */
+  /** Keeps the position after a change of the layout. */
   hold() {
     if (this.#follows) {
       const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
@@ -97,7 +98,7 @@ export class Place {
     return box.bottom > top && box.top < bottom;
   }
 
-  /** The last stored message that ends in sight or above. @returns {HTMLElement | null} */
+  /** The last stored message that ends in sight or above it. @returns {HTMLElement | null} */
   lastSeen() {
     const edge = this.#scroller.getBoundingClientRect().bottom + 1;
     const cut = firstBelow(this.#chunks, edge);
@@ -108,7 +109,7 @@ export class Place {
     return /** @type {HTMLElement | null | undefined} */ (element) ?? null;
   }
 
-  /** How far following goes, in px: to the end, but not past the beginning of what is not read. */
+  /** How far following scrolls, in px: to the end, but not past the first unread message. */
   #goal() {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     const end = scrollHeight - clientHeight;
@@ -123,11 +124,11 @@ export class Place {
     this.#onScrolled();
   }
 
-  /** The reader has scrolled. Layout alone moves a log only together with its measures. */
+  /** Handles scrolling by the reader. A change of the layout that moves the log also changes its dimensions. */
   #onMoved() {
     this.#follows = this.isAtEnd;
-    // What comes in sight at the top is drawn for the first time, and turns out to be taller or smaller than
-    // was thought. Until then the message at the bottom is held.
+    // Messages that come into sight at the top are rendered for the first time, and their real
+    // height differs from the estimate. Until then the message at the bottom is the anchor.
     this.#anchor = this.#scroller.scrollTop < this.#known.top ? this.#atBottom() : this.#atTop();
     this.#note();
     cancelAnimationFrame(this.#frame);
@@ -154,7 +155,7 @@ export class Place {
   }
 
   /**
-   * The first message that begins in sight, so that what grows at the end of the one above it moves
+   * The first message that begins in sight, so that growth at the end of the one above it moves
    * nothing; or the one that fills the log.
    */
   #atTop() {
@@ -168,13 +169,13 @@ export class Place {
     return this.#anchorOf(this.#messageAt(this.#scroller.getBoundingClientRect().bottom - 1));
   }
 
-  /** The text is what stands still: the name above it comes and goes. @param {Element | null | undefined} message @returns {Anchor | null} */
+  /** The anchor is the text: the name above it may appear or disappear. @param {Element | null | undefined} message @returns {Anchor | null} */
   #anchorOf(message) {
     const element = message?.querySelector('.bubble') ?? message;
     return element ? { element, top: this.#topOf(element) } : null;
   }
 
-  /** The first message that ends below. (Lines come and go.) @param {number} y */
+  /** The first message that ends below `y`. Lines are skipped, because they may disappear. @param {number} y */
   #messageAt(y) {
     let element = firstBelow((firstBelow(this.#chunks, y) ?? this.#pending).children, y);
     while (element && !element.matches('.message')) element = /** @type {Element} */ (element.nextElementSibling);
@@ -187,7 +188,7 @@ export class Place {
   }
 }
 
-/** The first element that reaches below `y`; they stand in order. @param {ArrayLike<Element>} elements @param {number} y */
+/** The first element that ends below `y`; the elements are in order. @param {ArrayLike<Element>} elements @param {number} y */
 function firstBelow(elements, y) {
   let low = 0;
   let high = elements.length;

@@ -10,7 +10,7 @@ const EC_BYTES = [10, 16, 26, 18, 24, 16, 18, 22, 22, 26, 30, 22, 22, 24, 24, 28
 const BLOCKS = [1, 1, 1, 2, 2, 4, 4, 4, 5, 5, 5, 8, 9, 9, 10, 10, 11, 13, 14, 16];
 const LEVEL_M = 0; // its two bits in the format information
 
-/** The eight masks: which data modules are turned over. @type {((x: number, y: number) => boolean)[]} */
+/** The eight masks: which data modules are inverted. @type {((x: number, y: number) => boolean)[]} */
 const MASKS = [
   (x, y) => (x + y) % 2 === 0,
   (_, y) => y % 2 === 0,
@@ -258,7 +258,7 @@ function* zigzag(size) {
   }
 }
 
-// Which mask is easiest to read
+// Choosing the mask
 
 /** @param {boolean[][]} grid */
 function penalty(grid) {
@@ -267,7 +267,7 @@ function penalty(grid) {
   return sum(lines.map(linePenalty)) + blockPenalty(grid) + balancePenalty(grid);
 }
 
-/** Long runs, and what looks like a finder pattern. @param {string} line */
+/** Penalty of long runs, and of patterns that look like a finder pattern. @param {string} line */
 function linePenalty(line) {
   const runs = [...line.matchAll(/0{5,}|1{5,}/g)].map(([run]) => run.length - 2);
   const finders = [...line.matchAll(/(?=10111010000|00001011101)/g)].length;

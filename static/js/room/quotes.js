@@ -1,5 +1,5 @@
 // @ts-check
-// What was deleted is not shown by answers that quote it either.
+// Answers that quote a deleted message hide the quote too.
 
 import { quoted } from '../markup.js';
 import { lowerBound } from '../protocol.js';
@@ -20,22 +20,22 @@ export function watchQuotes(session, log) {
     known = messages;
     deleted = messages.reduce((count, { problem }) => count + Number(problem === 'deleted'), 0);
     const isAll = messages[0] !== before.first || deleted > before.deleted;
-    // The log draws a moment later.
+    // The log is drawn a moment later.
     if (deleted > 0) requestAnimationFrame(() => setTimeout(() => hideQuotes(log, messages, isAll)));
   }
   session.subscribe(update);
   update();
 }
 
-/** What quotes say whose message was deleted, for when another turns out to be what they quote. @type {WeakMap<Element, string>} */
+/** The hidden quotes, to restore one if another message turns out to be the quoted one. @type {WeakMap<Element, string>} */
 const hidden = new WeakMap();
 
 /**
- * A quote stands in the text of its answer, so nothing but its words tells of what it is: what an author said who
- * has deleted something before the answer, and is not there any more, was deleted.
+ * A quote is part of the answer's text, without the id of the quoted message. So a quote counts as deleted if its author
+ * has deleted a message before the answer, and no message there has the quoted text.
  * @param {HTMLElement} log
  * @param {readonly Message[]} messages
- * @param {boolean} isAll else only the quotes that came since
+ * @param {boolean} isAll or only quotes that are new
  */
 function hideQuotes(log, messages, isAll) {
   const gone = messages.flatMap(({ from, problem }, at) => (problem === 'deleted' ? [{ start: `${from}: `, at }] : []));

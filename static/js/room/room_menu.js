@@ -1,5 +1,6 @@
 // @ts-check
-// The menu of the room: what there is no room for in the head, what somebody can set, and how long it all lasts.
+// The menu of the room: what does not fit into the header, the person's settings, and the room's
+// lifetime.
 
 import { getRoom } from '../api.js';
 import { h } from '../dom.js';
@@ -11,7 +12,7 @@ import { pushItem } from './push.js';
 import { comings, NOTIFY, notifyMode, setNotifyMode, sound } from './settings.js';
 import { t } from './words.js';
 
-/** Lines that are there already come and go with it. */
+/** Shows or hides lines that are drawn already. */
 function setComings() {
   comings.toggle();
   document.querySelector('.room')?.classList.toggle('no-comings', !comings.get());
@@ -21,7 +22,7 @@ function setComings() {
  * @param {object} options
  * @param {import('../session.js').Session} options.session
  * @param {DOMRect} options.at
- * @param {boolean} options.isNarrow where the head has no room for more than this menu
+ * @param {boolean} options.isNarrow if the header has space only for this menu
  * @param {() => void} options.people
  * @param {() => void} options.share
  * @param {() => void} options.leave

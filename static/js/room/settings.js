@@ -1,5 +1,5 @@
 // @ts-check
-// What somebody has set for rooms, on this browser.
+// The person's settings for all rooms, stored in this browser.
 
 import { t } from '../i18n.js';
 import { storage } from '../identity.js';
@@ -18,13 +18,13 @@ function choice(key, byDefault) {
   };
 }
 
-/** Whether a message may be heard. */
+/** Whether messages make a sound. */
 export const sound = choice(SOUND, false);
 
-/** Whether the log says who came and left. */
+/** Whether the log shows who joined and left. */
 export const comings = choice(COMINGS, true);
 
-/** Of what somebody is notified. */
+/** Which messages notify. */
 export const NOTIFY = /** @type {const} */ (['all', 'mentions', 'off']);
 
 /** @returns {typeof NOTIFY[number] | null} null where there are no notifications */
@@ -35,7 +35,7 @@ export function notifyMode() {
   return kept === 'mentions' ? 'mentions' : 'all';
 }
 
-/** Whether there are notifications, of whatever. */
+/** Whether any notifications are on. */
 export const notifies = () => (notifyMode() ?? 'off') !== 'off';
 
 /** @param {typeof NOTIFY[number]} mode @param {(text: string) => void} say */

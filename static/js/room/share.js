@@ -1,5 +1,5 @@
 // @ts-check
-// The link of the room in a dialog of its own: copied, handed to the system or shown as a QR code.
+// A dialog with the room's link: to copy, to share through the system, or as a QR code.
 
 import { h } from '../dom.js';
 import { openDialog } from './dialog.js';
@@ -28,6 +28,6 @@ async function shareNative() {
   try {
     await navigator.share({ title: document.title, text: t('shareMessage'), url: roomLink() });
   } catch {
-    // The person changed their mind.
+    // The person cancelled.
   }
 }

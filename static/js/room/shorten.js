@@ -1,16 +1,16 @@
 // @ts-check
-// The beginning of a text, never cut inside of what people see as one character.
+// The beginning of a text, never cut inside what people see as one character.
 
-/** What belongs to the character in front of it. */
+/** Code points that belong to the character before them. */
 const CONTINUES = /^[\p{M}\p{Emoji_Modifier}\u200c\u200d\u1160-\u11ff\ufe00-\ufe0f\u{e0020}-\u{e007f}]/u;
-const REGION = /^[\u{1f1e6}-\u{1f1ff}]/u; // two of them are a flag
+const REGION = /^[\u{1f1e6}-\u{1f1ff}]/u; // two of them form a flag
 
 /** @param {string} text @param {number} length UTF-16 units, at most @returns {string} */
 export function shorten(text, length) {
   if (text.length <= length) return text;
   const head = text.slice(0, 2 * length);
   const end = typeof Intl.Segmenter === 'function' ? lastBoundary(head, length) : boundaryBefore(head, length);
-  // Where one character alone is longer, it is cut between code points.
+  // If a single character is longer, it is cut between code points.
   return `${text.slice(0, end || length - Number(isLow(text, length)))}…`;
 }
 
@@ -24,7 +24,7 @@ function lastBoundary(text, length) {
   return end;
 }
 
-/** The same where the browser does not know characters: by what its code points are. @param {string} text @param {number} length */
+/** The same for browsers without Intl.Segmenter, by the kinds of the code points. @param {string} text @param {number} length */
 function boundaryBefore(text, length) {
   let end = length;
   while (end > 0 && !isBoundary(text, end)) end--;
@@ -45,5 +45,5 @@ function regionsBefore(text, at) {
   return count;
 }
 
-/** Whether the unit is the second half of a code point. @param {string} text @param {number} at */
+/** Whether the unit is the second half of a surrogate pair. @param {string} text @param {number} at */
 const isLow = (text, at) => (text.charCodeAt(at) & 0xfc00) === 0xdc00;

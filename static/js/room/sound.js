@@ -1,5 +1,5 @@
 // @ts-check
-// A short sound for a message, made on the spot.
+// A short sound for a message, synthesized.
 
 const NOTES = [880, 1174.66]; // Hz
 const LENGTH = 0.16; // s
@@ -8,7 +8,7 @@ const LOUDNESS = 0.08;
 /** @type {AudioContext | undefined} */
 let context;
 
-/** Two soft notes. Browsers that want a press of a button first stay silent. */
+/** Two soft notes. A browser that requires a click first stays silent. */
 export function play() {
   if (!('AudioContext' in globalThis)) return;
   context ??= new AudioContext();

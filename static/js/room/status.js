@@ -1,18 +1,18 @@
 // @ts-check
-// What the room says about itself: the state of the connection, and one line about what just happened.
+// Status of the room: the state of the connection, and one line about what just happened.
 
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
 
-const SLOW = 4_000; // ms of connecting after which it may be tried anew
-const TICK = 500; // ms between looks at the countdown
-const NOTICE = 4_000; // ms that a notice stays
+const SLOW = 4_000; // ms of connecting after which the person may retry
+const TICK = 500; // ms between updates of the countdown
+const NOTICE = 4_000; // ms that a notice is shown
 
-/** The state of the connection in words, with a countdown while there is none. */
+/** The state of the connection in words, with a countdown while it is down. */
 export class ConnectionBar {
   #session;
   #say;
-  /** Whether a loss was shown, so that its end is worth saying. */
+  /** Whether a loss was shown, so that the recovery is shown too. */
   #wasLost = false;
   /** @type {import('../socket.js').Connection | null} */
   #shown = null;
@@ -42,7 +42,7 @@ export class ConnectionBar {
     const { phase } = connection;
     this.element.dataset.state = phase === 'stopped' ? 'offline' : phase;
     this.element.dataset.reason = 'code' in connection ? String(connection.code) : '';
-    // Whoever has just pressed the button finds it where it was.
+    // The button stays in place for a person who has just pressed it.
     if (phase !== 'connecting') this.#button.hidden = phase === 'online';
     this.#show(phase);
     this.#count();
@@ -74,7 +74,7 @@ export class ConnectionBar {
   }
 }
 
-/** One line above the composer that says what just happened, and goes away. */
+/** One line above the composer that says what just happened, and disappears. */
 export function notices() {
   const element = h('div', { class: 'notice', testid: 'notice', role: 'status' });
   /** @type {ReturnType<typeof setTimeout> | undefined} */

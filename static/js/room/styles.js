@@ -1,5 +1,5 @@
 // @ts-check
-// The style sheet of what lies over a room. Whatever imports this begins when it is there.
+// The style sheet of menus and dialogs. A module that imports this one runs after it is loaded.
 
 import { h } from '../dom.js';
 
@@ -7,5 +7,5 @@ const sheet = h('link', { rel: 'stylesheet', href: '/static/menus.css' });
 document.head.append(sheet);
 await new Promise((resolve) => {
   sheet.onload = resolve;
-  sheet.onerror = resolve; // Plain is better than nothing.
+  sheet.onerror = resolve; // Unstyled is better than nothing.
 });

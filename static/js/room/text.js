@@ -1,5 +1,5 @@
 // @ts-check
-// A text as people see it: with its quote, its code, its links and the names that it calls.
+// A text as elements: with its quote, its code, its links and the names that it mentions.
 
 import { h, icon } from '../dom.js';
 import { t } from '../i18n.js';
@@ -7,16 +7,16 @@ import { parse } from '../markup.js';
 import { hasRightToLeft } from '../names.js';
 
 const LONG = 22; // lines from which a text is folded
-const LINE = 72; // characters that fit into one, about
+const LINE = 72; // characters in a line, approximately
 
 /**
  * @param {string} text
  * @param {string} me
- * @param {Iterable<string>} names who may be called
+ * @param {Iterable<string>} names the names that can be mentioned
  * @returns {Node[]}
  */
 export function textNodes(text, me, names) {
-  // Only where it is needed: a link with a direction of its own is cut off from a particle behind it.
+  // Only if needed: a link with its own direction is isolated from a particle after it.
   const dir = hasRightToLeft(text) ? 'ltr' : null;
   return parse(text, names).flatMap((block) => {
     if (block.kind === 'quote') return [quoteElement(block.text)];
@@ -33,7 +33,7 @@ function pieceNode({ text, href, code, mention }, me, dir) {
   return document.createTextNode(text);
 }
 
-/** Leads to what it quotes, see `jump`. @param {string} quote */
+/** Jumps to the quoted message, see `jump`. @param {string} quote */
 function quoteElement(quote) {
   const [, from, said] = /^(.+?): ([^]*)$/.exec(quote) ?? [null, null, quote];
   return h('blockquote', { class: 'quote' },
@@ -49,13 +49,13 @@ function codeElement(code, language) {
     h('button', { type: 'button', class: 'icon-button copy-code', testid: 'copy-code', 'aria-label': t('copyCode'), title: t('copyCode') }, icon('copy')));
 }
 
-/** Whether a text takes so much room that only its beginning is shown at first. @param {string} text */
+/** Whether a text is so long that only its beginning is shown at first. @param {string} text */
 export function isLong(text) {
   if (text.length < LONG) return false;
   return text.split('\n').reduce((count, line) => count + Math.max(1, Math.ceil(line.length / LINE)), 0) > LONG;
 }
 
-/** What shows the rest of a long text, and hides it again. */
+/** The button that unfolds a long text, and folds it again. */
 export function foldButton() {
   const button = h('button', { type: 'button', class: 'fold text-button', testid: 'fold', 'aria-expanded': 'false', onclick: toggle }, t('showAll'));
   function toggle() {

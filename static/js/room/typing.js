@@ -1,6 +1,6 @@
 // @ts-check
-// What is typed, pasted or dropped while nothing has the focus is meant for the composer; and what is no
-// text can go nowhere, which is said.
+// Text that is typed, pasted or dropped while nothing has the focus goes to the composer; files are
+// refused with a notice.
 
 import { t } from './words.js';
 
@@ -10,7 +10,7 @@ import { t } from './words.js';
  * @param {AbortSignal} signal
  */
 export function watchTyping(input, say, signal) {
-  /** Nothing that does something with a key has the focus, and nothing lies over the room. */
+  /** Whether nothing that handles keys has the focus, and nothing is open over the room. */
   const isFree = () => {
     const focused = document.activeElement;
     const isNothing = !focused || focused === document.body || focused.matches('.log, main');
@@ -20,7 +20,7 @@ export function watchTyping(input, say, signal) {
   document.addEventListener('keydown', (event) => {
     const { key, keyCode, ctrlKey, metaKey, altKey } = event;
     if (ctrlKey || metaKey || altKey || event.defaultPrevented || !isFree()) return;
-    // Input methods say 229 for a letter. A blank scrolls.
+    // Input methods report 229 for a letter. The space key scrolls.
     if (([...key].length === 1 && key !== ' ') || key === 'Dead' || keyCode === 229) input.focus();
   }, { signal });
 
@@ -33,7 +33,7 @@ export function watchTyping(input, say, signal) {
     insert(text);
   }, { signal });
 
-  // A file or a link that is dropped beside the composer would take the place of the page.
+  // A file or a link dropped outside the composer would replace the page.
   for (const kind of /** @type {const} */ (['dragover', 'drop'])) {
     document.addEventListener(kind, (event) => {
       const { dataTransfer, target } = event;
@@ -48,7 +48,7 @@ export function watchTyping(input, say, signal) {
   /** @param {string} text */
   function insert(text) {
     input.focus();
-    // A text that is inserted in this way is asked about nowhere else.
+    // The browser fires no beforeinput event for text that is inserted this way.
     const mayCome = input.dispatchEvent(new InputEvent('beforeinput', { data: text, inputType: 'insertFromPaste', cancelable: true }));
     if (mayCome) document.execCommand('insertText', false, text);
   }

@@ -1,6 +1,6 @@
 // @ts-check
-// The sentences of what is loaded when somebody is in the room already: menus, the dialog that invites. Whoever
-// takes `t` from here has those of i18n.js as well.
+// The sentences of parts that are loaded after the room: menus, the invitation dialog. `t` of this
+// module also has those of i18n.js.
 
 import { speaker, TEXTS } from '../i18n.js';
 

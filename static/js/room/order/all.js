@@ -1,5 +1,6 @@
 // @ts-check
-// All that keeps order in a room: the creator's part of its menu, the menu of a person, the deletion of a message.
+// All moderation of a room: the creator's part of the room menu, the menu of a person, the deletion
+// of a message.
 
 import { askToDelete } from './deletion.js';
 import { openMemberMenu } from './member_menu.js';

@@ -1,5 +1,5 @@
 // @ts-check
-// Whether an order is carried out; where not, it is said why.
+// Waits for a moderation request, and shows its error if it fails.
 
 import { ApiError } from '../../api.js';
 import { errorText } from './words.js';

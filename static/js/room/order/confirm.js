@@ -1,5 +1,5 @@
 // @ts-check
-// Asks, before something is done that cannot be taken back.
+// Asks for confirmation before an action that cannot be undone.
 
 import { h } from '../../dom.js';
 import { openDialog } from '../dialog.js';
@@ -8,9 +8,9 @@ import { t } from './words.js';
 /**
  * @param {object} question
  * @param {string} question.title
- * @param {string} question.text what it means
- * @param {string} question.action what stands on the button that does it
- * @returns {Promise<boolean>} whether it is wanted
+ * @param {string} question.text what the action does
+ * @param {string} question.action the label of its button
+ * @returns {Promise<boolean>} whether the person confirmed
  */
 export async function confirmed({ title, text, action }) {
   const answer = await openDialog({

@@ -1,6 +1,6 @@
 // @ts-check
-// The link with which another device of its creator gets the creator's powers, under a warning. Its token stands
-// behind `#`, which browsers keep to themselves.
+// The link that gives another device of the creator the creator's powers, with a warning. Its token
+// is in the fragment, which browsers do not send to servers.
 
 import { h } from '../../dom.js';
 import { loadIdentity } from '../../identity.js';

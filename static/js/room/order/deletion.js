@@ -1,6 +1,6 @@
 // @ts-check
-// Deleting a message. It is asked once, and for a moment it can be undone: until then nobody is told. Whatever
-// ends the page or the room's view meanwhile sends it.
+// Deletes a message. It asks once, and the deletion can be undone for a moment: until then nothing
+// is sent. If the page or the room's view ends meanwhile, it is sent at once.
 
 import { h, keepFocus } from '../../dom.js';
 import { deleteMessage } from '../../orders.js';
@@ -15,7 +15,7 @@ const UNDO = 5_000; // ms
  * @param {import('../../session.js').Session} options.session
  * @param {string} options.id of the message
  * @param {HTMLElement} options.element that shows it
- * @param {HTMLElement} options.refuge where the focus goes when what had it is gone
+ * @param {HTMLElement} options.refuge the element that gets the focus if the focused one disappears
  * @param {(text: string) => void} options.say
  */
 export async function askToDelete({ session, id, element, refuge, say }) {
@@ -31,7 +31,7 @@ export async function askToDelete({ session, id, element, refuge, say }) {
 
   /** @param {Element} before @param {Element} after */
   function replace(before, after) {
-    if (!before.isConnected) return; // somebody else has deleted it meanwhile
+    if (!before.isConnected) return; // somebody else deleted it meanwhile
     const isText = after === text;
     keepFocus(refuge, () => before.replaceWith(after));
     element.toggleAttribute('data-deleting', !isText);
@@ -51,7 +51,7 @@ export async function askToDelete({ session, id, element, refuge, say }) {
     keepFocus(refuge, () => undo.remove());
     const isGone = await carriedOut(deleteMessage(roomId, id, true), (problem) => say(t('notDeleted', { problem })));
     if (!isGone) return stay();
-    element.removeAttribute('data-deleting'); // what everybody is told takes the place of the words
+    element.removeAttribute('data-deleting'); // the `deleted` frame replaces these words
   }
 
   const timer = setTimeout(send, UNDO);

@@ -1,5 +1,5 @@
 // @ts-check
-// What its creator can do with somebody in the room.
+// The creator's menu for a person in the room.
 
 import { h } from '../../dom.js';
 import { removeMember } from '../../orders.js';

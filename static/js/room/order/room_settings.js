@@ -1,5 +1,6 @@
 // @ts-check
-// What its creator sets for a room: its name, how long it lasts, how many may be in it, and whom it keeps out.
+// The creator's settings of a room: its name, its lifetime, its maximum number of members, and its
+// bans.
 
 import { h } from '../../dom.js';
 import { cleanName, codePoints, TOPIC_MAX } from '../../names.js';
@@ -9,7 +10,7 @@ import { openDialog } from '../dialog.js';
 import { carriedOut } from './carry_out.js';
 import { t } from './words.js';
 
-const FEWEST = 2; // people that a room has place for
+const FEWEST = 2; // the least maximum of members
 
 /** @param {import('../../session.js').Session} session @param {(text: string) => void} say */
 export async function openRoomSettings(session, say) {
@@ -23,7 +24,7 @@ export async function openRoomSettings(session, say) {
   const error = h('p', { class: 'form-error', role: 'alert', testid: 'settings-error' });
   const complain = (/** @type {string} */ text) => (error.textContent = text);
 
-  /** Only what is another than it was. */
+  /** Sends only what changed. */
   async function change() {
     const wanted = cleanName(name.value);
     return {
