@@ -1,6 +1,7 @@
 // @ts-check
-// Opens the client while there is no network, and never stands in the way while there is one. Copies of the
-// client are kept by version, each as a whole or not at all; a page and all its files are of one version.
+// Opens the client without a network, and does not get in the way when there is one. Copies of the
+// client are stored by version, each complete or not at all; a page and all its files have the same
+// version.
 
 const SHELL = '/';
 const COPY = 'client '; // and a version: the caches that each hold one
@@ -10,8 +11,8 @@ const OURS = /^(?:W\/)?"(linkroom-[^"]+)"$/; // the ETag of one of our files, wh
 const FORM = /\.[0-9a-f]{32}|[-;](?:gzip|br|zstd|deflate)/g; // but for what says how this answer was made
 const STORAGE = 5_000; // ms for a look into storage
 const RENEWAL = 60_000; // ms for all files of a version
-const ANSWER = 500; // ms in which a page says whether it is in a room
-const PATIENCE = 3_000; // ms for the network, where there is a copy
+const ANSWER = 500; // ms in which a page answers whether it is in a room
+const PATIENCE = 3_000; // ms for the network, if there is a copy
 /** @type {Record<string, string>} */
 const TYPES = { js: 'text/javascript', css: 'text/css', svg: 'image/svg', webmanifest: 'application/manifest', [SHELL]: 'text/html' };
 
@@ -39,7 +40,7 @@ const FIRST = [
   '/static/js/pages/room.js',
 ];
 
-/** The room, which is kept once somebody has been in one. */
+/** The files of the room, which are stored once somebody has been in one. */
 const ROOM = [
   '/static/js/crypto.js',
   '/static/js/heartbeat.js',
@@ -113,7 +114,7 @@ const FILES = [...FIRST, ...ROOM];
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 
 /**
- * Storage that fails, or does not answer, is as if nothing were in it.
+ * Storage that fails, or does not answer, counts as empty.
  * @template T, U
  * @param {() => Promise<T>} task
  * @param {U} otherwise
@@ -133,8 +134,8 @@ const after = (ms, value) => new Promise((resolve) => setTimeout(() => resolve(v
 // Versions
 
 /**
- * Which version of the client an answer belongs to. None, where somebody else answered: a maintenance page, a
- * network that wants a login first.
+ * The client's version of an answer. Null if the answer is from something else: a maintenance page, a network
+ * that wants a login first.
  * @param {Response | null | undefined} answer
  * @param {string} file
  */
@@ -148,7 +149,7 @@ function versionOf(answer, file) {
 class Mixed extends Error {}
 
 /**
- * Fetches files of a version and keeps them all, or none. The page comes last: without it there is no copy.
+ * Fetches the files of a version and stores all of them, or none. The page is stored last: without it there is no copy.
  * @param {string} version
  * @param {string[]} files
  * @param {RequestCache} mode
@@ -174,22 +175,22 @@ async function has(version, files) {
   return files.every((file) => there.has(file));
 }
 
-/** The versions that are kept, newest first. */
+/** The stored versions, newest first. */
 async function versions() {
   const names = await caches.keys();
   return names.filter((name) => name.startsWith(COPY)).map((name) => name.slice(COPY.length)).reverse();
 }
 
-/** The version that opens without a network. @returns {Promise<string | null>} */
+/** The version that is used without a network. @returns {Promise<string | null>} */
 async function latest() {
   for (const version of await versions()) if (await copied(version, SHELL)) return version;
   return null;
 }
 
-/** What is being kept at the moment. @type {{version: string, stop: AbortController, done: Promise<void>} | null} */
+/** The renewal in progress. @type {{version: string, stop: AbortController, done: Promise<void>} | null} */
 let renewal = null;
 
-/** Sees to it that this version is what is kept. What a later deploy has taken the place of is not waited for. @param {string} version */
+/** Makes this version the stored one. A renewal to an earlier version is cancelled. @param {string} version */
 function renew(version) {
   if (renewal?.version === version) return renewal.done;
   renewal?.stop.abort();
@@ -203,7 +204,7 @@ function renew(version) {
   return mine.done;
 }
 
-/** With the room, where a room was kept. @param {string} version @param {AbortSignal} signal */
+/** Includes the room's files if they were stored before. @param {string} version @param {AbortSignal} signal */
 async function replace(version, signal) {
   const rooms = await Promise.all((await versions()).map((one) => copied(one, ROOM[0])));
   const files = rooms.some(Boolean) ? FILES : FIRST;
@@ -211,7 +212,7 @@ async function replace(version, signal) {
   await tidy(version);
 }
 
-/** Forgets the copies that no page is made of any more. @param {string | null} version what opens without a network */
+/** Deletes the copies that no open page uses. @param {string | null} version the version that is used without a network */
 async function tidy(version) {
   const open = new Set((await worker.clients.matchAll({ includeUncontrolled: true })).map(({ id }) => id));
   const used = new Set([COPY + version, COPY + renewal?.version, PAGES, ROOMS]);
@@ -226,7 +227,7 @@ async function tidy(version) {
 
 // Pages
 
-/** Clients to come, by id, and what version their pages are: they are not among the open ones yet. @type {Map<string, string>} */
+/** Pages that are about to open, by client id, with their versions: they are not among the open clients yet. @type {Map<string, string>} */
 const starting = new Map();
 
 /** @param {string} id @param {string} version */
@@ -235,15 +236,15 @@ async function begin(id, version) {
   await attempt(async () => (await caches.open(PAGES)).put(`/${id}`, new Response(version)), undefined);
 }
 
-/** @param {string} id @returns {Promise<string | undefined>} nothing for a page that began without a worker */
+/** @param {string} id @returns {Promise<string | undefined>} undefined for a page that was loaded without a worker */
 async function versionOfPage(id) {
   const version = starting.get(id);
-  if (version && starting.delete(id)) attempt(async () => tidy(await latest()), undefined); // the page before is gone now
+  if (version && starting.delete(id)) attempt(async () => tidy(await latest()), undefined); // the previous page is gone now
   return version ?? attempt(async () => (await caches.match(`/${id}`, { cacheName: PAGES }))?.text(), undefined);
 }
 
 /**
- * Keeps what the network has now: `whole` where all of its version came, `mixed` where files of others did.
+ * Stores what the network has now: `whole` if all files had its version, `mixed` if some had another one.
  * @param {Response | null} fresh
  */
 async function arrival(fresh) {
@@ -260,7 +261,7 @@ async function answerPage(event) {
   const copy = await attempt(latest, null);
   const fresh = await (copy ? Promise.race([coming, after(PATIENCE, null)]) : coming);
   const version = versionOf(fresh, SHELL);
-  // A proxy whose nodes are all away is as good as no network.
+  // A proxy without a live node behind it is the same as no network.
   const isAnswer = fresh !== null && fresh.status < 500;
   const isNews = copy && version && version !== copy;
   const state = isNews ? await Promise.race([arrived, after(PATIENCE, 'slow')]) : '';
@@ -273,7 +274,7 @@ async function answerPage(event) {
   return fresh ?? (await coming) ?? Response.error();
 }
 
-/** A file of another version would break the page: without it a fresh page is asked for. @param {FetchEvent} event @param {string} file */
+/** A file of another version would break the page: an error makes the page reload. @param {FetchEvent} event @param {string} file */
 async function answerFile(event, file) {
   const version = await versionOfPage(event.clientId);
   const copy = version && (await copied(version, file));
@@ -286,7 +287,7 @@ async function answerFile(event, file) {
   return (last && (await copied(last, file))) || fresh || Response.error();
 }
 
-/** The file of the client that answers a request, if any. @param {Request} request */
+/** The client's file that a request is for, if any. @param {Request} request */
 function fileOf(request) {
   const { origin, pathname } = new URL(request.url);
   if (request.method !== 'GET' || origin !== location.origin) return null;
@@ -294,16 +295,16 @@ function fileOf(request) {
   return FILES.includes(pathname) ? pathname : null;
 }
 
-/** Where an app escaped the `#` of a link, its key would go to the server. @param {string} url */
+/** If an app escaped the `#` of a link, its key would be sent to the server. @param {string} url */
 function mended(url) {
   const { pathname } = new URL(url);
   const end = pathname.search(/%(?:25)*23/i);
   return end < 0 ? null : Response.redirect(pathname.slice(0, end) + pathname.slice(end).replace(/%(?:25)*23/i, '#'));
 }
 
-// Life
+// Life cycle
 
-/** On a first visit the page has just fetched most files: they need not travel again. */
+/** On a first visit the page has just fetched most files, so they come from the HTTP cache. */
 async function install() {
   const version = versionOf(await fetch(new Request(SHELL, { cache: 'no-cache' })), SHELL);
   if (!version) return;
@@ -311,7 +312,7 @@ async function install() {
   await renew(version);
 }
 
-/** Somebody is in a room, whose page has just fetched nearly all of it: that need not travel again. @param {string} id of its client */
+/** A page is in a room and has just fetched nearly all of the room's files, so they come from the HTTP cache. @param {string} id of its client */
 async function keepRoom(id) {
   const version = (await versionOfPage(id)) ?? (await latest());
   if (!version || (await has(version, FILES))) return;
@@ -369,7 +370,7 @@ worker.addEventListener('notificationclick', (event) => {
   event.waitUntil(openRoom(event.notification.data));
 });
 
-/** Brings the tab that is in the room to the front, or opens one. @param {{url: string, roomId: string}} room */
+/** Brings the tab that is in the room to the front, or opens a new one. @param {{url: string, roomId: string}} room */
 async function openRoom({ url, roomId }) {
   const pages = await worker.clients.matchAll({ type: 'window' });
   const isIn = pages.map(async (client) => (await ask(client, roomId)) && client);

@@ -17,9 +17,9 @@ export class ApiError extends Error {
 
 /**
  * @param {string} path
- * @param {{method?: string, body?: object, token?: string, once?: string, keepalive?: boolean}} [request] `once`: the key under which
- *   it is carried out once however often it is sent; `keepalive`: it outlives the page
- * @returns {Promise<any>} what the answer holds
+ * @param {{method?: string, body?: object, token?: string, once?: string, keepalive?: boolean}} [request] `once`: an idempotency key,
+ *   so that retries have no further effect; `keepalive`: the request outlives the page
+ * @returns {Promise<any>} the data of the answer
  * @throws {ApiError}
  */
 export async function call(path, { method, body, token, once, keepalive } = {}) {
@@ -39,10 +39,10 @@ export async function call(path, { method, body, token, once, keepalive } = {}) 
   return answer.data;
 }
 
-/** @typedef {{creatorName: string, topic?: string | undefined, ttl?: number | undefined, e2e?: boolean | undefined}} Wish a topic is sealed where `e2e`; `ttl`: s */
+/** @typedef {{creatorName: string, topic?: string | undefined, ttl?: number | undefined, e2e?: boolean | undefined}} Wish the topic is encrypted if `e2e`; `ttl`: s */
 
 /**
- * Makes a room: the same one each time it is asked for with the same key. A lost answer is asked for once more.
+ * Creates a room. Requests with the same key create it only once. If the answer is lost, the request is retried once.
  * @param {Wish} wish
  * @param {string} once
  * @returns {Promise<{roomId: string, token: string}>}
@@ -60,7 +60,7 @@ export async function createRoom(wish, once) {
 
 /**
  * @typedef {{memberCount: number, members: string[], ttl: number, maxMembers: number, locked: boolean, topic: string | null,
- *   e2e?: boolean, bans?: number}} Room `ttl`: s; `bans`: banned addresses, told to the room's creator
+ *   e2e?: boolean, bans?: number}} Room `ttl`: s; `bans`: banned addresses, only for the room's creator
  */
 
 /** @param {string} roomId */

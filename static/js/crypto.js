@@ -1,12 +1,12 @@
 // @ts-check
 // End-to-end encryption of message texts. docs/encryption.md describes the format; the test vector
-// there is checked against this file. A room without a key does without it.
+// there is checked against this file. Rooms without a key do not load it.
 
 import { isSealed, IV_BYTES, SEALED, TAG_BYTES } from './protocol.js';
 
 const TOPIC = 'linkroom-e2e-topic-1'; // a topic is sealed before its room has an id
 
-/** A fresh room key, as it stands in the link. */
+/** A new room key, as it appears in the link. */
 export const newRoomKey = () => toBase64Url(crypto.getRandomValues(new Uint8Array(32)));
 
 export class Cipher {
@@ -28,7 +28,7 @@ export class Cipher {
   /**
    * @param {string} text
    * @param {string} from the sender's userId
-   * @param {Uint8Array<ArrayBuffer>} [iv] only a test vector sets it: no two messages may share one
+   * @param {Uint8Array<ArrayBuffer>} [iv] set only by a test vector: no two messages may share one
    * @returns {Promise<string>}
    */
   seal(text, from, iv) {
@@ -50,7 +50,7 @@ export class Cipher {
   }
 
   /**
-   * @param {string} text what stands in the message
+   * @param {string} text the message
    * @param {string} from
    * @returns {Promise<{text: string, problem?: import('./store.js').Problem}>}
    */
@@ -60,7 +60,7 @@ export class Cipher {
     return opened === null ? { text: '', problem: 'undecryptable' } : { text: opened };
   }
 
-  /** @param {string} sealed @returns {Promise<string | null>} null where the key does not open it */
+  /** @param {string} sealed @returns {Promise<string | null>} null if the key does not decrypt it */
   openTopic(sealed) {
     return this.#open(sealed, TOPIC);
   }
@@ -98,7 +98,7 @@ export class Cipher {
     }
   }
 
-  /** What binds a message to its room and to whoever said it. @param {string} from */
+  /** Binds a message to its room and to its sender. @param {string} from */
   #messageOf(from) {
     return `linkroom-e2e-1\n${this.#roomId}\n${from}`;
   }

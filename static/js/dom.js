@@ -1,5 +1,5 @@
 // @ts-check
-// Building elements, whose texts only ever become text nodes.
+// Creates elements. Their texts only ever become text nodes.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -53,7 +53,7 @@ const ICONS = {
 
 /** @typedef {keyof typeof ICONS} IconName */
 
-/** @param {IconName} name @returns {SVGElement} decoration: the control around it carries the name */
+/** @param {IconName} name @returns {SVGElement} decorative: the control around it has the accessible name */
 export function icon(name) {
   const svg = document.createElementNS(SVG, 'svg');
   const path = document.createElementNS(SVG, 'path');
@@ -65,13 +65,13 @@ export function icon(name) {
   return svg;
 }
 
-/** @param {HTMLElement} element @param {Node[]} children Shows `children` instead of what is there. */
+/** @param {HTMLElement} element @param {Node[]} children Replaces the element's contents. */
 export function show(element, ...children) {
   element.replaceChildren(...children);
 }
 
 /**
- * Does something to the page. Whoever had the focus on what is gone or hidden by it goes on at `refuge`.
+ * Changes the page. If the focused element is removed or hidden by that, `refuge` gets the focus.
  * @param {HTMLElement} refuge
  * @param {() => void} work
  */
@@ -82,7 +82,7 @@ export function keepFocus(refuge, work) {
   if (isLost && focused !== document.body) refuge.focus({ preventScroll: true });
 }
 
-/** Gives it the focus, in sight. @param {HTMLElement} element */
+/** Focuses the element and scrolls it into view. @param {HTMLElement} element */
 export function focusOn(element) {
   element.tabIndex = -1;
   element.focus({ preventScroll: true });

@@ -1,6 +1,6 @@
 // @ts-check
-// A worker that only counts time: browsers slow the timers of hidden pages down to one a minute,
-// longer than presence lives, but not those of workers.
+// A worker that is only a timer: browsers slow the timers of hidden pages to one per minute, which
+// is longer than the presence TTL, but not those of workers.
 
 /** @type {ReturnType<typeof setInterval> | undefined} */
 let timer;

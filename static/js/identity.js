@@ -1,31 +1,31 @@
 // @ts-check
-// What this browser remembers, for all its tabs, and above all who it is in each room. One file, because
-// each that a first visit loads may cost it a round trip.
+// What this browser stores for all its tabs, above all its identity in each room. One file, because
+// each file of the first load may cost a round trip.
 
 const PREFIX = 'linkroom:room:';
 const NAME = 'linkroom:name';
 const TICKET = 'linkroom:ticket:';
 const PROBE = 'linkroom:probe';
-const KEPT = 200; // rooms; whom one was in those used before them is forgotten, whatever the clock says
+const KEPT = 200; // rooms; the identities of the least recently used ones are deleted, independent of the clock
 
 /**
  * @typedef {{name: string, token: string | null, secret?: string, creator?: string, ticket?: boolean, at: number}} Identity
- *   `creator`: the token that the room was made with, which keeps its powers whoever this browser is in the room;
- *   `ticket`: the application that this tab came from says who it is, by a JWT
+ *   `creator`: the token of the room's creation, which keeps the creator's powers under any name;
+ *   `ticket`: the token is a JWT from the application that opened this tab
  */
 
-/** Where storage is forbidden or full, the page remembers by itself for as long as it is open. */
+/** If storage is forbidden or full, values are kept in memory while the page is open. */
 class Shelf {
   #open;
-  /** @type {Map<string, string>} what could not be written */
+  /** @type {Map<string, string>} values that could not be stored */
   #memory = new Map();
 
-  /** @param {() => Storage} open throws where it is forbidden */
+  /** @param {() => Storage} open throws if it is forbidden */
   constructor(open) {
     this.#open = open;
   }
 
-  /** Whether what is written now outlives the page. */
+  /** Whether a value that is written now outlives the page. */
   get lasts() {
     this.write(PROBE, '');
     const lasts = !this.#memory.has(PROBE);
@@ -55,17 +55,17 @@ class Shelf {
     attempt(() => this.#open().removeItem(key), undefined);
   }
 
-  /** The keys that begin like this. @param {string} prefix */
+  /** The keys with this prefix. @param {string} prefix */
   keys(prefix) {
     const kept = attempt(() => Object.keys(this.#open()), []);
     return [...new Set([...kept, ...this.#memory.keys()])].filter((key) => key.startsWith(prefix));
   }
 }
 
-/** For all tabs of this browser. */
+/** Storage shared by all tabs of this browser. */
 export const storage = new Shelf(() => localStorage);
 
-/** For this tab, until it is closed. */
+/** Storage of this tab, until it is closed. */
 export const tabStorage = new Shelf(() => sessionStorage);
 
 /** @param {string} roomId @returns {Identity | null} */
@@ -88,28 +88,28 @@ function ticketFor(roomId) {
   return { name: '', token, creator, ticket: true, at: 0 };
 }
 
-/** @param {string} roomId @param {string} name @param {string | null} token null: the name is ours to try again, its token is dead */
+/** @param {string} roomId @param {string} name @param {string | null} token null: the token is invalid, the name can be tried again */
 export function saveIdentity(roomId, name, token) {
   const known = loadIdentity(roomId);
   if (known?.ticket) return;
-  // A secret that has become no token yet is asked with again.
+  // A secret that has not become a token yet is used again.
   const secret = token === null && known?.token === null && known.name === name ? known.secret : undefined;
   write(roomId, { name, token, secret, creator: known?.creator });
 }
 
-/** This browser made the room, or has the link of who did. @param {string} roomId @param {string} name @param {string} token */
+/** Saves the creator's token: this browser created the room, or has the creator's link. @param {string} roomId @param {string} name @param {string} token */
 export const saveCreator = (roomId, name, token) => write(roomId, { name, token, creator: token });
 
-/** What was taken for its creator's token is none. @param {string} roomId */
+/** The saved creator's token is invalid. @param {string} roomId */
 export function forgetCreator(roomId) {
   const known = loadIdentity(roomId);
   if (known) write(roomId, { ...known, creator: undefined });
 }
 
 /**
- * What this browser's token under this name is made of. It is kept before it is sent, so that a join whose
- * answer was lost can be repeated, also by the page that is loaded next: nobody else has the name then.
- * @param {string} roomId @param {string} name @param {string} fresh what it is where there is none
+ * The random part of this browser's token with this name. It is stored before it is sent, so that a join whose
+ * answer was lost can be repeated, even after a reload: nobody else gets the name then.
+ * @param {string} roomId @param {string} name @param {string} fresh the value to store if there is none
  * @returns {string}
  */
 export function secretOf(roomId, name, fresh) {
@@ -126,12 +126,12 @@ function write(roomId, identity) {
   forgetOld();
 }
 
-/** The name used last, in any room. */
+/** The last used name, in any room. */
 export const rememberedName = () => storage.read(NAME) ?? '';
 
 /**
  * Runs `task` while no other tab of this browser runs one for the same room, so that two tabs that
- * open at once do not both enter as new guests. Without Web Locks (plain http, or storage that is
+ * open at once do not both join as new guests. Without Web Locks (plain http, or storage that is
  * forbidden) it just runs.
  * @template T
  * @param {string} roomId

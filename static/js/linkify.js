@@ -1,18 +1,18 @@
 // @ts-check
-// Finds links in a text, as people who write Korean, Japanese or English read them: only http and https,
-// without the sentence around them, which often follows without a blank.
+// Finds links in a text as readers of Korean, Japanese or English see them: only http and https,
+// without the surrounding sentence, which often follows without a space.
 
 const SCHEME = /https?:\/\//gi;
 const LABEL = '[\\p{L}\\p{N}_](?:[\\p{L}\\p{N}\\p{M}_-]*[\\p{L}\\p{N}\\p{M}])?';
 const HOST = new RegExp(`\\[[0-9a-f:.]+\\]|${LABEL}(?:\\.${LABEL})*`, 'iuy');
 const PORT = /:\d{1,5}/y;
 
-/** What stands in no link: blanks, quotes, marks and brackets of East Asian sentences, what cannot be seen. */
+/** Characters that end a link: spaces, quotes, East Asian punctuation and brackets, invisible characters. */
 const REST = new RegExp(
   '[/?#][^\\s<>"`\\\\\\p{Cc}\\u00ad\\u061c\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2060\\u2066-\\u2069\\ufeff' +
   '“”„‘«»‹›—…。、，．！？：；（）［］｛｝「」『』【】《》〈〉\\p{Extended_Pictographic}]*', 'uy');
 
-/** How a last label begins, by script: none is written in two. The Hangul ones are few, and words follow them. */
+/** How a top-level domain begins, by script: none mixes scripts. There are few Hangul ones, and words follow them. */
 const TOPS = [
   /^[\p{Script=Latin}\d_-]+/u, /^(?:한국|닷컴|닷넷|삼성)/, /^\p{Script=Han}+/u, /^[\p{Script=Katakana}ー]+/u, /^\p{Script=Hiragana}+/u,
   /^(?:(?!\p{Script=Latin}|\p{Script=Hangul}|\p{Script=Han}|\p{Script=Katakana}|\p{Script=Hiragana})[\p{L}\p{M}])+/u,
@@ -24,14 +24,14 @@ const EMPHASIS = '*_~';
 const OPENED_BY = { ')': '(', ']': '[', '}': '{' };
 
 /**
- * Korean particles and endings, one or several, as they follow a word; and Japanese ones, with whatever comes then.
- * Behind a `/` only those that are no word by themselves.
+ * Korean particles and endings, one or several, that follow a word; and Japanese ones, with everything after them.
+ * After a `/` only those that are not words themselves.
  */
 const PARTICLE = '에서|에게|에는|에도|에만|에|으로|로|까지|부터|보다|처럼|같은|같이|마다|밖에|이랑|랑|하고|이나|이라고|라고|이라는|라는|이란|란|' +
   '입니다|입니까|이에요|예요|이야|인데|이고|이며|이네요|네요|이다|이죠|죠|요|을|를|이|가|은|는|의|와|과|도|만|나|야|인';
 const STRONG = '에서|에게|에는|에도|으로|까지|부터|보다|처럼|이랑|하고|이라고|라고|이라는|라는|입니다|이에요|예요|을|를|는';
 const SPOKEN = new RegExp(`(?:[A-Za-z0-9)\\]}](?:${PARTICLE}){1,3}|/(?:${STRONG}))$`);
-const LONGEST = 14; // characters of them
+const LONGEST = 14; // maximum characters of them
 const HIRAGANA = /[A-Za-z0-9)\]}]\p{Script=Hiragana}/u;
 
 /**
@@ -62,7 +62,7 @@ function linkAt(text, start, scheme) {
   const beyond = start + scheme.length + host.length;
   const port = host === written ? matchAt(PORT, text, beyond) : '';
   const rest = host === written ? matchAt(REST, text, beyond + port.length) : '';
-  // Whoever is named before an `@` is no host.
+  // User information before an `@` is not a host.
   if (text[beyond + port.length] === '@' || (port === '' && /^:[^\s/]*@/.test(text.slice(beyond, beyond + 64)))) return null;
   return scheme + host + port + trim(rest, text[start - 1] ?? '');
 }
@@ -73,7 +73,7 @@ function matchAt(sticky, text, at) {
   return sticky.exec(text)?.[0] ?? '';
 }
 
-/** The leading part that can be a host: `example.com` of `example.com을`. @param {string} written @returns {string | null} */
+/** The prefix that can be a host: `example.com` of `example.com을`. @param {string} written @returns {string | null} */
 function hostIn(written) {
   if (written.startsWith('[')) return written;
   const labels = written.split('.');
@@ -86,7 +86,7 @@ function hostIn(written) {
 }
 
 /**
- * Leaves out brackets that are not both in the link, what a sentence ends with, and particles.
+ * Cuts off unbalanced brackets, punctuation at the end, and particles.
  * @param {string} rest path, query and fragment
  * @param {string} before the character before the link
  */
@@ -104,7 +104,7 @@ function trim(rest, before) {
   return link.slice(0, end);
 }
 
-/** As far as its brackets belong together. @param {string} rest */
+/** The prefix with balanced brackets. @param {string} rest */
 function inBrackets(rest) {
   const open = [];
   for (let i = 0; i < rest.length; i++) {

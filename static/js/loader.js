@@ -1,22 +1,22 @@
 // @ts-check
-// Fetches the parts of the client, each when it is needed. Knows their names and not what is in them:
-// whoever asks for a part says how to import it.
+// Loads the parts of the client, each when it is needed. Knows their names but not their contents:
+// the caller says how to import a part.
 
 /** @typedef {'landing' | 'entry' | 'room' | 'extras' | 'order' | 'push' | 'crypto' | 'key' | 'refused'} Part */
 
-const RELOADED = 'linkroom:reloaded:'; // and a part, in sessionStorage: this page was begun anew for it, and it has not come since
+const RELOADED = 'linkroom:reloaded:'; // followed by a part, in sessionStorage: this page was reloaded for it, and it has not loaded since
 const ANSWER = 5_000; // ms for the server to answer
-const FILES = 30_000; // ms for the files of a part that comes later
+const FILES = 30_000; // ms for the files of a part that is loaded later
 
-/** The links to the files of a part, which index.html names. @param {Part} part */
+/** The links to the files of a part, from index.html. @param {Part} part */
 const linksTo = (part) => /** @type {HTMLTemplateElement} */ (document.getElementById(`${part}-modules`)).content;
 
-/** Fetches all files of a part side by side, once. @param {Part} part */
+/** Fetches all files of a part in parallel, once. @param {Part} part */
 export function preload(part) {
   document.head.append(linksTo(part));
 }
 
-/** The same, as often as it takes. @param {Part} part @returns {Promise<boolean>} whether all came */
+/** The same, repeatable. @param {Part} part @returns {Promise<boolean>} whether all came */
 async function fetchAll(part) {
   const links = /** @type {HTMLLinkElement[]} */ ([...linksTo(part).children].map((link) => link.cloneNode()));
   const came = links.map((link) => new Promise((resolve) => {
@@ -28,20 +28,20 @@ async function fetchAll(part) {
   return (await Promise.all(came)).every(Boolean);
 }
 
-/** What came later, and needs not be fetched again. @type {Set<Part>} */
+/** Parts that were loaded later, and need not be fetched again. @type {Set<Part>} */
 const whole = new Set();
 
-/** A part does not come, though the server is there. */
+/** A part does not load, though the server answers. */
 export class BrokenPart extends Error {}
 
 /**
- * A part of the client. A page remembers that a file did not come, and after a deploy new files may not
- * fit those that it has: where the server answers, only a fresh page helps.
+ * Loads a part of the client. A page remembers that a file failed to load, and after a deployment new files may not
+ * match the ones that it has. So if the server answers, only a reload helps.
  * @template Module
  * @param {Part} part
  * @param {() => Promise<Module>} bring imports it
  * @returns {Promise<Module>}
- * @throws {BrokenPart} where a fresh page did not help
+ * @throws {BrokenPart} if a reload did not help
  */
 export async function load(part, bring) {
   preload(part);
@@ -49,8 +49,8 @@ export async function load(part, bring) {
 }
 
 /**
- * A part that is asked for while the page is in use, and again where the network was away: nothing is imported
- * before all files are there, as a page would remember that one was not.
+ * Loads a part while the page is in use, and can be retried after network errors: nothing is imported before all its
+ * files have been fetched, because the page would remember that one was missing.
  * @template Module
  * @param {Part} part
  * @param {() => Promise<Module>} bring imports it
@@ -77,11 +77,11 @@ async function attempt(part, bring) {
     if (!(await serverAnswers())) throw error;
     if (!mayReload(part)) throw new BrokenPart(part);
     location.reload();
-    return new Promise(() => {}); // this page has nothing more to say
+    return new Promise(() => {}); // the page is about to reload
   }
 }
 
-/** A signal that ends a request after so many ms. @param {number} ms @returns {AbortSignal} */
+/** A signal that aborts a request after this many ms. @param {number} ms @returns {AbortSignal} */
 export function timeLimit(ms) {
   if (typeof AbortSignal.timeout === 'function') return AbortSignal.timeout(ms);
   const limit = new AbortController();
@@ -89,7 +89,7 @@ export function timeLimit(ms) {
   return limit.signal;
 }
 
-/** What keeps the client for when there is no network, where the browser lets it. */
+/** The service workers, which store the client for offline use; undefined if the browser does not allow them. */
 export function serviceWorkers() {
   try {
     return isSecureContext ? navigator.serviceWorker : undefined;
@@ -98,7 +98,7 @@ export function serviceWorkers() {
   }
 }
 
-/** @param {Part} part that came: should it fail again, then for another reason */
+/** @param {Part} part that loaded: a later failure has another reason */
 function noteWhole(part) {
   try {
     sessionStorage.removeItem(RELOADED + part);
@@ -107,7 +107,7 @@ function noteWhole(part) {
   }
 }
 
-/** Notes that it was allowed, so that no page begins anew for ever. @param {Part} part */
+/** Notes that a reload was allowed, so that the page does not reload forever. @param {Part} part */
 function mayReload(part) {
   try {
     if (sessionStorage.getItem(RELOADED + part) !== null) return false;
@@ -119,7 +119,7 @@ function mayReload(part) {
   }
 }
 
-/** Asked in a way that nothing kept in this browser answers. */
+/** Whether the server answers; the request bypasses every cache of this browser. */
 async function serverAnswers() {
   try {
     return (await fetch('/', { method: 'HEAD', cache: 'no-store', signal: timeLimit(ANSWER) })).ok;

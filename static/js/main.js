@@ -1,6 +1,6 @@
 // @ts-check
-// Which page is shown for which address. Waits for as little as it can: on a slow network what the
-// server has to say about the room travels side by side with the page that shows it.
+// Shows the page for an address. It waits for as little as possible: on a slow network the server's
+// answer about the room loads in parallel with the page's files.
 
 import { getRoom } from './api.js';
 import { loadIdentity, saveCreator, saveTicket } from './identity.js';
@@ -8,19 +8,19 @@ import { load, preload, serviceWorkers } from './loader.js';
 import { addressOf, linkAt } from './names.js';
 
 const AGAIN = 2_000; // ms
-/** What is on the page while something is under way that nobody can do without. */
+/** Present while something essential is loading. */
 const WAITING = '[aria-busy="true"], .late, .room:not([data-me])';
 const BELOW_ROOMS = /^\/r\b/;
 
 const app = /** @type {HTMLElement} */ (document.getElementById('app'));
 
-/** Ends the page that is shown. */
+/** Ends the current page. */
 let endPage = () => {};
 let turn = 0;
-/** The room that is shown, and by which key. @type {string | null} */
+/** The current room and its key. @type {string | null} */
 let shown = null;
 
-/** Shows the page of the address. */
+/** Shows the page of the current address. */
 async function route() {
   const link = repaired();
   const wanted = link && addressOf({ ...link, message: null, token: null });
@@ -33,16 +33,16 @@ async function route() {
     const open = await (BELOW_ROOMS.test(location.pathname) ? roomAt(link?.roomId ?? '') : landing());
     if (mine === turn) endPage = open();
   } catch {
-    // A file did not come through, so there is nothing yet that could say so.
+    // A file failed to load, so no page could report it yet.
     shown = null;
     setTimeout(() => mine === turn && route(), AGAIN);
   }
 }
 
 /**
- * What the address says of a room. Where an app damaged it, that is mended in the address bar first of all,
- * so that nothing is ever asked or shared under the damaged one: a key may have become a part of its path. The
- * token of a creator's link is kept, and leaves the address; so does the JWT with which an application sends somebody.
+ * The room in the address. If an app damaged the address, it is repaired in the address bar first, so that nothing is
+ * requested or shared with the damaged one: a key may have become part of its path. The token of a creator's link, or
+ * an application's JWT, is saved, and removed from the address.
  */
 function repaired() {
   const link = linkAt(location);
@@ -65,7 +65,7 @@ async function roomAt(roomId) {
   const isMember = Boolean(loadIdentity(roomId)?.token);
   if (isMember) preload('room');
   const asked = isMember ? null : getRoom(roomId);
-  asked?.catch(() => {}); // The page looks at the answer, and says what is wrong.
+  asked?.catch(() => {}); // the page handles the answer, and reports errors
   const { roomPage } = await load('entry', () => import('./pages/room.js'));
   return () => roomPage(app, roomId, go, asked);
 }
@@ -76,7 +76,7 @@ function go(address) {
   route();
 }
 
-/** Whatever fails while somebody waits to get in is said: nobody waits for what does not come. @param {unknown} error */
+/** Reports an error while somebody waits to get in, instead of waiting forever. @param {unknown} error */
 async function onFault(error) {
   if (!(error instanceof Error) || !app.querySelector(WAITING)) return;
   endPage();
@@ -94,6 +94,6 @@ route();
 
 addEventListener('load', () => {
   serviceWorkers()?.register('/sw.js', { updateViaCache: 'none' }).catch(() => {
-    // Without it the client works as well, only not offline.
+    // The client works without it, only not offline.
   });
 });

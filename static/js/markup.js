@@ -1,6 +1,6 @@
 // @ts-check
-// What clients make of a text: a quote it begins with, code, names that are called. Texts stay what they
-// are on the wire; docs/protocol.md says what is read into them.
+// The markup that clients recognize in a text: a leading quote, code, mentions. Texts are not
+// changed on the wire; docs/protocol.md describes the markup.
 
 import { linkify } from './linkify.js';
 
@@ -8,7 +8,7 @@ const QUOTED_LINES = 3;
 const QUOTED_LENGTH = 160; // code points
 const FENCE = /^```([\w+#.-]*)[ \t]*\n([\s\S]*?)\n?^```[ \t]*$/gm;
 const WORD = /[\p{L}\p{N}\p{M}_]/u;
-/** Particles follow a name without a blank. */
+/** Particles follow a name without a space. */
 const PARTICLE = /[\p{Script=Hangul}\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/u;
 
 /**
@@ -18,7 +18,7 @@ const PARTICLE = /[\p{Script=Hangul}\p{Script=Han}\p{Script=Hiragana}\p{Script=K
 
 /**
  * @param {string} text
- * @param {Iterable<string>} names of those who may be called
+ * @param {Iterable<string>} names that can be mentioned
  * @returns {Block[]}
  */
 export function parse(text, names) {
@@ -36,13 +36,13 @@ export function parse(text, names) {
 
 /** @param {Block[]} blocks @param {string} text @param {Iterable<string>} names */
 function addText(blocks, text, names) {
-  // The line breaks beside a block are its own.
+  // The line break after a code block belongs to the block.
   const own = blocks.at(-1)?.kind === 'code' ? text.replace(/^\n/, '') : text;
   if (own.trim() !== '') blocks.push({ kind: 'text', pieces: piecesOf(own, names) });
 }
 
 /**
- * The lines that a text begins with and that have a `>` in front.
+ * The leading lines that begin with `>`, and the rest.
  * @param {string} text
  * @returns {{quote: string | null, rest: string}}
  */
@@ -61,7 +61,7 @@ function piecesOf(text, names) {
     .flatMap((piece) => (piece.code || piece.href ? [piece] : withMentions(piece.text, names)));
 }
 
-/** Code between backticks, as many behind it as before, on one line. @param {string} text @returns {Piece[]} */
+/** Code between equal numbers of backticks, on one line. @param {string} text @returns {Piece[]} */
 function spans(text) {
   if (!text.includes('`')) return [{ text }];
   const runs = [...text.matchAll(/`+|\n/g)];
@@ -104,7 +104,7 @@ function withMentions(text, names) {
   return pieces;
 }
 
-/** The longest name that is called at this `@`. @param {string} text @param {number} at @param {Iterable<string>} names */
+/** The longest name that is mentioned at this `@`. @param {string} text @param {number} at @param {Iterable<string>} names */
 function nameAt(text, at, names) {
   if (at > 0 && WORD.test(lastOf(text.slice(0, at)))) return null;
   let longest = null;
@@ -124,10 +124,10 @@ function endsThere(text, end, name) {
 const lastOf = (text) => [...text.slice(-2)].at(-1) ?? '';
 
 /**
- * Whether a text is for somebody: it calls the name, or answers something that name has said.
+ * Whether a text is for this user: it mentions the name, or answers a message of that name.
  * @param {string} text
  * @param {string} name
- * @param {Iterable<string>} names everybody's, as one may begin with another
+ * @param {Iterable<string>} names all names, because one may begin with another
  */
 export function isFor(text, name, names) {
   if (!text.includes(name)) return false;
@@ -137,7 +137,7 @@ export function isFor(text, name, names) {
     (block.kind === 'text' && block.pieces.some((piece) => piece.mention && piece.text === `@${name}`)));
 }
 
-/** What of a message stands in a quote of it. @param {{from: string, text: string}} message */
+/** The part of a message that a quote of it contains. @param {{from: string, text: string}} message */
 export function quoteText({ from, text }) {
   const blocks = parse(text, []).flatMap((block) => (block.kind === 'quote' ? [] : [block.kind === 'code' ? block.text : block.pieces.map((piece) => piece.text).join('')]));
   const said = blocks.join('\n').split('\n').filter((line) => line.trim() !== '');
@@ -146,11 +146,11 @@ export function quoteText({ from, text }) {
   return `${from}: ${letters.slice(0, QUOTED_LENGTH).join('')}${isCut ? '…' : ''}`;
 }
 
-/** What an answer to a message begins with. @param {{from: string, text: string}} message */
+/** The beginning of an answer to a message. @param {{from: string, text: string}} message */
 export const answerTo = (message) => `${quoteText(message).replace(/^/gm, '> ')}\n`;
 
 /**
- * The message that a quote is of: the last one before the answer.
+ * The quoted message: the last matching one before the answer.
  * @template {{from: string, text: string}} M
  * @param {readonly M[]} messages
  * @param {string} quote

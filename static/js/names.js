@@ -1,6 +1,6 @@
 // @ts-check
-// What names, texts and keys may be, as far as it helps to know before the server says so. What
-// people see of a name or a text is decided as in src/visible.rs.
+// The rules of names, texts and keys, as far as it helps to check them before the server does. The
+// visible characters are decided as in src/visible.rs.
 
 const ID = '[A-Za-z0-9_-]{0,63}[A-Za-z0-9]';
 const KEY = '[A-Za-z0-9_-]{43}(?![A-Za-z0-9])'; // 32 bytes in base64url
@@ -8,17 +8,17 @@ const IN_PATH = new RegExp(`/r/[^A-Za-z0-9_#-]*(${ID})`, 'g');
 const KEY_PART = new RegExp(`\\b[kK]=\\s*(${KEY})`);
 const MESSAGE_PART = /\bm=\s*(\d+-\d+)/;
 const TOKEN_PART = /\bt=\s*(lr_[\w-]+\.[\w-]+|[\w-]+\.[\w-]+\.[\w-]+)/; // or a JWT
-const APPS = 3; // that a link passes through, each escaping it once more
+const APPS = 3; // apps that a link passes through, each of which escapes it once more
 const ALONE = new RegExp(`(?:^|[^A-Za-z0-9_-])(${KEY})`);
 
 export const NAME_MAX = 32; // code points
 export const TEXT_MAX = 4000; // code points
 export const TOPIC_MAX = 120; // code points
 
-const HIDDEN = /[\p{Default_Ignorable_Code_Point}\u2800\uFFF9-\uFFFB\u{13430}-\u{1343F}]/u; // shows nothing, or changes its neighbours
+const HIDDEN = /[\p{Default_Ignorable_Code_Point}\u2800\uFFF9-\uFFFB\u{13430}-\u{1343F}]/u; // invisible, or changes its neighbours
 const SHOWN = /[^\p{Default_Ignorable_Code_Point}\u2800\uFFF9-\uFFFB\u{13430}-\u{1343F}\p{M}\p{Z}\p{Cc}\p{Cs}]/u;
-const APART = /[\p{Z}\p{Cc}\p{Cs}\u200C\u200D]/u; // no joiner joins it to anything
-/** A flag, such as England's: what stands behind the black one says whose it is. */
+const APART = /[\p{Z}\p{Cc}\p{Cs}\u200C\u200D]/u; // joiners have no effect next to these
+/** A flag, such as England's: tag characters after the black flag identify it. */
 const FLAG = /\u{1F3F4}[\u{E0030}-\u{E0039}\u{E0061}-\u{E007A}]{3,6}\u{E007F}/gu;
 
 /** Scripts whose letters join, and those where a virama makes conjuncts. */
@@ -29,7 +29,7 @@ const JOINING = scripts(`
   Soyombo Sundanese Syloti_Nagri Syriac Tai_Tham Takri Tamil Telugu Tirhuta Zanabazar_Square
 `);
 
-/** Where a hidden character is part of an emoji or of a script's spelling: between its neighbours. */
+/** Where a hidden character is part of an emoji or of a script's spelling, given its neighbours. */
 const SPELLED = [
   /^\p{Extended_Pictographic}[\uFE0E\uFE0F]/u,
   /^[0-9#*][\uFE0E\uFE0F]\u20E3/u,
@@ -42,10 +42,10 @@ const SPELLED = [
   /^\p{Script=Egyptian_Hieroglyphs}[\u{13430}-\u{1343F}]/u,
 ];
 
-/** Whether there is anything to see in a text. @param {string} text */
+/** Whether a text has a visible character. @param {string} text */
 export const showsSomething = (text) => SHOWN.test(text);
 
-/** Whether people can see every character of a name. @param {string} name */
+/** Whether every character of a name is visible. @param {string} name */
 export function hidesNothing(name) {
   const letters = [...name.replace(FLAG, 'x')];
   let base = ' ';
@@ -70,7 +70,7 @@ const spellsWithJoiners = (letter) => /\p{L}/u.test(letter) && JOINING.test(lett
 /** @param {string} name */
 export const cleanName = (name) => name.replace(/^\p{White_Space}+|\p{White_Space}+$/gu, '').normalize('NFC');
 
-/** How many code points there are, without a list of them. @param {string} text */
+/** The number of code points, counted without an array of them. @param {string} text */
 export function codePoints(text) {
   let count = text.length;
   for (let i = 1; i < text.length; i++) {
@@ -79,10 +79,10 @@ export function codePoints(text) {
   return count;
 }
 
-/** @param {number} unit @param {number} half the first of the high or the low ones */
+/** @param {number} unit @param {number} half the first of the high or the low surrogates */
 const isSurrogate = (unit, half) => (unit & 0xfc00) === half;
 
-/** @param {string} name @returns {'nameEmpty' | 'nameLong' | 'nameReserved' | 'nameHidden' | null} key of the sentence that says what is wrong */
+/** @param {string} name @returns {'nameEmpty' | 'nameLong' | 'nameReserved' | 'nameHidden' | null} the key of the error's sentence */
 export function checkName(name) {
   const clean = cleanName(name);
   if (clean === '') return 'nameEmpty';
@@ -92,7 +92,7 @@ export function checkName(name) {
 }
 
 /**
- * A name like `name` that nobody in `taken` has.
+ * A name like `name` that is not in `taken`.
  * @param {string} name
  * @param {Iterable<string>} taken
  */
@@ -111,10 +111,10 @@ const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10ff
 /** @param {string} text */
 export const hasRightToLeft = (text) => RIGHT_TO_LEFT.test(text);
 
-/** A name for a sentence or a list: one that is written from right to left must not turn what stands beside it. @param {string} name */
+/** A name for a sentence or a list, isolated: a right-to-left name must not change the order of the text around it. @param {string} name */
 export const isolated = (name) => (hasRightToLeft(name) ? `\u2068${name}\u2069` : name);
 
-/** The language of a text, as far as its script tells and its line breaks need it. @param {string} text */
+/** The language of a text, if its script identifies it and its line breaks depend on it. @param {string} text */
 export function languageOf(text) {
   if (/\p{Script=Hangul}/u.test(text)) return 'ko';
   if (/[\p{Script=Hiragana}\p{Script=Katakana}]/u.test(text)) return 'ja';
@@ -125,13 +125,13 @@ export function languageOf(text) {
 export function hueOf(name) {
   let hash = 0;
   for (const letter of name) hash = Math.imul(hash ^ /** @type {number} */ (letter.codePointAt(0)), 0x9e3779b1);
-  return hash >>> 29; // the highest bits depend on every letter
+  return hash >>> 29; // the highest bits depend on every character
 }
 
 /** @type {Intl.Segmenter | undefined} */
 let segmenter;
 
-/** The first letter as people see it (one emoji, one syllable). @param {string} name */
+/** The first character as people see it (one emoji, one syllable). @param {string} name */
 export function initialOf(name) {
   segmenter ??= typeof Intl.Segmenter === 'function' ? new Intl.Segmenter() : undefined;
   const [first] = segmenter ? Array.from(segmenter.segment(name), (part) => part.segment) : [...name];
@@ -139,13 +139,13 @@ export function initialOf(name) {
 }
 
 /**
- * A room as a link names it. Apps that carry links escape them, wrap them, and glue what stands around to
- * them; so only what can be an id or a key is taken.
- * @typedef {{roomId: string, key: string | null, message: string | null, token: string | null}} Link `message` is the id of one,
+ * A room in a link. Apps that forward links escape them, wrap them, and attach surrounding text; so only characters
+ * that an id or a key can have are taken.
+ * @typedef {{roomId: string, key: string | null, message: string | null, token: string | null}} Link `message` is a message's id,
  *   `token` that of the room's creator, or the JWT of an application's user
  */
 
-/** The links of rooms in a text, whether it is an address or all that somebody wrote around one. @param {string} text @returns {Link[]} */
+/** The room links in a text, which may be only an address or have text around it. @param {string} text @returns {Link[]} */
 export function linksIn(text) {
   const plain = unescaped(text);
   const found = [...plain.matchAll(IN_PATH)];
@@ -155,16 +155,16 @@ export function linksIn(text) {
   });
 }
 
-/** Where the page is; null where that names no room. @param {{pathname: string, hash: string}} location */
+/** The room of the page's address; null if it names none. @param {{pathname: string, hash: string}} location */
 export function linkAt({ pathname, hash }) {
   return pathname.startsWith('/r/') ? linksIn(pathname + hash)[0] ?? null : null;
 }
 
-/** A room key that somebody pasted without its link. @param {string} text */
+/** A room key that was pasted without its link. @param {string} text */
 export const keyAlone = (text) => ALONE.exec(unescaped(text))?.[1] ?? null;
 
 /**
- * Where a room is on this server. The key stands behind `#`, which browsers keep to themselves.
+ * The address of a room on this server. The key is in the fragment, which browsers do not send to servers.
  * @param {{roomId: string, key: string | null, message?: string | null, token?: string | null}} link
  */
 export function addressOf({ roomId, key, message, token }) {
@@ -172,15 +172,15 @@ export function addressOf({ roomId, key, message, token }) {
   return `/r/${roomId}${parts.length > 0 ? `#${parts.join('&')}` : ''}`;
 }
 
-/** What stands behind the id of a room. @param {string} text */
+/** The parts of a link after the room's id. @param {string} text */
 function partsOf(text) {
-  const at = text.search(/[#\uff03]/); // and its wide form, which input methods write
+  const at = text.search(/[#\uff03]/); // and its full-width form, which input methods produce
   const fragment = at < 0 ? '' : text.slice(at);
-  const key = KEY_PART.exec(fragment) ?? KEY_PART.exec(fragment.replace(/=?[\r\n]+[ \t]*/g, '')); // mail folds lines
+  const key = KEY_PART.exec(fragment) ?? KEY_PART.exec(fragment.replace(/=?[\r\n]+[ \t]*/g, '')); // mail clients break lines
   return { key: key?.[1] ?? null, message: MESSAGE_PART.exec(fragment)?.[1] ?? null, token: TOKEN_PART.exec(fragment)?.[1] ?? null };
 }
 
-/** Without percent-encoding, also where several apps put it on. @param {string} text */
+/** Removes percent-encoding, even if several apps added it. @param {string} text */
 function unescaped(text) {
   let plain = text;
   for (let app = 0; app < APPS; app++) plain = plain.replace(/(?:%[0-9a-f]{2})+/gi, decoded);

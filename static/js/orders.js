@@ -1,16 +1,17 @@
 // @ts-check
-// The HTTP calls of who keeps order: a room's creator, and authors of messages. Each wants a token.
+// The HTTP calls for moderation, by a room's creator and by authors of messages. Each needs a
+// token.
 
 import { call, pathOf } from './api.js';
 import { loadIdentity } from './identity.js';
 
-/** What this browser may order with in a room: its creator's token, else one's own. @param {string} roomId */
+/** The token to moderate with in a room: the creator's if this browser has it, else the user's own. @param {string} roomId */
 function order(roomId) {
   const known = loadIdentity(roomId);
   return { token: known?.creator ?? known?.token ?? undefined };
 }
 
-/** The room as its creator is told. @param {string} roomId @returns {Promise<import('./api.js').Room>} */
+/** The room as its creator sees it. @param {string} roomId @returns {Promise<import('./api.js').Room>} */
 export const getOwnRoom = (roomId) => call(pathOf(roomId), order(roomId));
 
 /**
@@ -25,14 +26,14 @@ export const endRoom = (roomId) => call(pathOf(roomId), { ...order(roomId), meth
 
 /** @param {string} roomId @param {string} name @param {boolean} ban @returns {Promise<void>} */
 export function removeMember(roomId, name, ban) {
-  // A browser takes `.` and `..` in a path for steps. Blanks around a name do not count.
+  // A browser resolves `.` and `..` in a path. Spaces around a name do not matter.
   const named = encodeURIComponent(/^\.\.?$/.test(name) ? ` ${name}` : name);
   return call(`${pathOf(roomId)}/members/${named}${ban ? '?ban=true' : ''}`, { ...order(roomId), method: 'DELETE' });
 }
 
-/** Lets everybody in again who was banned. @param {string} roomId @returns {Promise<void>} */
+/** Lifts all bans. @param {string} roomId @returns {Promise<void>} */
 export const liftBans = (roomId) => call(`${pathOf(roomId)}/bans`, { ...order(roomId), method: 'DELETE' });
 
-/** @param {string} roomId @param {string} id @param {boolean} [keepalive] the page may be closed meanwhile @returns {Promise<void>} */
+/** @param {string} roomId @param {string} id @param {boolean} [keepalive] the request outlives the page @returns {Promise<void>} */
 export const deleteMessage = (roomId, id, keepalive) =>
   call(`${pathOf(roomId)}/messages/${id}`, { ...order(roomId), method: 'DELETE', keepalive });

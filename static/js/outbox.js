@@ -1,13 +1,13 @@
 // @ts-check
-// Own messages that are not known to be stored yet, kept in the browser until they are: they survive
-// a reload and go out once. One item a message, so that tabs never overwrite each other. In an
-// encrypted room they lie here sealed as well, and wait for a page that has the key.
+// Own messages that may not be stored yet, kept in the browser until they are: they survive a
+// reload and are sent once. One item per message, so that tabs never overwrite each other's. In an
+// encrypted room they are stored encrypted as well, and wait for a page that has the key.
 
 import { storage } from './identity.js';
 import { isSealed } from './protocol.js';
 
 const PREFIX = 'linkroom:out:';
-const STALE = 7 * 24 * 60 * 60_000; // ms after which a message does not go out by itself any more
+const STALE = 7 * 24 * 60 * 60_000; // ms after which a message is not sent automatically any more
 
 /**
  * @typedef {import('./store.js').Pending} Pending
@@ -24,7 +24,7 @@ export class Outbox {
     this.#cipher = cipher;
   }
 
-  /** What waits, whichever tab wrote it, oldest first. @returns {Promise<Pending[]>} */
+  /** The waiting messages of all tabs, oldest first. @returns {Promise<Pending[]>} */
   async load() {
     tidy();
     const entries = await Promise.all(storage.keys(this.#prefix).map((item) => this.#read(item)));
@@ -43,7 +43,7 @@ export class Outbox {
   }
 
   /**
-   * Calls back when another tab has put something in, and with the key of what it took out.
+   * Calls back when another tab has added a message, and with the key of a message that it removed.
    * @param {{onPut(): void, onRemoved(key: string): void}} events
    * @param {AbortSignal} signal
    */
@@ -65,7 +65,7 @@ export class Outbox {
     return { ...kept, key: item.slice(this.#prefix.length), text, failed };
   }
 
-  /** @param {Kept} kept @returns {Promise<string>} nothing where the key is missing, or another */
+  /** @param {Kept} kept @returns {Promise<string>} nothing if the key is missing or wrong */
   async #open({ text, from }) {
     if (!isSealed(text)) return text;
     return this.#cipher ? (await this.#cipher.open(text, from)).text : '';
@@ -83,7 +83,7 @@ function parse(item) {
   }
 }
 
-/** Removes what is no message. Age alone removes none: the clock may have been wrong by years, then or now. */
+/** Removes invalid items. Age alone is no reason: the clock may have been wrong by years, then or now. */
 function tidy() {
   for (const item of storage.keys(PREFIX)) if (!parse(item)) storage.remove(item);
 }

@@ -1,6 +1,6 @@
 // @ts-check
-// What the pages outside a room are made of: the mark, a form that asks for a name, a page that says
-// one thing.
+// The elements of pages outside a room: the logo, a form that asks for a name, a page with a single
+// notice.
 
 import { h } from './dom.js';
 import { durationText, t } from './i18n.js';
@@ -13,14 +13,14 @@ const TTLS = [3_600, 28_800, 86_400, 259_200, 604_800]; // s
 /** WebCrypto exists only on https and localhost. */
 export const canEncrypt = () => globalThis.crypto?.subtle !== undefined;
 
-/** The mark and the name. */
+/** The logo and the name. */
 export function brand() {
   return h('a', { class: 'brand', href: '/' },
     h('img', { src: '/static/icon.svg', width: '28', height: '28', alt: '' }), 'linkroom');
 }
 
 /**
- * A page that says one thing and offers one way on. Its heading can have the focus, for what is read next.
+ * A page with one notice and one action. Its heading can have the focus, so that a screen reader reads it next.
  * @param {string} testid
  * @param {string} title
  * @param {string} text
@@ -33,18 +33,18 @@ export function noticePage(testid, title, text, ...actions) {
     h('div', { class: 'card' }, h('h1', { tabindex: '-1' }, title), h('p', {}, text), ...actions));
 }
 
-/** Said where the page itself failed. Only a fresh one helps. */
+/** The page itself failed. Only a reload helps. */
 export function brokenPage() {
   return noticePage('broken', t('brokenTitle'), t('brokenText'),
     h('button', { class: 'button primary', testid: 'again', onclick: () => location.reload() }, t('again')));
 }
 
-/** A field under its label. @param {string} id of the field @param {string} words @param {HTMLElement} field @param {string} [hint] */
+/** A field with its label. @param {string} id of the field @param {string} words @param {HTMLElement} field @param {string} [hint] */
 export function labelled(id, words, field, hint) {
   return h('div', { class: 'stack' }, h('label', { class: 'label', for: id }, words), field, hint && h('p', { class: 'hint' }, hint));
 }
 
-/** How long a room lasts without a sign of life, to choose from. @param {string} id @param {number} [ttl] what it is now, in s; else as usual */
+/** A choice of the room's lifetime without activity. @param {string} id @param {number} [ttl] the present value in s; else the default */
 export function ttlChoice(id, ttl) {
   const lengths = TTLS.filter((length) => length !== ttl).concat(ttl ?? []).sort((a, b) => a - b);
   return h('select', { class: 'field', id, testid: id },
@@ -53,10 +53,10 @@ export function ttlChoice(id, ttl) {
 }
 
 /**
- * A form with a name, a button and a place for what went wrong.
+ * A form with a name, a button and a place for errors.
  * @param {object} options
  * @param {string} options.testid of the input
- * @param {string} options.name to begin with
+ * @param {string} options.name the initial value
  * @param {HTMLButtonElement} options.button
  * @param {string} options.busyText on the button while `submit` runs
  * @param {Node[]} [options.extra] between the input and the button
@@ -86,8 +86,8 @@ export function nameForm({ testid, name, button, busyText, extra = [], submit })
     form.setAttribute('aria-busy', String(busy));
   }
 
-  // The room itself is most of the program. A first page is light, and whoever begins to type a name
-  // finds the room loaded when done.
+  // The room is most of the program. The first page is light, and while somebody types a name, the
+  // room is loaded.
   for (const sign of ['input', 'pointerdown', 'submit']) form.addEventListener(sign, () => preload('room'));
   form.addEventListener('submit', async (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -105,7 +105,7 @@ export function nameForm({ testid, name, button, busyText, extra = [], submit })
   return { form, input, complain };
 }
 
-/** Puts the cursor there, except where that would pull up a keyboard unasked. @param {HTMLElement} element */
+/** Focuses the field, unless that would open an on-screen keyboard unasked. @param {HTMLElement} element */
 export function focusGently(element) {
   if (matchMedia('(pointer: fine)').matches) element.focus();
 }

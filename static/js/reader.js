@@ -1,5 +1,5 @@
 // @ts-check
-// Reading: how far somebody has read, and what lies further back, by HTTP.
+// Reading: how far the person has read, and loading older messages over HTTP.
 
 import { getMembers, getMessages } from './api.js';
 import { loadIdentity, storage } from './identity.js';
@@ -7,11 +7,11 @@ import { BEGINNING, compareIds, isId, messagesIn, timeOf } from './protocol.js';
 import { beginReading, isUnreadAbove, readableTo, readTo, receivePage, receiveReads, setFill, setOlder, setUnreadAfter, unreadHole } from './store.js';
 
 const PAGE = 100; // messages in one page of history
-const READS_AGAIN = 2_000; // ms before positions that did not come are asked for again
-const READ_DELAY = 400; // ms in which several read positions become one frame
-const BACK = 40; // pages, at most, that are loaded to find where reading stopped
+const READS_AGAIN = 2_000; // ms before missing read positions are requested again
+const READ_DELAY = 400; // ms in which read positions are combined into one frame
+const BACK = 40; // maximum number of pages that are loaded to find where reading stopped
 
-const PREFIX = 'linkroom:read:'; // in the browser: the server forgets with the session how far somebody had read
+const PREFIX = 'linkroom:read:'; // in the browser: the server deletes read positions with the session
 const KEEP = 7 * 24 * 60 * 60_000; // ms of a position, as long as an identity
 
 export class Reader {
@@ -19,9 +19,9 @@ export class Reader {
   #cipher;
   #store;
   #events;
-  /** @type {Promise<void> | null} the page of older messages that is on its way */
+  /** @type {Promise<void> | null} the page of older messages that is loading */
   #older = null;
-  /** @type {Map<string, Promise<boolean>>} the pages of holes that are on their way, by the message behind the hole */
+  /** @type {Map<string, Promise<boolean>>} the pages of holes that are loading, by the message after the hole */
   #filling = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #readTimer;
@@ -46,13 +46,13 @@ export class Reader {
     });
   }
 
-  /** Remembers how far an earlier visit read. */
+  /** Restores how far an earlier visit read. */
   start() {
     const known = storage.read(PREFIX + this.#roomId);
     if (isId(known)) this.#store.set({ ...this.#store.state, since: known });
   }
 
-  /** The view says so itself, so listeners are not told. @param {string} seen the newest message seen */
+  /** The view shows the change itself, so listeners are not called. @param {string} seen the newest message seen */
   markRead(seen) {
     const { me, reads } = this.#store.state;
     const before = reads.get(me);
@@ -66,7 +66,7 @@ export class Reader {
     }, READ_DELAY);
   }
 
-  /** For the next visit. */
+  /** Saves the position for the next visit. */
   keep() {
     const { state } = this.#store;
     const read = state.knowsReads ? readTo(state) : null;
@@ -97,7 +97,7 @@ export class Reader {
     else this.#store.set(setOlder(this.#store.state, 'failed'));
   }
 
-  /** Loads a page of a hole, the last one that is missing. @param {import('./store.js').Hole} hole @returns {Promise<boolean>} whether it came */
+  /** Loads the last missing page of a hole. @param {import('./store.js').Hole} hole @returns {Promise<boolean>} whether it was loaded */
   loadHole({ before }) {
     const filling = this.#filling.get(before) ?? this.#loadHole(before).finally(() => this.#filling.delete(before));
     this.#filling.set(before, filling);
@@ -113,12 +113,12 @@ export class Reader {
     return page !== null;
   }
 
-  /** A locked room tells who has a session only. */
+  /** A locked room needs the token of a session. */
   get #token() {
     return loadIdentity(this.#roomId)?.token ?? undefined;
   }
 
-  /** One page of history; null where it did not come. @param {string | null} before @param {number} limit */
+  /** One page of history; null if it could not be loaded. @param {string | null} before @param {number} limit */
   async page(before, limit) {
     try {
       const page = await getMessages(this.#roomId, before, limit, this.#token);
@@ -129,20 +129,20 @@ export class Reader {
     }
   }
 
-  /** Whoever is new here has nothing of what was said before to read. */
+  /** For a new guest, earlier messages are not unread. */
   beginAsGuest() {
     const { since, knowsReads, messages } = this.#store.state;
     if (since !== null || knowsReads) return;
     this.#store.set(beginReading({ ...this.#store.state, since: messages.at(-1)?.id ?? BEGINNING }));
   }
 
-  /** Asks where everybody has read to; I go on where I had stopped. */
+  /** Loads everybody's read positions; reading continues where it stopped. */
   async loadReads() {
     try {
       const list = await getMembers(this.#roomId, this.#token);
       this.#store.set(receiveReads(this.#store.state, list));
     } catch {
-      // Where I had read to before this page must be known; the rest comes with the next `read` events.
+      // The position of an earlier visit is required; the others come with the next `read` events.
       if (this.#store.state.knowsReads || !this.#events.isJoined() || this.#store.signal.aborted) return;
       clearTimeout(this.#readsTimer);
       this.#readsTimer = setTimeout(() => this.#events.isJoined() && this.loadReads(), READS_AGAIN);
@@ -153,12 +153,12 @@ export class Reader {
     this.keep();
   }
 
-  /** Loads what I have not read, as far back as it begins. */
+  /** Loads the unread messages, back to the first one. */
   async loadUnread() {
     for (let pages = 0; pages < BACK && (await this.#loadUnreadPage()); pages++);
   }
 
-  /** @returns {Promise<boolean>} whether a page came, so that there may be another */
+  /** @returns {Promise<boolean>} whether a page was loaded, so that there may be another */
   async #loadUnreadPage() {
     const { state } = this.#store;
     const hole = unreadHole(state);

@@ -1,21 +1,21 @@
 // @ts-check
-// Sending: one message after the other from the outbox, each again until it is stored or refused; and
-// what other tabs do with the outbox.
+// Sending: one message after the other from the outbox, each retried until it is stored or refused;
+// and coordination with the outbox of other tabs.
 
 import { Outbox } from './outbox.js';
 import { BEGINNING, compareIds, msg, newKey } from './protocol.js';
 import { adopt, setPending, setUnreadAfter } from './store.js';
 
-const ACK_TIMEOUT = 15_000; // ms; a lost acknowledgement comes within a heartbeat
+const ACK_TIMEOUT = 15_000; // ms; a lost acknowledgement arrives within a heartbeat
 const RATE_PAUSE = 1_000; // ms after which a message may be sent again
 const RETRY_LIMIT = 15_000; // ms between attempts while the server cannot store
 const ADOPT = 3_000; // ms in which the tab that wrote a message may send it itself
-const KEYS_LIVE = 9 * 60_000; // ms in which the server surely knows a key again
+const KEYS_LIVE = 9 * 60_000; // ms for which the server certainly remembers a key
 
-/** Errors that a new join answers, one way or the other. */
+/** Errors after which a new join brings the answer. */
 export const REJOINED = new Set(['NOT_IN_ROOM', 'ROOM_NOT_FOUND', 'INVALID_TOKEN']);
 
-/** Errors that go away by themselves; the message keeps its place and is tried again. */
+/** Temporary errors; the message keeps its place and is retried. */
 export const PASSING = new Set(['SERVICE_UNAVAILABLE', 'INTERNAL', 'TIMEOUT']);
 
 /** @typedef {import('./store.js').Pending} Pending */
@@ -49,12 +49,12 @@ export class Sender {
     this.#outbox = new Outbox(roomId, cipher);
   }
 
-  /** Finds what waits from earlier pages. */
+  /** Loads messages that earlier pages left in the outbox. */
   async start() {
     const { signal } = this.#store;
     const waiting = await this.#outbox.load();
     if (signal.aborted) return;
-    // Meanwhile somebody may have written on.
+    // Another message may have been written meanwhile.
     const found = waiting.filter(({ key }) => !this.#isPending(key));
     this.#store.set({ ...adopt(this.#store.state, found), cursor: earliestAttempt(waiting) });
     this.#outbox.watch({ onPut: () => this.adoptSoon(), onRemoved: (key) => this.#onRemoved(key) }, signal);
@@ -89,7 +89,7 @@ export class Sender {
 
   /**
    * Sends the oldest waiting message; the next goes out when it is stored. One at a time keeps the
-   * order whatever happens, and never runs into the rate limit by more than one message.
+   * order in every case, and exceeds the rate limit by at most one message.
    */
   flush() {
     if (!this.#connection.isJoined() || this.#inFlight !== null) return;
@@ -109,7 +109,7 @@ export class Sender {
       await this.#keep({ ...entry, after, from: me });
     }
     const text = this.#cipher ? await this.#cipher.seal(entry.text, me) : entry.text;
-    // Who came back under another name meanwhile sends it anew, sealed under that one.
+    // After a rejoin with another name the message is sent again, encrypted for that name.
     if (this.#inFlight === entry.key && this.#store.state.me === me) this.#connection.send(msg(this.#roomId, text, entry.key));
   }
 
@@ -133,7 +133,7 @@ export class Sender {
   }
 
   /**
-   * Messages came in: what waited and turns out to be stored leaves the outbox, and the next one may go.
+   * Messages arrived: stored ones leave the outbox, and the next one may be sent.
    * @param {import('./store.js').State} next the state with them
    */
   take(next) {
@@ -161,13 +161,13 @@ export class Sender {
     this.flush();
   }
 
-  /** The message in flight is so no more. */
+  /** No message is in flight any more. */
   land() {
     this.#inFlight = null;
     clearTimeout(this.#sendTimer);
   }
 
-  /** Sealing takes a moment, in which the message may be sent or dropped by another tab. @param {Pending} entry */
+  /** Encryption takes a moment, in which another tab may send or discard the message. @param {Pending} entry */
   async #keep(entry) {
     const unkept = !(await this.#outbox.put(entry));
     if (!this.#isPending(entry.key)) this.#outbox.remove(entry.key);
@@ -179,21 +179,21 @@ export class Sender {
     return this.#store.state.pending.some((entry) => entry.key === key);
   }
 
-  // What other tabs do with the outbox
+  // Other tabs and the outbox
 
-  /** Another tab has sent a message, or dropped it. @param {string} key */
+  /** Another tab has sent a message, or discarded it. @param {string} key */
   #onRemoved(key) {
     if (this.#connection.isJoined()) this.#forget(key);
     else this.#change(key, { elsewhere: true });
   }
 
-  /** Looks, in a moment, for what other tabs have left. */
+  /** Checks in a moment for messages that other tabs have left. */
   adoptSoon() {
     clearTimeout(this.#adoptTimer);
     this.#adoptTimer = setTimeout(() => this.#adopt(), ADOPT);
   }
 
-  /** What other tabs wrote and have not sent, for instance because they were closed, is sent here. */
+  /** Messages that other tabs wrote but did not send, for instance because they were closed, are sent here. */
   async #adopt() {
     if (!this.#connection.isJoined()) return;
     const waiting = await this.#outbox.load();
@@ -208,20 +208,20 @@ export class Sender {
   }
 
   /**
-   * The answer has a gap and the server no longer knows keys that old: whether such a message was
-   * stored cannot be known, so the person decides.
+   * The answer has a gap and the server no longer remembers keys of that age: whether such a message was stored cannot
+   * be known, so the person decides.
    * @param {readonly Pending[]} pending
    */
   doubtOld(pending) {
     for (const { key, at, after } of pending) {
       const age = Date.now() - at;
-      const mayBeOld = age > KEYS_LIVE || age < 0; // a clock that was set back says nothing
+      const mayBeOld = age > KEYS_LIVE || age < 0; // the clock was set back, so the age is unknown
       if (after !== undefined && mayBeOld) this.#change(key, { failed: 'UNCERTAIN' });
     }
   }
 }
 
-/** Where to resume so that an attempt of an earlier page is surely seen. @param {readonly Pending[]} waiting */
+/** The position to resume from, so that an attempt of an earlier page is certainly seen. @param {readonly Pending[]} waiting */
 function earliestAttempt(waiting) {
   const tried = waiting.flatMap(({ after }) => (after === undefined ? [] : [after]));
   return tried.length > 0 ? tried.reduce((a, b) => (compareIds(a, b) < 0 ? a : b)) : null;

@@ -1,21 +1,22 @@
 // @ts-check
-// A WebSocket that comes back. It knows frames and time, and nothing about rooms.
+// A WebSocket that reconnects. It knows frames and timeouts, and nothing about rooms.
 //
-// Always true: at most one WebSocket is alive; events of an earlier one are ignored; in the phases
-// `connecting` and `offline` exactly one timer is set; after `close()` nothing happens any more.
+// Invariants: at most one WebSocket is alive, and events of an earlier one are ignored; in the
+// phases `connecting` and `offline` exactly one timer is set; after `close()` nothing happens any
+// more.
 
 import { parseFrame } from './protocol.js';
 
 const FIRST = 500; // ms, ceiling of the first wait between attempts
 const LIMIT = 30_000; // ms, ceiling of every wait
-const AFTER_RESTART = 2_000; // ms: the node went away politely, others are there
+const AFTER_RESTART = 2_000; // ms: the node shut down gracefully, other nodes are available
 
-/** Close codes after which coming back would only be turned away again. */
+/** Close codes after which a reconnect would be refused too. */
 const FINAL = new Set([1008, 1009]);
 
-const OPEN_TIMEOUT = 10_000; // ms for a connection to open, and for a first answer on it
-const PATIENCE = 60_000; // ms, ceiling of the wait for an answer
-const PROBE_TIMEOUT = 4_000; // ms for a sign of life after a probe
+const OPEN_TIMEOUT = 10_000; // ms for a connection to open, and for its first answer
+const PATIENCE = 60_000; // ms, ceiling of the timeout of an answer
+const PROBE_TIMEOUT = 4_000; // ms for an answer to a probe
 
 /**
  * @typedef {{phase: 'connecting'} | {phase: 'online'} | {phase: 'offline', retryAt: number, code: number}
@@ -33,7 +34,7 @@ export class Socket {
   /** @type {WebSocket | null} */
   #ws = null;
   #attempt = 0;
-  #lastHeard = 0; // ms of performance.now(), as all times here: nobody sets it
+  #lastHeard = 0; // ms of performance.now(), like all times here: nobody can set that clock
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -64,13 +65,13 @@ export class Socket {
     ws.onclose = (event) => this.#lost(event.code);
   }
 
-  /** The owner has asked what it needs an answer to; until it is `settled` the connection may as well be dead. */
+  /** The owner has sent a request whose answer it needs. Until `settled`, the connection counts as possibly dead. */
   expect() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#lost(1006), patience(this.#attempt));
   }
 
-  /** The owner says that the connection is of use: the next loss starts the back-off anew. */
+  /** The owner reports that the connection works: the next loss starts with the shortest back-off. */
   settled() {
     clearTimeout(this.#timer);
     this.#attempt = 0;
@@ -85,8 +86,8 @@ export class Socket {
   }
 
   /**
-   * Sends `frame` and gives the connection up when nothing at all is heard after it: a phone that
-   * slept holds sockets that look open and are not.
+   * Sends `frame`, and closes the connection if nothing arrives after it: after a phone has slept, its sockets look open
+   * but are not.
    * @param {object} frame
    */
   probe(frame) {
@@ -98,7 +99,7 @@ export class Socket {
     }, PROBE_TIMEOUT);
   }
 
-  /** Milliseconds since anything was heard. */
+  /** Milliseconds since the last input. */
   get silence() {
     return performance.now() - this.#lastHeard;
   }
@@ -107,7 +108,7 @@ export class Socket {
     return this.#ws?.readyState === WebSocket.OPEN;
   }
 
-  /** Gives the connection up and plans the next one. */
+  /** Closes the connection and plans the next one. */
   lose() {
     if (this.#ws) this.#lost(1006);
   }
@@ -141,7 +142,7 @@ export class Socket {
 }
 
 /**
- * How long an answer may take: longer with every attempt, because on a slow network a long one does.
+ * The timeout of an answer: longer with every attempt, because on a slow network a long answer takes longer.
  * @param {number} attempt Failed attempts so far, from 0.
  */
 export const patience = (attempt) => Math.min(PATIENCE, OPEN_TIMEOUT * 2 ** attempt);
@@ -150,8 +151,8 @@ export const patience = (attempt) => Math.min(PATIENCE, OPEN_TIMEOUT * 2 ** atte
 export const isFinal = (code) => FINAL.has(code);
 
 /**
- * Exponential back-off with full jitter: any time between now and the ceiling is as good, so that
- * the clients of a node that died do not come back in one herd.
+ * Exponential back-off with full jitter: a random time between now and the ceiling, so that the clients of a node that
+ * died do not all reconnect at once.
  * @param {number} attempt Failed attempts so far, from 0.
  * @param {number} [code] WebSocket close code.
  * @param {() => number} [random]

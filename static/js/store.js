@@ -1,7 +1,6 @@
 // @ts-check
-// What the page knows about its room: a place that holds the state, and pure functions from (state,
-// event) to the next. States and everything in them are never changed in place, so the view compares by
-// identity.
+// The page's knowledge of its room: a store of the state, and pure functions from (state, event) to
+// the next state. States are never changed in place, so the view compares by identity.
 
 import { BEGINNING, compareIds, lowerBound } from './protocol.js';
 
@@ -10,31 +9,31 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @typedef {import('./protocol.js').Problem} Problem
  * @typedef {import('./protocol.js').WireMessage} Message
  * @typedef {{key: string, text: string, at: number, from: string, after?: string, failed?: string, elsewhere?: true, unkept?: boolean}} Pending
- *   `elsewhere`: another tab has sent it, or dropped it; the next join tells. `unkept`: it ends with the page
+ *   `elsewhere`: another tab has sent or discarded it; the next join shows which. `unkept`: it is lost with the page
  * @typedef {{after: string, before: string, fill?: 'loading' | 'failed'}} Hole Messages between these two ids are missing here.
  * @typedef {'unknown' | 'more' | 'loading' | 'failed' | 'end'} Older
  *
  * @typedef {object} State
  * @property {string} roomId
  * @property {string} me
- * @property {string | null} topic what the room is called
- * @property {boolean} locked whether it takes nobody new
- * @property {string | null} creator who made it
+ * @property {string | null} topic the room's name
+ * @property {boolean} locked whether it is closed for new guests
+ * @property {string | null} creator the creator's name
  * @property {import('./socket.js').Connection} connection
- * @property {ReadonlyMap<string, Status>} members of a large room some of them
- * @property {number} memberCount how many there are
+ * @property {ReadonlyMap<string, Status>} members in a large room only some of them
+ * @property {number} memberCount number of all members
  * @property {ReadonlyMap<string, string>} reads userId -> id of the last message read
- * @property {string | null} since where I came into the room, or how far I had read on an earlier visit, as an id
- * @property {boolean} knowsReads whether the positions of an earlier visit are known, so that reading on may begin
+ * @property {string | null} since the id at which this user joined, or up to which an earlier visit had read
+ * @property {boolean} knowsReads whether the positions of an earlier visit are known, so that reading may continue
  * @property {readonly Message[]} messages by id
  * @property {readonly Hole[]} holes
- * @property {Older} older what lies above the first message
+ * @property {Older} older the state of the history before the first message
  * @property {readonly Pending[]} pending own messages not stored yet, oldest first
- * @property {string | null} cursor id of the message delivered last; where to resume
- * @property {string | null} unreadAfter the unread line stands behind this message
+ * @property {string | null} cursor id of the last delivered message, to resume from
+ * @property {string | null} unreadAfter the unread line is after this message
  */
 
-/** The state as it is now, and who is told when it changes; neither once `signal` is aborted. */
+/** The current state and its listeners; it does not change once `signal` is aborted. */
 export class Store {
   #state;
   /** @type {Set<(state: State) => void>} */
@@ -57,7 +56,7 @@ export class Store {
     for (const listener of this.#listeners) listener(next);
   }
 
-  /** For who shows the change already. @param {State} next */
+  /** Sets the state without calling listeners, for a caller that shows the change already. @param {State} next */
   setQuietly(next) {
     this.#state = next;
   }
@@ -92,7 +91,7 @@ export function initialState(roomId, me) {
 }
 
 /**
- * What each frame does. The messages in them are already decrypted.
+ * The effect of each frame. The messages in them are already decrypted.
  * @type {{[T in 'joined' | 'msg' | 'deleted' | 'user_joined' | 'user_left' | 'presence' | 'read' | 'members' | 'room']:
  *   (state: State, frame: any) => State}}
  */
@@ -163,7 +162,7 @@ export function receive(state, frame) {
 }
 
 /**
- * A page of history from before `before` came in by HTTP: it fills the top or a hole.
+ * A page of history before `before` was loaded over HTTP: it extends the top, or fills a hole.
  * @param {State} state
  * @param {string | null} before
  * @param {{messages: readonly Message[], hasMore: boolean}} page
@@ -197,7 +196,7 @@ export const setConnection = (state, connection) => ({ ...state, connection });
 export const setPending = (state, pending) => ({ ...state, pending });
 
 /**
- * What other tabs wrote is pending here too, as far as it is not stored.
+ * Messages that other tabs wrote become pending here too, unless they are stored.
  * @param {State} state
  * @param {readonly Pending[]} found
  * @returns {State}
@@ -211,14 +210,15 @@ export function adopt(state, found) {
 export const setUnreadAfter = (state, unreadAfter) => ({ ...state, unreadAfter });
 
 /**
- * Where everybody has read to, from the member list by HTTP.
+ * Everybody's read positions, from the list of members over HTTP.
  * @param {State} state
  * @param {readonly {userId: string, joinedAt: string, read?: string | null}[]} list
  * @returns {State}
  */
 export function receiveReads(state, list) {
   const mine = list.find(({ userId }) => userId === state.me);
-  // Whoever comes back after the session ran out has a new `joinedAt`, but has not read what came meanwhile.
+  // After the session has expired, a user who comes back has a new `joinedAt`, but has not read
+  // what came meanwhile.
   const isKnown = state.since !== null && state.since !== BEGINNING;
   const since = isKnown || !mine ? state.since : `${Date.parse(mine.joinedAt)}-0`;
   return list.reduce(
@@ -227,14 +227,14 @@ export function receiveReads(state, list) {
   );
 }
 
-/** How far I have read: what this browser remembers, or what the server does. @param {State} state @returns {string | null} */
+/** How far this user has read: the later of what this browser and the server have stored. @param {State} state @returns {string | null} */
 export function readTo({ reads, me, since }) {
   const read = reads.get(me);
   return read && since ? (compareIds(read, since) < 0 ? since : read) : read ?? since;
 }
 
 /**
- * The positions of an earlier visit are in: what came since is unread.
+ * The positions of an earlier visit are known: what came since is unread.
  * @param {State} state
  * @returns {State}
  */
@@ -243,7 +243,7 @@ export function beginReading(state) {
 }
 
 /**
- * The message in front of the first unread one, where there is such.
+ * The message before the first unread one, if there is one.
  * @param {State} state
  * @returns {string | null}
  */
@@ -256,9 +256,9 @@ export function unreadBoundary(state) {
 }
 
 /**
- * The first message of somebody else that I have not read, as far as that is known.
+ * The first unread message of another user, as far as that is known.
  * @param {State} state
- * @param {string} seen what I have seen, though it may not count as read
+ * @param {string} seen the last message seen, even if it does not count as read
  * @returns {string | null}
  */
 export function firstUnread(state, seen = BEGINNING) {
@@ -267,7 +267,7 @@ export function firstUnread(state, seen = BEGINNING) {
   return (state.knowsReads && state.messages[firstBehind(state, from)]?.id) || null;
 }
 
-/** Index of the first message of somebody else behind this one. @param {State} state @param {string | null} read @returns {number} -1 where there is none */
+/** Index of the first message of another user after this one. @param {State} state @param {string | null} read @returns {number} -1 if there is none */
 function firstBehind({ messages, me }, read) {
   if (!read) return -1;
   for (let i = lowerBound(messages, read); i < messages.length; i++) {
@@ -276,27 +276,27 @@ function firstBehind({ messages, me }, read) {
   return -1;
 }
 
-/** Whether some of what I have not read may lie above the messages that are here. @param {State} state */
+/** Whether unread messages may be in the history before the loaded ones. @param {State} state */
 export function isUnreadAbove(state) {
   const { messages, older } = state;
   const read = readTo(state);
   return older !== 'end' && read !== null && messages.length > 0 && compareIds(read, messages[0].id) < 0;
 }
 
-/** The last hole in what I have not read. @param {State} state @returns {Hole | undefined} */
+/** The last hole among the unread messages. @param {State} state @returns {Hole | undefined} */
 export function unreadHole(state) {
   const read = readTo(state);
   return state.holes.filter(({ before }) => read !== null && compareIds(read, before) < 0).at(-1);
 }
 
-/** Whether some of what I have not read is missing here, and is on its way. @param {State} state */
+/** Whether some unread messages are missing here and still loading. @param {State} state */
 export function awaitsUnread(state) {
   const hole = unreadHole(state);
   return hole ? hole.fill !== 'failed' : isUnreadAbove(state) && state.older !== 'failed';
 }
 
 /**
- * How far somebody has read who has seen a message: not past messages that are missing here.
+ * How far a user who has seen a message has read: not past missing messages.
  * @param {State} state
  * @param {string} id of that message
  * @returns {string}
@@ -309,7 +309,7 @@ export function readableTo(state, id) {
   return compareIds(end, read) < 0 ? read : end;
 }
 
-/** Messages of others that I have not read. @param {State} state */
+/** Number of unread messages of others. @param {State} state */
 export function countUnread(state) {
   const read = state.knowsReads ? readTo(state) : null;
   if (!read) return 0;
@@ -321,8 +321,8 @@ export function countUnread(state) {
 }
 
 /**
- * Merges messages by id; what is already there stays the same object, unless it was deleted. Own pending messages
- * that turn out to be stored are pending no more, be it under a name that was lost since.
+ * Merges messages by id; known messages stay the same object, unless they were deleted. Own pending messages that
+ * were stored are no longer pending, even if they were sent under a name that was lost since.
  * @param {State} state
  * @param {readonly Message[]} added
  * @returns {State}
@@ -359,11 +359,11 @@ function toMembers(list, away, memberCount = list.length) {
   return { members, memberCount };
 }
 
-/** Somebody came, went or changed, of which only rooms are told whose members are all known. @param {State} state @param {Map<string, Status>} members @returns {State} */
+/** A member joined, left or changed. Only rooms whose members are all known get these events. @param {State} state @param {Map<string, Status>} members @returns {State} */
 const withMembers = (state, members) => ({ ...state, members, memberCount: members.size });
 
 /**
- * Whether there is history above the first messages that a join brought. One that resumed from a
+ * Whether there is history before the first messages of a join. A join that resumed from a
  * message (for the outbox of an earlier page) always has that message above it.
  * @param {State} state
  * @param {import('./protocol.js').Joined} frame

@@ -1,9 +1,10 @@
 // @ts-check
-// Ticks, also while the page is hidden: in a worker, or in the page itself where no worker comes.
+// A timer that also works while the page is hidden: in a worker, or in the page itself if there is
+// no worker.
 
 export class Ticker {
   #onTick;
-  #every = 0; // ms; 0: not at all
+  #every = 0; // ms; 0: stopped
   /** @type {Worker | null} */
   #worker;
   /** @type {ReturnType<typeof setInterval> | undefined} */

@@ -1,11 +1,11 @@
 // @ts-check
-// How messages stand together: which begins a day, which begins and ends a run of one author; and when
-// the day of the reader begins.
+// Grouping of messages: which one begins a day, and which begin and end a run of one author; and
+// when the reader's day changes.
 
 import { compareIds } from './protocol.js';
 
 const RUN = 5 * 60_000; // ms of silence after which an author is named again
-const LOOK = 30_000; // ms between looks at the date
+const LOOK = 30_000; // ms between checks of the date
 
 /**
  * @typedef {{from: string, timestamp: string, id?: string}} Entry
@@ -17,15 +17,15 @@ function sameDay(a, b) {
   return new Date(a).toDateString() === new Date(b).toDateString();
 }
 
-/** The date where the reader is, as `<time>` has it. @param {string} timestamp RFC 3339 */
+/** The date in the reader's time zone, as `<time>` has it. @param {string} timestamp RFC 3339 */
 export function localDate(timestamp) {
   const day = new Date(timestamp);
   return [day.getFullYear(), day.getMonth() + 1, day.getDate()].map((part) => String(part).padStart(2, '0')).join('-');
 }
 
 /**
- * Calls back when it is another day: after midnight, a sleep of the machine, in which timers sleep too, a
- * journey to another zone, or when the clock was set.
+ * Calls back when the date changes: after midnight, after a sleep of the machine, in which timers do not run, after a
+ * change of the time zone, or when the clock was set.
  * @param {() => void} callback
  * @param {AbortSignal} signal
  */
@@ -60,7 +60,7 @@ function together(a, b, isCut) {
  * @param {Entry | undefined} previous
  * @param {Entry} entry
  * @param {Entry | undefined} next
- * @param {(a: Entry, b: Entry) => boolean} isCut whether a line stands between two neighbours
+ * @param {(a: Entry, b: Entry) => boolean} isCut whether a line is between two neighbours
  * @returns {Place}
  */
 export function placeOf(previous, entry, next, isCut) {
@@ -72,7 +72,7 @@ export function placeOf(previous, entry, next, isCut) {
 }
 
 /**
- * Whether an id that is a boundary (unread line, hole) lies between two neighbours, or in front of the
+ * Whether a boundary (unread line, hole) is between two neighbours, or before the
  * first message that is known.
  * @param {string | null} boundary
  * @param {Entry | undefined} a

@@ -1,5 +1,5 @@
 // @ts-check
-// `/r/ID` before entering: who is inside, and by which name you come in.
+// `/r/ID` before joining: who is in the room, and the form for a name.
 
 import { h, icon } from '../dom.js';
 import { errorText, t } from '../i18n.js';
@@ -12,22 +12,22 @@ const SHOWN = 8; // names before 'and n more'
 /**
  * @param {object} options
  * @param {{members: string[], memberCount: number, locked: boolean}} options.room
- * @param {string} [options.name] to begin with
+ * @param {string} [options.name] the initial value
  * @param {boolean} options.encrypted
- * @param {(name: string) => Promise<import('../session.js').Refusal | null>} options.enter resolves to null when inside
- * @param {() => void} options.again asks whether a locked room is open now
+ * @param {(name: string) => Promise<import('../session.js').Refusal | null>} options.enter resolves to null when the join succeeded
+ * @param {() => void} options.again checks whether a locked room is open now
  */
 export function entryPage({ room, name, encrypted, enter, again }) {
   const title = h('h1', { testid: 'entry-title', dir: 'auto', tabindex: room.locked && '-1' });
   call(t('enterTitle'));
-  /** Names that were refused: not all are in the list of those inside. */
+  /** Names that were refused: the list of members may not contain all of them. */
   const taken = new Set(room.members);
   const button = h('button', { class: 'button primary', testid: 'enter' }, t('enter'));
   const { form, input, complain } = nameForm({
     testid: 'nickname', name: name ?? rememberedName(), button, busyText: t('entering'), submit,
   });
 
-  /** @param {string} words what the room is called, where it has a topic */
+  /** @param {string} words the room's topic */
   function call(words) {
     title.textContent = words;
     document.title = `${isolated(words)} · linkroom`;
@@ -41,7 +41,7 @@ export function entryPage({ room, name, encrypted, enter, again }) {
 
   /** @param {import('../session.js').Refusal} refusal */
   function refuse({ code, message }) {
-    // The socket puts the name of the field in front.
+    // The socket's errors begin with the name of the field.
     if (code === 'VALIDATION_FAILED' && message) return complain(message.replace(/^token: /, ''));
     if (code !== 'NAME_TAKEN') return complain(errorText(code));
     taken.add(cleanName(input.value));
@@ -68,7 +68,7 @@ export function entryPage({ room, name, encrypted, enter, again }) {
   return { element, input, call, refuse };
 }
 
-/** Nobody new comes in. @param {() => void} again */
+/** The room is locked for new guests. @param {() => void} again */
 function locked(again) {
   return [
     h('p', { class: 'locked', testid: 'locked' }, icon('lock'), t('ROOM_LOCKED')),

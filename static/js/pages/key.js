@@ -1,5 +1,5 @@
 // @ts-check
-// Asks for the key of an encrypted room, where the link came without it.
+// Asks for the key of an encrypted room, if the link came without it.
 
 import { h } from '../dom.js';
 import { speaker } from '../i18n.js';
@@ -56,7 +56,7 @@ export function keyPage(roomId, go) {
 }
 
 /**
- * The key of a room in what somebody pasted: never the one of another room, whose link is given instead.
+ * The room's key in a pasted text; if it is a link of another room, that link instead.
  * @param {string} text
  * @param {string} roomId
  * @returns {{key?: string | null, other?: import('../names.js').Link}}

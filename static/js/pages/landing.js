@@ -1,5 +1,5 @@
 // @ts-check
-// `/`: make a room.
+// `/`: create a room.
 
 import { ApiError, createRoom } from '../api.js';
 import { h, icon, show } from '../dom.js';
@@ -26,7 +26,7 @@ export function landingPage(app, go) {
     testid: 'name', name: rememberedName(), button, busyText: t('creating'), extra: [options], submit: create,
   });
 
-  /** What was asked for last. Asked for again, it is the same room. @type {Asked | null} */
+  /** The last request. Repeated without changes, it returns the same room. @type {Asked | null} */
   let asked = null;
 
   /** @param {string} name */
@@ -62,7 +62,7 @@ export function landingPage(app, go) {
 /** @typedef {{words: string, key: string | null, wish: import('../api.js').Wish, once: string}} Asked */
 
 /**
- * What encrypts, and what makes keys, comes with the room: without it none is made.
+ * Encryption and the generation of keys are in the room's modules: without them no room is created.
  * @param {string} words @param {import('../api.js').Wish} wish
  * @returns {Promise<Asked>}
  */

@@ -1,5 +1,5 @@
 // @ts-check
-// Says why somebody is out of a room, or was never let in, and what there is to do about it.
+// Explains why somebody is out of a room, or was not let in, and what they can do.
 
 import { h } from '../dom.js';
 import { speaker, TEXTS } from '../i18n.js';
@@ -44,9 +44,9 @@ const t = speaker({ en: { ...TEXTS.en, ...en }, ko: { ...TEXTS.ko, ...ko } });
 
 /**
  * @param {string} code of the refusal, or the reason of a removal
- * @param {() => void} again tries to come in
+ * @param {() => void} again tries to join again
  * @param {() => void} makeRoom
- * @returns {HTMLElement | null} null where there is nothing to say about it
+ * @returns {HTMLElement | null} null if there is no page for the code
  */
 export function refusedPage(code, again, makeRoom) {
   if (!Object.hasOwn(en, `${code}Title`)) return null;

@@ -1,6 +1,6 @@
 // @ts-check
-// `/r/ID`: finds out whether this browser is in the room already, asks for what is missing (a name,
-// the key), and hands over to the room itself.
+// `/r/ID`: checks whether this browser is in the room already, asks for what is missing (a name,
+// the key), and hands over to the room's view.
 
 import { getRoom } from '../api.js';
 import { h, show } from '../dom.js';
@@ -14,20 +14,20 @@ import { brokenPage, canEncrypt, focusGently, noticePage } from '../parts.js';
 /** @typedef {import('../session.js').Refusal} Refusal */
 /** @typedef {import('../api.js').Room} Room */
 
-/** Answers that say that there is no such room; any other failure may pass. */
+/** Codes that mean that there is no such room; any other failure may be temporary. */
 const GONE_CODES = new Set(['ROOM_NOT_FOUND', 'NOT_FOUND', 'VALIDATION_FAILED']);
 
-/** Answers to a join after which the same form may be tried again. */
+/** Codes of a refused join after which the same form is shown again. */
 const FORM_CODES = new Set(['NAME_TAKEN', 'ROOM_FULL', 'ROOM_LOCKED', 'INVALID_TOKEN', 'VALIDATION_FAILED']);
 
 const UNDO = 5_000; // ms in which leaving can be undone
-const AGAIN = 3_000; // ms, about, between attempts to reach the server
+const AGAIN = 3_000; // ms, approximately, between attempts to reach the server
 
 /**
  * @param {HTMLElement} app
  * @param {string} roomId
  * @param {(address: string) => void} go
- * @param {Promise<Room> | null} asked what the server was asked about the room already
+ * @param {Promise<Room> | null} asked a request about the room that is already in progress
  * @returns {() => void} ends the page
  */
 export function roomPage(app, roomId, go, asked) {
@@ -49,9 +49,9 @@ class RoomPage {
   #ended = new AbortController();
   /** @type {AbortController | undefined} */
   #waiting;
-  /** Leaves now, while that can still be undone. @type {(() => void) | undefined} */
+  /** Leaves now, while leaving can still be undone. @type {(() => void) | undefined} */
   #endLeaving;
-  /** The page that says so. @type {HTMLElement | undefined} */
+  /** The page that reports an unreachable server. @type {HTMLElement | undefined} */
   #unreachable;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #retryTimer;
@@ -75,13 +75,13 @@ class RoomPage {
   async open() {
     if (this.#key && !canEncrypt()) return this.#askForKey();
     const identity = loadIdentity(this.#roomId);
-    // Its creator comes in again whenever that is, with the token that the room was made with.
+    // The creator can always come back with the token of the room's creation.
     if (identity?.creator && !identity.token) saveIdentity(this.#roomId, identity.name, identity.creator);
     if (identity?.token ?? identity?.creator) await this.#resume(/** @type {{name: string}} */ (identity).name);
     else await this.#askForName(identity?.name);
   }
 
-  /** This browser has a token: straight into the room. @param {string} name */
+  /** This browser has a token: joins directly. @param {string} name */
   async #resume(name) {
     const room = await this.#room(name, (refusal) => this.#onRefused(refusal, name));
     if (!room) return this.#showUnreachable(() => this.#resume(name));
@@ -124,7 +124,7 @@ class RoomPage {
     if (!room.locked) focusGently(entry.input);
   }
 
-  /** What opens the topic of an encrypted room comes a moment later. @param {Room} room @returns {Promise<string | null>} */
+  /** The topic. In an encrypted room, the module that decrypts it may still be loading. @param {Room} room @returns {Promise<string | null>} */
   async #topic({ topic, e2e }) {
     if (!topic || !this.#key) return e2e ? null : topic;
     try {
@@ -134,7 +134,7 @@ class RoomPage {
     }
   }
 
-  /** What the key of the address opens; none where the room is not encrypted. */
+  /** The cipher with the key in the address; null if the room is not encrypted. */
   async #cipher() {
     if (!this.#key) return null;
     const { Cipher } = await loadLater('crypto', () => import('../crypto.js'));
@@ -143,7 +143,7 @@ class RoomPage {
 
   /** @param {string} name @returns {Promise<Refusal | null>} */
   #enter(name) {
-    // Should the page have to begin anew, it knows the name.
+    // If the page has to be reloaded, it remembers the name.
     if (!loadIdentity(this.#roomId)?.token) saveIdentity(this.#roomId, name, null);
     return new Promise(async (resolve) => {
       const room = await this.#room(name, (refusal) => {
@@ -168,7 +168,7 @@ class RoomPage {
   }
 
   /**
-   * A session for `name`, and its view; null where the network does not bring what shows it.
+   * A session for `name`, and its view; null if the view's files cannot be loaded.
    * @param {string} name
    * @param {(refusal: Refusal) => void} onRefused
    */
@@ -176,7 +176,7 @@ class RoomPage {
     const parts = await load('room', () => Promise.all([import('../room/view.js'), this.#cipher()])).catch((error) => {
       if (!(error instanceof BrokenPart)) return null;
       this.#show(brokenPage());
-      return /** @type {Promise<never>} */ (new Promise(() => {})); // nothing but a fresh page helps
+      return /** @type {Promise<never>} */ (new Promise(() => {})); // only a reload helps
     });
     if (!parts) return null;
     const [{ openRoom }, cipher] = parts;
@@ -204,7 +204,7 @@ class RoomPage {
     focusGently(page.querySelector('textarea') ?? page);
   }
 
-  /** Out, or never in, for a reason that has a page of its own. @param {string} code */
+  /** Shows the page for a removal, or a refusal. @param {string} code */
   async #showRefused(code) {
     const module = await loadLater('refused', () => import('./refused.js')).catch(() => null);
     const page = module?.refusedPage(code, () => this.open(), () => this.#go('/'));
@@ -218,7 +218,7 @@ class RoomPage {
   }
 
   /**
-   * Asks nothing: for a moment it can be undone, and until then nobody is told.
+   * Leaves without a question: it can be undone for a moment, and until then nothing is sent.
    * @param {{session: import('../session.js').Session, view: HTMLElement, shown(): void}} room
    */
   #leave(room) {
@@ -239,7 +239,7 @@ class RoomPage {
       room.shown();
     };
     const timer = setTimeout(end, UNDO);
-    // Before the session itself lets go of the connection.
+    // Runs before the session itself closes the connection.
     addEventListener('pagehide', end, true);
     this.#endLeaving = end;
     this.#showLeft(rejoin);
@@ -251,7 +251,7 @@ class RoomPage {
       h('button', { class: 'button', testid: 'new-room', onclick: () => this.#go('/') }, t('newRoom'))));
   }
 
-  /** Stays as it is while further attempts are in vain. @param {() => void} again */
+  /** Stays unchanged while further attempts fail. @param {() => void} again */
   #showUnreachable(again) {
     clearTimeout(this.#retryTimer);
     if (this.#ended.signal.aborted) return;
