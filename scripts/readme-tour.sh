@@ -36,7 +36,7 @@ eventually() {
   done
 }
 
-# A port that another Redis has makes ours exit: the next one is tried.
+# If another Redis uses the port, ours exits, and the next port is tried.
 start_redis() {
   redis_port=$((20000 + $$ % 10000))
   for _ in 1 2 3 4 5; do
@@ -58,12 +58,12 @@ start_node() {
   eventually curl -sf -o "$work/ready" "http://127.0.0.1:$node_port/readyz" || fail "never ready"
 }
 
-# The reader's localhost:8080 is our node, the reader's redis-cli asks our Redis and answers as it
-# does on a terminal.
+# Maps the reader's localhost:8080 to our node, and redis-cli to our Redis, with the output format
+# of a terminal.
 curl() { command curl --connect-to "localhost:8080:127.0.0.1:$node_port" "$@"; }
 redis_cli() { command redis-cli -p "$redis_port" --no-raw "$@"; }
 
-# Writes the blocks as NN.sh, and what they print as NN.text.
+# Writes the blocks to NN.sh, and their expected output to NN.text.
 cut_blocks() {
   awk -v work="$work" '
     /^<!-- tour -->$/ { tour = 1 }
@@ -74,7 +74,7 @@ cut_blocks() {
     file != "" && !/^```/ { print > file }' README.md
 }
 
-# What differs from run to run, by its kind.
+# Replaces values that differ from run to run by their kind.
 leave_out_chance() {
   sed -E \
     -e 's/lr_[A-Za-z0-9._-]+/TOKEN/g' \
@@ -94,7 +94,7 @@ cut_blocks
 [ -e "$work/01.sh" ] || fail "README.md has no tour"
 alias redis-cli=redis_cli
 for block in "$work"/??.sh; do
-  # A reader's shell goes on after an error.
+  # A reader's shell continues after an error.
   set +eu
   # shellcheck disable=SC1090 # the blocks are in README.md
   . "$block" >"$block.printed" 2>&1

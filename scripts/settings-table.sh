@@ -1,6 +1,6 @@
 #!/bin/sh
 # Writes the table of settings in README.md from `linkroom --help`, so that the two agree.
-# With --check it only looks whether they do.
+# With --check it only compares them.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # One option of the help is a line with its flag, then its description, then [env: …] and
-# [default: …], where it has them.
+# [default: …], if it has them.
 table() {
   echo '| Setting | Default | Meaning |'
   echo '|---|---|---|'

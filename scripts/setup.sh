@@ -4,7 +4,7 @@
 #   scripts/setup.sh run     a C compiler (Rust's linker) and redis-server
 #   scripts/setup.sh watch   also entr, which runs a command when files change
 #   scripts/setup.sh test    also Chromium, fonts, Node.js, nginx, OpenSSL, Prometheus, Python, rustfmt and
-#                            clippy; and in target/python what tests/openapi wants
+#                            clippy; and in target/python what tests/openapi needs
 #
 # Installed programs are left as they are, whatever their version. If nothing is missing, it prints
 # nothing and changes nothing.
@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 have() { command -v "$1" >/dev/null 2>&1; }
 
 missing=
-# want COMMAND PACKAGE...: notes the packages if the command is not there.
+# want COMMAND PACKAGE...: notes the packages if the command is missing.
 want() {
   have "$1" && return
   shift
@@ -33,10 +33,10 @@ want_for_testing() {
   want node nodejs
   want npm npm
   want openssl openssl
-  # Not on everybody's PATH.
+  # Its folder is not in everybody's PATH.
   [ -x /usr/sbin/nginx ] || want nginx nginx-light
   want promtool prometheus
-  # Debian's Python comes without what makes virtual environments.
+  # Debian's Python lacks the module for virtual environments.
   python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3 python3-venv"
   # Without fonts for them Chromium draws Korean and emoji as empty boxes.
   has_korean_font || missing="$missing fonts-noto-cjk"
@@ -86,7 +86,7 @@ apt_get() {
 }
 
 # Debian starts the services that it installs, now and at every boot. linkroom starts a
-# redis-server of its own, or uses the one that you run: nobody asked for a third.
+# redis-server of its own, or uses the one that you run; a third one is not wanted.
 policy=
 forbid_services() {
   [ -e /usr/sbin/policy-rc.d ] && return
@@ -106,7 +106,7 @@ add_rust_component() {
   rustup --quiet component add "$2"
 }
 
-# The versions and hashes in the list, and nothing else.
+# Only the versions and hashes in the list.
 install_python_tools() {
   list=tests/openapi/requirements.txt
   tools=target/python

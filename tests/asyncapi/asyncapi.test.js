@@ -1,4 +1,4 @@
-// docs/asyncapi.yaml by itself: it is AsyncAPI, and its examples are what it says.
+// docs/asyncapi.yaml by itself: it is valid AsyncAPI, and its examples match it.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

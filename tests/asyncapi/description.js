@@ -1,4 +1,4 @@
-// docs/asyncapi.yaml, its references followed, and what checks frames against it.
+// docs/asyncapi.yaml with its references resolved, and validators for its frames.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -10,7 +10,7 @@ export const description = parse(
   readFileSync(new URL("../../docs/asyncapi.yaml", import.meta.url), "utf8"),
 );
 
-/** Where a reference leads to; a part that is none leads to itself. */
+/** The target of a reference; a part that is no reference is its own target. */
 function follow(part) {
   while (part?.$ref) {
     assert.match(part.$ref, /^#\//);
@@ -30,8 +30,8 @@ export function messages(direction) {
 }
 
 /**
- * A function of a frame that says what is wrong with it, or undefined. Stricter than the description:
- * what clients may ignore has to be described as well.
+ * A function of a frame that returns what is wrong with it, or undefined. Stricter than the description:
+ * fields that clients may ignore have to be described as well.
  */
 export function checker({ payload }) {
   const ajv = new Ajv({ strict: false, allErrors: true });

@@ -1,5 +1,5 @@
-// Holds a conversation against docs/asyncapi.yaml: every frame is as described, and every frame and
-// error code that is described came. tests/ops/asyncapi.rs leads the conversation.
+// Checks a conversation against docs/asyncapi.yaml: every frame matches its description, and every described
+// frame and error code occurs. tests/ops/asyncapi.rs holds the conversation.
 //
 //   node frames.js CONVERSATION.json     {"receive": [frame, …], "send": [frame, …]}
 
@@ -16,7 +16,7 @@ for (const [direction, frames] of Object.entries(conversation)) {
   for (const frame of frames) {
     const wrong = checkers.get(frame.t) ?? (() => "not described");
     assert.equal(wrong(frame), undefined, JSON.stringify(frame));
-    // A description that lets everything pass would say nothing.
+    // A description that accepts everything would be useless.
     for (const field of described.get(frame.t).payload.required) {
       const { [field]: _, ...less } = frame;
       assert.ok(wrong(less), `${field} may be missing: ${JSON.stringify(frame)}`);

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Shows that the chaos test bites: breaks a copy of the source in one way after the other, as the
-# patches in mutations/ say, and expects each to be caught.
+# Mutation test of the chaos test: applies each patch in mutations/ to a copy of the source, one
+# after the other, and expects the chaos test to fail.
 #
 # usage: tests/chaos/bite.sh [FOLDER [PATCH…]]   FOLDER keeps the copy, its build and the logs
 set -eu

@@ -1,4 +1,4 @@
-// docker-compose.yml against the Compose schema, and what a schema cannot say.
+// docker-compose.yml against the Compose schema, and checks that a schema cannot express.
 
 import assert from "node:assert/strict";
 import { BlockList } from "node:net";
@@ -20,7 +20,7 @@ const holds = (network, address) => {
 };
 
 test("it follows the schema", () => {
-  // ajv knows this draft under its http: name only, and it is the default.
+  // ajv knows this draft only under its http: name, and it is the default.
   const { $schema: _, ...schema } = JSON.parse(read("tests/compose/compose-spec.json"));
   const ajv = addFormats(new Ajv({ strict: false, allErrors: true }));
   const follows = ajv.compile(schema);

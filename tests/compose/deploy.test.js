@@ -1,5 +1,5 @@
-// The other ways to run a node: the image, Kubernetes, systemd. They name what there is, and give a
-// node the time that it needs.
+// The other ways to run a node: the image, Kubernetes, systemd. They refer to things that exist,
+// and give a node enough time.
 
 import assert from "node:assert/strict";
 import { existsSync, readdirSync } from "node:fs";
@@ -36,7 +36,7 @@ const image = read("Dockerfile")
   .map((line) => /^(\w+) +(.*)$/.exec(line.trim()).slice(1));
 const stages = image.flatMap(([name], line) => (name === "FROM" ? [line] : []));
 
-/** What a COPY takes from the repository, without where it puts that. */
+/** The sources of a COPY in the repository. */
 const sources = ([name, rest]) =>
   name === "COPY" && !rest.startsWith("--from") ? rest.split(/ +/).slice(0, -1) : [];
 

@@ -1,4 +1,4 @@
-// What both tests read.
+// Helpers of both tests.
 
 import { readFileSync } from "node:fs";
 

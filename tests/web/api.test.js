@@ -5,7 +5,7 @@ import test from 'node:test';
 import { ApiError, createRoom } from '../../static/js/api.js';
 
 /**
- * Answers each call with the next of these: data, an error code, or null for an answer that is lost.
+ * Answers each call with the next of these: data, an error code, or null for a lost answer.
  * @param {(object | string | null)[]} answers
  */
 function server(answers) {

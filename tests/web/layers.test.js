@@ -1,5 +1,5 @@
-// What the web client's modules import goes downwards through the layers of docs/ARCHITECTURE.md, and
-// never in a circle.
+// The imports of the web client's modules go downwards through the layers of docs/ARCHITECTURE.md,
+// and never in a circle.
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
@@ -13,9 +13,9 @@ const TABLE = '| Layer of the client | Modules | Task |\n|---|---|---|\n';
 
 const list = (folder) => readdirSync(join(root, folder), { withFileTypes: true })
   .flatMap((entry) => (entry.isDirectory() ? list(join(folder, entry.name)) : [join(folder, entry.name)]));
-const modules = list('').filter((file) => file !== 'heartbeat.js'); // a worker, which stands by itself
+const modules = list('').filter((file) => file !== 'heartbeat.js'); // a worker, which imports nothing and is not imported
 
-/** The files that a node of the syntax tree imports, now or when they are needed. */
+/** The files that a node of the syntax tree imports, statically or dynamically. */
 function importsIn(node, found = []) {
   if (!node || typeof node !== 'object') return found;
   const isImport = ['ImportDeclaration', 'ImportExpression', 'ExportNamedDeclaration', 'ExportAllDeclaration'].includes(node.type);
@@ -31,7 +31,7 @@ const imports = new Map(modules.map((file) => {
 
 const rows = page.split(TABLE)[1].split('\n\n')[0].trim().split('\n')
   .map((row) => [...row.split('|')[2].matchAll(/`([^`]+)`/g)].map(([, name]) => name));
-/** A row names a folder as `room/`, and a file without its ending. */
+/** A row names a folder as `room/`, and a file without its extension. */
 const layer = (file) => rows.findIndex((row) => row.some((name) => (name.endsWith('/') ? file.startsWith(name) : file === `${name}.js`)));
 
 test('every module has a layer, and every layer modules', () => {

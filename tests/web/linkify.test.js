@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { linkify } from '../../static/js/linkify.js';
 
 describe('links in a message', () => {
-  // Each is the text, with what is a link of it in ⟦ ⟧.
+  // Each case is a text with its links in ⟦ ⟧.
   const table = `
     see ⟦https://a.example/b⟧.
     ⟦https://example.com⟧을 보세요

@@ -1,5 +1,5 @@
-// Measures what the client promises: the weight of a first load and of the way into a room, when a page
-// is usable on a slow network, and what a message costs with 5,000 messages on the page. Starts a
+// Measures what the client promises: the size of a first load and of entering a room, the time until a page
+// is usable on a slow network, and the cost of a message with 5,000 messages on the page. Starts a
 // private Redis and linkroom: `make measure`.
 //
 //   LINKROOM=path/to/linkroom CHROMIUM=path/to/chromium node measure.js
@@ -18,11 +18,11 @@ const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-ru
 
 const MESSAGES = 5000;
 const ARRIVING = 100; // messages that are measured
-const HEAVIEST = 6; // files that are named
-const INSIDE = '/healthz'; // what is asked for when the room can be used
-const RUNS = 5; // of each page load; the middle one counts
+const HEAVIEST = 6; // files that are listed
+const INSIDE = '/healthz'; // requested when the room is usable
+const RUNS = 5; // of each page load; the median counts
 const LIMITS = { firstLoadBytes: 60_000, wayInBytes: 90_000, usableMs: 1000, messageMs: 4, frameMs: 50 };
-/** 'Fast 3G' as WebPageTest has it: 1.6 Mbit/s down, 768 kbit/s up, 150 ms. */
+/** 'Fast 3G' as in WebPageTest: 1.6 Mbit/s down, 768 kbit/s up, 150 ms. */
 const FAST_3G = { offline: false, latency: 150, downloadThroughput: 1.6e6 / 8, uploadThroughput: 768e3 / 8 };
 
 if (!existsSync(LINKROOM)) throw new Error(`${LINKROOM} is missing; make it with: make build`);
@@ -69,7 +69,7 @@ async function post(url, body, token) {
   return answer.data;
 }
 
-/** A page in a browser profile of its own; `network` throttles it. */
+/** A page in its own browser profile; `network` throttles it. */
 async function newPage(browser, network) {
   const context = await browser.newContext({ locale: 'en-US', viewport: { width: 1200, height: 800 } });
   const page = await context.newPage();
@@ -79,7 +79,7 @@ async function newPage(browser, network) {
   return { context, page, devtools };
 }
 
-/** Passes everything on to the server and counts what comes back, to the byte. */
+/** A proxy to the server that counts the bytes of the answers. */
 async function countingProxy(base) {
   const counter = { bytes: 0, inside: 0, base: '' };
   const proxy = createServer((down) => {
@@ -97,7 +97,7 @@ async function countingProxy(base) {
   return counter;
 }
 
-/** Bytes over the wire until nothing more comes: the page, and what its service worker keeps for later. */
+/** Bytes over the wire until nothing more arrives: the page, and what its service worker stores for later. */
 async function weight(browser, base, path) {
   const counter = await countingProxy(base);
   const { context, page } = await newPage(browser);
@@ -108,7 +108,7 @@ async function weight(browser, base, path) {
   return counter.bytes;
 }
 
-/** In the page: says to the proxy that the room can be used, before anything else begins. */
+/** In the page: tells the proxy that the room is usable, before anything else begins. */
 function noteInside(path) {
   new MutationObserver((_, observer) => {
     if (!document.querySelector('[data-testid="room"][data-me]')) return;
@@ -119,7 +119,7 @@ function noteInside(path) {
   }).observe(document, { childList: true, subtree: true, attributes: true });
 }
 
-/** The same for somebody who makes a room on the landing page: until inside, until nothing more comes. */
+/** The same for a person who creates a room on the landing page: until they are in it, and until nothing more arrives. */
 async function weightOfWayIn(browser, base) {
   const counter = await countingProxy(base);
   const { context, page } = await newPage(browser);
@@ -136,7 +136,7 @@ async function weightOfWayIn(browser, base) {
   return { inside: counter.inside, all: counter.bytes, files: [...files].filter((file) => file.startsWith('/static/')) };
 }
 
-/** The files that weigh most on the wire, without their headers. */
+/** The largest files on the wire, without their headers. */
 async function heaviest(base, files) {
   const weigh = async (file) => {
     const { headers } = await fetch(base + file, { method: 'HEAD', headers: { 'accept-encoding': 'gzip' } });
@@ -146,7 +146,7 @@ async function heaviest(base, files) {
   return weighed.sort((a, b) => b.bytes - a.bytes).slice(0, HEAVIEST);
 }
 
-/** In the page: notes when the frame is due that shows the element with this test id. */
+/** In the page: records when the frame is due that shows the element with this test id. */
 function noteUsable(testid) {
   new MutationObserver((_, observer) => {
     if (!document.querySelector(`[data-testid="${testid}"]`)) return;
@@ -155,7 +155,7 @@ function noteUsable(testid) {
   }).observe(document, { childList: true, subtree: true });
 }
 
-/** Time from the start of the navigation until `testid` is there to be used, by the page's own clock. */
+/** Time from the start of the navigation until `testid` is usable, by the page's own clock. */
 async function usableAfter(browser, url, testid, network) {
   const { context, page } = await newPage(browser, network);
   await page.addInitScript(noteUsable, testid);
@@ -179,7 +179,7 @@ async function measureLoads(browser, base) {
   for (const { file, bytes } of await heaviest(base, files)) console.log(`  ${file}: ${bytes} bytes`);
 }
 
-/** Scrolls up until the whole history is on the page. */
+/** Scrolls up until the whole history is loaded. */
 async function loadHistory(page) {
   const older = page.locator('[data-testid="older"]');
   while ((await older.getAttribute('data-state')) !== 'end') {
@@ -188,7 +188,7 @@ async function loadHistory(page) {
   }
 }
 
-/** Longest gap between two frames while the log is scrolled through, in ms. */
+/** Longest gap between two frames while the log is scrolled, in ms. */
 function longestFrame() {
   return new Promise((resolve) => {
     const log = document.querySelector('[data-testid="log"]');
@@ -226,7 +226,7 @@ async function measureRoom(browser, base) {
 
   await page.evaluate(() => (document.querySelector('[data-testid="log"]').scrollTop = 1e9));
   await sleep(1000);
-  // Time of the thread itself: what other programs take from it does not count.
+  // CPU time of the thread: other programs do not affect it.
   await devtools.send('Performance.enable', { timeDomain: 'threadTicks' });
   const busy = async () => {
     const { metrics } = await devtools.send('Performance.getMetrics');

@@ -105,7 +105,7 @@ describe('links', () => {
     const before = process.cpuUsage().user;
     for (const end of [')', ']', '.)', '.']) links(`https://a.example/${end.repeat(100_000)}`);
     links(`https://a.example/${'.'.repeat(100_000)}a`);
-    // Each would take a minute if it were looked through anew for every letter.
+    // Each would take a minute if it were searched again for every character.
     assert.ok(process.cpuUsage().user - before < 5_000_000, 'in microseconds');
   });
   test('end where the writing direction is turned over', () => {
@@ -166,7 +166,7 @@ describe('the timeline', () => {
     assert.ok(liesBetween('5-5', { ...at(0), id: '5-1' }, at(1)));
     assert.ok(!liesBetween('6-1', { ...at(0), id: '5-1' }, { ...at(1), id: '6-1' }));
     assert.ok(!liesBetween(null, { ...at(0), id: '5-1' }, { ...at(1), id: '6-1' }));
-    // In front of the first message, and of nothing that is not stored.
+    // Before the first message, but not before an unstored one.
     assert.ok(liesBetween('5-1', undefined, { ...at(1), id: '6-1' }));
     assert.ok(!liesBetween('6-1', undefined, { ...at(1), id: '6-1' }));
     assert.ok(!liesBetween('5-1', undefined, at(1)));

@@ -6,7 +6,7 @@ import { qrMatrix } from '../../static/js/room/qr.js';
 const SCALE = 4;
 const QUIET = 4;
 
-/** Draws the code as a picture and reads it with a decoder that is not ours. */
+/** Draws the code as a picture and reads it with an independent decoder. */
 function read(matrix) {
   const size = (matrix.length + 2 * QUIET) * SCALE;
   const pixels = new Uint8ClampedArray(size * size * 4).fill(255);

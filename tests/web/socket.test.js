@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, test } from 'node:test';
 import fakeTimers from '@sinonjs/fake-timers';
 import { Socket } from '../../static/js/socket.js';
 
-/** A WebSocket of which nothing is heard unless a test says so. */
+/** A WebSocket that does nothing unless a test says so. */
 class Silent {
   static OPEN = 1;
   static last;

@@ -4,7 +4,7 @@ import { Cipher, newRoomKey } from '../../static/js/crypto.js';
 import { forgetCreator, forgetTicket, loadIdentity, rememberedName, saveCreator, saveIdentity, saveTicket, secretOf, storage } from '../../static/js/identity.js';
 import { Outbox } from '../../static/js/outbox.js';
 
-/** As a browser's: items are properties, methods are not. */
+/** Like a browser's storage: items are properties, methods are not. */
 class Shelf {
   getItem(key) {
     return this[key] ?? null;
@@ -17,7 +17,7 @@ class Shelf {
   }
 }
 
-/** Nothing more fits. */
+/** The storage is full. */
 class Full extends Shelf {
   setItem() {
     throw new DOMException('full', 'QuotaExceededError');

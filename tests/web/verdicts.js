@@ -1,7 +1,8 @@
-// What static/js/names.js says of every code point of Unicode, for tests/ops/names.rs, which asks
-// src/visible.rs the same. Reads the cases from its argument: names in which `*` is the code point,
-// and letters of which all names of three are made. Answers with one line for each case, and one for
-// the letters, of one digit for each name; `-` where this Unicode does not know the code point yet.
+// What static/js/names.js decides about every code point of Unicode, for tests/ops/names.rs, which
+// asks src/visible.rs the same. Reads the cases from its argument: names in which `*` is the code
+// point, and characters of which all names of three are built. Prints one line for each case, and
+// one for the characters, with one digit for each name; `-` if this Unicode does not know the code
+// point yet.
 
 import { hidesNothing, showsSomething } from '../../static/js/names.js';
 
