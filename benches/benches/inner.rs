@@ -1,5 +1,5 @@
-//! What the inner parts of a node cost: decoding and encoding a frame, the order of a room, handing a
-//! message to N connections, collecting a heartbeat. `make bench-inner` runs it.
+//! The cost of a node's inner parts: decoding and encoding a frame, the order of a room, passing a
+//! message to N connections, collecting a heartbeat. Run it with `make bench-inner`.
 
 #![allow(missing_docs, reason = "the macros of criterion make functions without")]
 
@@ -37,13 +37,13 @@ use tokio::{net::TcpListener, runtime::Runtime};
 /// Connections of a room.
 const MEMBERS: [usize; 4] = [1, 10, 100, 1_000];
 const SECRET: &str = "cGx5Z2FtZQ";
-/// What a script publishes for a text of 64 bytes.
+/// The publication of a script for a text of 64 bytes.
 const PUBLISHED: &str = concat!(
     r#"{"t":"msg","roomId":"Gnhp1bk7CKXT","id":"1795244255858-1500768908","from":"Ann","#,
     r#""text":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","#,
     r#""timestamp":"2026-11-21T06:57:35.858Z","key":"295e7f149f38e4b1c2b9baeb6efaa78d"}"#,
 );
-/// What a client sends for it.
+/// The client's frame for it.
 const SENT: &str = concat!(
     r#"{"t":"msg","roomId":"Gnhp1bk7CKXT","key":"295e7f149f38e4b1c2b9baeb6efaa78d","#,
     r#""text":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}"#,
@@ -122,7 +122,7 @@ fn fan_out(criterion: &mut Criterion) {
             });
         });
         if members == 1 {
-            // Faster than one reader reads: it would be cut off.
+            // Faster than a reader could read, so it would be cut off.
             continue;
         }
         group.bench_function(BenchmarkId::new("order, queue and write", members), |bench| {
@@ -148,7 +148,7 @@ fn heartbeats(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Connections of as many users, over real sockets that somebody reads.
+/// Connections of this many users, over real sockets that are read.
 async fn seats(count: usize) -> anyhow::Result<Vec<Seat>> {
     let room = RoomId::parse("Gnhp1bk7CKXT").context("a room id")?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -172,7 +172,7 @@ async fn seats(count: usize) -> anyhow::Result<Vec<Seat>> {
     Ok(seats)
 }
 
-/// Takes what comes, faster than it can come, until nobody is there any more.
+/// Reads faster than input can arrive, until every peer has disconnected.
 fn read_all(mut peers: Vec<std::net::TcpStream>) {
     let mut bytes = [0; 65_536];
     while !peers.is_empty() {
@@ -188,7 +188,7 @@ fn read_all(mut peers: Vec<std::net::TcpStream>) {
     }
 }
 
-/// A room in which all of these are.
+/// A room with these connections.
 fn room(seats: &[Seat]) -> Feed<Seat> {
     let mut feed = Feed::default();
     for (number, seat) in seats.iter().enumerate() {
@@ -203,7 +203,7 @@ fn room(seats: &[Seat]) -> Feed<Seat> {
     feed
 }
 
-/// The id of the message after this one, as the scripts make it.
+/// The id of the message after this one, as the scripts create it.
 fn next(previous: MessageId) -> MessageId {
     let ms = 1_795_244_255_858;
     let hash = Sha1::digest(format!("{SECRET} {previous} {ms}"));
@@ -212,7 +212,7 @@ fn next(previous: MessageId) -> MessageId {
     MessageId { ms, seq: (count << 32) + u64::from(digest) }
 }
 
-/// A text message as a browser sends it.
+/// A text frame as a browser sends it.
 fn masked(text: &str) -> Vec<u8> {
     let mask = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = codec::text(text).to_vec();

@@ -35,7 +35,7 @@ use server::Kind;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What is to be measured.
+/// What to measure.
 struct Options {
     linkroom: PathBuf,
     out: PathBuf,

@@ -53,7 +53,7 @@ pub const CURVES: [Curve; 3] = [
 pub struct Point {
     /// The size of the load.
     pub size: usize,
-    /// What it did.
+    /// The measurement.
     pub measured: Measured,
 }
 
@@ -61,7 +61,7 @@ impl Curve {
     /// Measures each size with each of these servers, one after the other.
     ///
     /// # Errors
-    /// A server does not start, or turns clients away.
+    /// A server does not start, or refuses clients.
     pub fn measure(&self, kinds: &[Kind], linkroom: &Path) -> anyhow::Result<Vec<Point>> {
         let mut points = Vec::new();
         for &size in self.sizes {

@@ -1,5 +1,5 @@
-//! The clients: one thread that holds all connections of a load, sends what they say, and checks
-//! that each of them gets every message of its room once and in the one order of that room.
+//! The clients: one thread with all connections of a load, which sends their messages, and checks
+//! that each connection gets every message of its room once and in the same order.
 
 mod client;
 mod order;
@@ -20,12 +20,12 @@ use order::Room;
 
 const EVENTS: usize = 1024;
 const READ_BUFFER: usize = 256 * 1024;
-/// Connections that are opened at once where time does not count.
+/// Connections that are opened at the same time if the time does not matter.
 const OPENED_AT_ONCE: usize = 64;
-/// How long clients may take to come in, or the last messages to arrive.
+/// Maximum time for clients to connect, or for the last messages to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the clients of a load saw.
+/// The results of a load's clients.
 #[derive(Clone, Default)]
 pub struct Tally {
     /// Messages that were sent.
@@ -36,7 +36,7 @@ pub struct Tally {
     pub lost: u64,
     /// Those that arrived again.
     pub doubled: u64,
-    /// Those that arrived in another order than elsewhere, or under an id that does not rise.
+    /// Those that arrived in another order than elsewhere, or with an id that does not increase.
     pub disordered: u64,
     /// Error frames, and connections that ended.
     pub errors: u64,
@@ -54,10 +54,10 @@ pub struct Load {
     clients: Vec<Client>,
     rooms: Vec<Room>,
     address: SocketAddr,
-    /// Whether messages come back as they were said.
+    /// Whether messages come back unchanged.
     is_echoed: bool,
     begun: Instant,
-    /// Whether every message that comes back is answered by the next.
+    /// Whether each message that comes back triggers the next one.
     saturating: bool,
     turn: usize,
     /// Clients that were told to join again, and when.
@@ -66,11 +66,11 @@ pub struct Load {
 }
 
 impl Load {
-    /// Clients of `server`, in as many rooms as `sizes` has, with so many clients each. They are
+    /// Clients of `server` in one room for each of `sizes`, with that many clients each. They are
     /// not connected yet.
     ///
     /// # Errors
-    /// The server does not make the rooms.
+    /// The server does not create the rooms.
     pub fn new(server: &Server, sizes: &[usize]) -> anyhow::Result<Self> {
         let mut clients = Vec::new();
         for (room, &size) in sizes.iter().enumerate() {
@@ -96,10 +96,10 @@ impl Load {
         })
     }
 
-    /// Connects the clients from `first` up to `end`, one wave after the other, and has them join.
+    /// Connects the clients from `first` up to `end`, in waves, and has them join.
     ///
     /// # Errors
-    /// Not all of them come in.
+    /// Not all of them could join.
     pub fn enter(&mut self, first: usize, end: usize) -> anyhow::Result<()> {
         let clients: Vec<usize> = (first..end).collect();
         self.enter_in_waves(&clients, OPENED_AT_ONCE)
@@ -113,10 +113,10 @@ impl Load {
         clients.chunks(wave).try_for_each(|wave| self.enter_at_once(wave))
     }
 
-    /// Connects these clients all at once and has them join.
+    /// Connects these clients all at once, and has them join.
     ///
     /// # Errors
-    /// Not all of them come in.
+    /// Not all of them could join.
     pub fn enter_at_once(&mut self, clients: &[usize]) -> anyhow::Result<()> {
         for &at in clients {
             let mut stream = TcpStream::connect(self.address)?;
@@ -130,7 +130,7 @@ impl Load {
         })
     }
 
-    /// Ends the connections of these clients, as where the network goes away.
+    /// Drops the connections of these clients without closing them, like a lost network.
     pub fn drop_clients(&mut self, clients: &[usize]) {
         for &at in clients {
             self.clients[at].state = State::Away;
@@ -138,11 +138,11 @@ impl Load {
         }
     }
 
-    /// Sends evenly for a while, the rooms and their members taking turns, and waits until all of
-    /// it has arrived.
+    /// Sends at a constant rate for a while, the rooms and their members in turn, and waits until
+    /// everything has arrived.
     ///
     /// # Errors
-    /// The system refuses to say what is ready.
+    /// The system cannot poll the sockets.
     pub fn steady(&mut self, per_second: f64, pause: Duration) -> anyhow::Result<()> {
         let begun = Instant::now();
         let messages = (per_second * pause.as_secs_f64()) as u32;
@@ -156,10 +156,10 @@ impl Load {
     }
 
     /// Has every client send its next message as soon as its last one came back, for a while, and
-    /// waits until all of it has arrived.
+    /// waits until everything has arrived.
     ///
     /// # Errors
-    /// The system refuses to say what is ready.
+    /// The system cannot poll the sockets.
     pub fn saturate(&mut self, pause: Duration) -> anyhow::Result<()> {
         self.saturating = true;
         for at in 0..self.clients.len() {
@@ -170,10 +170,10 @@ impl Load {
         self.settle()
     }
 
-    /// Does nothing but send every client's heartbeat, spread evenly, for a while.
+    /// Only sends every client's heartbeat, evenly spread, for a while.
     ///
     /// # Errors
-    /// The system refuses to say what is ready.
+    /// The system cannot poll the sockets.
     pub fn idle(&mut self, heartbeat: Duration, pause: Duration) -> anyhow::Result<()> {
         let begun = Instant::now();
         let clients = self.clients.len() as u32;
@@ -185,7 +185,7 @@ impl Load {
         self.run_until(begun + pause)
     }
 
-    /// Has one client of each room say so many things, each after the one before came back.
+    /// Has one client of each room send this many messages, each after the previous one came back.
     ///
     /// # Errors
     /// A message does not come back.
@@ -201,10 +201,10 @@ impl Load {
         Ok(())
     }
 
-    /// Has one client change what it shows, again and again.
+    /// Has one client change its status repeatedly.
     ///
     /// # Errors
-    /// The room does not hear of it.
+    /// The room does not get the change.
     pub fn show_often(&mut self, at: usize, times: usize) -> anyhow::Result<()> {
         for time in 0..times {
             let status = if time % 2 == 0 { "away" } else { "online" };
@@ -216,7 +216,7 @@ impl Load {
         Ok(())
     }
 
-    /// Has one client, which stays, join its room again and again.
+    /// Has one client join its room repeatedly on the same connection.
     ///
     /// # Errors
     /// It is not answered.
@@ -233,7 +233,7 @@ impl Load {
         self.clients[at].room_id.clone()
     }
 
-    /// What was seen so far; what has not arrived counts as lost.
+    /// The results so far; messages that have not arrived count as lost.
     pub fn take_tally(&mut self) -> Tally {
         let mut tally = std::mem::take(&mut self.tally);
         for room in &self.rooms {
@@ -251,7 +251,7 @@ impl Load {
         clients.iter().filter(|&&at| has_all(&self.clients[at])).count()
     }
 
-    /// Room by room, its last client.
+    /// The last client of each room.
     pub fn speakers(&self) -> Vec<usize> {
         let is_last = |at: &usize| {
             self.clients.get(at + 1).is_none_or(|next| next.room != self.clients[*at].room)
@@ -259,10 +259,10 @@ impl Load {
         (0..self.clients.len()).filter(is_last).collect()
     }
 
-    /// Serves the clients until then.
+    /// Serves the clients until this time.
     ///
     /// # Errors
-    /// The system refuses to say what is ready.
+    /// The system cannot poll the sockets.
     pub fn run_until(&mut self, then: Instant) -> anyhow::Result<()> {
         loop {
             let left = then.saturating_duration_since(Instant::now());
@@ -273,13 +273,13 @@ impl Load {
         }
     }
 
-    /// Waits until everybody has everything, or until that is hopeless.
+    /// Waits until every client has everything, or gives up after a timeout.
     fn settle(&mut self) -> anyhow::Result<()> {
         let has_all = |load: &Self| {
             let arrived = |c: &Client| c.position == load.rooms[c.room].said as usize;
             load.clients.iter().all(arrived)
         };
-        // What is missing then is lost, and counted as such.
+        // Missing messages count as lost.
         let _ = self.until("every message has arrived", has_all);
         Ok(())
     }
@@ -376,7 +376,7 @@ impl Load {
         client.send(frame.as_bytes());
     }
 
-    /// The rooms take turns, and in each of them its members.
+    /// The rooms take turns, and within each room its members.
     fn next_sender(&mut self) -> usize {
         let rooms = self.rooms.len();
         let (room, round) = (self.turn % rooms, self.turn / rooms);

@@ -1,5 +1,5 @@
-//! What was measured, as pictures: for each load, what the floors and linkroom use of the server's CPU;
-//! and how that grows. On logarithmic scales, since loads differ by far more than servers.
+//! Charts of the measurements: for each load, the server's CPU of the floors and linkroom; and how
+//! it grows. The scales are logarithmic, because loads differ by far more than servers.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ const MARGIN: u32 = 120;
 /// Pixels of a curve's picture.
 const CURVE_WIDTH: u32 = 360;
 const CURVE_HEIGHT: u32 = 280;
-/// Pixels left of the bars, for the loads' names.
+/// Pixels left of the bars, for the names of the loads.
 const NAMES: i32 = 300;
 /// Readable on white and on black.
 const INK: RGBColor = RGBColor(110, 118, 129);
@@ -54,7 +54,7 @@ pub fn draw(measured: &[Measured], file: &Path) -> anyhow::Result<()> {
     area.present().map_err(failed)
 }
 
-/// Draws each curve in a picture of its own, side by side, a line for each server.
+/// Draws the curves side by side, with one line for each server.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -76,7 +76,7 @@ fn draw_curve<B: DrawingBackend>(
     let (least, most) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
     let sizes = || points.iter().map(|point| point.size as f64);
     let (first, last) = (sizes().fold(f64::MAX, f64::min), sizes().fold(1.0, f64::max));
-    // With room for the servers' names behind the last point.
+    // Space for the servers' names after the last point.
     let mut chart = ChartBuilder::on(panel)
         .margin(12)
         .x_label_area_size(40)
@@ -115,7 +115,7 @@ fn draw_curve<B: DrawingBackend>(
     name_lines(panel, names)
 }
 
-/// Writes the servers' names behind the ends of their lines, none over another.
+/// Writes the servers' names after the ends of their lines, without overlaps.
 fn name_lines<B: DrawingBackend>(
     panel: &DrawingArea<B, plotters::coord::Shift>,
     mut names: Vec<(i32, i32, String)>,

@@ -1,4 +1,4 @@
-//! What was measured, as tables for people and as JSON for programs.
+//! The measurements as tables for people and as JSON for programs.
 
 use serde_json::{Value, json};
 
@@ -55,7 +55,7 @@ pub fn growth(curve: &Curve, points: &[Point]) -> String {
     lines.join("\n") + "\n"
 }
 
-/// All of it.
+/// All measurements.
 pub fn json(measured: &[Measured]) -> Value {
     let one = |m: &Measured| {
         let figures: serde_json::Map<String, Value> =

@@ -1,4 +1,4 @@
-//! The loads, and what of each is measured.
+//! The loads, and which figures of each are measured.
 
 use std::{
     path::Path,
@@ -10,31 +10,31 @@ use crate::{
     server::{Cpu, Kind, Server},
 };
 
-/// Before anything is measured: code is paged in, buffers have grown.
+/// Time before a measurement: code is paged in, and buffers grow.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// How long a load is measured.
 const MEASURED: Duration = Duration::from_secs(3);
-/// What clients keep to.
+/// The clients' heartbeat interval.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// How many of these the idle server is watched for.
+/// Number of heartbeats for which the idle server is measured.
 const HEARTBEATS: u32 = 2;
-/// After the last client came in, until memory is looked at.
+/// Pause between the last join and the measurement of memory.
 const CALM: Duration = Duration::from_secs(2);
 
-/// The figures that curves are drawn of.
+/// The figures of the curves.
 pub const PER_DELIVERY: &str = "server µs per delivery";
 pub const RESIDENT: &str = "resident KiB per connection";
 pub const ALL_BACK: &str = "until all are back, ms";
 
-/// What one load did to one server.
+/// The measurement of one load on one server.
 pub struct Measured {
-    /// Which load.
+    /// The load.
     pub scenario: String,
-    /// Which server.
+    /// The server.
     pub kind: Kind,
     /// What was measured, in the order of the table.
     pub figures: Vec<(&'static str, f64)>,
-    /// What the clients saw.
+    /// The clients' results.
     pub tally: Tally,
 }
 
@@ -60,7 +60,7 @@ impl Scenario {
     /// Starts a server of this kind and puts the load on it.
     ///
     /// # Errors
-    /// The server does not start, or turns clients away.
+    /// The server does not start, or refuses clients.
     pub fn measure(&self, kind: Kind, linkroom: &Path) -> anyhow::Result<Measured> {
         let server = Server::start(kind, linkroom)?;
         let (figures, tally) = (self.run)(&server)?;
@@ -68,14 +68,14 @@ impl Scenario {
     }
 }
 
-/// Figures by name, and what the clients saw.
+/// Figures by name, and the clients' results.
 pub type Outcome = anyhow::Result<(Vec<(&'static str, f64)>, Tally)>;
 
 fn steady(server: &Server, rooms: &[usize], per_second: f64) -> Outcome {
     deliver(server, rooms, MEASURED, |load, pause| load.steady(per_second, pause))
 }
 
-/// Every client says its next message as soon as its last one came back, for so long.
+/// Every client sends its next message as soon as its last one came back, for this long.
 pub fn saturated(server: &Server, rooms: &[usize], measured: Duration) -> Outcome {
     deliver(server, rooms, measured, Load::saturate)
 }
@@ -96,7 +96,7 @@ fn deliver(
     Ok((delivery_figures(&tally, used, took), tally))
 }
 
-/// What is told of every load that delivers messages.
+/// The figures of every load that delivers messages.
 pub fn delivery_figures(tally: &Tally, used: Cpu, took: Duration) -> Vec<(&'static str, f64)> {
     let ms = |share| tally.latency.percentile(share) as f64 / 1000.0;
     vec![
@@ -109,10 +109,10 @@ pub fn delivery_figures(tally: &Tally, used: Cpu, took: Duration) -> Vec<(&'stat
     ]
 }
 
-/// Clients that come in and say nothing, and what of the server's memory each of them takes, KiB.
+/// Clients that join and send nothing, and the server's memory for each of them in KiB.
 ///
 /// # Errors
-/// Not all of them come in.
+/// Not all of them could join.
 pub fn held(server: &Server, rooms: &[usize]) -> anyhow::Result<(Load, f64)> {
     let connections: usize = rooms.iter().sum();
     let mut load = Load::new(server, rooms)?;
@@ -176,7 +176,7 @@ pub fn rejoin(server: &Server, rooms: &[usize]) -> Outcome {
     Ok((figures, tally))
 }
 
-/// The latency of quiet rooms alone, and while one room is as loud as it can be.
+/// The latency of quiet rooms alone, and while one room is saturated.
 fn fairness(server: &Server) -> Outcome {
     const QUIET: [usize; 50] = [2; 50];
     let mut quiet = everybody_inside(server, &QUIET)?;
@@ -212,7 +212,7 @@ fn fairness(server: &Server) -> Outcome {
 /// A load whose clients are all in their rooms.
 ///
 /// # Errors
-/// Not all of them come in.
+/// Not all of them could join.
 pub fn everybody_inside(server: &Server, rooms: &[usize]) -> anyhow::Result<Load> {
     let mut load = Load::new(server, rooms)?;
     load.enter(0, rooms.iter().sum())?;

@@ -1,4 +1,4 @@
-//! The servers that are measured, each a process of its own, and what the system says of them.
+//! The servers that are measured, each in its own process, and the system's figures about them.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::wire;
 
-/// How long a server may take until it listens.
+/// Maximum time until a server listens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Limits that a load would run into; what is measured is the work, not the refusals.
@@ -33,11 +33,11 @@ const NO_LIMITS: [(&str, &str); 9] = [
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One write a message and recipient.
+    /// One write for each message and recipient.
     Floor,
-    /// Everything that is ready in one write a recipient.
+    /// One write per recipient for everything that is ready.
     FloorPlus,
-    /// What linkroom is built on, with a Redis of its own.
+    /// Only linkroom's libraries, with a Redis of its own.
     #[cfg(feature = "bare")]
     Bare,
     /// linkroom with a Redis of its own.
@@ -70,7 +70,7 @@ impl Kind {
         matches!(self, Kind::Floor | Kind::FloorPlus)
     }
 
-    /// Whether it makes and keeps rooms; the others only pass on what is said in them.
+    /// Whether it stores rooms; the others only relay messages.
     pub fn keeps_rooms(self) -> bool {
         self == Kind::Linkroom
     }
@@ -86,7 +86,7 @@ pub struct Server {
     redis: Option<Redis>,
 }
 
-/// A Redis of one's own: nothing is written to disk.
+/// A private Redis without persistence.
 pub struct Redis {
     /// Where it listens.
     pub port: u16,
@@ -94,7 +94,7 @@ pub struct Redis {
     _folder: TempDir,
 }
 
-/// CPU time used up to a moment.
+/// CPU time used so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu {
     /// by the server
@@ -107,7 +107,7 @@ impl Server {
     /// Starts a server. `linkroom` is the program to measure.
     ///
     /// # Errors
-    /// It does not come up.
+    /// It does not start.
     pub fn start(kind: Kind, linkroom: &Path) -> anyhow::Result<Self> {
         Self::start_with(kind, linkroom, &[])
     }
@@ -115,7 +115,7 @@ impl Server {
     /// Starts a server with settings of its own.
     ///
     /// # Errors
-    /// It does not come up.
+    /// It does not start.
     pub fn start_with(
         kind: Kind,
         linkroom: &Path,
@@ -145,9 +145,9 @@ impl Server {
     /// The id of a new room.
     ///
     /// # Errors
-    /// The server does not make one.
+    /// The server does not create one.
     pub fn make_room(&self) -> anyhow::Result<String> {
-        /// Where rooms are not kept they have names only.
+        /// Servers that do not store rooms use only their names.
         static NAMED_ROOMS: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         if !self.kind.keeps_rooms() {
             let number = NAMED_ROOMS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -177,7 +177,7 @@ impl Server {
         Ok(line.split_whitespace().nth(1).context("no number")?.parse()?)
     }
 
-    /// Its Redis, where it has one.
+    /// Its Redis, if it has one.
     pub fn redis(&self) -> Option<&Redis> {
         self.redis.as_ref()
     }
@@ -218,7 +218,7 @@ impl Redis {
     /// Starts a Redis on a free port.
     ///
     /// # Errors
-    /// It does not come up.
+    /// It does not start.
     pub fn start() -> anyhow::Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let folder = tempfile::tempdir()?;
@@ -272,7 +272,7 @@ impl Cpu {
     }
 }
 
-/// A child that is killed when it is no longer needed.
+/// A child process that is killed when this is dropped.
 struct Process(Child);
 
 impl Process {
@@ -294,12 +294,11 @@ impl Process {
         Path::new("/proc").join(self.0.id().to_string())
     }
 
-    /// The time that the scheduler gave to its threads: nanoseconds, where /proc/PID/stat has
-    /// hundredths of a second.
+    /// CPU time of its threads in nanoseconds; /proc/PID/stat has only hundredths of a second.
     fn cpu(&self) -> anyhow::Result<Duration> {
         let mut nanos = 0;
         for thread in fs::read_dir(self.folder().join("task"))? {
-            // A thread that ends meanwhile takes its time along; there are none in a steady load.
+            // The time of a thread that ends meanwhile is lost; a steady load has no such threads.
             let Ok(line) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
             let used = line.split_whitespace().next().context("no schedstat")?;
             nanos += used.parse::<u64>()?;
@@ -310,7 +309,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may be gone already.
+        // It may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

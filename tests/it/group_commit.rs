@@ -1,4 +1,4 @@
-//! What is said while Redis is busy goes to it together, and each message is still one by itself.
+//! Messages that arrive while Redis is busy go to it together, but remain independent.
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{Client, Room, Stage};
 
 const SETTINGS: [(&str, &str); 2] = [("MESSAGES_PER_SECOND", "1000"), ("REDIS_TIMEOUT", "10s")];
-/// Scripts that run now and then whatever anybody says.
+/// Maximum number of other scripts that run meanwhile.
 const OTHERS: u64 = 4;
 
 /// Waits until the node has read everything that the client sent; needs no Redis.
@@ -23,7 +23,7 @@ async fn send(client: &Client, room: &Room, text: &str, key: &str) {
     client.send(json!({ "t": "msg", "roomId": room.id, "text": text, "key": key })).await;
 }
 
-/// Has a client say this in a row, texts with their keys, while Redis hangs.
+/// Has a client send these texts with their keys in a row, while Redis hangs.
 async fn say_in_a_row<T: AsRef<str>>(
     stage: &Stage,
     room: &Room,
@@ -66,7 +66,7 @@ async fn what_many_say_at_once_takes_few_scripts() {
     assert_eq!(ids.len(), 40);
     assert!(clients.iter().all(|client| client.message_ids(&room.id) == ids));
     let scripts = stage.redis.scripts_run() - before;
-    // One for who came first, then eight messages in each.
+    // One for the first message, then eight messages in each.
     assert!(scripts <= 1 + 5 + OTHERS, "{scripts} scripts for 40 messages");
 }
 
@@ -117,7 +117,7 @@ async fn what_one_says_in_a_row_takes_few_scripts_and_keeps_its_order() {
     assert!(scripts <= 1 + 5 + OTHERS, "{scripts} scripts for 40 messages");
 }
 
-/// What is refused is refused by itself, in its own words and with its own key.
+/// A refused message gets its own error with its own key.
 #[tokio::test]
 async fn what_is_wrong_with_one_message_is_not_wrong_with_its_neighbours() {
     let stage = Stage::new(1, &SETTINGS).await;
@@ -129,7 +129,7 @@ async fn what_is_wrong_with_one_message_is_not_wrong_with_its_neighbours() {
     say_in_a_row(&stage, &room, &mut alice, &said).await;
     hear(&mut alice, 5).await;
     let mut heard = texts(&alice);
-    // The answer to the retry comes when it comes.
+    // The answer to the retry may come at any time.
     heard.remove(1 + heard[1..].iter().position(|text| *text == "before").unwrap());
     assert_eq!(heard, ["before", "alone", "good", "better"]);
     let errors: Vec<_> = alice.seen.iter().filter(|frame| frame["t"] == "error").collect();
@@ -141,7 +141,7 @@ async fn what_is_wrong_with_one_message_is_not_wrong_with_its_neighbours() {
     assert_eq!(stage.redis.stream_ids(&room.id).len(), 4);
 }
 
-/// Redis lost the connection: it is reported, and what it said in a row is said once and in order.
+/// Redis lost the connection: it is reported again, and its messages are stored once and in order.
 #[tokio::test]
 async fn what_a_forgotten_connection_says_in_a_row_is_stored_once_and_in_order() {
     let stage = Stage::new(1, &SETTINGS).await;

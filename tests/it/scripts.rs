@@ -1,4 +1,4 @@
-//! The Lua scripts, called directly: what each refuses, what holds when many call at once, and a
+//! The Lua scripts, called directly: what each refuses, what holds under concurrent calls, and a
 //! model that random sequences of calls are compared with.
 
 mod costs;
@@ -45,11 +45,11 @@ struct Bench {
     _env: TestEnv,
 }
 
-/// Where everybody comes from.
+/// The address of every client.
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-/// Somebody without a token.
+/// A reader without a token.
 const STRANGER: Reader = Reader { token: None, address: HERE };
-/// Arguments that keep the flood limit out of the way.
+/// Disables the flood limit.
 const NO_FLOOD_LIMIT: &str = "--messages-per-second=100000";
 
 impl Bench {
@@ -120,7 +120,7 @@ impl Bench {
         Ok(self.scripts.heartbeat(room, "@1", beats).await?.lost)
     }
 
-    /// What a node says of a user, whose connections it heard.
+    /// The report of a node about a user whose connections it heard.
     fn heard(
         &self,
         room: &RoomId,
@@ -137,7 +137,7 @@ impl Bench {
         }
     }
 
-    /// Makes a member lapse now: what its connections and the room say of it is set to the past.
+    /// Makes a member lapse now: sets its deadlines to the past.
     fn lapse(&self, room: &RoomId, name: &str) {
         let session = KeyStyle::Plain.room(room).session(&UserId::stored(name));
         for field in self.redis.cmd(["HKEYS", &session]).list() {
@@ -148,7 +148,7 @@ impl Bench {
         self.redis.cmd(["ZADD", &format!("room:{room}:deadlines"), "XX", "1", name]);
     }
 
-    /// When a user first joined, in ms; 0 for one that has no session.
+    /// When a user first joined, in ms; 0 without a session.
     fn joined_at_ms(&self, room: &RoomId, name: &str) -> u64 {
         let session = KeyStyle::Plain.room(room).session(&UserId::stored(name));
         let joined = self.redis.texts(["HMGET", &session, "joinedAt"]);
@@ -171,7 +171,7 @@ impl Drop for Bench {
     }
 }
 
-/// What a room's channel brings.
+/// The events of a room's channel.
 struct Events<'a> {
     bench: &'a Bench,
     subscription: crate::support::Subscription,
@@ -275,7 +275,7 @@ async fn a_room_is_made_once() {
     }
 }
 
-/// So no call but the message's own is needed for it.
+/// So no call except the message's own is needed.
 #[tokio::test]
 async fn a_message_confirms_the_session_of_a_guest_that_has_its_token() {
     let bench = Bench::new(&[]).await;
@@ -410,7 +410,7 @@ async fn a_user_may_say_so_much_a_second_and_no_more() {
     stored(bench.say(&room, "calm", "x", None).await);
 }
 
-/// What each of several messages in one call comes to, whatever the others come to.
+/// The outcome of each of several messages in one call is independent of the others.
 #[tokio::test]
 async fn of_what_is_said_together_each_stands_for_itself() {
     let bench = Bench::new(&["--messages-per-second=3"]).await;
@@ -457,7 +457,7 @@ async fn of_what_is_said_together_each_stands_for_itself() {
     assert_eq!(texts, ["loud", "once", "loud", "loud", "by token"]);
 }
 
-/// Somebody adds messages with redis-cli, of today and of the far future, and takes others away.
+/// Somebody adds messages with redis-cli, of today and of the far future, and deletes others.
 #[tokio::test]
 async fn each_id_names_the_message_before_it_whoever_changed_the_stream() {
     let bench = Bench::new(&[NO_FLOOD_LIMIT]).await;
@@ -527,7 +527,7 @@ async fn connections_that_come_and_go_at_once_never_show_a_user_twice() {
     join_all(turns).await;
     let kinds: Vec<_> =
         events.take().iter().map(|event| event["t"].as_str().unwrap().to_owned()).collect();
-    // The owner was a member from the start, so leaving comes first, and both take turns.
+    // The owner was a member from the start, so a leave comes first, and they alternate.
     for (index, kind) in kinds.iter().enumerate() {
         assert_eq!(kind, ["user_left", "user_joined"][index % 2], "{kinds:?}");
     }
@@ -549,7 +549,7 @@ async fn a_heartbeat_names_whom_redis_does_not_know() {
     assert_eq!(unknown.unwrap(), [UserId::stored("unknown")]);
     assert_eq!(bench.members(&room), ["known", "owner"]);
 
-    // Somebody who had the name before is not who has it now.
+    // A previous user of the name is not the present one.
     let before =
         UserHeartbeat { joined_at_ms: bench.joined_at_ms(&room, "owner") - 1_000, ..beat("owner") };
     let unknown = bench.beat(&room, &[before]).await;
@@ -558,7 +558,7 @@ async fn a_heartbeat_names_whom_redis_does_not_know() {
     assert_eq!(bench.redis.cmd(["HEXISTS", &session, "conn:owner-2"]).int(), 0);
 }
 
-/// One node knows only its own connections: what the others said of the user holds as long as they said.
+/// A node knows only its own connections: what other nodes reported about the user stays valid.
 #[tokio::test]
 async fn a_heartbeat_takes_nothing_from_what_other_connections_said() {
     let bench = Bench::new(&[]).await;
@@ -581,7 +581,7 @@ async fn a_heartbeat_takes_nothing_from_what_other_connections_said() {
     }
     assert_eq!(events.take(), [] as [Value; 0]);
 
-    // The other is long gone: what is left decides.
+    // The other one has lapsed: the rest decides.
     bench.redis.cmd(["HSET", &session, "conn:two-1", "1 online"]);
     let connection = connection("two-2", Duration::ZERO, Status::Away);
     bench.beat(&room, &[bench.heard(&room, "two", vec![connection])]).await.unwrap();
@@ -614,8 +614,8 @@ async fn the_deadlines_of_many_are_kept_so_that_one_is_found_at_once() {
     assert!(bench.redis.cmd(["PTTL", &deadlines]).int() > 0);
 }
 
-/// Members that expired while Redis was frozen were never said to have left: they return with the
-/// list of all of them, and nobody is told again what it knows.
+/// For members that expired while Redis was frozen, no leave was published: they return with the
+/// complete list, without join events.
 #[tokio::test]
 async fn members_that_expired_return_without_a_word_about_each() {
     let bench = Bench::new(&[]).await;

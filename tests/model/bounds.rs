@@ -1,4 +1,4 @@
-//! What waits in a feed is bounded, and what was dropped for that is found again.
+//! The frames that wait in a feed are bounded, and dropped ones are found again.
 
 use std::{cell::Cell, sync::Arc};
 
@@ -11,9 +11,9 @@ use linkroom::{
     removal::{Reason, Removal},
 };
 
-/// More than may wait anywhere.
+/// More than any bound.
 const MANY: u64 = 20_000;
-/// No more than this may have waited: the larger one of the feed's two bounds.
+/// Maximum number of waiting frames: the larger one of the feed's two bounds.
 const MOST: u64 = 8192;
 
 struct Counter {

@@ -6,28 +6,28 @@ use mio::net::TcpStream;
 
 use crate::wire::{self, Frame};
 
-/// How far a client has come.
+/// The state of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It has no connection.
     Away,
-    /// It asked for a WebSocket.
+    /// It has requested a WebSocket.
     Upgrading,
-    /// It asked to join.
+    /// It has sent a join.
     Joining,
     /// It is in its room.
     Inside,
 }
 
-/// What a client heard.
+/// What a client received.
 pub enum Heard<'a> {
-    /// A message of its room, and how many it had before.
+    /// A message of its room, and the client's position.
     Message {
         /// its id
         id: &'a [u8],
         /// its text
         text: &'a [u8],
-        /// the client's place in the room's order, to be moved on
+        /// the client's position in the room's order, to be advanced
         position: &'a mut usize,
     },
     /// An error frame.
@@ -51,7 +51,7 @@ pub struct Client {
     /// How often somebody's status changed.
     pub presences: usize,
     name: String,
-    /// What proves who it is, once it was in the room.
+    /// Its token, once it has joined.
     token: Option<String>,
     /// The id of the last message that it has.
     last: Vec<u8>,
@@ -77,12 +77,12 @@ impl Client {
         }
     }
 
-    /// Takes a connection that is being made, and asks for a WebSocket on it.
+    /// Takes a connection in progress, and requests a WebSocket on it.
     pub fn connect(&mut self, stream: TcpStream, host: SocketAddr) {
         self.stream = Some(stream);
         self.state = State::Upgrading;
         self.inbox = Vec::new();
-        // Written when the connection is there.
+        // Written once the connection is established.
         self.outbox = wire::upgrade_request(&host.to_string());
     }
 
@@ -92,13 +92,13 @@ impl Client {
         self.flush();
     }
 
-    /// Writes what waits, as far as the socket takes it.
+    /// Writes queued bytes as far as the socket accepts them.
     pub fn flush(&mut self) {
         let Some(stream) = &mut self.stream else { return };
         while !self.outbox.is_empty() {
             match stream.write(&self.outbox) {
                 Ok(written) => drop(self.outbox.drain(..written)),
-                // Not now, or never: then reading says so.
+                // Not now, or never; reading reports a lost connection.
                 Err(_) => return,
             }
         }
@@ -109,7 +109,7 @@ impl Client {
         format!(r#"{{"t":"msg","roomId":"{}","text":"{text}"}}"#, self.room_id)
     }
 
-    /// A message as large as what linkroom delivers, for a server that passes on what it gets.
+    /// A message as large as linkroom's, for a server that relays it unchanged.
     pub fn full_message(&self, text: &str) -> String {
         let room = &self.room_id;
         format!(
@@ -118,7 +118,7 @@ impl Client {
         )
     }
 
-    /// Takes in what was read, frame by frame.
+    /// Processes input, frame by frame.
     pub fn take(&mut self, read: &[u8], mut hear: impl FnMut(Heard)) {
         if self.inbox.is_empty() && self.state == State::Inside {
             let used = self.take_frames(read, &mut hear);
@@ -141,7 +141,7 @@ impl Client {
         self.inbox = joined;
     }
 
-    /// Joins its room from where it is.
+    /// Joins its room, resuming from its last message.
     pub fn join(&mut self) {
         self.state = State::Joining;
         let room = &self.room_id;
@@ -165,7 +165,7 @@ impl Client {
 
     fn take_text(&mut self, json: &[u8], hear: &mut impl FnMut(Heard)) {
         if json.starts_with(br#"{"t":"msg""#) {
-            // The id stands after the room's, whose length is known.
+            // The id follows the room's id, whose length is known.
             let head = br#"{"t":"msg","roomId":"","#.len() + self.room_id.len();
             self.take_message(&json[head..], hear);
         } else if json.starts_with(br#"{"t":"joined""#) {
@@ -192,7 +192,7 @@ impl Client {
         Duration::try_from_secs_f64(seconds).ok()
     }
 
-    /// Takes the message that begins with its id; returns where its text ends.
+    /// Processes the message that begins with its id; returns the end of its text.
     fn take_message(&mut self, json: &[u8], hear: &mut impl FnMut(Heard)) -> Option<usize> {
         let (id, id_end) = wire::string_after(json, r#""id":""#)?;
         let (text, text_end) = wire::string_after(&json[id_end..], r#""text":""#)?;

@@ -23,7 +23,7 @@ const NAMES: [&str; 3] = ["owner", "밥", "c:d"];
 const CONNECTIONS: [&str; 3] = ["tab", "phone", "elsewhere"];
 const GRACE: Duration = Duration::from_secs(60);
 
-/// What one connection of a user says. Users and connections are indices.
+/// The report of one connection of a user. Users and connections are indices.
 #[derive(Clone, Copy, Debug)]
 struct Words {
     user: usize,
@@ -31,7 +31,7 @@ struct Words {
     key: Option<u8>,
 }
 
-/// One thing that happens to a room.
+/// One step of a sequence.
 #[derive(Clone, Debug)]
 enum Step {
     Join { user: usize, connection: usize, away: bool },
@@ -58,20 +58,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..50)
 }
 
-/// One user as the contract sees it.
+/// One user according to the contract.
 #[derive(Default)]
 struct User {
     token: Option<Token>,
-    /// what the node believes: connections that joined and did not close
+    /// the connections according to the node: those that joined and did not close
     open: BTreeMap<usize, bool>,
-    /// those of them that the room counts, with whether they are away
+    /// those of them that the room counts, and whether they are away
     live: BTreeMap<usize, bool>,
     member: bool,
     away: bool,
     read: Option<MessageId>,
 }
 
-/// The room as the contract sees it, and what must have been told.
+/// The room according to the contract, and the events that must have been published.
 struct Model {
     users: [User; NAMES.len()],
     stream: Vec<MessageId>,
@@ -94,7 +94,7 @@ impl Model {
         self.told.push(event);
     }
 
-    /// Connections came or changed: the user is a member, and away only when all of them are.
+    /// Connections were added or changed: the user is a member, and away only if all of them are.
     fn settle(&mut self, index: usize) {
         let user = &mut self.users[index];
         let away = user.live.values().all(|away| *away);
@@ -127,7 +127,7 @@ impl Model {
     }
 }
 
-/// A model and the real room side by side.
+/// The model next to the real room.
 struct Pair<'a> {
     bench: &'a Bench,
     model: Model,
@@ -229,7 +229,7 @@ impl Pair<'_> {
         assert_eq!(self.bench.beat(&self.model.room, &[beat]).await.unwrap(), []);
     }
 
-    /// The user's time is over, be it its presence or its grace; somebody looks at the room.
+    /// The user's presence or grace ends, and somebody reads the room.
     async fn lapse(&mut self, index: usize) {
         self.bench.lapse(&self.model.room, NAMES[index]);
         self.bench.scripts.read_room(&self.model.room).await.unwrap();
@@ -258,7 +258,7 @@ impl Pair<'_> {
         assert_eq!(departure.unwrap(), expected);
     }
 
-    /// Everything that can be seen from outside.
+    /// Compares everything that is visible from outside.
     async fn compare(&mut self) {
         let mut told = self.events.take();
         for event in &mut told {

@@ -1,4 +1,4 @@
-//! The frames of the contract: every one that a client gets is held against this table.
+//! The frames of the contract: every frame of a client is checked against this table.
 
 use serde_json::Value;
 
@@ -103,7 +103,7 @@ const DELETED: &[Field] = &[
     ("deleted", |value| *value == true),
 ];
 
-/// Panics unless this is a message as `joined` and the HTTP pages hold it.
+/// Panics unless this is a message as in `joined` and HTTP pages.
 pub fn check_message(message: &Value) {
     let mut frame = message.clone();
     assert!(frame.get("t").is_none(), "a message in a list has no t: {message}");
@@ -149,7 +149,7 @@ pub fn parse_id(id: &str) -> Option<(u64, u64)> {
     Some((ms.parse().ok()?, seq.parse().ok()?))
 }
 
-/// The ids of messages, in the order they have.
+/// The ids of messages, in their order.
 pub fn ids_of<'a>(messages: impl IntoIterator<Item = &'a Value>) -> Vec<String> {
     messages.into_iter().map(|message| message["id"].as_str().unwrap().to_owned()).collect()
 }
