@@ -21,11 +21,11 @@ pub enum Code {
     Forbidden,
     /// The room accepts no new users.
     RoomLocked,
-    /// The room takes nobody new from this address.
+    /// The room accepts no new users from this address.
     Banned,
     /// There is no such room, or it has expired.
     RoomNotFound,
-    /// Nothing exists at this path, or nobody has this name.
+    /// Nothing exists at this path, or no user has this name.
     NotFound,
     /// The path does not support this method.
     MethodNotAllowed,

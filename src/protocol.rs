@@ -143,7 +143,7 @@ pub enum ServerFrame<'a> {
         room_id: &'a RoomId,
         /// the user's name
         me: &'a str,
-        /// the user's token, only for this user; null where JWTs name it
+        /// the user's token, only for this user; null if the user has a JWT
         token: Option<&'a str>,
         /// the members, as a JSON array
         members: &'a RawValue,
@@ -176,7 +176,7 @@ pub enum ServerFrame<'a> {
         /// the message
         id: MessageId,
     },
-    /// The connection is out of the room, and not to come back by itself.
+    /// The connection is out of the room, and must not come back by itself.
     Removed {
         /// the room
         room_id: &'a RoomId,

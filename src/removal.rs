@@ -1,8 +1,9 @@
-//! The end of a session, or of a room, as scripts publish it for nodes: whose connections are out of the room, and
-//! why. Clients get no more of it than the reason.
+//! The published end of a session or a room: which connections are out of the room, and why.
+//! Clients get only the reason.
 //!
-//! Everybody with access to Redis may publish, and a node acts on this, so it has a proof: a digest with a secret of
-//! the room (`lua/lib/removal.lua` writes it). One that is repeated does no harm: that session has ended.
+//! Everybody with access to Redis may publish, and nodes act on this event, so it has a proof: a
+//! digest with a secret of the room (`lua/lib/removal.lua` writes it). A replayed event does no
+//! harm, because that session has already ended.
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use sha1::{Digest, Sha1};
 
 use crate::names::UserId;
 
-/// How the scripts begin it. What others publish under its `t` is passed on like any frame.
+/// How scripts begin this event. Other frames with its `t` are passed on like any frame.
 const BEGINS: &str = r#"{"t":"removed","roomId":"#;
 /// Characters of a proof.
 const PROOF_LENGTH: usize = 32;
@@ -25,14 +26,14 @@ pub enum Reason {
     Left,
     /// The creator ended the room.
     Closed,
-    /// The time of the user's JWT is over; its session goes on.
+    /// The user's JWT has expired; its session continues.
     Expired,
 }
 
-/// A session that ended, or a room.
+/// The end of a session, or of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removal {
-    /// Whose session; everybody's where the room ended.
+    /// The session; `None` for the whole room.
     pub whom: Option<Session>,
     /// Why.
     pub reason: Reason,

@@ -30,7 +30,7 @@ use crate::{
     redis::scripts::{Join, Leave, RoomFacts, Snapshot},
 };
 
-/// What one connection has to report.
+/// The report of one connection.
 pub struct Report {
     /// The connection, in this room.
     pub seat: Seat,

@@ -1,5 +1,5 @@
-//! A list of members as one of them is told. Of a large room it names the first ones only, and everybody is to find
-//! their own name there.
+//! The list of members as one of them gets it. In a large room it has only the first names, and
+//! each member's own name is added to it.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{protocol::codec, redis::scripts::Snapshot};
 
-/// What of a frame stands before the names.
+/// The part of a frame before the names.
 const NAMES_BEGIN: &str = r#""members":["#;
 
 /// A list of members.
@@ -21,8 +21,8 @@ struct Roster {
     member_count: u64,
 }
 
-/// Frames of which the first is a list of members, as `me` is told them: where the list does not name all members
-/// nor `me`, it stands there in place of the last one.
+/// Frames, the first of which is a list of members, as `me` gets them: if the list neither is
+/// complete nor has `me`, it replaces the last name.
 pub(super) fn with_own_name(frames: &Bytes, me: &str, is_away: bool) -> Bytes {
     let own = || {
         let text = std::str::from_utf8(codec::payloads(frames).next()?).ok()?;
@@ -97,7 +97,7 @@ mod tests {
         json!({ "t": "members", "roomId": "r1", "members": members, "away": away, "memberCount": count })
     }
 
-    /// As scripts write it, who have an order of the fields.
+    /// As scripts write it, with a fixed order of the fields.
     fn written(list: &Value) -> Bytes {
         codec::text(
             &serde_json::to_string(&serde_json::from_value::<Roster>(list.clone()).unwrap())
@@ -113,7 +113,7 @@ mod tests {
             (part.clone(), "b", false, part.clone()),
             (part.clone(), "c", false, list(&["a", "c"], &["a"], 3)),
             (part.clone(), "c", true, list(&["a", "c"], &["a", "c"], 3)),
-            // Words that stand in every list, and the room's own id.
+            // Words that occur in every list, and the room's own id.
             (part.clone(), "away", false, list(&["a", "away"], &["a"], 3)),
             (part.clone(), "memberCount", false, list(&["a", "memberCount"], &["a"], 3)),
             (part.clone(), "r1", false, list(&["a", "r1"], &["a"], 3)),

@@ -23,7 +23,7 @@ use crate::{
     socket::timeouts::Timeouts,
 };
 
-/// Messages that one reading takes.
+/// Messages of one read.
 const PAGE: usize = 200;
 /// Interval of comments.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
@@ -31,20 +31,20 @@ const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// reconnect at once.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_SPREAD: Duration = Duration::from_secs(2);
-/// The longest that a listener may stay whose JWT ends at all; timers have an end.
+/// Maximum time that a listener with an expiring JWT may stay; timers have a maximum.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 /// Maximum wait between two attempts to read while Redis is unavailable.
 const READ_RETRY: Duration = Duration::from_millis(400);
 
-/// One that listens to a room. Dropping it gives its seat back.
+/// A listener of a room. Dropping it releases its seat.
 pub struct Listener {
     app: App,
     room: RoomId,
     reader: Reader,
     outbox: Arc<Outbox>,
-    /// The last message that it was given while it had no seat.
+    /// The last message that it got while it had no seat.
     since: Option<MessageId>,
-    /// Where it has its seat.
+    /// The room in which it has its seat.
     local: Option<Arc<LocalRoom>>,
     /// Whether it has been without a seat since it first had one.
     missed_events: bool,
@@ -53,7 +53,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener that has everything up to `since`; without it, it wants nothing of before.
+    /// A listener that has everything up to `since`; without it, the listener gets no earlier
+    /// messages.
     pub fn new(
         app: &App,
         room: RoomId,
@@ -79,7 +80,7 @@ impl Listener {
         }
     }
 
-    /// What it is told.
+    /// Its outbox.
     pub fn outbox(&self) -> Arc<Outbox> {
         self.outbox.clone()
     }
@@ -154,13 +155,13 @@ impl Listener {
         }
     }
 
-    /// Whether it may listen still, as far as Redis says.
+    /// Whether it may still listen, according to Redis.
     async fn may_listen(&self) -> bool {
         let may = self.app.rooms.may_listen(&self.room, &self.reader).await;
         !matches!(may, Err(Error { code: Code::InvalidToken, .. }))
     }
 
-    /// Whether the room is no longer there. Where its creator has ended it, that is told.
+    /// Whether the room no longer exists. If its creator has deleted it, the listener is told.
     async fn is_over(&self) -> bool {
         let missing = self.local.as_ref().is_some_and(|local| local.is_missing());
         let looked = async || self.app.rooms.preview(&self.room).await;
@@ -184,7 +185,7 @@ impl Listener {
         let _ = timeout(self.app.settings.slow_close_timeout, self.outbox.flushed()).await;
     }
 
-    /// Reads on until nothing is left and it has its seat. Returns how it ends, where it does.
+    /// Reads on until nothing is left and it has its seat. Returns a reason if it has to end.
     async fn read_on(&mut self) -> Option<CloseReason> {
         while self.local.is_none() {
             let patience = self.app.settings.idle_timeout;
@@ -218,11 +219,12 @@ impl Listener {
         }
     }
 
-    /// Takes a seat and reads a page. If nothing is left it stays there and hears all from then on; else it
-    /// stands up again, and what is said meanwhile is read with the next page.
+    /// Takes a seat and reads a page. If nothing is left, it keeps the seat and gets everything from
+    /// then on; otherwise it releases the seat, and messages that arrive meanwhile are read with the
+    /// next page.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where listening takes a token, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` if listening needs a token, or Redis cannot be reached.
     pub async fn sit_down(&mut self) -> Result<(), Error> {
         let permit = self.app.fanout.admit_join(&self.room).await?;
         let seat = Seat::listener(self.outbox.clone(), self.room.clone());
@@ -235,7 +237,7 @@ impl Listener {
         permit.answered();
         guard.listener.give(gap, &messages, if more { &[] } else { &deleted });
         if messages.is_empty() && guard.listener.since != Some(tip) {
-            // Who is cut off before the first message comes back to here.
+            // A client that is cut off before the first message resumes from here.
             guard.listener.outbox.push(sse::position(tip));
         }
         guard.listener.since = match messages.last() {
@@ -249,8 +251,8 @@ impl Listener {
         Ok(())
     }
 
-    /// Hands over what was read, as one piece: however much it is, it may wait. Behind it what was deleted of
-    /// what it had before.
+    /// Sends what was read, as one piece, which fits however large it is, followed by deletions
+    /// among the messages that it had before.
     fn give(&self, gap: bool, messages: &[Message], deleted: &[MessageId]) {
         let gap = self.since.filter(|_| gap).map(|since| sse::gap(&self.room, since));
         let events = messages.iter().map(|message| {

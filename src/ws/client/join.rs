@@ -23,7 +23,7 @@ use crate::{
     room::Identity,
 };
 
-/// So many messages in the answer to a join count as a frame more.
+/// This many messages in the answer to a join count as one frame more.
 const MESSAGES_A_FRAME: usize = 100;
 /// Maximum wait between two attempts to join again while Redis is unavailable.
 const REJOIN_RETRY: Duration = Duration::from_millis(400);
@@ -74,7 +74,8 @@ impl Client {
         Ok(())
     }
 
-    /// Where Redis came back empty and no node has restored a room yet, restores one that this node knows.
+    /// If Redis came back empty and no node has restored a room yet, restores one that this node
+    /// knows.
     async fn is_restored(&self, room: &RoomId) -> bool {
         let Some(local) = self.app.fanout.find(room) else { return false };
         self.app.heartbeat.send(&local).await;
@@ -164,7 +165,7 @@ impl Client {
         snapshot: Snapshot,
     ) -> Answered {
         membership.joined_at_ms.store(snapshot.joined_at_ms, Ordering::Relaxed);
-        // What costs Redis much is asked for less often.
+        // Expensive requests may be made less often.
         self.frames.spend(snapshot.messages.len() / MESSAGES_A_FRAME);
         let joined = self.joined_frame(&local.id, &membership, &snapshot);
         let joined = with_deleted(joined, &local.id, &snapshot.deleted);
@@ -179,7 +180,7 @@ impl Client {
         let answered = local.answered(&self.outbox, joined, snapshot);
         again.into_iter().for_each(|wait| self.app.fanout.sweep_after(&local.id, wait));
         if answered == Answered::Gone {
-            // Its session, or the room, ended while it joined: it was told so.
+            // Its session, or the room, ended while it joined, and the client was told.
             membership.evict();
         }
         if !is_confirmed {
@@ -252,7 +253,7 @@ impl Client {
         }
         let done = self.try_rejoin(&joined, since).await;
         if done.is_err() {
-            // The client gets the error, and is not left in a room without events.
+            // The client gets the error, and must not stay in a room without events.
             self.app.fanout.leave(room, self.outbox.id());
             self.rooms.lock().retain(|joined| joined.local.id != *room);
         }
@@ -278,7 +279,7 @@ impl Client {
         if let Err(Error { code: Code::RoomNotFound | Code::InvalidToken, .. }) = done {
             self.app.heartbeat.send(&joined.local).await;
             if !joined.membership.is_in() {
-                // Its session has ended, and it was told so.
+                // Its session has ended, and the client was told.
                 return Ok(());
             }
             done = self.enter(room, &identity, Some(since)).await;
@@ -310,7 +311,7 @@ fn is_missing<T>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error { code: Code::RoomNotFound, .. }))
 }
 
-/// The answer to a join, and behind it what was deleted that the client may show still.
+/// The answer to a join, followed by deletions of messages that the client may still show.
 fn with_deleted(joined: Bytes, room: &RoomId, deleted: &[MessageId]) -> Bytes {
     if deleted.is_empty() {
         return joined;
@@ -319,7 +320,7 @@ fn with_deleted(joined: Bytes, room: &RoomId, deleted: &[MessageId]) -> Bytes {
     iter::once(joined).chain(frames).flatten().collect()
 }
 
-/// Gives a seat back where the join is given up before it was answered.
+/// Releases a seat if the join is cancelled before it was answered.
 struct SeatGuard<'a> {
     fanout: &'a Fanout,
     room: &'a RoomId,
