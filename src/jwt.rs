@@ -1,7 +1,7 @@
-//! Users whom an embedding application sends: verifies the JWTs that it makes for them. Which algorithm a JWT must be
-//! signed with is the key's matter, never the JWT's.
+//! Users of an embedding application: verifies their JWTs. The key determines the algorithm of a
+//! valid JWT, never the JWT itself.
 //!
-//! Knows no room's state: whether whom a JWT names is in a room is the room service's question.
+//! Knows no state of rooms: whether the user of a JWT is in a room is up to the room service.
 
 mod claims;
 mod published;
@@ -23,10 +23,10 @@ use crate::{
 };
 use published::Published;
 
-/// Bytes of a secret below which it can be guessed from one JWT (RFC 7518, section 3.2).
+/// Minimum bytes of a secret. A shorter one can be guessed from one JWT (RFC 7518, section 3.2).
 const SECRET_BYTES: usize = 32;
 
-/// What verifies JWTs; cheap to clone.
+/// Verifies JWTs; cheap to clone.
 #[derive(Clone)]
 pub struct Verifier {
     keys: Keys,
@@ -34,26 +34,26 @@ pub struct Verifier {
     metrics: Arc<Metrics>,
 }
 
-/// Where keys come from.
+/// The source of the keys.
 #[derive(Clone)]
 enum Keys {
     /// A setting.
     Set(JwtKey),
-    /// Whoever publishes them.
+    /// Published by the application's login.
     Published(Arc<Published>),
 }
 
-/// Somebody whom a JWT names.
+/// The user of a valid JWT.
 pub struct Visitor {
-    /// The name that it wants in the room.
+    /// The name that the JWT requests in the room.
     pub name: UserId,
-    /// Who it is, what it may do, and until when.
+    /// Its identity, its rights and their expiry.
     pub token: Token,
 }
 
 impl Verifier {
-    /// One for the keys of the settings; `None` where they have none. Keys that are published are read in the
-    /// `background`.
+    /// A verifier with the keys of the settings; `None` if they have none. Published keys are read
+    /// in the `background`.
     pub fn new(
         settings: &Settings,
         metrics: Arc<Metrics>,
@@ -81,15 +81,16 @@ impl Verifier {
         Some(Self { keys, name_max: settings.name_max, metrics })
     }
 
-    /// Whether this is a JWT, be it a good one or not.
+    /// Whether this is a JWT, valid or not.
     pub fn is_jwt(&self, raw: &str) -> bool {
         header(raw).is_some()
     }
 
-    /// Whom a JWT names, who may enter this room, or make one where there is none. `None` for what is no JWT.
+    /// The user of a JWT, who may enter this room, or create one if `room` is `None`. `None` if
+    /// `raw` is not a JWT.
     ///
     /// # Errors
-    /// `INVALID_TOKEN` with what is wrong, or the keys that are published have not been read yet.
+    /// `INVALID_TOKEN` with the reason, or the published keys have not been read yet.
     pub async fn visitor(
         &self,
         raw: &str,
@@ -131,7 +132,7 @@ impl Verifier {
     }
 }
 
-/// The header of what is a JWT: three parts in base64url, the first of them a JSON object with `alg`.
+/// The header of a JWT: three parts in base64url, the first of them a JSON object with `alg`.
 fn header(raw: &str) -> Option<Map<String, Value>> {
     let is_base64url = |part: &str| {
         part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -184,7 +185,7 @@ mod tests {
         signed(&json!({"alg": "HS256", "typ": "JWT"}), claims)
     }
 
-    /// Good claims, with these changes; null takes one away.
+    /// Valid claims with these changes; null removes a claim.
     fn claims(changes: &Value) -> Value {
         let mut claims = json!({"sub": "u-1", "name": "Ann", "exp": now() + 60, "room": "r"});
         for (name, value) in changes.as_object().unwrap() {

@@ -1,5 +1,5 @@
-//! The keys that an application's login publishes, as JWKS (RFC 7517). They are read again once a minute, and for a JWT
-//! with an unknown key. While they cannot be read the last ones count.
+//! The keys that an application's login publishes, as JWKS (RFC 7517). They are read once a minute,
+//! and for a JWT with an unknown key. While they cannot be read, the last ones stay valid.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,22 +27,23 @@ use crate::{
     settings::{HttpUrl, JwtKey},
 };
 
-/// Between two readings.
+/// Interval of reads.
 const EVERY: Duration = Duration::from_secs(60);
-/// The same until they have been read once.
+/// The interval until they have been read once.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Between two readings for unknown keys: anybody can make up a JWT with one.
+/// Minimum interval of reads for unknown keys: anybody can invent a JWT with one.
 const FOR_UNKNOWN: Duration = Duration::from_secs(10);
-/// How long a reading may take.
+/// Timeout of a read.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where keys are published, and those that were read last.
+/// The published keys: their URL, and the result of the last read.
 pub(super) struct Published {
     url: HttpUrl,
     client: HttpClient,
     /// `None` until they have been read.
     keys: RwLock<Option<Arc<[PublishedKey]>>>,
-    /// When they were read for an unknown key last. Held meanwhile, so that others wait for that reading.
+    /// When they were last read for an unknown key. Locked during that read, so that other callers
+    /// wait for it.
     asked: Mutex<Option<Instant>>,
     metrics: Arc<Metrics>,
 }
@@ -58,7 +59,7 @@ impl Published {
         Self { url, client, keys: RwLock::default(), asked: Mutex::default(), metrics }
     }
 
-    /// The keys that a JWT may be signed with which names this key, or none.
+    /// The keys that may have signed a JWT that names this key, or none.
     ///
     /// # Errors
     /// No key has this name, or the keys have not been read yet.
@@ -89,7 +90,7 @@ impl Published {
         Some(keys.iter().filter(is_meant).map(|key| key.key.clone()).collect())
     }
 
-    /// Reads the keys again and again, until `stop`.
+    /// Reads the keys repeatedly, until `stop`.
     pub async fn keep_reading(self: Arc<Self>, stop: CancellationToken) {
         loop {
             self.read().await;
@@ -132,7 +133,7 @@ impl Published {
     }
 }
 
-/// The keys that can be used of a set. Others in it are for others.
+/// The usable keys of a set. Others in it are for other purposes.
 fn parse(json: &[u8]) -> Option<Arc<[PublishedKey]>> {
     #[derive(Deserialize)]
     struct Set {
@@ -146,7 +147,8 @@ fn parse(json: &[u8]) -> Option<Arc<[PublishedKey]>> {
     Some(keys.into_iter().filter_map(usable).collect())
 }
 
-/// A public key that verifies what is signed by one of our algorithms, which its kind decides on.
+/// A public key that verifies signatures by one of our algorithms, which the kind of the key
+/// determines.
 fn usable(jwk: &Jwk) -> Option<JwtKey> {
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,

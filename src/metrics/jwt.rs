@@ -1,4 +1,4 @@
-//! What is counted of the JWTs of embedding applications.
+//! Metrics of the JWTs of embedding applications.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -9,7 +9,7 @@ use prometheus_client::{
 use super::{OutcomeLabel, family, level, with_outcome};
 use crate::problem::Problem;
 
-/// Counts of JWTs; all zero where there are none.
+/// Counts of JWTs; all zero if there are none.
 pub struct JwtMetrics {
     /// Keys that are published and can be used.
     pub keys: Gauge,
@@ -39,7 +39,7 @@ impl JwtMetrics {
         metrics
     }
 
-    /// A JWT was refused for this.
+    /// Counts a JWT that was refused for this reason.
     pub fn refused(&self, problem: Problem) {
         self.of(problem).inc();
     }

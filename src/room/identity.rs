@@ -1,4 +1,5 @@
-//! Who somebody is: a guest by its nickname, whoever has the token of a session, or whom a JWT names.
+//! The identity of a user: a guest with a nickname, the holder of a session's token, or the user of
+//! a JWT.
 
 use std::net::IpAddr;
 
@@ -22,12 +23,12 @@ pub struct Identity {
     pub guest: bool,
 }
 
-/// Whoever asks over HTTP with a token.
+/// A client that makes an HTTP request with a token.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// What it presents.
+    /// The token that it presents.
     pub token: String,
-    /// Where it comes from.
+    /// Its address.
     pub address: IpAddr,
 }
 
@@ -40,13 +41,13 @@ impl Rooms {
         UserId::parse(raw, self.settings.name_max).map_err(|problem| Error::invalid(field, problem))
     }
 
-    /// Whether this is a JWT, where there are any.
+    /// Whether this is a JWT, if JWTs are configured.
     pub fn is_jwt(&self, raw: &str) -> bool {
         self.jwt.as_ref().is_some_and(|jwt| jwt.is_jwt(raw))
     }
 
-    /// Parses the `token` of a join: a token, a JWT, or the nickname of a new guest, which may choose the
-    /// random part of its token with `secret`. Whom a JWT names has a session then.
+    /// Parses the `token` of a join: a token, a JWT, or the nickname of a new guest, which may
+    /// choose the random part of its token with `secret`. The user of a JWT gets a session.
     ///
     /// # Errors
     /// `INVALID_TOKEN` for a token that is none of ours and a JWT that is not right, `VALIDATION_FAILED` for a bad
@@ -77,7 +78,7 @@ impl Rooms {
         Ok(Identity { token, user, guest: true })
     }
 
-    /// Who makes a room: whom a JWT for all rooms names, or a guest with this name.
+    /// The creator of a new room: the user of a JWT for all rooms, or a guest with this name.
     ///
     /// # Errors
     /// `INVALID_TOKEN` for a JWT that is not right, `FORBIDDEN` where there are no guests, `VALIDATION_FAILED` about
@@ -91,7 +92,7 @@ impl Rooms {
         Ok(Identity { token: Token::random(&user), user, guest: true })
     }
 
-    /// Gives somebody without a socket a name in a room: whom a JWT names, or a guest.
+    /// Gives a name in a room to a guest or the user of a JWT without a socket.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `BANNED`, `ROOM_LOCKED`, `NAME_TAKEN`, `VALIDATION_FAILED` about `name` and where the same
@@ -119,7 +120,8 @@ impl Rooms {
         Ok(Identity { user, token, guest: false })
     }
 
-    /// Who reads with what it presents, if anything. What is neither a token nor a JWT counts for nothing.
+    /// The reader with the presented token, if any. Anything that is neither a token nor a JWT is
+    /// ignored.
     ///
     /// # Errors
     /// `INVALID_TOKEN` for a JWT that is not right, `ROOM_NOT_FOUND` with one, or Redis is out of reach.
@@ -139,7 +141,7 @@ impl Rooms {
         Ok(Reader { token, address })
     }
 
-    /// The token that somebody presents, if any. What is neither a token nor a JWT counts for nothing.
+    /// The presented token, if any. Anything that is neither a token nor a JWT is ignored.
     ///
     /// # Errors
     /// `INVALID_TOKEN` for a JWT that is not right.
@@ -154,8 +156,8 @@ impl Rooms {
         }
     }
 
-    /// A caller's token and the user that it speaks of. Whom a JWT names has a session then. A token that is none of
-    /// ours is no one's, unless there is no room at all.
+    /// A caller's token and its user. The user of a JWT gets a session. An invalid token is refused
+    /// as such, unless the room does not exist.
     pub(super) async fn proven(
         &self,
         room: &RoomId,
@@ -178,7 +180,7 @@ impl Rooms {
         }
     }
 
-    /// Begins the session of whom a JWT names, unless it has one.
+    /// Begins the session of a JWT's user, unless it has one.
     async fn begin(
         &self,
         room: &RoomId,

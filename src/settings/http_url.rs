@@ -1,15 +1,15 @@
-//! The address of a server that a node asks, as a setting.
+//! The URL of a server that a node sends requests to, as a setting.
 
 use std::{fmt, str::FromStr};
 
 use url::Url;
 
-/// Where requests go. What may hold a secret of it is not shown: all behind the host.
+/// A URL for requests. Only the host is shown, because the rest may contain a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl(Url);
 
 impl HttpUrl {
-    /// The whole address.
+    /// The whole URL.
     pub fn expose(&self) -> &str {
         self.0.as_str()
     }
@@ -18,7 +18,7 @@ impl HttpUrl {
 impl FromStr for HttpUrl {
     type Err = String;
 
-    /// The reason never quotes what was written.
+    /// The error never quotes the input.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || "write it as https://app.example/path, without a user and a #".to_owned();
         let url = Url::parse(text.trim()).map_err(|_| wrong())?;

@@ -1,4 +1,4 @@
-//! The settings of users whom an embedding application sends, and of guests.
+//! The settings of an embedding application's users, and of guests.
 
 use std::{fmt, fs, path::Path, str::FromStr};
 
@@ -11,15 +11,15 @@ use super::{
 };
 use crate::origin::Allowed;
 
-/// Bytes of a file with a public key, at most.
+/// Maximum bytes of a file with a public key.
 const KEY_FILE_MAX: u64 = 65_536;
 /// Bytes of an uncompressed point of P-256, the curve of ES256.
 const P256_POINT: usize = 65;
 
-/// A key that verifies JWTs, and the one algorithm that it is for. It is not shown.
+/// A key that verifies JWTs, with its only algorithm. `Debug` does not show it.
 #[derive(Clone)]
 pub struct JwtKey {
-    /// What the JWTs must be signed with.
+    /// The algorithm of valid JWTs.
     pub algorithm: Algorithm,
     /// The key.
     pub key: DecodingKey,
@@ -31,7 +31,7 @@ impl fmt::Debug for JwtKey {
     }
 }
 
-/// A key that whoever makes JWTs has as well: HS256.
+/// A key that the issuer of JWTs has as well: HS256.
 #[derive(Clone, Debug)]
 pub struct JwtSecret(pub JwtKey);
 
@@ -44,7 +44,7 @@ impl FromStr for JwtSecret {
     }
 }
 
-/// A public key from a PEM file. Its kind decides on the algorithm: RS256, ES256 or EdDSA.
+/// A public key from a PEM file. Its kind determines the algorithm: RS256, ES256 or EdDSA.
 #[derive(Clone, Debug)]
 pub struct JwtPublicKey(pub JwtKey);
 
@@ -54,7 +54,7 @@ impl JwtPublicKey {
         let of = |algorithm, key| Self(JwtKey { algorithm, key });
         let is_p256 =
             |key: &DecodingKey| key.try_get_as_bytes().is_ok_and(|point| point.len() == P256_POINT);
-        // A private key is for whoever makes JWTs.
+        // A private key belongs only to the issuer of JWTs.
         if pem.windows(7).any(|word| word == b"PRIVATE") {
             return None;
         }
@@ -125,23 +125,23 @@ pub struct IdentitySettings {
 }
 
 impl IdentitySettings {
-    /// Whether anybody may make a room or enter one.
+    /// Whether users without a JWT may create rooms and join them.
     pub fn has_guests(&self) -> bool {
         self.guests == Switch::On
     }
 
-    /// Whether JWTs count.
+    /// Whether JWTs are accepted.
     pub fn has_jwts(&self) -> bool {
         self.key().is_some() || self.jwt_jwks_url.is_some()
     }
 
-    /// The key for JWTs that the settings name themselves.
+    /// The key for JWTs in the settings.
     pub fn key(&self) -> Option<&JwtKey> {
         let secret = self.jwt_secret.as_ref().map(|JwtSecret(key)| key);
         secret.or_else(|| self.jwt_public_key.as_ref().map(|JwtPublicKey(key)| key))
     }
 
-    /// One source of keys, and one at least where nobody else may enter.
+    /// Allows one source of keys, and requires one if guests are not allowed.
     pub(super) fn check(&self) -> Result<(), String> {
         const NAMES: &str = "JWT_SECRET, JWT_PUBLIC_KEY or JWT_JWKS_URL";
         let sources =
@@ -169,7 +169,7 @@ mod tests {
         format!("-----BEGIN PUBLIC KEY-----\n{base64}\n-----END PUBLIC KEY-----\n").into_bytes()
     }
 
-    /// A key as X.509 has it: what says of which kind it is, and its bytes.
+    /// A key in X.509 form: its algorithm and its bytes.
     fn ed25519() -> Vec<u8> {
         let head = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
         [&head[..], &[7; 32]].concat()

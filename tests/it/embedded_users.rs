@@ -1,5 +1,5 @@
-//! Users whom an embedding application sends: the same `sub` is the same user, a JWT is what it says for as long as
-//! it says, and where there are no guests nobody comes without one.
+//! Users of an embedding application: the same `sub` is the same user, the claims of a JWT apply
+//! until it expires, and without guests a JWT is required.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -26,13 +26,13 @@ async fn read(stage: &Stage, path: &str, token: &str) -> Answer {
     http.send(http.request(Method::GET, path).bearer_auth(token)).await
 }
 
-/// What a join is answered with that is not let in.
+/// The answer to a refused join.
 async fn refused(mut client: Client, room: &Room, token: &str) -> Value {
     let join = json!({ "t": "join", "roomId": room.id, "token": token });
     client.try_join(join).await
 }
 
-/// How often somebody came and went, as a client was told.
+/// The joins and leaves of a user that a client was told of.
 fn moves(client: &Client, user: &str) -> Vec<String> {
     let moves = client.comings_and_goings().into_iter();
     moves.filter(|(_, who)| who == user).map(|(what, _)| what).collect()
@@ -52,7 +52,7 @@ async fn the_same_sub_is_the_same_user_under_its_first_name() {
     assert_eq!(second.join(&room.id, &renamed).await["me"], "Ann");
     let said = stage.http().say(&room.id, &renamed, json!({ "text": "hi" })).await.data(201);
     assert_eq!(said["from"], "Ann");
-    // Somebody else is nobody of these, with whatever it has.
+    // Another `sub` is another user, even with the same name.
     let other = ticket("u-2", &room, json!({ "name": "Ann" }));
     assert_eq!(refused(stage.client().await, &room, &other).await["code"], "NAME_TAKEN");
     assert_eq!(refused(stage.client().await, &room, "Ann").await["code"], "NAME_TAKEN");
@@ -62,13 +62,13 @@ async fn the_same_sub_is_the_same_user_under_its_first_name() {
     let sessions = format!("/api/rooms/{}/sessions", room.id);
     stage.http().post(&sessions, json!({ "name": "Ann" })).await.error(409, "NAME_TAKEN");
 
-    // One leave, once the last of its connections has gone.
+    // One leave, after the last of its connections.
     first.close().await;
     second.send(json!({ "t": "leave", "roomId": room.id })).await;
     let left = alice.wait_for_kind("user_left").await;
     assert_eq!(left["userId"], "Ann");
     assert_eq!(moves(&alice, "Ann"), ["user_joined", "user_left"]);
-    // The session goes on, and the name with it; when it has ended the next one may have another.
+    // The session continues with its name; when it has ended, the next one may have another name.
     assert_eq!(second.join(&room.id, &renamed).await["me"], "Ann");
     let member = format!("/api/rooms/{}/members/Ann", room.id);
     stage.http().delete(&member, &renamed).await.data(200);
@@ -189,7 +189,7 @@ async fn every_kind_of_wrong_jwt_is_refused_everywhere_with_its_reason_and_is_in
         .await;
         assert!(token.split('.').all(|part| part.len() < 20 || !log.contains(part)), "{log}");
     }
-    // What is no JWT is a nickname, be it a bad one.
+    // Anything that is not a JWT is a nickname, even an unusual one.
     let error = refused(stage.client().await, &room, "a.b.c").await;
     assert_eq!(error["t"], "joined");
 }
@@ -206,7 +206,7 @@ async fn a_public_key_takes_what_its_own_pair_signed_by_its_own_algorithm() {
         let header = |alg: &str| json!({ "alg": alg, "typ": "JWT", "kid": "any" });
         let mut client = stage.client().await;
         assert_eq!(client.join(&room.id, &key.sign(header(algorithm), &said)).await["me"], "u-1");
-        // The public key is no secret, and another key's algorithm is not this one's.
+        // The public key is not secret, and its algorithm is not that of another key.
         let confused = Key::Secret(pem.clone()).sign(header("HS256"), &said);
         let der = Key::Secret(pem.trim().to_owned()).sign(header("HS256"), &said);
         let renamed = Key::Secret(pem).sign(header(algorithm), &said);
@@ -251,7 +251,7 @@ async fn without_guests_nobody_comes_without_a_jwt() {
     assert_eq!(session.data(201), json!({ "userId": "bot", "token": null }));
     http.say(&room.id, &token, json!({ "text": "beep" })).await.data(201);
     assert_eq!(listener.wait_for("msg").await.data["from"], "bot");
-    // Whoever only reads has no session, and takes nobody's name.
+    // A reader has no session, and takes no name.
     assert!(stage.redis.texts(["KEYS", "*:reader:session"]).is_empty());
 }
 
@@ -274,7 +274,7 @@ async fn a_jwt_that_ends_ends_its_connections_and_no_others() {
     ends.send(json!({ "t": "msg", "roomId": room.id, "text": "late" })).await;
     ends.expect_error("NOT_IN_ROOM").await;
     renews.say(&room.id, "still here").await;
-    // With the old one nobody comes back; with a new one it is the same user, who has not left.
+    // The old JWT is refused; with a new one it is the same user, who has not left.
     let again = json!({ "t": "join", "roomId": room.id, "token": short });
     assert_eq!(ends.try_join(again).await["code"], "INVALID_TOKEN");
     assert_eq!(ends.join(&room.id, &fresh).await["me"], "Ann");
@@ -290,7 +290,7 @@ async fn an_empty_redis_changes_nobody() {
     let mut ann = stage.client().await;
     ann.join(&room.id, &ticket("u-1", &room, json!({ "name": "Ann" }))).await;
     stage.redis.cmd(["FLUSHALL"]);
-    // The room is back as soon as somebody asks for it who may come in.
+    // The room is restored as soon as a user who may join requests it.
     let renamed = ticket("u-1", &room, json!({ "name": "Bea" }));
     assert_eq!(stage.client().await.join(&room.id, &renamed).await["me"], "Ann");
     eventually(DEADLINE, "the one session", async || {
@@ -302,7 +302,7 @@ async fn an_empty_redis_changes_nobody() {
 
 const PRIVATE: (&str, &str) = ("WEBHOOK_ALLOW_PRIVATE", "on");
 
-/// A JWT of a user for a room, signed with the key of this name.
+/// A JWT of a user for a room, signed with the key with this name.
 fn signed(key: &Key, algorithm: &str, id: Option<&str>, room: &Room) -> String {
     let header = json!({ "alg": algorithm, "kid": id });
     key.sign(header, &claims("u-1", &room.id, json!({})))
@@ -332,12 +332,12 @@ async fn keys_that_are_published_come_and_go_and_stay_while_nobody_answers() {
     assert_eq!(answer(signed(&rsa, "RS256", Some("r"), &room)).await, "joined");
     assert_eq!(answer(signed(&ec, "ES256", Some("e"), &room)).await, "joined");
     assert_eq!(answer(signed(&ec, "ES256", None, &room)).await, "joined");
-    // Another key's name, and a secret that everybody can read.
+    // A key with another key's name, and a secret that everybody can read.
     assert_eq!(answer(signed(&ec, "ES256", Some("r"), &room)).await, "INVALID_TOKEN");
     assert_eq!(answer(signed(&shared, "HS256", Some("r"), &room)).await, "INVALID_TOKEN");
     assert_eq!(server.asked(), 1, "its keys are known");
 
-    // A new key is found at once; one that is not there is not looked for again and again.
+    // A new key is found at once; an unknown one is not requested repeatedly.
     server.answer(200, vec![ed.jwk("new")]);
     assert_eq!(answer(signed(&ed, "EdDSA", Some("new"), &room)).await, "joined");
     assert_eq!(answer(signed(&rsa, "RS256", Some("r"), &room)).await, "INVALID_TOKEN");
@@ -381,7 +381,7 @@ async fn without_keys_a_jwt_is_neither_right_nor_wrong() {
         (refusal["t"] == "joined").then_some(())
     })
     .await;
-    // Where private addresses are not allowed, nothing was asked for.
+    // If private addresses are not allowed, no request was sent.
     let log = stage.nodes[1].log();
     assert!(log.contains("not a public one"), "{log}");
 }

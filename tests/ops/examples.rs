@@ -1,4 +1,4 @@
-//! What examples/ and docs/embedding.md show: each runs as it stands, against a real node.
+//! The examples in examples/ and docs/embedding.md run unchanged against a real node.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use crate::{
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const EMBEDDING: &str = include_str!("../../docs/embedding.md");
-/// Lines that an example may have.
+/// Maximum number of lines of an example.
 const SHORT: usize = 60;
 
 /// A program that ends with the test.
@@ -38,7 +38,7 @@ fn example(name: &str) -> PathBuf {
     Path::new(ROOT).join("examples").join(name)
 }
 
-/// Node.js, with what the examples want.
+/// Node.js with the modules that the examples need.
 fn node() -> Command {
     let modules = Path::new(ROOT).join("tests/examples/node_modules");
     assert!(modules.exists(), "make examples");
@@ -47,13 +47,13 @@ fn node() -> Command {
     command
 }
 
-/// Says something until it is answered, and returns the answer.
+/// Sends a message until it is answered, and returns the answer.
 async fn answer(client: &mut Client, room: &str, text: &str) -> Value {
     client.say(room, text).await;
     client.wait_for("answer", |frame| frame["t"] == "msg" && frame["from"] != "Ann").await
 }
 
-/// Starts a program that is this many members, and asks it, before and after its node died.
+/// Starts a program with this many members, and sends it a message before and after its node died.
 async fn answers_again_after_a_node_died(mut program: Command, members: usize, words: &[&str]) {
     let mut stage = Stage::new(1, &[]).await;
     let addr = free_addr();
@@ -117,7 +117,7 @@ fn shown(language: &str) -> &'static str {
     block.split("```").next().unwrap()
 }
 
-/// Runs an application, and enters the room that its page leads to.
+/// Runs an application, and enters the room that its page links to.
 async fn enters(mut application: Command, language: &str, file: &str) {
     let stage = Stage::new(1, &[("JWT_SECRET", JWT_SECRET), ("GUESTS", "off")]).await;
     let path = stage.env.path().join(file);

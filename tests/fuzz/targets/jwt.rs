@@ -1,4 +1,4 @@
-//! JWTs: nobody is let in by one that nobody signed, and what is none is a nickname or a token.
+//! JWTs: an unsigned one lets nobody in, and anything that is not a JWT is a nickname or a token.
 
 use std::{
     pin::pin,

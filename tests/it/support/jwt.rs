@@ -1,4 +1,4 @@
-//! An embedding application that makes JWTs of its users.
+//! An embedding application that issues JWTs for its users.
 
 use std::{
     net::SocketAddr,
@@ -24,7 +24,7 @@ use ring::{
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::AbortHandle};
 
-/// The secret that the application and the nodes have.
+/// The secret shared by the application and the nodes.
 pub const JWT_SECRET: &str = "a secret of more than thirty-two bytes";
 
 /// Seconds since 1970.
@@ -32,7 +32,7 @@ pub fn now() -> u64 {
     SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()
 }
 
-/// Claims of a user for a room, for a minute, with these changes; null takes one away.
+/// Claims of a user for a room, valid for a minute, with these changes; null removes one.
 pub fn claims(sub: &str, room: &str, changes: Value) -> Value {
     let mut claims = json!({ "sub": sub, "room": room, "exp": now() + 60 });
     for (name, value) in changes.as_object().unwrap() {
@@ -47,7 +47,7 @@ pub fn jwt(claims: &Value) -> String {
     Key::Secret(JWT_SECRET.to_owned()).sign(json!({ "alg": "HS256", "typ": "JWT" }), claims)
 }
 
-/// What signs JWTs.
+/// A key that signs JWTs.
 pub enum Key {
     Secret(String),
     Rsa(RsaKeyPair),
@@ -64,7 +64,7 @@ impl Key {
         format!("{said}.{}", BASE64URL.encode(signature))
     }
 
-    /// Its public part, as it is published.
+    /// Its public part in the published form.
     pub fn jwk(&self, id: &str) -> Value {
         let text = |bytes: &[u8]| BASE64URL.encode(bytes);
         let mut jwk = match self {
@@ -104,7 +104,7 @@ impl Key {
     }
 }
 
-/// A fresh pair of keys for this algorithm: what signs, and the file with the public key.
+/// A new key pair for this algorithm: the signing key, and the file with the public key.
 pub fn key_pair(folder: &Path, algorithm: &str) -> (Key, PathBuf) {
     let file = |end| folder.join(format!("{algorithm}.{end}")).to_str().unwrap().to_owned();
     let [private, der, public] = ["key", "der", "pem"].map(file);
@@ -135,7 +135,7 @@ fn openssl(words: &[&str]) {
     assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// Where an application's login publishes its keys.
+/// A server that publishes the keys of an application's login.
 pub struct KeyServer {
     addr: SocketAddr,
     answer: Arc<Mutex<(u16, Value)>>,
@@ -144,7 +144,7 @@ pub struct KeyServer {
 }
 
 impl KeyServer {
-    /// One that answers with this status and these keys.
+    /// A server that answers with this status and these keys.
     pub async fn start(status: u16, keys: Vec<Value>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -164,12 +164,12 @@ impl KeyServer {
         format!("http://{}/jwks.json", self.addr)
     }
 
-    /// From now on it answers with this.
+    /// Answers with this from now on.
     pub fn answer(&self, status: u16, keys: Vec<Value>) {
         *self.answer.lock().unwrap() = (status, json!({ "keys": keys }));
     }
 
-    /// How often it was asked.
+    /// Number of requests so far.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
