@@ -37,8 +37,8 @@ told.push = facts[5] and pushes(ARGV[13])
 local last, count, stamped, stamp
 local answer, frames = {'OK', '0'}, {}
 
--- What became of the message that a key stands for, as this script answers it; nothing where somebody said it
--- who had the name before. One that was trimmed meanwhile had the text of its retry.
+-- The outcome for a key that was used: the earlier message; nothing if a previous user of the name
+-- sent it. If that message was trimmed meanwhile, its text is that of the retry.
 local function stored_message(stored, user, text, by)
   local gone = string.match(stored, '^(%d+%-%d+) deleted$')
   if gone then return 'DELETED', gone end
@@ -51,7 +51,7 @@ local function stored_message(stored, user, text, by)
   return 'REPEAT', stored, fields[4]
 end
 
--- Adds an entry. Returns its id, and whether the stream was not there.
+-- Adds an entry. Returns its id, and whether the stream did not exist.
 local function add(entry)
   local added = redis.pcall('XADD', messages, 'NOMKSTREAM', unpack(entry))
   local is_new = not added
@@ -75,11 +75,11 @@ for first = 14, #ARGV, 8 do
   if keys then stored, begun = recall_key(keys, key) end
   local known, of_it, said
   if type(stored) == 'string' then known, of_it, said = stored_message(stored, user, text, by) end
-  -- The second begins with its first message.
+  -- The counter's second begins with its first message.
   local left, sent_this_second = (tonumber(sender[2]) or 0) + 1000 - now_ms, tonumber(sender[3])
   local is_new_second = not (left > 0 and left <= 1000 and sent_this_second)
 
-  -- What became of it, and the millisecond of what the room is told.
+  -- The outcome, and the millisecond of the frame to publish.
   local outcome, value, repeated, ms
   if sender.err or type(stored) == 'table' then
     outcome, value = 'FAILED', sender.err or stored.err
@@ -90,7 +90,7 @@ for first = 14, #ARGV, 8 do
   elseif known then
     outcome, value, repeated = known, of_it, said
     if held and repeated then
-      -- A write, so that waiting for this connection's writes waits for the message as well.
+      -- A write, so that a WAIT for this connection's writes also covers the earlier message.
       note_key(keys, key, stored, begun, now, now_ms, idempotency_ttl)
       if repeated ~= text then
         middle = '","from":' .. cjson.encode(user) .. ',"text":' .. cjson.encode(repeated) .. ',"timestamp":"'
@@ -116,7 +116,7 @@ for first = 14, #ARGV, 8 do
       else
         redis.pcall('HINCRBY', session, 'said', '1')
       end
-      -- Without a TTL, a stream that somebody deleted would come back for good.
+      -- Without this, a stream that somebody deleted would be recreated without a TTL.
       slides = slides or is_new_second or is_new_stream
       outcome, value = 'OK', last
     end

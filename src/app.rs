@@ -59,7 +59,7 @@ impl Shared {
     /// Counts bytes that an address is about to have stored in Redis.
     ///
     /// # Errors
-    /// `RATE_LIMITED`, with the wait until so many may be stored.
+    /// `RATE_LIMITED`, with the wait until this many may be stored.
     pub fn charge(&self, ip: IpAddr, bytes: usize) -> Result<(), Error> {
         let refused = |_: &Error| self.metrics.turned_away(Limit::Storage);
         self.limits.check_storage(ip, bytes).inspect_err(refused)

@@ -48,7 +48,7 @@ fn preference(item: &str) -> Option<(Language, f32)> {
 /// A reason why the node cannot serve, for `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outage {
-    /// Redis is out of reach, with the reason.
+    /// Redis cannot be reached, with the reason.
     Away(String),
     /// Redis answers but refuses to write, with its error.
     Refuses(String),

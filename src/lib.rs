@@ -8,18 +8,18 @@
 //! `docs/TOUR.md` follows a message with links to every step. Down to Redis:
 //!
 //! 1. [`Connection::turn`](../src/linkroom/ws/connection.rs.html) reads the socket.
-//! 2. [`ClientFrame::parse`](protocol::ClientFrame::parse) makes a typed frame of the text.
-//! 3. [`Client::publish`](../src/linkroom/ws/client/publish.rs.html) has the text checked, and answers
+//! 2. [`ClientFrame::parse`](protocol::ClientFrame::parse) parses the text into a typed frame.
+//! 3. [`Client::publish`](../src/linkroom/ws/client/publish.rs.html) checks the text, and answers
 //!    errors.
 //! 4. [`LocalRoom::publish`](fanout::LocalRoom::publish) puts the draft into the room's publish queue.
 //! 5. [`Scripts::publish`](redis::scripts::Scripts::publish) writes keys and arguments.
 //! 6. `publish.lua` stores the message in the room's stream and publishes it.
 //!
-//! And back, on every node that has somebody in the room:
+//! And back, on every node that has a connection in the room:
 //!
 //! 7. [`on_payload`](../src/linkroom/fanout/subscriber.rs.html) puts the publication into the room's inbox.
 //! 8. [`Fanout::serve`](../src/linkroom/fanout/serve.rs.html) empties the inbox into the feed.
-//! 9. [`Feed::frame`](fanout::feed::Feed::frame) keeps the order, and finds gaps.
+//! 9. [`Feed::frame`](fanout::feed::Feed::frame) keeps the order, and detects gaps.
 //! 10. [`Outbox::queue`](outbox::Outbox::queue) and [`Outbox::flush`](outbox::Outbox::flush) write it to
 //!     each connection; a client that reads too slowly is cut off here.
 //!

@@ -85,9 +85,9 @@ pub struct Metrics {
     pub ready: Gauge,
     /// Log lines that could not be written to standard error or standard output.
     pub log_lines_lost: Counter,
-    /// What becomes of webhooks.
+    /// Metrics of webhooks.
     pub webhooks: WebhookMetrics,
-    /// What becomes of JWTs.
+    /// Metrics of JWTs.
     pub jwt: JwtMetrics,
     /// What becomes of pushes.
     pub pushes: PushMetrics,

@@ -25,9 +25,9 @@ use crate::{
     webhooks,
 };
 
-/// How long whoever asks a new node waits with it for Redis. Not every balancer looks at `/readyz`.
+/// How long requests to a new node wait for Redis. Not every load balancer checks `/readyz`.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
-/// The part of the drain time over which sockets are told to close.
+/// Percentage of the drain time over which sockets are told to close.
 const SPREAD_PERCENT: u32 = 70;
 /// Percentage of the drain time after which the node no longer waits for sockets.
 const SOCKETS_PERCENT: u32 = 90;
@@ -39,9 +39,9 @@ const LAST_WORK: Duration = Duration::from_secs(2);
 pub enum Leave {
     /// With the drain time of the settings: SIGTERM.
     Politely,
-    /// At once, because somebody waits at the keyboard: SIGINT.
+    /// At once, because somebody waits at the terminal: SIGINT.
     Quickly,
-    /// Gracefully, because something is missing without which it cannot serve.
+    /// Gracefully, because the node cannot serve any more.
     Failed(anyhow::Error),
 }
 

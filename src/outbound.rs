@@ -1,5 +1,5 @@
-//! Requests to addresses that somebody else names: bounded in time and bytes, TLS verified, redirects not
-//! followed, and no address of our own network unless the operator allows it.
+//! Requests to URLs that others provide: limited in time and bytes, with verified TLS, without
+//! redirects, and to no private address unless the operator allows it.
 
 mod address;
 mod connector;
@@ -32,19 +32,19 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub struct HttpClient(Client<Connector, Full<Bytes>>);
 
-/// What a server answered.
+/// The answer of a server.
 #[derive(Debug)]
 pub struct Answer {
     /// Its status.
     pub status: StatusCode,
-    /// The beginning of its body, as far as it came in time: at most 64 KiB.
+    /// The beginning of its body, as far as it arrived in time: at most 64 KiB.
     pub body: Bytes,
-    /// Whether there was more of the body than was read.
+    /// Whether the body was longer than what was read.
     pub is_cut: bool,
 }
 
 impl HttpClient {
-    /// A client that connects to private addresses only where that is allowed.
+    /// A client that connects to private addresses only if that is allowed.
     pub fn new(allow_private: bool) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(IDLE_MAX)
@@ -54,7 +54,7 @@ impl HttpClient {
         Self(client)
     }
 
-    /// Sends a request, and waits for the answer's status and what comes of its body until `patience` is over.
+    /// Sends a request, and waits at most `patience` for the answer's status and its body.
     ///
     /// # Errors
     /// Why there was no answer, in one line.
@@ -72,7 +72,7 @@ impl HttpClient {
     }
 }
 
-/// Reads a body until it ends, is too long, breaks off, or the time is over.
+/// Reads a body until it ends, is too long or breaks off, or until the time is over.
 async fn read(mut body: Incoming, until: Instant) -> (Bytes, bool) {
     let mut read = BytesMut::new();
     loop {
@@ -91,7 +91,7 @@ async fn read(mut body: Incoming, until: Instant) -> (Bytes, bool) {
     }
 }
 
-/// The cause of an error: those around it only say where it was met.
+/// The innermost cause of an error: the outer ones only describe where it occurred.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let cause = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    /// This machine in the forms in which an address can be written.
+    /// Spellings of this machine's address.
     const FORMS: [&str; 14] = [
         "127.0.0.1",
         "127.1",

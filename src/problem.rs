@@ -73,7 +73,7 @@ pub enum Problem {
     UnknownVerb,
     /// `status` is neither `online` nor `away`.
     UnknownStatus,
-    /// The connection is in several rooms (or none), so the frame must say which it means.
+    /// The connection is in several rooms (or none), so the frame must name the room.
     RoomIdNeeded,
     /// The connection is already in the room, as another user.
     AlreadyJoined,
@@ -104,7 +104,7 @@ pub enum Problem {
     BodyLate,
     /// The target of a request is neither a path nor an absolute URL.
     Target,
-    /// A request with `If-Match`, which no resource here can match.
+    /// A request with `If-Match`, which no resource here matches.
     Precondition,
     /// A request without a host, with several, or with an invalid one.
     OneHost,
@@ -112,23 +112,23 @@ pub enum Problem {
     BodyOfUpgrade,
     /// A request for a WebSocket without a key, with several, or with an invalid one.
     WebSocketKey,
-    /// Guests are not let in: it takes a JWT.
+    /// Guests are not allowed: a JWT is required.
     NoGuests,
     /// A JWT that cannot be read.
     JwtMalformed,
     /// A JWT that is signed with an algorithm other than that of the setting.
     JwtAlgorithm,
-    /// A JWT that names a key that is not there.
+    /// A JWT with the id of an unknown key.
     JwtKey,
     /// A JWT whose signature is wrong.
     JwtSignature,
-    /// A JWT whose time is over.
+    /// A JWT that has expired.
     JwtExpired,
-    /// A JWT whose time has not come.
+    /// A JWT that is not valid yet.
     JwtNotYetValid,
     /// A JWT without a claim that it needs, or with one of the wrong type.
     JwtClaims,
-    /// A JWT whose `name`, or without it whose `sub`, is no name.
+    /// A JWT whose `name`, or without it whose `sub`, is not a valid name.
     JwtName,
     /// A JWT for another room.
     JwtRoom,
@@ -139,7 +139,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// What can be wrong with a JWT.
+    /// The problems of JWTs.
     pub const OF_JWTS: [Self; 9] = [
         Self::JwtMalformed,
         Self::JwtAlgorithm,
@@ -152,7 +152,7 @@ impl Problem {
         Self::JwtRoom,
     ];
 
-    /// A stable name of the kind of problem, by which its sentences are found.
+    /// A stable name of the kind of problem, to look up its sentences.
     pub const fn name(self) -> &'static str {
         match self {
             Problem::Required => "required",

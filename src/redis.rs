@@ -50,8 +50,7 @@ use keys::KeyStyle;
 use reason::Reach;
 use script::Named;
 
-/// How long the other nodes need, after Redis is back, to notice it and to report their
-/// connections.
+/// How long the other nodes need, once Redis is back, to notice it and to report their connections.
 const ROOMS_RETURN_IN: Duration = Duration::from_millis(700);
 /// The URL scheme of Redis over TLS.
 const OVER_TLS: &str = "rediss";
@@ -69,7 +68,8 @@ const EVENT_BUFFER: usize = 16;
 pub struct Redis(Arc<Inner>);
 
 struct Inner {
-    /// One for all: a second would make pipelines shorter, and Redis runs one command after the other.
+    /// One for all: a second connection would make pipelines shorter, and Redis runs one command
+    /// after the other anyway.
     commands: Client,
     subscriber: Client,
     keeper: Option<DurableStore>,
@@ -107,7 +107,7 @@ impl Redis {
     /// Starts to connect, and retries until it succeeds. `node` is this process's own id.
     ///
     /// # Errors
-    /// The URL is not one of Redis, or it wants TLS and there are no certificates of authorities to trust.
+    /// The URL is not a Redis URL, or it requires TLS and no certificate authorities are available.
     pub fn start(
         url: &str,
         node: &str,
@@ -344,8 +344,8 @@ impl Redis {
         [&self.0.commands, &self.0.subscriber].into_iter().chain(keeper).chain(&self.0.hooks)
     }
 
-    /// Drops the connections of the clients chosen, which then look for Redis again. Nothing is
-    /// done about one that fails: it is tried again as long as Redis is away.
+    /// Closes the connections of the chosen clients, which then reconnect. A failure is ignored,
+    /// because this is retried as long as Redis is away.
     async fn reconnect(&self, chosen: impl Fn(&Client) -> bool) {
         let dropped = self
             .clients()

@@ -17,6 +17,6 @@ local function hook_missed(room, from, id, pushed)
     hook(room, 'message.missed',
       '{"roomId":"' .. room.id .. '","id":"' .. id .. '","userId":' .. cjson.encode(user) .. '}')
   end
-  -- A message is a sign of life of its author, who may be absent too.
+  -- A message renews the session of its author, who may be absent too.
   if #absent > 0 then redis.call('PEXPIRE', to.absent, to.session_ttl) end
 end

@@ -1,6 +1,6 @@
--- slide_room(hash, stream, usual): the room and what belongs to it live for as long again without a sign of life:
--- what its creator chose (s), else as long as usual (ms). Where something else stands in place of the choice, it
--- counts for nothing. lifetime(hash, usual) -> that time (ms), and whether there is more than rooms usually have.
+-- slide_room(hash, stream, usual) renews the TTLs of the room and its other keys: to the lifetime that its creator
+-- chose (s), else to `usual` (ms). An invalid choice is ignored.
+-- lifetime(hash, usual) -> that time (ms), and whether the room has keys that most rooms do not have.
 -- Needs: room_key.
 local function lifetime(hash, usual)
   local chosen, order = unpack(redis.call('HMGET', hash, 'ttl', 'order'))

@@ -132,23 +132,23 @@ failure_groups! {
     NotReady: ServiceUnavailable;
     /// The body is invalid.
     BadBody: ValidationFailed, PayloadTooLarge, UnsupportedMediaType;
-    /// The query is not what it should be.
+    /// The query is invalid.
     BadQuery: ValidationFailed;
-    /// The room is not there.
+    /// The room does not exist.
     NoSuchRoom: RoomNotFound;
-    /// There is nothing at the path.
+    /// Nothing exists at the path.
     Nowhere: NotFound;
-    /// The room is not there, or not the message in it.
+    /// The room does not exist, or has no such message.
     NoSuchMessage: RoomNotFound, NotFound;
-    /// The name is somebody else's.
+    /// Somebody else has the name.
     NameTaken: NameTaken;
-    /// The token proves nothing.
+    /// The token is invalid.
     Unproven: InvalidToken;
-    /// There are no guests.
+    /// Guests are not allowed.
     NoGuests: Forbidden;
-    /// Whoever asks may not do this, or is not let in.
+    /// The client may not do this, or may not enter.
     NotAllowed: Forbidden, RoomLocked, Banned;
-    /// The room is not there, or nobody of this name.
+    /// The room does not exist, or has no such user.
     NoSuchUser: RoomNotFound, NotFound;
     /// The room is not there, or there is no Web Push here.
     NoPush: RoomNotFound, NotFound;

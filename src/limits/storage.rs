@@ -1,8 +1,8 @@
-//! What one address may have stored in Redis: rooms, sessions, connections, messages and their keys, counted
-//! together in bytes, so that nobody fills Redis however it goes about it.
+//! The bytes that one address may store in Redis: rooms, sessions, connections, messages and their
+//! keys, counted together, so that no kind of request can fill Redis.
 //!
-//! The costs are a little above what Redis 7 needs for each (`tests/it/defaults_hold.rs` measures it), with all that
-//! belongs to it: indexes, expiry times, lists of members.
+//! The costs are a little above what Redis 7 needs for each (`tests/it/defaults_hold.rs` measures
+//! it), including indexes, expiry times and lists of members.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use governor::Quota;
 
 use super::Buckets;
 
-/// Bytes that count as one: a bucket of governor's holds 32 bits.
+/// Bytes per unit: a bucket of governor's holds 32 bits.
 const UNIT: u64 = 64;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// This part of a day's bytes may be stored at once.
+/// The part of a day's bytes that may be stored at once.
 const BURST_PARTS: u64 = 10;
 
 /// A new room with its creator, and all its keys.
@@ -39,12 +39,12 @@ pub fn message(text: &str, key: Option<&str>) -> usize {
     MESSAGE + text.len() + text.len() / 4 + key.map_or(0, |key| 3 * key.len())
 }
 
-/// The most that is stored of one address in a day, with this many bytes a day as the setting.
+/// The maximum that one address can store in a day, with this many bytes a day as the setting.
 pub fn most_in_a_day(bytes_per_day: u64) -> u64 {
     bytes_per_day + bytes_per_day / BURST_PARTS
 }
 
-/// Buckets that fill with so many bytes a day.
+/// Buckets that refill with this many bytes a day.
 pub(super) fn buckets(bytes_per_day: u64) -> Buckets {
     let units = (bytes_per_day / UNIT).max(1);
     let period = Duration::from_nanos((DAY.as_nanos() as u64 / units).max(1));
@@ -53,7 +53,7 @@ pub(super) fn buckets(bytes_per_day: u64) -> Buckets {
     Buckets::new(quota.allow_burst(super::count(burst as usize)))
 }
 
-/// Bytes as units, of which each begun one counts.
+/// Bytes as units, rounded up.
 pub(super) fn units(bytes: usize) -> usize {
     bytes.div_ceil(UNIT as usize)
 }
@@ -78,10 +78,10 @@ mod tests {
         const PEOPLE: usize = 200;
         let text = "x".repeat(200);
         let message = message(&text, Some("0123456789abcdef0123456789abcdef"));
-        // All come at once in the morning, with two tabs each, and a room each.
+        // All of them join at once in the morning, with two tabs and a room each.
         let morning = PEOPLE * (ROOM + SESSION + 2 * CONNECTION + message);
         assert!((morning as u64) < per_day() / BURST_PARTS / 4, "{morning}");
-        // All talk for eight hours, each twice a minute, and come back every ten minutes.
+        // All of them send for eight hours, each twice a minute, and reconnect every ten minutes.
         let each = 8 * 60 * 2 * message + 8 * 6 * CONNECTION;
         assert!(((PEOPLE * each) as u64) < per_day(), "{}", PEOPLE * each);
     }

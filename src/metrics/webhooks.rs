@@ -9,25 +9,26 @@ use prometheus_client::{
 
 use super::{OutcomeLabel, family, level, with_outcome};
 
-/// Counts and levels of webhooks; all zero where there is none.
+/// Counters and gauges of webhooks; all zero without a webhook.
 pub struct WebhookMetrics {
-    /// Events that wait.
+    /// Number of waiting events.
     pub events: Gauge,
-    /// For how many seconds the oldest has waited.
+    /// Age of the oldest waiting event in seconds.
     pub oldest: Gauge<f64, AtomicU64>,
     /// Dead letters.
     pub letters: Gauge,
     /// Events and dead letters that were dropped as too old or too many.
     pub dropped: Gauge,
-    /// 1 where the oldest or most of them are about to be dropped.
+    /// How full the events or dead letters are, by number or by age, whichever is more: at 1 the oldest
+    /// are dropped.
     pub fill: Gauge<f64, AtomicU64>,
     /// 1 while the receiver wants no events.
     pub stopped: Gauge,
-    /// Tries of this node that the receiver took.
+    /// Tries of this node that the receiver accepted.
     pub delivered: Counter,
     /// Tries of this node that failed.
     pub failed: Counter,
-    /// Events that became dead letters in the hands of this node.
+    /// Events that became dead letters on this node.
     pub dead: Counter,
 }
 

@@ -26,8 +26,8 @@ impl KeyStyle {
         }
     }
 
-    /// The names of the keys that webhooks share. On a cluster there will be such keys for each group of rooms
-    /// that are in one slot; there is one group yet.
+    /// The names of the keys that all webhooks share. A cluster needs such keys for each group of
+    /// rooms in one slot; so far there is only one group.
     pub fn hooks(self) -> HookKeys {
         HookKeys { stem: HOOKS }
     }
@@ -92,7 +92,7 @@ impl RoomKeys {
         ["room:", &self.tag, ":messages"].concat()
     }
 
-    /// STRING: set while the members return after an outage, so that nobody is announced as joined.
+    /// STRING: set while the members return after an outage, so that no joins are published.
     pub fn returning(&self) -> String {
         ["room:", &self.tag, ":returning"].concat()
     }
@@ -112,12 +112,13 @@ impl RoomKeys {
         ["room:", &self.tag, ":hooks"].concat()
     }
 
-    /// SET: users who have, or had, a session and are no members; kept for webhooks.
+    /// SET: users who have, or had, a session but are not members; only for webhooks.
     pub fn absent(&self) -> String {
         ["room:", &self.tag, ":absent"].concat()
     }
 
-    /// STRING: that the room's creator ended it. Under a digest, so that nothing is left under its name.
+    /// STRING: the note that the room's creator deleted it. Under a digest, so that no key has the
+    /// room's name.
     pub fn closed(&self) -> String {
         let digest = HEXLOWER.encode(&Sha256::digest(&self.tag)[..16]);
         match self.tag.starts_with('{') {
@@ -147,8 +148,8 @@ impl RoomKeys {
         ["user:", &self.tag, ":", &encoded(user), ":presence"].concat()
     }
 
-    /// HASH: the messages that the user sent with idempotency keys; `lua/lib/sent_keys.lua` keeps an older one
-    /// beside it.
+    /// HASH: the messages that the user sent with idempotency keys; `lua/lib/sent_keys.lua` has an
+    /// older one as well.
     pub fn sent_keys(&self, user: &UserId) -> String {
         ["user:", &self.tag, ":", &encoded(user), ":keys"].concat()
     }
@@ -159,7 +160,7 @@ impl RoomKeys {
     }
 }
 
-/// What webhooks share. No room has an empty id.
+/// The prefix of the keys that webhooks share. No room has an empty id.
 const HOOKS: &str = "room::hooks";
 
 /// The names of the keys that webhooks share.
@@ -169,7 +170,7 @@ pub struct HookKeys {
 }
 
 impl HookKeys {
-    /// STREAM: rooms whose next event is to be posted, each once; its consumer group are the nodes.
+    /// STREAM: rooms whose next event is to be posted, each once; the nodes are its consumer group.
     pub fn ready(&self) -> String {
         [self.stem, ":ready"].concat()
     }
@@ -194,14 +195,15 @@ impl HookKeys {
         [self.stem, ":dead"].concat()
     }
 
-    /// ZSET: rooms that have members, and when (ms) the first of them lapses unless it is heard.
+    /// ZSET: rooms that have members, and when (ms) the first of them lapses unless a heartbeat
+    /// extends it.
     pub fn lapses(&self) -> String {
         [self.stem, ":lapses"].concat()
     }
 }
 
-/// A name as it stands in a key: what keys are divided by is percent-encoded, so that no name
-/// makes one key mean two things. `lua/lib/user_key.lua` writes the same.
+/// A name inside a key: separators are percent-encoded, so that no name makes one key mean two
+/// things. `lua/lib/user_key.lua` writes the same.
 fn encoded(user: &UserId) -> Cow<'_, str> {
     let name = user.as_str();
     if !name.contains([':', '%']) {

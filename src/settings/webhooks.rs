@@ -10,31 +10,31 @@ use super::{
     parse::{Word, at_least_one, duration, list},
 };
 
-/// What a secret begins with, by the Standard Webhooks specification.
+/// Prefix of a secret, by the Standard Webhooks specification.
 const SECRET_PREFIX: &str = "whsec_";
-/// Bytes of a secret, by the same.
+/// Number of bytes of a secret, by the same specification.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
-/// The next event of a room waits for so long.
+/// Maximum timeout, because the next event of the room waits that long.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What happens in rooms, as a webhook tells it.
+/// The types of events of a webhook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventType {
-    /// A room was made.
+    /// A room was created.
     RoomCreated,
     /// Its creator changed it.
     RoomUpdated,
-    /// Its creator ended it.
+    /// Its creator deleted it.
     RoomDeleted,
-    /// Somebody is a member.
+    /// A user became a member.
     MemberJoined,
-    /// Somebody is no member any more.
+    /// A user is no longer a member.
     MemberLeft,
     /// A message was stored.
     MessageCreated,
     /// Its text was deleted.
     MessageDeleted,
-    /// It was stored while a user with a session was no member.
+    /// A message was stored while a user with a session was not a member.
     MessageMissed,
 }
 
@@ -51,7 +51,7 @@ impl EventType {
         Self::MessageMissed,
     ];
 
-    /// As it is written.
+    /// The name of the type.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RoomCreated => "room.created",
@@ -66,7 +66,7 @@ impl EventType {
     }
 }
 
-/// What signs events. It is not shown.
+/// The secret that signs events. It is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookSecret(Vec<u8>);
 
@@ -154,7 +154,7 @@ pub struct WebhookSettings {
 }
 
 impl WebhookSettings {
-    /// Whether events go anywhere.
+    /// Whether there is a webhook.
     pub fn are_on(&self) -> bool {
         self.webhook_url.is_some()
     }
@@ -164,7 +164,7 @@ impl WebhookSettings {
         self.webhook_allow_private == Switch::On
     }
 
-    /// The types of events that are wanted.
+    /// The configured types of events.
     pub fn types(&self) -> BTreeSet<EventType> {
         match self.webhook_events.is_empty() {
             true => EventType::ALL.into(),
@@ -172,7 +172,7 @@ impl WebhookSettings {
         }
     }
 
-    /// Without a secret nobody could tell who posted an event.
+    /// A secret is required: without it, a receiver could not verify who posted an event.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.webhook_url.is_some() && self.webhook_secret.is_none() {
             return Err("WEBHOOK_URL needs WEBHOOK_SECRET, which signs what is posted".to_owned());
@@ -192,7 +192,7 @@ impl WebhookSettings {
     }
 }
 
-/// Types of events, by commas.
+/// Comma-separated types of events.
 fn event_types(raw: &str) -> Result<BTreeSet<EventType>, String> {
     let one = |raw: &str| {
         let word = raw.trim().to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! What each node does once a second for what waits, whoever writes it or posts it.
+//! What each node does once a second to maintain the waiting events of all rooms.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,9 +8,9 @@ use tracing::{debug, warn};
 use super::courier::Courier;
 use crate::redis::scripts::Waiting;
 
-/// Between two looks.
+/// Interval of checks.
 const EVERY: Duration = Duration::from_secs(1);
-/// The same where more is due than one look can wake.
+/// The interval while more is due than one check can process.
 const LEAST: Duration = Duration::from_millis(10);
 
 impl Courier {
@@ -21,7 +21,7 @@ impl Courier {
             let at = *next_look.borrow_and_update();
             tokio::select! {
                 () = stop.cancelled() => return,
-                // It may have to be sooner.
+                // The next check may have to be earlier.
                 _ = next_look.changed() => {}
                 () = sleep_until(at) => self.clone().look().await,
             }
@@ -49,7 +49,8 @@ impl Courier {
             warn!("the webhook answered 410: nothing is posted until its settings change");
         }
         for room in &waiting.lapsed {
-            // Step by step. A room that is gone has no members; of another failure somebody else learns in time.
+            // In steps. A room that does not exist has no members; after any other error, a later
+            // check retries.
             while let Ok(Some(Duration::ZERO)) = self.scripts.sweep_room(room).await {}
         }
         for ready in waiting.taken {

@@ -149,8 +149,8 @@ impl Courier {
         outcome
     }
 
-    /// Notes what became of an event until Redis has it: it would be posted again else. `None` where the node
-    /// ends before.
+    /// Stores the outcome of an event in Redis, and retries until that succeeds, because the event
+    /// would be posted again otherwise. `None` if the node ends before.
     async fn settle(
         &self,
         ready: &Ready,
@@ -192,7 +192,7 @@ impl Courier {
         }
     }
 
-    /// Has what waits looked at after so long, if not before.
+    /// Makes the next check happen after this pause at the latest.
     pub fn look_in(&self, pause: Duration) {
         let at = Instant::now() + pause;
         self.next_look.send_if_modified(|next| {

@@ -37,10 +37,10 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// `None` where the settings name no receiver.
+    /// `None` if the settings name no receiver.
     ///
     /// # Errors
-    /// The address cannot be written into a request.
+    /// The URL cannot be used in a request.
     pub fn new(settings: &WebhookSettings) -> anyhow::Result<Option<Self>> {
         let Some((url, secret)) =
             settings.webhook_url.as_ref().zip(settings.webhook_secret.as_ref())
@@ -85,7 +85,7 @@ impl Delivery {
     }
 }
 
-/// What is posted: the same for each try.
+/// The body of the request: the same for each try.
 fn body(event: &QueuedEvent) -> String {
     let at = timestamp(event.at_ms);
     ["{\"type\":\"", &event.kind, "\",\"timestamp\":\"", &at, "\",\"data\":", &event.data, "}"]

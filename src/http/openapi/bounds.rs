@@ -11,10 +11,11 @@ use crate::settings::Settings;
 
 /// Letters, digits, `_` and `-`.
 const ROOM_ID: &str = "^[A-Za-z0-9_-]{1,64}$";
-/// `ms-seq`, or `ms` alone. Neither has more digits, though a few numbers of 20 would fit as well.
+/// `ms-seq`, or `ms` alone. At most 19 digits each, though some numbers of 20 digits would fit as
+/// well.
 const MESSAGE_ID: &str = "^[0-9]{1,19}(-[0-9]{1,19})?$";
 
-/// A name of so many code points between blanks, which are trimmed.
+/// A name of at most this many code points between spaces, which are trimmed.
 fn name(max: usize) -> String {
     line(max, "(?!lr_)")
 }

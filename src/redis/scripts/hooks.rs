@@ -1,4 +1,5 @@
-//! The scripts that hand out what waits for the webhook, and what all others are told of it.
+//! The scripts that distribute the webhook's events, and the arguments that other scripts need to
+//! write them.
 
 use std::time::Duration;
 
@@ -15,9 +16,9 @@ use crate::{
     settings::WebhookSettings,
 };
 
-/// How long a node is silent before others take over what it has taken. It is heard once a second.
+/// How long a node is silent before others take over its rooms. Each node reports once a second.
 const SILENT: Duration = Duration::from_secs(5);
-/// Letters of one page.
+/// Dead letters per page.
 const PAGE: usize = 500;
 /// What a script says where nothing was ever written.
 const IDLE: &str = "IDLE";
@@ -25,7 +26,7 @@ const IDLE: &str = "IDLE";
 const PUSH: &str = "push";
 
 impl Scripts {
-    /// What scripts need to know to write events, in the order of `lua/lib/hooks.lua`; empty where there is no
+    /// What scripts need to write events, in the order of `lua/lib/hooks.lua`; empty without a
     /// webhook.
     pub(super) fn hooks(&self, room: &RoomKeys) -> Arg<'static> {
         let settings = &self.0.settings;
@@ -167,10 +168,10 @@ impl Scripts {
         Ok(Some(waiting))
     }
 
-    /// Reads a page of dead letters, oldest first: those behind that entry.
+    /// Reads a page of dead letters, oldest first: those after this entry.
     ///
     /// # Errors
-    /// Redis is out of reach.
+    /// Redis cannot be reached.
     pub async fn read_letters(&self, after: Option<&str>) -> Result<Vec<DeadLetter>, Error> {
         let first = after.map_or("-".to_owned(), |entry| format!("({entry}"));
         let names = vec![self.key_style().hooks().dead()];
@@ -192,10 +193,10 @@ impl Scripts {
         Ok(letters)
     }
 
-    /// Has a dead letter tried again, or discards it. `false` where it is gone.
+    /// Replays a dead letter, or discards it. `false` if it no longer exists.
     ///
     /// # Errors
-    /// Redis is out of reach, or the letter names no room.
+    /// Redis cannot be reached, or the letter has an invalid room id.
     pub async fn move_letter(&self, letter: &DeadLetter, replay: bool) -> Result<bool, Error> {
         let room = RoomId::parse(&letter.room);
         let room = room.ok_or_else(|| Error::internal("a dead letter that names no room"))?;
@@ -224,14 +225,14 @@ impl DeadLetter {
     }
 }
 
-/// For how long keys of webhooks last that nobody touches: longer than what is in them, which is counted when
+/// TTL of the webhooks' keys: longer than the maximum age of their contents, which is counted when
 /// it is dropped.
 pub(super) fn kept(settings: &WebhookSettings) -> Duration {
     const LONGER: Duration = Duration::from_secs(24 * 60 * 60);
     settings.webhook_age_max + LONGER
 }
 
-/// What tells the receiver of these settings from another.
+/// An identifier of the receiver in these settings.
 fn receiver(settings: &WebhookSettings) -> String {
     const LENGTH: usize = 16;
     let url = settings.webhook_url.as_ref().map_or("", |url| url.expose());

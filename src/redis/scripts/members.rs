@@ -17,7 +17,7 @@ use crate::{
     removal::Session,
 };
 
-/// What a script says of a room that is not to come back.
+/// The status word for a room that must not come back.
 const CLOSED: &str = "CLOSED";
 
 impl Scripts {
@@ -141,7 +141,8 @@ impl Scripts {
         Ok(Left { outcomes: outcomes.collect::<Result<_, Error>>()?, again })
     }
 
-    /// Clears members that lapsed, some at a time. Returns in how long the room has to be swept again.
+    /// Clears lapsed members, a limited number in each call. Returns when the room needs another
+    /// sweep.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
@@ -154,8 +155,8 @@ impl Scripts {
         self.run(&self.0.sweep_room, names, &args).await?.ok()?.again()
     }
 
-    /// Has the whole truth about a room and its members sent to this node, in order with its events. `known` is
-    /// the number of events of which it missed none.
+    /// Has the complete state of a room and its members sent to this node, in order with its
+    /// events. `known` is the number of events of which the node missed none.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
@@ -164,8 +165,8 @@ impl Scripts {
         Ok(())
     }
 
-    /// The whole truth about a room and its members as the text of frames, a line each, where nothing that is
-    /// sent comes, and the number of events that it accounts for.
+    /// The complete state of a room and its members as frames, one per line, for use while
+    /// publications do not arrive; and the number of events that it includes.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
@@ -187,8 +188,8 @@ impl Scripts {
         self.run(&self.0.tell_members, names, &args).await?.ok()
     }
 
-    /// Puts back a room that Redis lost, and has a fence with `tag` sent to this node. Returns who
-    /// was not put back.
+    /// Restores a room that Redis lost, and has a fence with `tag` sent to this node. Returns the
+    /// users who were not restored.
     ///
     /// # Errors
     /// Redis is out of reach.
