@@ -1,8 +1,8 @@
--- Keeps the key that pushes are signed with: the first one that a node offers is that of all.
+-- Stores the key that signs pushes: all nodes use the first one that a node offers.
 -- KEYS 1: 1 the key
--- ARGV 2: 1 what this node offers, 2 how long (ms) it is kept by whoever uses it
--- RETURNS {'OK', the key that is kept}
--- PROMISE 12: browsers take pushes only of the key that they subscribed with.
+-- ARGV 2: 1 the key that this node offers, 2 TTL (ms) of the stored key, renewed by each use
+-- RETURNS {'OK', the stored key}
+-- PROMISE 12: browsers accept only pushes signed with the key that they subscribed with.
 local kept, ttl = KEYS[1], ARGV[2]
 
 redis.call('SET', kept, ARGV[1], 'NX', 'PX', ttl)

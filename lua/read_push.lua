@@ -1,11 +1,11 @@
--- Reads what a push is about, right before it is sent: where to, and what the message says now.
+-- Reads the data of a push right before it is sent: its destination, and the present text of the message.
 -- KEYS 3: 1 room, 2 messages, 3 session of the user
 -- DERIVED from KEYS 1: push
 -- ARGV 2: 1 user, 2 message id
--- RETURNS {'OK', the subscription: prefix of the key that it was made with, p256dh, auth, address, with spaces between,
---         or '' where there is none, who said it, the text, or '' where it is gone, '1' if the room is encrypted else
+-- RETURNS {'OK', the subscription: prefix of the key that it was made with, p256dh, auth, URL, separated by spaces,
+--         or '' if there is none, the author, the text, or '' if it is deleted, '1' if the room is encrypted else
 --         '0', '1' if the user has read it else '0'}
--- PROMISE 11: a text that was deleted is told to nobody.
+-- PROMISE 11: a deleted text is sent to nobody.
 local subscriptions, user, id = room_key(KEYS[1], 'push'), ARGV[1], ARGV[2]
 
 local kept = redis.pcall('HGET', subscriptions, user)

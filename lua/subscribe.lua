@@ -1,11 +1,11 @@
--- Keeps where a user's browser takes pushes. Each user of a room has one such subscription: the last one counts.
+-- Stores the push subscription of a user's browser. Each user of a room has one subscription: the last one.
 -- KEYS 2: 1 room, 2 session of the user
 -- DERIVED from KEYS 1: push
--- ARGV 5: 1 user, 2 token hash, 3 session TTL (ms), 4 the subscription as read_push gives it, 5 subscriptions that a
---         room has, at most
+-- ARGV 5: 1 user, 2 token hash, 3 session TTL (ms), 4 the subscription in the form of read_push, 5 maximum number of
+--         subscriptions of a room
 -- RETURNS {'OK'}, {'ROOM_NOT_FOUND'}, {'INVALID_TOKEN'} or {'ROOM_FULL'}
--- PROMISE 8: it is that of the session whose token was shown, not of who has the name later.
--- PROMISE 12: whoever is not looking is told.
+-- PROMISE 8: it belongs to the session with this token, not to a later user of the name.
+-- PROMISE 12: users who are not looking are notified.
 local room, session, user, token_hash = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local subscriptions, most = room_key(room, 'push'), tonumber(ARGV[5])
 

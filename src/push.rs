@@ -1,5 +1,6 @@
-//! Web Push: tells users with a subscription what they missed, each in a request to the push service of its browser,
-//! encrypted for that browser. What waits to be sent is in Redis, and goes the way of webhooks.
+//! Web Push: notifies users with a subscription of missed messages. Each push is a request to the
+//! push service of the user's browser, encrypted for that browser. Waiting pushes are in Redis, and
+//! are sent like webhooks.
 
 use std::sync::Arc;
 
@@ -22,32 +23,32 @@ use crate::{
 
 /// How long (s) a push service keeps a push for a browser that is away.
 const TTL: u32 = 24 * 60 * 60;
-/// Code points of a text, and of a name, that a push tells.
+/// Maximum code points of a text, and of a name, in a push.
 const BEGINNING: usize = 200;
-/// Characters of what tells the pushes of one room from those of others.
+/// Characters of the topic that identifies the pushes of a room.
 const TOPIC: usize = 32;
 
-/// What a push came to.
+/// The outcome of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// The push service has it.
+    /// The push service accepted it.
     Sent,
     /// The push service no longer knows the browser: the subscription has ended.
     Ended,
-    /// There is nobody to tell, or nothing: the subscription has ended, the message was read or deleted.
+    /// Nothing has to be sent: the subscription has ended, or the message was read or deleted.
     Needless,
-    /// The push service did not take it; why.
+    /// The push service did not accept it, with the reason.
     Failed(String),
 }
 
-/// What a push is to tell, as `lua/lib/push_missed.lua` writes it.
+/// A push to be sent, as `lua/lib/push_missed.lua` writes it.
 #[derive(Deserialize)]
 struct Wanted {
     id: MessageId,
     more: u64,
 }
 
-/// What a browser is told.
+/// The contents of a push.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Payload<'a> {
@@ -67,12 +68,12 @@ struct Inner {
     scripts: Scripts,
     settings: Arc<Settings>,
     client: HttpClient,
-    /// The key that was used last.
+    /// The last used key.
     key: Mutex<Arc<VapidKey>>,
 }
 
 impl Push {
-    /// `None` where this deployment cannot push.
+    /// `None` if this deployment cannot push.
     pub fn new(scripts: &Scripts, settings: &Arc<Settings>) -> Option<Self> {
         if !scripts.can_push() {
             return None;
@@ -90,7 +91,7 @@ impl Push {
     /// The key that all nodes sign with.
     ///
     /// # Errors
-    /// Redis is out of reach.
+    /// Redis cannot be reached.
     pub async fn key(&self) -> Result<Arc<VapidKey>, Error> {
         let mine = self.0.key.lock().clone();
         if self.0.settings.push.vapid_private_key.is_some() {
@@ -106,7 +107,7 @@ impl Push {
         Ok(key)
     }
 
-    /// Tells a user what it missed. `now_ms` is Redis's time.
+    /// Notifies a user of missed messages. `now_ms` is Redis's time.
     pub async fn post(
         &self,
         room: &RoomId,
@@ -127,7 +128,7 @@ impl Push {
         event: &QueuedEvent,
         now_ms: u64,
     ) -> Result<Pushed, Error> {
-        // What somebody else wrote there tells nothing.
+        // Something that another program wrote there is not a push.
         let Ok(wanted) = serde_json::from_str::<Wanted>(&event.data) else {
             return Ok(Pushed::Needless);
         };
@@ -171,7 +172,7 @@ impl Push {
         Ok(request.body(Full::from(body))?)
     }
 
-    /// Whom the push service can write to.
+    /// The contact for the push service.
     fn subject(&self) -> Option<String> {
         let settings = &self.0.settings;
         let given = settings.push.vapid_subject.as_ref().map(|contact| contact.as_str().to_owned());
@@ -180,14 +181,14 @@ impl Push {
     }
 }
 
-/// What a browser is told; `None` where what it missed is gone.
+/// The contents of a push; `None` if the missed messages are gone.
 fn payload(room: &RoomId, wanted: &Wanted, facts: &PushFacts) -> Option<String> {
     let (from, more) = match &facts.from {
         Some(from) => (Some(beginning(from)), wanted.more),
-        // There were others before it.
+        // There were earlier messages.
         None => (None, wanted.more.checked_sub(1)?),
     };
-    // Nobody but the members can read the text of an encrypted room, and it would be cut.
+    // Only members can read the text of an encrypted room, and it would be cut off.
     let text = from.filter(|_| !facts.e2e).map(|_| beginning(&facts.text));
     let payload = Payload { room_id: room.as_str(), from, text, more };
     serde_json::to_string(&payload).ok()
@@ -198,7 +199,8 @@ fn beginning(text: &str) -> &str {
     &text[..end]
 }
 
-/// What has a push service keep only the newest push of a room. It does not learn which room that is.
+/// The topic, which makes a push service keep only the newest push of a room. It does not reveal
+/// the room.
 fn topic(room: &RoomId) -> String {
     let mut topic = BASE64URL_NOPAD.encode(&Sha256::digest(room.as_str()));
     topic.truncate(TOPIC);

@@ -1,5 +1,5 @@
-//! Web Push: where a browser takes pushes (RFC 8030), how they are encrypted for it alone (RFC 8291), and what says
-//! who sends them (RFC 8292). Knows no rooms.
+//! Web Push: subscriptions of browsers (RFC 8030), encryption for one browser (RFC 8291), and the
+//! identification of the sender (RFC 8292). Knows no rooms.
 
 mod encryption;
 mod subscription;
@@ -9,7 +9,7 @@ pub use encryption::{PAYLOAD_MAX, encrypt};
 pub use subscription::{Flaw, Subscription};
 pub use vapid::VapidKey;
 
-/// The argument that asks for a new key instead of a node.
+/// The argument that creates a new key instead of starting a node.
 pub const ARGUMENT: &str = "vapid";
 
 /// Random bytes.

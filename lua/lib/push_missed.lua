@@ -1,14 +1,14 @@
--- push_missed(room, from, id) writes a push of a message for each user with a subscription who is no member or away,
--- and is not `from`. A push that waits, and is not under way, tells of the newest message instead, and how many more
--- there were: no user has more than two. Returns those of the users who are no members. room.push is what `pushes`
--- returned. O(users with a subscription). Needs: clock, room_key, user_key, write_event.
+-- push_missed(room, from, id) writes a push of a message for each user with a subscription who is not a member or is
+-- away, and is not `from`. A waiting push that is not being sent is changed to the newest message, with the number of
+-- earlier ones: no user has more than two. Returns those of the users who are not members. room.push is the result of
+-- `pushes`. O(users with a subscription). Needs: clock, room_key, user_key, write_event.
 local PUSHED_AT_ONCE = 1000
 
 local function push_to(room, user, id)
   local to, list = room.push, user_key(room.push, user, 'pushes')
   local data = '{"roomId":"' .. room.id .. '","userId":' .. cjson.encode(user) .. ',"id":"' .. id .. '","more":'
   local count = redis.pcall('LLEN', list)
-  -- The first one may be under way, unless all of them wait for their time.
+  -- The first one may be in progress, unless all of them wait until they are due.
   local free = type(count) == 'number' and count > (redis.pcall('ZSCORE', to.delayed, list) and 0 or 1)
   local last = free and redis.pcall('LINDEX', list, '-1') or ''
   local head, more = string.match(last, '^(%S+ push %d+ %d+ ).*"more":(%d+)}$')

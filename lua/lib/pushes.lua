@@ -1,8 +1,8 @@
--- pushes(list) -> what Web Push needs to know, by name; nil where there is none, and the list is empty.
+-- pushes(list) -> what Web Push needs to know, by name; nil if the list is empty, which means that there is no push.
 -- src/redis/scripts/push.rs writes the same order.
--- end_push(room, user) ends the subscription of a user, and with it what waits for the user. Returns whether there was
--- one. What somebody else put in place of the keys is no error. room.push is what `pushes` returned.
--- keep_push(room, user, token_hash) ends it where a holder of the name with another token had it.
+-- end_push(room, user) ends the subscription of a user, and deletes its waiting pushes. Returns whether there was a
+-- subscription. Foreign values in these keys are not an error. room.push is the result of `pushes`.
+-- keep_push(room, user, token_hash) ends the subscription if an earlier user of the name with another token had it.
 -- Needs: author, room_key, user_key.
 local PUSHES = {'ready', 'delayed', 'oldest', 'state', 'users', 'most', 'age_max'}
 local function pushes(list)

@@ -1,6 +1,7 @@
--- write_event(to, kind, data) writes an event that is to be posted: `id type written-at tries data`, the last as JSON.
--- It fails for nobody: what the event is about is changed already. Beyond the number of events that may wait, the oldest
--- of all is dropped. Needs: clock, drop_event, add_event.
+-- write_event(to, kind, data) writes an event to be posted: `id type written-at tries data`, the
+-- last as JSON. It never raises an error, because the change itself is already made. Above the
+-- maximum number of waiting events, the oldest of all is dropped.
+-- Needs: clock, drop_event, add_event.
 local function write_event(to, kind, data)
   local now, made = clock(), redis.pcall('HINCRBY', to.state, 'made', '1')
   if type(made) ~= 'number' then return end

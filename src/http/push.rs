@@ -1,4 +1,4 @@
-//! Web Push over HTTP: the key to subscribe with, and where a user's browser takes pushes.
+//! Web Push over HTTP: the key to subscribe with, and the subscription of a user's browser.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -31,15 +31,15 @@ pub struct PushKey {
     public_key: String,
 }
 
-/// A browser's `PushSubscription`, as its `toJSON` writes it. Other fields do not count.
+/// A browser's `PushSubscription`, as its `toJSON` returns it. Other fields are ignored.
 #[derive(Deserialize, Validate, ToSchema)]
 #[validate(context = Settings)]
 pub struct PushSubscription {
-    /// Where pushes are posted: https, on the public Internet.
+    /// The URL to which pushes are posted: https, on the public Internet.
     #[validate(required)]
     #[schema(value_type = String, required = true, example = "https://push.example/JzLQ3raZJfFB")]
     endpoint: Option<String>,
-    /// What pushes are encrypted with.
+    /// The keys that encrypt pushes.
     #[validate(required)]
     #[schema(value_type = PushKeys, required = true)]
     keys: Option<PushKeys>,
@@ -53,7 +53,7 @@ pub struct PushKeys {
         example = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
     )]
     p256dh: String,
-    /// The secret that the browser made with it: 16 bytes.
+    /// The secret that the browser created with it: 16 bytes.
     #[schema(example = "BTBZMqHH6r4Tts7J_aSIgg")]
     auth: String,
 }
@@ -79,7 +79,7 @@ fn push(app: &App) -> Result<&Push, Error> {
 
 /// Get the key for Web Push
 ///
-/// A browser subscribes with it. `NOT_FOUND` where this deployment cannot push.
+/// A browser subscribes with it. `NOT_FOUND` if this deployment cannot push.
 #[utoipa::path(
     get,
     path = "/api/push",
@@ -98,8 +98,8 @@ pub async fn key(State(app): State<App>) -> Result<Success<PushKey>, Error> {
 
 /// Be told by Web Push
 ///
-/// With the token of a live session. From then on its user is told of what is said while it is no member or away,
-/// until the room ends, the user is removed, or somebody else has its name. Of a user's subscriptions the last one
+/// With the token of a live session. From then on its user is notified of messages while it is not a member or is away,
+/// until the room ends, the user is removed, or somebody else has its name. Only the last subscription of a user
 /// counts.
 #[utoipa::path(
     put,
@@ -133,7 +133,7 @@ pub async fn subscribe(
 
 /// Be told no longer
 ///
-/// With the token of the user's session, or the one that subscribed. Where there is no subscription nothing changes.
+/// With the token of the user's session, or the one that subscribed. Without a subscription nothing changes.
 #[utoipa::path(
     delete,
     path = "/api/rooms/{id}/push",

@@ -8,10 +8,10 @@ use url::Url;
 use super::parse::{at_least_one, duration};
 use crate::webpush::VapidKey;
 
-/// Characters of a contact, at most: it travels with every push.
+/// Maximum characters of a contact: it is part of every push.
 const SUBJECT_MAX: usize = 200;
 
-/// Whom a push service can write to about what this deployment sends.
+/// The contact that push services can write to about this deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contact(String);
 
@@ -37,7 +37,7 @@ impl FromStr for Contact {
     }
 }
 
-/// How those are told who are not looking.
+/// The settings of Web Push.
 #[derive(Args, Clone, Debug)]
 pub struct PushSettings {
     /// The key that Web Push is signed with, as 43 characters of base64url; without it, the nodes make one and keep

@@ -10,32 +10,33 @@ use ring::{
 
 use super::{Subscription, random, subscription::POINT};
 
-/// Bytes of a record: what every push service takes as a body, at most.
+/// Bytes of a record: the maximum body that every push service accepts.
 const RECORD: u32 = 4096;
 const SALT: usize = 16;
 const KEY: usize = 16;
 const NONCE: usize = 12;
 const SECRET: usize = 32;
-/// What ends a record that is the last one.
+/// The delimiter of the last record.
 const LAST: u8 = 2;
-/// Bytes of the head before the record: the salt, the record's size, the length of the key, the key.
+/// Bytes of the header before the record: the salt, the record's size, the length of the key, the
+/// key.
 const HEAD: usize = SALT + 4 + 1 + POINT;
-/// Bytes by which a record is longer than what it holds.
+/// Overhead of a record in bytes.
 const OVERHEAD: usize = 1 + 16;
-/// Bytes that a push may hold.
+/// Maximum bytes of a push's contents.
 pub const PAYLOAD_MAX: usize = RECORD as usize - HEAD - OVERHEAD;
 
-/// What both sides can compute and nobody else.
+/// The shared secret that only both sides can compute.
 struct Agreed {
     /// The sender's public key, for this push alone.
     public: Vec<u8>,
     secret: Vec<u8>,
 }
 
-/// Encrypts what a push says, so that only this browser can read it.
+/// Encrypts the contents of a push, so that only this browser can read them.
 ///
 /// # Errors
-/// The browser's key is none, or the payload is too long.
+/// The browser's key is invalid, or the payload is too long.
 pub fn encrypt(payload: &[u8], to: &Subscription) -> Result<Vec<u8>, Unspecified> {
     if payload.len() > PAYLOAD_MAX {
         return Err(Unspecified);
@@ -66,7 +67,7 @@ fn seal(
     Ok([&salt[..], &RECORD.to_be_bytes(), &[length], &agreed.public, &record].concat())
 }
 
-/// HKDF: extracts and expands to as many bytes as are wanted.
+/// HKDF: extracts and expands to `N` bytes.
 fn derive<const N: usize>(salt: &[u8], secret: &[u8], info: &[u8]) -> Result<[u8; N], Unspecified> {
     struct Length(usize);
     impl KeyType for Length {

@@ -1,4 +1,4 @@
-//! Where a browser takes pushes: an address of its push service, and the keys to encrypt with.
+//! The subscription of a browser: a URL of its push service, and the keys to encrypt with.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use p256::PublicKey;
@@ -8,17 +8,17 @@ use crate::outbound::is_public;
 
 /// Bytes of a public key: a point of the curve P-256, uncompressed.
 pub(super) const POINT: usize = 65;
-/// Bytes of the secret that both sides know.
+/// Bytes of the shared secret.
 const AUTH: usize = 16;
-/// Bytes of an address, at most. Those of push services have a few hundred.
+/// Maximum bytes of a URL. Those of push services have a few hundred.
 const ENDPOINT_MAX: usize = 1024;
 
-/// What is wrong with a subscription.
+/// The invalid part of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// The address is none, too long, not https, or of a private network.
+    /// The URL is invalid, too long, not https, or of a private network.
     Endpoint,
-    /// The key is no point of the curve.
+    /// The key is not a point of the curve.
     P256dh,
     /// The secret has another length.
     Auth,
@@ -33,7 +33,7 @@ pub struct Subscription {
     auth: [u8; AUTH],
 }
 
-/// Whoever knows the address can have the browser disturbed.
+/// Hidden, because anybody who knows the URL can disturb the browser.
 impl std::fmt::Debug for Subscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.origin)
@@ -41,10 +41,10 @@ impl std::fmt::Debug for Subscription {
 }
 
 impl Subscription {
-    /// Checks what a browser gives as its subscription: the keys are base64url, with or without padding.
+    /// Checks a browser's subscription: the keys are base64url, with or without padding.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The invalid part.
     pub fn parse(
         endpoint: &str,
         p256dh: &str,
@@ -72,13 +72,13 @@ impl Subscription {
         Self::parse(endpoint, p256dh, auth, true).ok()
     }
 
-    /// The key, the secret and the address, with spaces between.
+    /// The key, the secret and the URL, separated by spaces.
     pub fn words(&self) -> String {
         let (p256dh, auth) = (BASE64.encode(self.p256dh), BASE64.encode(self.auth));
         [&p256dh, " ", &auth, " ", &self.endpoint].concat()
     }
 
-    /// Where a push is posted.
+    /// The URL to which pushes are posted.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -93,7 +93,7 @@ impl Subscription {
         &self.p256dh
     }
 
-    /// The secret that the browser made with it.
+    /// The secret that the browser created with it.
     pub(super) fn auth(&self) -> &[u8; AUTH] {
         &self.auth
     }
@@ -104,7 +104,8 @@ fn is_plain(url: &Url) -> bool {
     url.scheme() == "https" && !is_named && url.fragment().is_none()
 }
 
-/// What can be said before a name is resolved. Whoever connects checks the address that the name has then.
+/// The checks that are possible before a name is resolved. The connector checks the resolved
+/// address.
 fn may_be_reached(url: &Url, allow_private: bool) -> bool {
     match url.host() {
         None => false,

@@ -1,5 +1,5 @@
-//! Voluntary identification of who sends pushes: RFC 8292. A browser takes pushes of the key that it subscribed with,
-//! and of no other.
+//! Voluntary identification of the sender of pushes: RFC 8292. A browser accepts only pushes signed
+//! with the key that it subscribed with.
 
 use std::fmt;
 
@@ -15,14 +15,14 @@ use super::random;
 
 /// Bytes of a private key.
 const PRIVATE: usize = 32;
-/// Characters of the public key that tell it from others.
+/// Characters of the public key that identify it.
 const TAG: std::ops::Range<usize> = 1..17;
-/// How long (s) a signature counts: at most a day, by the RFC.
+/// How long (s) a signature is valid: at most a day, by the RFC.
 const COUNTS_FOR: u64 = 12 * 60 * 60;
-/// What a signature is, in base64url.
+/// The header of a signature's JWT.
 const HEADER: &str = r#"{"typ":"JWT","alg":"ES256"}"#;
 
-/// What a signature says.
+/// The claims of a signature.
 #[derive(Serialize)]
 struct Claims<'a> {
     aud: &'a str,
@@ -31,7 +31,7 @@ struct Claims<'a> {
     sub: Option<&'a str>,
 }
 
-/// A key pair. The private part is not shown.
+/// A key pair. `Debug` does not show the private part.
 pub struct VapidKey {
     pair: EcdsaKeyPair,
     private: [u8; PRIVATE],
@@ -45,13 +45,13 @@ impl fmt::Debug for VapidKey {
 }
 
 impl VapidKey {
-    /// A new one.
+    /// A new key pair.
     pub fn generate() -> Self {
-        // Nearly every number is a key.
+        // Nearly every number is a valid key.
         std::iter::repeat_with(random).find_map(Self::of_private).expect("there is one")
     }
 
-    /// Reads a private key: 32 bytes as base64url, as the tools of others write it.
+    /// Reads a private key: 32 bytes as base64url, as other tools write it.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = BASE64.decode(text.trim_end_matches('=')).ok()?;
         Self::of_private(bytes.try_into().ok()?)
@@ -77,18 +77,18 @@ impl VapidKey {
         BASE64.encode(self.private)
     }
 
-    /// What a browser subscribes with, its `applicationServerKey`.
+    /// The `applicationServerKey` with which a browser subscribes.
     pub fn public(&self) -> &str {
         &self.public
     }
 
-    /// What tells this key from others.
+    /// An identifier of this key.
     pub fn tag(&self) -> &str {
         &self.public[TAG]
     }
 
-    /// The header `authorization` of a push to this push service. `now` is in seconds since 1970, `subject` whom the
-    /// service can write to.
+    /// The header `authorization` of a push to this push service. `now` is in seconds since 1970,
+    /// `subject` the contact for the service.
     pub fn authorization(&self, service: &str, subject: Option<&str>, now: u64) -> String {
         let claims = Claims { aud: service, exp: now + COUNTS_FOR, sub: subject };
         let claims = serde_json::to_vec(&claims).expect("claims can be written");

@@ -1,4 +1,5 @@
-//! Web Push: whoever has a subscription and is not looking is told, whatever dies, and nobody else is.
+//! Web Push: users with a subscription who are not looking are notified, even if nodes or Redis
+//! die; nobody else is.
 
 mod failing;
 mod subscriptions;
@@ -34,7 +35,7 @@ async fn put(http: &Http, room: &str, token: &str, body: &Value) -> Answer {
     http.send(http.request(reqwest::Method::PUT, &path).bearer_auth(token).json(body)).await
 }
 
-/// A browser that takes pushes for the user of this token.
+/// A browser that receives pushes for the user of this token.
 async fn subscribe(service: &PushService, stage: &Stage, room: &Room, token: &str) -> Browser {
     let browser = service.browser();
     put(&stage.http(), &room.id, token, &browser.subscription()).await.data(200);
@@ -49,7 +50,7 @@ async fn say(stage: &Stage, room: &Room, text: &str) -> Value {
     stage.http().say(&room.id, &room.token, json!({ "text": text })).await.data(201)
 }
 
-/// A member whose only connection shows that it is away.
+/// A member whose only connection is away.
 async fn away(stage: &Stage, room: &Room, token: &str) -> Client {
     let client = stage.member(0, room, token).await;
     client.send(json!({ "t": "ping", "status": "away" })).await;
@@ -62,7 +63,7 @@ async fn away(stage: &Stage, room: &Room, token: &str) -> Client {
     client
 }
 
-/// How many messages these tell of.
+/// Number of messages in these pushes.
 fn told(pushes: &[Pushed]) -> u64 {
     pushes.iter().map(|push| 1 + push.payload["more"].as_u64().unwrap()).sum()
 }
@@ -104,7 +105,7 @@ async fn whoever_is_not_looking_is_told_once_and_nobody_else() {
     assert!(service.got(&here).is_empty() && service.got(&author).is_empty());
     assert_eq!(service.pushes().len(), 2, "each once");
 
-    // Who comes back and is looking again is told no more.
+    // A user who is back and active gets no more pushes.
     let mut back = stage.member(0, &room, &gone).await;
     say(&stage, &room, "again").await;
     back.wait_for_kind("msg").await;
@@ -138,7 +139,7 @@ async fn in_an_interval_there_is_one_push_and_the_rest_is_counted() {
         json!({ "roomId": room.id, "from": "alice", "text": "7", "more": 6 })
     );
     assert!(got[1].at - got[0].at >= Duration::from_millis(900), "too soon");
-    // The interval has an end, and nothing is left of it.
+    // The interval ends, and no waiting push is left.
     let delayed = || stage.redis.cmd(["ZCARD", "room::hooks:delayed"]).int();
     eventually(DEADLINE, "no push rests", async || (delayed() == 0).then_some(())).await;
     say(&stage, &room, "8").await;
@@ -160,7 +161,7 @@ async fn of_an_encrypted_room_no_text_leaves_the_server() {
     assert_eq!(got[0].payload, json!({ "roomId": room.id, "from": "alice", "more": 0 }));
 }
 
-/// What was read, or is gone, is no news when its turn comes.
+/// Messages that were read or deleted before their push is sent are not pushed.
 #[tokio::test]
 async fn what_was_read_or_deleted_meanwhile_is_not_told() {
     let (service, stage) =
@@ -192,7 +193,7 @@ async fn what_was_read_or_deleted_meanwhile_is_not_told() {
     assert_eq!((service.got(&reads).len(), service.got(&waits).len()), (1, 1));
 }
 
-/// A message costs what it costs without pushes as long as nobody in its room has a subscription.
+/// While no user of the room has a subscription, a message runs no command for pushes.
 #[tokio::test]
 async fn without_a_subscription_no_command_is_run_for_it() {
     let (service, stage) = start(1, &[]).await;

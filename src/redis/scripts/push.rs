@@ -1,4 +1,4 @@
-//! The scripts of Web Push: who has a subscription, what is to be sent there, and the key that signs it.
+//! The scripts of Web Push: subscriptions, the data of pushes, and the key that signs them.
 
 use std::time::Duration;
 
@@ -14,17 +14,18 @@ use crate::{
     webpush::{Subscription, VapidKey},
 };
 
-/// For how long the key is kept that nobody uses. Without it no browser takes what is sent.
+/// TTL of an unused key. Without the key no browser accepts pushes.
 const KEY_TTL: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 impl Scripts {
-    /// Whether there are pushes. On a cluster, what waits to be posted would have to lie in the slots of its rooms.
+    /// Whether there are pushes. On a cluster, waiting pushes would have to be in the slots of
+    /// their rooms.
     pub fn can_push(&self) -> bool {
         self.key_style() == KeyStyle::Plain
     }
 
-    /// What scripts need to know to write and end pushes, in the order of `lua/lib/pushes.lua`; empty where there
-    /// are none.
+    /// What scripts need to write and end pushes, in the order of `lua/lib/pushes.lua`; empty if
+    /// there are none.
     pub(super) fn pushes(&self, room: &RoomKeys) -> Arg<'static> {
         if !self.can_push() {
             return Arg::List(Vec::new());
@@ -42,11 +43,11 @@ impl Scripts {
         Arg::List(facts.into_iter().map(Into::into).collect())
     }
 
-    /// Keeps where a user's browser takes pushes that are signed with `key`.
+    /// Stores the subscription of a user's browser for pushes that are signed with `key`.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `ROOM_FULL` where as many users of the room have a subscription as may, or
-    /// Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `ROOM_FULL` if the room has its maximum number of
+    /// subscriptions, or Redis cannot be reached.
     pub async fn subscribe(
         &self,
         room: &RoomId,
@@ -68,7 +69,7 @@ impl Scripts {
         Ok(())
     }
 
-    /// Ends the subscription of a user as the user says.
+    /// Ends the subscription of a user, for the user.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, or Redis is out of reach.
@@ -81,7 +82,8 @@ impl Scripts {
         self.end_push(room, user, &token.hash(), "").await
     }
 
-    /// Ends the subscription of a user where it is this one still: nobody takes its pushes any more.
+    /// Ends this subscription of a user, unless it was replaced, because its browser accepts no
+    /// more pushes.
     ///
     /// # Errors
     /// Redis is out of reach.
@@ -114,8 +116,8 @@ impl Scripts {
         Ok(())
     }
 
-    /// Reads what a push is about that tells a user of a message. `None` where the user has no subscription that was
-    /// made with this key.
+    /// Reads the data of a push about a message. `None` if the user has no subscription with this
+    /// key.
     ///
     /// # Errors
     /// Redis is out of reach.
@@ -145,7 +147,7 @@ impl Scripts {
         }))
     }
 
-    /// Offers a key that pushes are signed with, and returns the one that all nodes sign with.
+    /// Offers a key for signing pushes, and returns the one that all nodes use.
     ///
     /// # Errors
     /// Redis is out of reach.

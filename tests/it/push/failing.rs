@@ -1,4 +1,4 @@
-//! Push services that do not take what they get, and nodes that die while they push.
+//! Push services that do not accept pushes, and nodes that die while they push.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn outcomes(stage: &Stage, outcome: &str) -> f64 {
     Reading::of(&stage.nodes[0]).await.value(&series)
 }
 
-/// It is tried again, later each time, and those of others do not wait for it.
+/// It is retried after increasing pauses, and other users' pushes do not wait for it.
 #[tokio::test]
 async fn a_push_is_tried_until_it_is_taken_while_nobody_else_waits() {
     let (service, stage) =
@@ -33,7 +33,7 @@ async fn a_push_is_tried_until_it_is_taken_while_nobody_else_waits() {
     });
     say(&stage, &room, "one").await;
     service.wait_for(&carol, 1).await;
-    // What is said meanwhile goes with the next try.
+    // A message that is sent meanwhile is included in the next try.
     say(&stage, &room, "two").await;
     let got = eventually(DEADLINE * 2, "both are told of", async || {
         let got = service.got(&bob);
@@ -79,7 +79,8 @@ async fn a_subscription_ends_that_its_push_service_does_not_know() {
     }
 }
 
-/// With the reason, for whoever has to find out; other lists go on, and the webhook that wants no more stops no push.
+/// With the reason, for the operator; other lists continue, and a webhook that wants no more events
+/// stops no push.
 #[tokio::test]
 async fn what_is_never_taken_becomes_a_dead_letter_that_can_be_replayed() {
     let (receiver, elsewhere) = (Receiver::start().await, Receiver::start().await);
@@ -94,7 +95,7 @@ async fn what_is_never_taken_becomes_a_dead_letter_that_can_be_replayed() {
         let token = stage.guest(&room, name).await;
         browsers.push(subscribe(&service, &stage, &room, &token).await);
     }
-    // One that nobody listens for.
+    // A push service that cannot be reached.
     let token = stage.guest(&room, "eve").await;
     let nobody = service.browser_at(&format!("https://{}", free_addr())).subscription();
     put(&stage.http(), &room.id, &token, &nobody).await.data(200);
@@ -161,7 +162,7 @@ async fn whatever_node_dies_everybody_is_told() {
     say(&stage, &room, "and on").await;
 }
 
-/// The webhook hears of those with a subscription, whose session may have ended long ago.
+/// The webhook reports users with a subscription too, even if their session has ended long ago.
 #[tokio::test]
 async fn a_message_is_missed_by_those_with_a_subscription_too() {
     let receiver = Receiver::start().await;

@@ -1,4 +1,4 @@
-//! Whose subscriptions begin, how long they last, and with what key.
+//! The beginning, the lifetime and the key of subscriptions.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ async fn all_nodes_sign_with_one_key_that_outlives_redis() {
     stage.redis.cmd(["FLUSHALL"]);
     assert_eq!((key(&stage, 1).await, key(&stage, 0).await), (made.clone(), made));
     assert!(stage.redis.cmd(["PTTL", "room::push:vapid"]).int() > 0);
-    // Whoever subscribed with a key that is no longer used cannot be told.
+    // A browser that subscribed with an old key cannot be notified.
     let room = stage.room("alice").await;
     let token = stage.guest(&room, "bob").await;
     let before = subscribe(&service, &stage, &room, &token).await;
@@ -90,7 +90,7 @@ async fn a_subscription_is_checked_before_it_is_kept() {
     http.delete("/api/rooms/nowhere1/push", &token).await.error(404, "ROOM_NOT_FOUND");
     assert!(subscribers(&stage, &room).is_empty());
 
-    // Of a user's, the last one counts.
+    // Only the last subscription of a user counts.
     let first = subscribe(&service, &stage, &room, &token).await;
     let second = subscribe(&service, &stage, &room, &token).await;
     put(&http, &room.id, &room.token, &whole).await.error(409, "ROOM_FULL");
@@ -99,7 +99,8 @@ async fn a_subscription_is_checked_before_it_is_kept() {
     assert!(service.got(&first).is_empty());
 }
 
-/// No private address, in whatever form; whoever reaches Redis finds the same guard when it is connected to.
+/// No private address in any form; a subscription written directly to Redis is stopped when the
+/// node connects.
 #[tokio::test]
 async fn no_push_goes_to_a_private_address() {
     let service = PushService::start().await;
@@ -162,14 +163,14 @@ async fn a_subscription_outlives_the_session_but_not_the_name() {
     for browser in &browsers {
         service.wait_for(browser, 1).await;
     }
-    // The creator is back as itself; somebody else has the other name.
+    // The creator is back as the same user; somebody else has the other name.
     let _alice = stage.member(0, &room, &room.token).await;
     let other = stage.member(0, &room, "bob").await;
     assert_eq!(subscribers(&stage, &room), ["alice"]);
     let again = subscribe(&service, &stage, &room, other.seen[0]["token"].as_str().unwrap()).await;
     assert_eq!(subscribers(&stage, &room), ["alice", "bob"]);
     drop(again);
-    // The one who had it before may not end it.
+    // The previous user of the name may not end it.
     let path = format!("/api/rooms/{}/push", room.id);
     stage.http().delete(&path, &bob).await.error(401, "INVALID_TOKEN");
 }
@@ -185,7 +186,7 @@ async fn whoever_unsubscribes_or_is_removed_is_told_no_more() {
         let token = tokens.last().unwrap();
         browsers.push(subscribe(&service, &stage, &room, token).await);
     }
-    // What waits for them is gone too.
+    // Their waiting pushes are gone too.
     service.answers(|_, _| crate::support::PostReply::Status(500));
     say(&stage, &room, "while they are here").await;
     unsubscribe(&stage, &room, &tokens[0]).await;
@@ -201,7 +202,7 @@ async fn whoever_unsubscribes_or_is_removed_is_told_no_more() {
     service.wait_for(&browsers[3], 1).await;
     assert!(browsers[..3].iter().all(|browser| service.got(browser).is_empty()));
 
-    // Whose session has ended can be removed as well.
+    // A user whose session has ended can be removed as well.
     stage.redis.cmd(["DEL", &format!("user:{}:told:session", room.id)]);
     http.delete(&path("told"), &room.token).await.data(200);
     http.delete(&path("told"), &room.token).await.error(404, "NOT_FOUND");
@@ -221,7 +222,7 @@ async fn nothing_is_left_of_a_room_that_was_ended() {
     say(&stage, &room, "hello").await;
     let is_tried = || service.pushes().len() >= 2;
     eventually(DEADLINE, "both are tried", async || is_tried().then_some(())).await;
-    // Without a session there would be nothing else to find it by.
+    // Without a session there is no other way to find it.
     stage.redis.cmd(["DEL", &format!("user:{}:carol:session", room.id)]);
     let path = format!("/api/rooms/{}", room.id);
     stage.http().delete(&path, &room.token).await.data(200);

@@ -1,5 +1,5 @@
-//! A push service, and browsers that subscribe there and read what they get: it answers as a test wishes, and checks
-//! of every push what RFC 8030, 8188, 8291 and 8292 ask of it.
+//! A push service, and browsers that subscribe there and decrypt their pushes. It answers as a test
+//! wants, and checks every push against RFC 8030, 8188, 8291 and 8292.
 
 use std::{
     io,
@@ -37,11 +37,11 @@ use super::{
     time::{DEADLINE, eventually},
 };
 
-/// Of this machine alone, made by itself: nodes trust it in tests.
+/// Self-signed, for this machine only; nodes trust it in tests.
 const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/certificate.pem");
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls/key.pem");
 
-/// A browser that takes pushes.
+/// A browser that receives pushes.
 #[derive(Clone)]
 pub struct Browser {
     secret: SecretKey,
@@ -50,14 +50,14 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Its subscription, as it gives it to a page.
+    /// Its subscription, as a page gets it.
     pub fn subscription(&self) -> Value {
         let key = self.secret.public_key().to_sec1_point(false);
         let keys = json!({ "p256dh": BASE64.encode(key), "auth": BASE64.encode(self.auth) });
         json!({ "endpoint": self.endpoint, "expirationTime": null, "keys": keys })
     }
 
-    /// What a push says.
+    /// The contents of a push.
     fn read(&self, body: &[u8]) -> Value {
         let (head, record) = body.split_at(86);
         let (salt, size, length, sender) = (&head[..16], &head[16..20], head[20], &head[21..]);
@@ -96,7 +96,7 @@ fn derive<const N: usize>(salt: &[u8], secret: &[u8], info: &[u8]) -> [u8; N] {
     derived
 }
 
-/// One push as it came in.
+/// One received push.
 #[derive(Clone, Debug)]
 pub struct Pushed {
     pub endpoint: String,
@@ -105,7 +105,7 @@ pub struct Pushed {
     /// The key that signed it.
     pub key: String,
     pub at: Instant,
-    /// The status that it was answered with; none where it was not answered.
+    /// The status of its answer; `None` if it was not answered.
     pub answered: Option<u16>,
 }
 
@@ -126,7 +126,7 @@ pub struct PushService {
 }
 
 impl PushService {
-    /// One that takes everything.
+    /// A push service that accepts everything.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -145,12 +145,12 @@ impl PushService {
         Self { addr, state, server: server.abort_handle() }
     }
 
-    /// A browser that takes pushes here.
+    /// A browser that receives pushes here.
     pub fn browser(&self) -> Browser {
         self.browser_at(&format!("https://{}", self.addr))
     }
 
-    /// One that knows this service under another address.
+    /// A browser that has another address of this service.
     pub fn browser_at(&self, service: &str) -> Browser {
         let mut browsers = self.state.browsers.lock().unwrap();
         let secret = SecretKey::from_slice(&rand::random::<[u8; 32]>()).unwrap();
@@ -168,7 +168,8 @@ impl PushService {
         self.addr.port()
     }
 
-    /// Answers like that from now on: by the push, and how many came to that browser before it.
+    /// Answers like this from now on, given the push and the number of earlier ones to that
+    /// browser.
     pub fn answers(&self, answer: impl FnMut(&Pushed, usize) -> PostReply + Send + 'static) {
         *self.state.answer.lock().unwrap() = Some(Box::new(answer));
     }
@@ -178,14 +179,14 @@ impl PushService {
         self.state.pushes.lock().unwrap()
     }
 
-    /// What a browser got.
+    /// The pushes of a browser.
     pub fn got(&self, browser: &Browser) -> Vec<Pushed> {
         let pushes = self.pushes();
         let of_it = pushes.iter().filter(|push| push.endpoint == browser.endpoint);
         of_it.filter(|push| push.answered.is_some_and(|status| status < 300)).cloned().collect()
     }
 
-    /// What a browser got, once that is so much.
+    /// The pushes of a browser, once there are this many.
     pub async fn wait_for(&self, browser: &Browser, count: usize) -> Vec<Pushed> {
         let what = format!("{count} pushes");
         eventually(DEADLINE * 2, &what, async || {
@@ -268,7 +269,7 @@ async fn take(state: &State, endpoint: &str, headers: &HeaderMap, body: &[u8]) -
     }
 }
 
-/// Checks who says that it sends a push, to this service and not for long, and returns its key.
+/// Checks the sender's identification, its audience and its lifetime, and returns its key.
 fn signed_by(authorization: &str, service: &str) -> String {
     let token = authorization.strip_prefix("vapid t=").unwrap();
     let (token, key) = token.split_once(", k=").unwrap();
