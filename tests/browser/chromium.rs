@@ -13,8 +13,8 @@ use tokio::sync::OnceCell;
 
 use crate::support::require;
 
-/// No traffic to the outside world, no display and no sandbox.
-const FLAGS: [&str; 12] = [
+/// Nothing that talks to the world outside, and nothing that needs a display or a sandbox.
+const FLAGS: [&str; 13] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -27,6 +27,7 @@ const FLAGS: [&str; 12] = [
     "--disable-sync",
     "--hide-scrollbars",
     "--remote-debugging-port=0",
+    "--disable-features=SpareRendererForSitePerProcess",
 ];
 
 /// Runs the browser in its own session until its input ends, which happens when the test run ends

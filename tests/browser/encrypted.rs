@@ -71,10 +71,12 @@ async fn what_is_decrypted_after_its_connection_was_lost_does_not_count() {
     let link = make_encrypted(&alice, &format!("http://{}", proxy.addr())).await;
     alice.say("sealed").await;
     alice.see_messages(&[("Alice", "sealed")]).await;
-    // Decryption blocks until `open` is called.
+    // Whatever is decrypted takes until `open` is called, on a page that begins anew by itself too.
     alice
         .run_first(
-            "window.opened = 0; const gate = new Promise((resolve) => (window.open = resolve)); \
+            "window.opened = 0; const gate = new Promise((resolve) => { \
+               window.open = () => { sessionStorage.setItem('open', ''); resolve(); }; \
+               if (sessionStorage.getItem('open') !== null) resolve(); }); \
              const { decrypt } = SubtleCrypto.prototype; window.waiting = 0; \
              SubtleCrypto.prototype.decrypt = async function (...args) { \
                waiting++; await gate; const text = await decrypt.apply(this, args); opened++; return text; }",

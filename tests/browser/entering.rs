@@ -164,7 +164,7 @@ async fn a_server_that_does_not_answer_is_asked_again_until_it_does() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     let page = Page::open(&stage.env, DESKTOP).await;
-    page.cdp("Network.setBlockedURLs", json!({ "urls": ["*/api/rooms/*"] })).await;
+    page.block(&["*/api/rooms/*"]).await;
     page.goto(&link_to(&stage, &room)).await;
     page.see("unreachable").await;
     page.until_is("document.activeElement.tagName", &json!("H1")).await;
@@ -175,7 +175,7 @@ async fn a_server_that_does_not_answer_is_asked_again_until_it_does() {
     page.wait("another try", async || (tries() > before).then_some(())).await;
     page.wait("and one by itself", async || (tries() > before + 1).then_some(())).await;
     assert_eq!(page.eval("one('unreachable') === before").await, true, "nothing flickers");
-    page.cdp("Network.setBlockedURLs", json!({ "urls": [] })).await;
+    page.block(&[]).await;
     page.see("nickname").await;
 }
 

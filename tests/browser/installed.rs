@@ -49,6 +49,7 @@ impl Installed {
         let deployment = Deployment::of(stage.http()).await;
         let network = Proxy::to(deployment.addr()).await;
         let page = Page::open(&stage.env, DESKTOP).await;
+        page.installs().await;
         page.goto(&format!("http://{}", network.addr())).await;
         page.until_is(KEPT_VERSIONS, &json!(["1", "1"])).await;
         page.until("navigator.serviceWorker.controller").await;
@@ -60,6 +61,7 @@ impl Installed {
 async fn the_client_can_be_installed() {
     let stage = Stage::new(1, &[]).await;
     let page = Page::open(&stage.env, PHONE).await;
+    page.installs().await;
     page.goto(stage.http().base()).await;
     page.see("landing").await;
     let manifest = page.cdp("Page.getAppManifest", json!({})).await;
@@ -147,6 +149,7 @@ async fn a_page_of_somebody_else_is_shown_and_never_kept() {
 async fn a_worker_whose_storage_fails_or_lies_does_not_stand_in_the_way() {
     let stage = Stage::new(1, &[]).await;
     let page = Page::open(&stage.env, DESKTOP).await;
+    page.installs().await;
     page.goto(stage.http().base()).await;
     page.until("navigator.serviceWorker.controller && caches.match('/').then(Boolean)").await;
     // A part of the copy is lost, and comes back.
@@ -174,6 +177,7 @@ async fn the_client_opens_where_the_network_takes_everything_and_brings_nothing(
     let stage = Stage::new(1, &[]).await;
     let network = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, DESKTOP).await;
+    page.installs().await;
     page.goto(&format!("http://{}", network.addr())).await;
     page.until("navigator.serviceWorker.controller && caches.match('/').then(Boolean)").await;
     network.freeze();
@@ -190,6 +194,7 @@ async fn a_deploy_under_an_open_page_does_not_keep_it_out_of_its_room() {
     let stage = Stage::new(1, &[]).await;
     let deployment = Deployment::of(stage.http()).await;
     let page = Page::open(&stage.env, DESKTOP).await;
+    page.installs().await;
     page.goto(&format!("http://{}", deployment.addr())).await;
     page.see("landing").await;
     deployment.deploy(2);
@@ -204,9 +209,10 @@ async fn a_file_that_did_not_come_once_is_got_over() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     let page = Page::open(&stage.env, DESKTOP).await;
+    page.installs().await;
     page.goto(&link_to(&stage, &room)).await;
     page.see("nickname").await;
-    page.cdp("Network.setBlockedURLs", json!({ "urls": ["*/log.js"] })).await;
+    page.block(&["*/log.js"]).await;
     page.run_first("window.isFresh = true").await;
     page.fill("nickname", "Eve").await;
     page.click("enter").await;
@@ -218,7 +224,7 @@ async fn a_file_that_did_not_come_once_is_got_over() {
     page.see("broken").await;
     assert_eq!(page.eval("window.isFresh").await, false, "not again");
 
-    page.cdp("Network.setBlockedURLs", json!({ "urls": [] })).await;
+    page.block(&[]).await;
     page.click("again").await;
     page.click("enter").await;
     page.see_inside("Eve").await;
@@ -229,6 +235,7 @@ async fn a_room_opens_without_a_network_and_what_is_written_there_is_sent_once()
     let stage = Stage::new(1, &[]).await;
     let network = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, DESKTOP).await;
+    page.installs().await;
     let link = make_room(&page, &format!("http://{}", network.addr()), "Alice").await;
     page.say("before").await;
     page.see_messages(&[("Alice", "before")]).await;
@@ -265,6 +272,7 @@ async fn a_first_visit_is_usable_after_three_round_trips_and_is_small() {
 /// Opens the link for the first time, until the element is drawn, and checks what that took.
 async fn first_visit(stage: &Stage, link: &str, id: &str) {
     let page = Page::open(&stage.env, DESKTOP).await;
+    page.installs().await;
     page.run_first(&format!(
         "new MutationObserver(() => {{
            if (one('{id}')) requestAnimationFrame(() => setTimeout(() => window.usable ??= performance.now()));

@@ -17,6 +17,7 @@ async fn a_damaged_link_opens_its_room_and_is_mended_and_its_key_stays_in_the_pa
     let (plain, key) = link.split_once("#k=").unwrap();
     for damage in ["/%20#k=KEY%EB%A1%9C", "%2523k%253DKEY)"] {
         let page = Page::open(&stage.env, DESKTOP).await;
+        page.watch_network().await;
         page.goto(&format!("{plain}{}", damage.replace("KEY", key))).await;
         page.see("nickname").await;
         assert_eq!(page.url().await, link, "{damage}");
@@ -40,6 +41,7 @@ async fn where_the_client_is_installed_an_escaped_key_is_not_sent_at_all() {
     let stage = Stage::new(1, &[]).await;
     let deployment = Deployment::of(stage.http()).await;
     let page = Page::open(&stage.env, DESKTOP).await;
+    page.installs().await;
     let base = format!("http://{}", deployment.addr());
     page.goto(&base).await;
     page.until("navigator.serviceWorker.controller && caches.match('/').then(Boolean)").await;

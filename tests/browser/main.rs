@@ -11,6 +11,7 @@ mod keyboard;
 mod page;
 mod pretend;
 mod scene;
+mod tabs;
 
 mod bad_days;
 mod clocks;

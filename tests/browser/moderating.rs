@@ -102,6 +102,7 @@ async fn a_creator_locks_removes_deletes_and_ends_and_the_other_sees_it() {
     bob.see_attribute("refused", "data-reason", "removed").await;
     bob.until_is("document.activeElement.tagName", &json!("H1")).await;
     ann.see_status("Bob", "left").await;
+    bob.watch_network().await;
     let sockets = bob.events("Network.webSocketCreated").len();
     bob.click("again").await;
     bob.see("locked").await;
@@ -262,6 +263,7 @@ async fn each_reason_for_being_out_is_said_and_other_rooms_stay() {
     {
         let room = stage.room("Ann").await;
         let page = elsewhere.new_tab().await;
+        page.watch_network().await;
         enter(&page, &link_to(&stage, &room), "Eve").await;
         let sockets = page.events("Network.webSocketCreated").len();
         let frame = json!({ "t": "removed", "roomId": room.id, "reason": reason });

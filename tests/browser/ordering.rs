@@ -155,6 +155,7 @@ async fn the_creators_link_makes_another_device_the_creator_and_leaves_the_addre
     let token = link.split("t=").nth(1).unwrap();
 
     let phone = Page::open(&stage.env, PHONE).await;
+    phone.watch_network().await;
     phone.goto(&format!("{link}&m={}", id.as_str().unwrap())).await;
     phone.see_inside("Alice").await;
     phone

@@ -2,6 +2,7 @@
 //! is about, it fails if a script throws or the page does what its content security policy forbids.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc,
@@ -11,6 +12,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
@@ -18,17 +20,27 @@ use crate::{
     devtools::DevTools,
     keyboard::{self, SHIFT},
     support::{Stage, TestEnv, eventually},
+    tabs::{self, Tab},
 };
 
 /// How long anything on a page may take on a busy machine; a test that passes never waits for it.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// In every page, before its own scripts: elements by test id. What a test does to the clock or the
-/// network is done elsewhere.
+/// network is done elsewhere. The service worker, which fetches and stores all files once more, waits until it
+/// is wanted.
 const PRELUDE: &str = r#"
   window.all = (id, within = document) => [...within.querySelectorAll(`[data-testid="${id}"]`)];
   window.one = (id) => document.querySelector(`[data-testid="${id}"]`);
   window.isSeen = (element) => Boolean(element?.checkVisibility({ visibilityProperty: true, opacityProperty: false }));
+  {
+    const wanted = new Promise((resolve) => (window.installWorker = resolve));
+    const { register } = window.ServiceWorkerContainer?.prototype ?? {};
+    if (register) ServiceWorkerContainer.prototype.register = async function (...how) {
+      await wanted;
+      return register.apply(this, how);
+    };
+  }
 "#;
 
 /// What a person looks at the page with.
@@ -55,55 +67,76 @@ pub const DESKTOP: Look = Look {
 
 pub const PHONE: Look = Look { width: 390, height: 780, touch: true, ..DESKTOP };
 
+/// Somebody with a browser context, whatever tabs are open in it.
+struct Person {
+    tab: Option<Tab>,
+    /// Whose pages were shown.
+    origins: Mutex<BTreeSet<String>>,
+}
+
+impl Person {
+    fn context(&self) -> &str {
+        &self.tab.as_ref().unwrap().context
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        // What a failed test left open is nobody's.
+        if let Some(tab) = self.tab.take().filter(|_| !std::thread::panicking()) {
+            tabs::give_back(tab, std::mem::take(&mut self.origins.lock()));
+        }
+    }
+}
+
 pub struct Page {
     devtools: Arc<DevTools>,
-    context: String,
+    person: Arc<Person>,
     target: String,
     session: String,
     look: Look,
     pictures: PathBuf,
     may_fail: AtomicBool,
+    watches_network: AtomicBool,
 }
 
 impl Page {
     /// A new person: a browser context with nothing in it yet.
     pub async fn open(env: &TestEnv, look: Look) -> Self {
         let devtools = Arc::new(DevTools::connect(chromium::devtools_url().await).await);
-        let made = devtools
-            .call(None, "Target.createBrowserContext", json!({ "disposeOnDetach": true }))
-            .await
-            .unwrap();
-        let context = made["browserContextId"].as_str().unwrap().to_owned();
-        Self::in_context(devtools, context, look, env.fresh_path("screen")).await
+        let tab = tabs::take(&devtools).await;
+        let target = tab.target.clone();
+        let person = Arc::new(Person { tab: Some(tab), origins: Mutex::default() });
+        Self::on(devtools, person, target, look, env.fresh_path("screen")).await
     }
 
     /// The same person's next tab, which is then the one in front.
     pub async fn new_tab(&self) -> Self {
         let pictures = self.pictures.with_extension("tab");
-        Self::in_context(Arc::clone(&self.devtools), self.context.clone(), self.look, pictures)
-            .await
+        let (devtools, person) = (Arc::clone(&self.devtools), Arc::clone(&self.person));
+        let target = tabs::open_in(&devtools, person.context()).await;
+        Self::on(devtools, person, target, self.look, pictures).await
     }
 
-    async fn in_context(
+    async fn on(
         devtools: Arc<DevTools>,
-        context: String,
+        person: Arc<Person>,
+        target: String,
         look: Look,
         pictures: PathBuf,
     ) -> Self {
-        let made = json!({ "url": "about:blank", "browserContextId": context });
-        let made = devtools.call(None, "Target.createTarget", made).await.unwrap();
-        let target = made["targetId"].as_str().unwrap().to_owned();
         let attach = json!({ "targetId": target, "flatten": true });
         let attached = devtools.call(None, "Target.attachToTarget", attach).await.unwrap();
         let session = attached["sessionId"].as_str().unwrap().to_owned();
-        let may_fail = AtomicBool::new(false);
-        let page = Self { devtools, context, target, session, look, pictures, may_fail };
+        let (may_fail, watches_network) = (AtomicBool::new(false), AtomicBool::new(false));
+        let page =
+            Self { devtools, person, target, session, look, pictures, may_fail, watches_network };
         page.set_up().await;
         page
     }
 
     async fn set_up(&self) {
-        for domain in ["Page.enable", "Runtime.enable", "Network.enable", "Log.enable"] {
+        for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
             self.cdp(domain, json!({})).await;
         }
         // Each tab stands for a person who looks at it; a test says so where nobody does.
@@ -144,13 +177,28 @@ impl Page {
 
     /// The parameters of this tab's DevTools events of one kind so far, oldest first.
     pub fn events(&self, method: &str) -> Vec<Value> {
+        let is_told =
+            !method.starts_with("Network.") || self.watches_network.load(Ordering::Relaxed);
+        assert!(is_told, "nobody watches the network");
         self.devtools.events(&self.session, method)
+    }
+
+    /// From here on the page has its service worker.
+    pub async fn installs(&self) {
+        self.run_first("installWorker()").await;
+        self.eval("window.installWorker?.()").await;
+    }
+
+    /// From here on there are events of the network: hundreds for each page, which most tests do not need.
+    pub async fn watch_network(&self) {
+        self.watches_network.store(true, Ordering::Relaxed);
+        self.cdp("Network.enable", json!({})).await;
     }
 
     /// Allows what the person would be asked about: `notifications`, `clipboardReadWrite`…
     pub async fn grant(&self, what: &str, origin: &str) {
         let grant = json!({
-            "permissions": [what], "origin": origin, "browserContextId": self.context,
+            "permissions": [what], "origin": origin, "browserContextId": self.person.context(),
         });
         self.devtools.call(None, "Browser.grantPermissions", grant).await.unwrap();
     }
@@ -181,7 +229,7 @@ impl Page {
         let is_it = |target: &Value| {
             let url = target["url"].as_str().unwrap_or_default();
             target["type"] == "iframe"
-                && target["browserContextId"] == *self.context
+                && target["browserContextId"] == *self.person.context()
                 && url.starts_with(address)
         };
         let target = self.wait("the frame", async || {
@@ -193,11 +241,18 @@ impl Page {
         let attach = json!({ "targetId": target, "flatten": true });
         let attached = self.devtools.call(None, "Target.attachToTarget", attach).await.unwrap();
         let session = attached["sessionId"].as_str().unwrap().to_owned();
-        let (devtools, context) = (Arc::clone(&self.devtools), self.context.clone());
+        let (devtools, person) = (Arc::clone(&self.devtools), Arc::clone(&self.person));
         let pictures = self.pictures.with_extension("frame");
-        let may_fail = AtomicBool::new(false);
-        let frame =
-            Self { devtools, context, target, session, look: self.look, pictures, may_fail };
+        let frame = Self {
+            devtools,
+            person,
+            target,
+            session,
+            look: self.look,
+            pictures,
+            may_fail: AtomicBool::new(false),
+            watches_network: AtomicBool::new(false),
+        };
         for domain in ["Runtime.enable", "Log.enable"] {
             frame.cdp(domain, json!({})).await;
         }
@@ -256,7 +311,8 @@ impl Page {
         let targets = self.devtools.call(None, "Target.getTargets", json!({})).await.unwrap();
         let mut targets = targets["targetInfos"].as_array().unwrap().iter();
         let worker = targets.find(|target| {
-            target["type"] == "service_worker" && target["browserContextId"] == *self.context
+            target["type"] == "service_worker"
+                && target["browserContextId"] == *self.person.context()
         });
         let attach = json!({ "targetId": worker.unwrap()["targetId"], "flatten": true });
         let attached = self.devtools.call(None, "Target.attachToTarget", attach).await.unwrap();
@@ -423,7 +479,14 @@ impl Page {
             "offline": offline, "latency": latency,
             "downloadThroughput": throughput, "uploadThroughput": throughput,
         });
+        self.watch_network().await;
         self.cdp("Network.emulateNetworkConditions", conditions).await;
+    }
+
+    /// Nothing comes from these addresses, in which `*` is anything.
+    pub async fn block(&self, urls: &[&str]) {
+        self.watch_network().await;
+        self.cdp("Network.setBlockedURLs", json!({ "urls": urls })).await;
     }
 
     /// Waits as `eventually` does, and keeps a picture of the page where that was in vain.
@@ -457,6 +520,10 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
+        let shown = self.events("Page.frameNavigated").into_iter();
+        let origins =
+            shown.filter_map(|event| event["frame"]["securityOrigin"].as_str().map(str::to_owned));
+        self.person.origins.lock().extend(origins.filter(|origin| origin.starts_with("http")));
         let faults = self.faults();
         let may_fail = self.may_fail.load(Ordering::Relaxed);
         assert!(

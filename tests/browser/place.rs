@@ -1,7 +1,7 @@
 //! Where one is in the conversation, by geometry: nothing but the reader moves the log, only what was in
 //! sight is read, and who comes back begins where reading stopped.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
@@ -284,8 +284,7 @@ async fn who_missed_more_than_an_answer_brings_reads_all_of_it_from_the_line_on(
 async fn what_is_missing_is_not_read_by_who_goes_to_the_end() {
     for (seen, filled_by) in [(20, "hole"), (0, "older-again")] {
         let (_stage, room, mut ann, proxy, page) = cut_off(seen).await;
-        let block = |urls: Value| json!({ "urls": urls });
-        page.cdp("Network.setBlockedURLs", block(json!(["*/messages?*"]))).await;
+        page.block(&["*/messages?*"]).await;
         reconnect(&proxy, &page).await;
         page.see(filled_by).await;
         page.eval("one('log').scrollTop = one('log').scrollHeight").await;
@@ -294,7 +293,7 @@ async fn what_is_missing_is_not_read_by_who_goes_to_the_end() {
         page.until("document.title.startsWith('(61)')").await;
         assert_eq!(page.eval(AT_END).await, true);
 
-        page.cdp("Network.setBlockedURLs", block(json!([]))).await;
+        page.block(&[]).await;
         page.goto("about:blank").await;
         page.goto(&format!("http://{}/r/{}", proxy.addr(), room.id)).await;
         see_unread_from(&page, "missed 1").await;

@@ -34,6 +34,7 @@ const WITHOUT_KEY: &str = r#"
 async fn subscriber(stage: &Stage, room: &Room, script: &str) -> Page {
     let page = Page::open(&stage.env, crate::page::DESKTOP).await;
     prepare(&page).await;
+    page.installs().await;
     page.run_first(script).await;
     page.grant("notifications", stage.http().base()).await;
     enter(&page, &link_to(stage, room), "Eve").await;
@@ -102,7 +103,12 @@ async fn deliver(page: &Page, origin: &str, push: Value) {
         .wait("the worker's registration", async || {
             let events = page.events("ServiceWorker.workerRegistrationUpdated");
             let known = events.iter().flat_map(|event| event["registrations"].as_array());
-            known.flatten().find_map(|one| one["registrationId"].as_str().map(str::to_owned))
+            let is_its = |one: &&Value| {
+                one["isDeleted"] != true
+                    && one["scopeURL"].as_str().is_some_and(|scope| scope.starts_with(origin))
+            };
+            let found = known.flatten().find(is_its);
+            found.and_then(|one| one["registrationId"].as_str().map(str::to_owned))
         })
         .await;
     let message = json!({ "origin": origin, "registrationId": id, "data": push.to_string() });

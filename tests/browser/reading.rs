@@ -44,6 +44,7 @@ const NOTE_NOTIFICATIONS: &str = r#"
 
 /// Switches notifications on, and records them from now on.
 pub async fn want_notifications(page: &Page, origin: &str) {
+    page.installs().await;
     page.grant("notifications", origin).await;
     page.click("notify").await;
     page.see_attribute("notify", "aria-pressed", "true").await;
@@ -223,13 +224,8 @@ async fn a_hidden_tab_shows_a_notification_where_that_is_wanted() {
     let room = stage.room("Ann").await;
     let mut ann = companion(&stage, &room, &room.token).await;
     let page = reader(&stage, &room, "Eve").await;
-    page.grant("notifications", stage.http().base()).await;
     page.see_attribute("notify", "aria-pressed", "false").await;
-    page.click("notify").await;
-    page.see_attribute("notify", "aria-pressed", "true").await;
-    page.eval("navigator.serviceWorker.ready.then(() => 0)").await;
-
-    page.eval(NOTE_NOTIFICATIONS).await;
+    want_notifications(&page, stage.http().base()).await;
     ann.say(&room.id, "you are looking").await;
     page.until("all('message').length === 1").await;
     hide(&page).await;
@@ -268,11 +264,7 @@ async fn a_click_on_a_notification_brings_its_room_to_the_front_or_opens_it() {
     let room = stage.room("Ann").await;
     let mut ann = companion(&stage, &room, &room.token).await;
     let page = reader(&stage, &room, "Eve").await;
-    page.grant("notifications", stage.http().base()).await;
-    page.click("notify").await;
-    page.see_attribute("notify", "aria-pressed", "true").await;
-    page.until("navigator.serviceWorker.controller").await;
-    page.eval(NOTE_NOTIFICATIONS).await;
+    want_notifications(&page, stage.http().base()).await;
     hide(&page).await;
     let link = link_to(&stage, &room);
     ann.say(&room.id, "come").await;
@@ -297,12 +289,8 @@ async fn a_hidden_tab_that_was_cut_off_notifies_of_what_it_missed() {
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, DESKTOP).await;
     prepare(&page).await;
-    page.grant("notifications", &format!("http://{}", proxy.addr())).await;
     enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
-    page.click("notify").await;
-    page.see_attribute("notify", "aria-pressed", "true").await;
-    page.eval("navigator.serviceWorker.ready.then(() => 0)").await;
-    page.eval(NOTE_NOTIFICATIONS).await;
+    want_notifications(&page, &format!("http://{}", proxy.addr())).await;
     hide(&page).await;
     proxy.cut();
     page.see_attribute("connection", "data-state", "offline").await;

@@ -1,7 +1,5 @@
 //! Browsers that say no: to storage, to workers, to whatever is newer than they are.
 
-use serde_json::json;
-
 use crate::{
     page::{DESKTOP, PHONE, Page},
     scene::{companion, enter, link_to, make_room},
@@ -100,7 +98,7 @@ async fn a_page_whose_scripts_do_not_come_says_what_it_needs() {
     let stage = Stage::new(1, &[]).await;
     let page = Page::open(&stage.env, DESKTOP).await;
     for blocked in ["*/main.js", "*/i18n.js"] {
-        page.cdp("Network.setBlockedURLs", json!({ "urls": [blocked] })).await;
+        page.block(&[blocked]).await;
         page.goto(stage.http().base()).await;
         page.until(
             "document.querySelector('.late')?.getAnimations().map((late) => late.finish()).length",
@@ -109,7 +107,7 @@ async fn a_page_whose_scripts_do_not_come_says_what_it_needs() {
         page.until("document.querySelector('.late').checkVisibility({ visibilityProperty: true })")
             .await;
     }
-    page.cdp("Network.setBlockedURLs", json!({ "urls": [] })).await;
+    page.block(&[]).await;
     // The page may be reloading itself just now, which a reload from outside could not interrupt.
     page.goto(stage.http().base()).await;
     page.see("landing").await;
