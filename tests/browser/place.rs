@@ -122,6 +122,52 @@ async fn nothing_but_the_reader_moves_the_log() {
     }
 }
 
+/// What changes the measures of the log, or of what is in it, at once.
+const LAYOUTS: [(&str, &str); 4] = [
+    ("a taller draft", "one('composer').style.minHeight = '160px'"),
+    ("larger text", "document.documentElement.style.fontSize = '130%'"),
+    ("a narrower room", "one('room').style.width = '1000px'"),
+    ("a shorter draft", "one('composer').style.minHeight = ''"),
+];
+
+/// In one task, so in one frame, the page is laid out anew, and somebody or something scrolls.
+#[tokio::test]
+async fn who_scrolls_in_the_frame_of_a_new_layout_is_not_put_back() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    write_talk(&stage, &room, 150);
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.run_first(GEOMETRY).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    page.until(AT_END).await;
+    page.eval("one('log').scrollTop -= 1500; frames()").await;
+    for (what, layout) in LAYOUTS {
+        for by in [-240, 170] {
+            for both in [
+                format!("{layout}; one('log').scrollTop += {by}"),
+                format!("one('log').scrollTop += {by}; {layout}"),
+            ] {
+                let before = number(&page, "mark()").await;
+                page.eval(&format!("{both}; frames()")).await;
+                let now = number(&page, "marked.getBoundingClientRect().top - box().top").await;
+                let moved = before - now;
+                assert!((moved - f64::from(by)).abs() < 2.0, "{both}: {moved} px, {what}");
+            }
+        }
+    }
+
+    // Who follows the talk leaves its end, and who goes to the end as it was follows on.
+    for (what, layout) in LAYOUTS {
+        page.eval("one('log').scrollTop = one('log').scrollHeight; frames()").await;
+        assert_eq!(page.eval(AT_END).await, true, "{what}");
+        page.eval(&format!("{layout}; one('log').scrollTop -= 240; frames()")).await;
+        let up = number(&page, "gap()").await;
+        assert!((-241.0..-190.0).contains(&up), "{what}: {up} px");
+        page.eval(&format!("one('log').scrollTop += 240; {layout}; frames()")).await;
+        assert_eq!(page.eval(AT_END).await, true, "{what}");
+    }
+}
+
 #[tokio::test]
 async fn a_lost_connection_and_its_return_move_nothing() {
     let stage = Stage::new(1, &[("MESSAGES_PER_SECOND", "100")]).await;
@@ -133,10 +179,8 @@ async fn a_lost_connection_and_its_return_move_nothing() {
     page.run_first(GEOMETRY).await;
     enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
     page.until(AT_END).await;
-    // What scrolls in the same frame as the page is laid out anew is put back.
-    let is_up = "one('log').scrollHeight - one('log').clientHeight - one('log').scrollTop > 600";
-    page.until(&format!("frames().then(() => {is_up} || (one('log').scrollTop -= 700, false))"))
-        .await;
+    page.eval("one('log').scrollTop -= 700").await;
+    page.eval("frames()").await;
     let before = number(&page, "mark()").await;
     proxy.cut();
     page.see_attribute("connection", "data-state", "offline").await;

@@ -4,8 +4,9 @@
 // visible messages do not move. The browser's scroll anchoring is off: not all browsers have it,
 // and none applies it at the very top.
 
-const NEAR = 8; // px from the end within which the reader counts as at the end
-const MARGIN = 16; // px above the first unread message
+const NEAR = 8; // px from the end that still count as being there
+const MARGIN = 16; // px above what is to be read first
+const SLACK = 1; // px by which the measures of a log, which are whole numbers, may be wrong
 
 /** @typedef {{element: Element, top: number}} Anchor the text of a message, and where it stands, in px below the top of the log */
 
@@ -71,6 +72,7 @@ export class Place {
   /** Goes to where reading stopped, or to the end if everything is read. */
   begin() {
     if (this.#follows) this.#scroller.scrollTop = this.#goal();
+    this.#note();
     this.hold();
   }
 
@@ -80,14 +82,11 @@ export class Place {
     this.#anchor = this.#atTop();
   }
 
-  /** Keeps the position after a change of the layout. */
+  /** Something has changed: nothing moves but what the reader has scrolled meanwhile. */
   hold() {
-    if (this.#follows) {
-      const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-      this.#scroller.scrollTop = Math.min(scrollHeight - clientHeight, Math.max(this.#goal(), scrollTop));
-    } else {
-      this.#holdAnchor();
-    }
+    const by = this.#scrolled();
+    if (by !== 0) this.#onMoved(by);
+    else this.#restore();
     this.#note();
   }
 
@@ -119,22 +118,42 @@ export class Place {
   }
 
   #onScroll() {
-    if (this.#isLaidOutAnew()) this.hold();
-    else if (Math.abs(this.#scroller.scrollTop - this.#known.top) >= 1) this.#onMoved();
+    if (this.#isLaidOutAnew() || this.#scrolled() !== 0) this.hold();
     this.#onScrolled();
   }
 
-  /** Handles scrolling by the reader. A change of the layout that moves the log also changes its dimensions. */
-  #onMoved() {
-    this.#follows = this.isAtEnd;
-    // Messages that come into sight at the top are rendered for the first time, and their real
-    // height differs from the estimate. Until then the message at the bottom is the anchor.
-    this.#anchor = this.#scroller.scrollTop < this.#known.top ? this.#atBottom() : this.#atTop();
-    this.#note();
+  /** How far the reader has scrolled, in px. Layout by itself moves a log only to its end, where that comes nearer. */
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    const by = scrollTop - Math.min(this.#known.top, scrollHeight - clientHeight);
+    return Math.abs(by) > SLACK ? by : 0;
+  }
+
+  /** The reader has scrolled: from where the log stands now, should it have been laid out anew in the same moment. @param {number} by */
+  #onMoved(by) {
+    const { top, content, height } = this.#known;
+    if (this.#isLaidOutAnew()) {
+      this.#scroller.scrollTop -= by;
+      this.#restore();
+      this.#scroller.scrollTop += by;
+    }
+    const isAtKnownEnd = by > 0 && content - height - top - by < NEAR;
+    this.#follows = this.isAtEnd || isAtKnownEnd;
+    if (this.#follows && !this.isAtEnd) this.#restore();
+    // What comes in sight at the top is drawn for the first time, and turns out to be taller or smaller than
+    // was thought. Until then the message at the bottom is held.
+    this.#anchor = by < 0 ? this.#atBottom() : this.#atTop();
     cancelAnimationFrame(this.#frame);
     this.#frame = requestAnimationFrame(() => {
       this.#frame = requestAnimationFrame(() => (this.#anchor = this.#atTop()));
     });
+  }
+
+  /** What is held stands where it stood. */
+  #restore() {
+    if (!this.#follows) return this.#holdAnchor();
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    this.#scroller.scrollTop = Math.min(scrollHeight - clientHeight, Math.max(this.#goal(), scrollTop));
   }
 
   #isLaidOutAnew() {
