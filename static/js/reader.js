@@ -3,8 +3,8 @@
 
 import { getMembers, getMessages } from './api.js';
 import { loadIdentity, storage } from './identity.js';
-import { BEGINNING, compareIds, isId, messagesIn, timeOf } from './protocol.js';
-import { beginReading, isUnreadAbove, readableTo, readTo, receivePage, receiveReads, setFill, setOlder, setUnreadAfter, unreadHole } from './store.js';
+import { BEGINNING, isId, messagesIn, timeOf } from './protocol.js';
+import { beginReading, isUnreadAbove, noteSeen, readTo, receivePage, receiveReads, setFill, setOlder, setUnreadAfter, unreadHole } from './store.js';
 
 const PAGE = 100; // messages in one page of history
 const READS_AGAIN = 2_000; // ms before missing read positions are requested again
@@ -54,11 +54,10 @@ export class Reader {
 
   /** The view shows the change itself, so listeners are not called. @param {string} seen the newest message seen */
   markRead(seen) {
-    const { me, reads } = this.#store.state;
-    const before = reads.get(me);
-    const id = readableTo(this.#store.state, seen);
-    if (before && compareIds(before, id) >= 0) return;
-    this.#store.setQuietly({ ...this.#store.state, reads: new Map(reads).set(me, id) });
+    const { reads } = this.#store.state;
+    const next = noteSeen(this.#store.state, seen);
+    this.#store.setQuietly(next);
+    if (next.reads === reads) return;
     clearTimeout(this.#readTimer);
     this.#readTimer = setTimeout(() => {
       this.keep();

@@ -29,8 +29,10 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @property {readonly Hole[]} holes
  * @property {Older} older the state of the history before the first message
  * @property {readonly Pending[]} pending own messages not stored yet, oldest first
- * @property {string | null} cursor id of the last delivered message, to resume from
- * @property {string | null} unreadAfter the unread line is after this message
+ * @property {string | null} cursor id of the message delivered last; where to resume
+ * @property {string} seen the newest message that was in sight on this page, when nothing before it was still to come:
+ *   it may count as read, or not, where something before it is missing
+ * @property {string | null} unreadAfter the unread line stands behind this message
  */
 
 /** The current state and its listeners; it does not change once `signal` is aborted. */
@@ -86,6 +88,7 @@ export function initialState(roomId, me) {
     older: 'unknown',
     pending: [],
     cursor: null,
+    seen: BEGINNING,
     unreadAfter: null,
   };
 }
@@ -255,16 +258,15 @@ export function unreadBoundary(state) {
   return isMissing ? read : state.messages[index - 1]?.id ?? read;
 }
 
-/**
- * The first unread message of another user, as far as that is known.
- * @param {State} state
- * @param {string} seen the last message seen, even if it does not count as read
- * @returns {string | null}
- */
-export function firstUnread(state, seen = BEGINNING) {
-  const read = readTo(state);
-  const from = read && compareIds(read, seen) < 0 ? seen : read;
-  return (state.knowsReads && state.messages[firstBehind(state, from)]?.id) || null;
+/** How far I have read or seen on, where that is known. @param {State} state @returns {string | null} */
+function seenTo(state) {
+  const read = state.knowsReads ? readTo(state) : null;
+  return read && compareIds(read, state.seen) < 0 ? state.seen : read;
+}
+
+/** The first message of somebody else that I have neither read nor seen, as far as that is known. @param {State} state @returns {string | null} */
+export function firstUnread(state) {
+  return state.messages[firstBehind(state, seenTo(state))]?.id ?? null;
 }
 
 /** Index of the first message of another user after this one. @param {State} state @param {string | null} read @returns {number} -1 if there is none */
@@ -309,12 +311,26 @@ export function readableTo(state, id) {
   return compareIds(end, read) < 0 ? read : end;
 }
 
-/** Number of unread messages of others. @param {State} state */
+/**
+ * I have seen a message: it counts as read up to what is missing here, and is news no more.
+ * @param {State} state
+ * @param {string} id of the message
+ * @returns {State}
+ */
+export function noteSeen(state, id) {
+  const read = readableTo(state, id);
+  const before = state.reads.get(state.me);
+  const isRead = before && compareIds(before, read) >= 0;
+  const next = isRead ? state : { ...state, reads: new Map(state.reads).set(state.me, read) };
+  return awaitsUnread(next) || compareIds(id, next.seen) <= 0 ? next : { ...next, seen: id };
+}
+
+/** Messages of others that I have neither read nor seen. @param {State} state */
 export function countUnread(state) {
-  const read = state.knowsReads ? readTo(state) : null;
-  if (!read) return 0;
+  const seen = seenTo(state);
+  if (!seen) return 0;
   let count = 0;
-  for (let i = state.messages.length - 1; i >= 0 && compareIds(state.messages[i].id, read) > 0; i--) {
+  for (let i = state.messages.length - 1; i >= 0 && compareIds(state.messages[i].id, seen) > 0; i--) {
     if (state.messages[i].from !== state.me) count++;
   }
   return count;

@@ -234,6 +234,19 @@ describe('reading', () => {
     assert.equal(store.countUnread(filled), 3);
   });
 
+  test('is over for who has seen the end, though what is missing stays unread', () => {
+    const failed = store.setFill(missed(), '8-1', 'failed');
+    const seen = store.noteSeen(failed, '9-1');
+    assert.equal(store.countUnread(failed), 2);
+    assert.equal(store.countUnread(seen), 0);
+    assert.equal(store.firstUnread(seen), null);
+    assert.equal(store.readTo(seen), '2-1');
+    assert.equal(store.unreadBoundary(seen), '2-1');
+    assert.equal(store.countUnread(play(seen, msg('10-1', 'Ann'))), 1);
+    assert.equal(store.countUnread(store.noteSeen(seen, '8-1')), 0, 'who scrolls back has seen it all the same');
+    assert.equal(store.countUnread(store.noteSeen(missed(), '9-1')), 2, 'what is on its way may still be read');
+  });
+
   test('ends where they are missing also for who has read some of them elsewhere', () => {
     const state = play(missed(), read('Me', '4-1'));
     assert.equal(store.readableTo(state, '9-1'), '4-1');

@@ -6,7 +6,7 @@
 
 import { focusOn, h, icon, keepFocus } from '../dom.js';
 import { dayText, t } from '../i18n.js';
-import { BEGINNING, compareIds, lowerBound } from '../protocol.js';
+import { compareIds, lowerBound } from '../protocol.js';
 import { awaitsUnread, countUnread, firstUnread, unreadBoundary } from '../store.js';
 import { liesBetween, localDate, onNewDay, placeOf } from '../timeline.js';
 import { Comings, comingsLine } from './comings.js';
@@ -44,8 +44,6 @@ export class Log {
   #wanted = null;
   #place;
   #reading = false;
-  /** The last message seen while no earlier one was still loading. */
-  #seen = BEGINNING;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #quiet;
 
@@ -335,7 +333,7 @@ export class Log {
 
   /** The first message neither read nor seen, or the line in front of it. */
   #firstUnread() {
-    const element = this.#elements.get(firstUnread(this.#session.state, this.#seen) ?? '');
+    const element = this.#elements.get(firstUnread(this.#session.state) ?? '');
     return element && (this.#lines.get(element)?.find((line) => line.matches('.unread')) ?? element);
   }
 
@@ -361,7 +359,6 @@ export class Log {
     const seen = this.#reading && this.#place.lastSeen()?.dataset.id;
     if (seen) this.#session.reader.markRead(seen);
     const now = this.#session.state;
-    if (seen && !awaitsUnread(now)) this.#seen = seen;
     this.#drawPill(countUnread(now), this.#place.follows || now.messages.length === 0);
   }
 
