@@ -10,17 +10,16 @@ import { t } from './words.js';
  * @param {AbortSignal} signal
  */
 export function watchTyping(input, say, signal) {
-  /** Whether nothing that handles keys has the focus, and nothing is open over the room. */
+  /** Nothing that takes a text has the focus, and nothing lies over the room. */
   const isFree = () => {
-    const focused = document.activeElement;
-    const isNothing = !focused || focused === document.body || focused.matches('.log, main');
-    return isNothing && input.checkVisibility?.() !== false && !document.querySelector('dialog[open], .people.open, [role="menu"]');
+    const takesText = document.activeElement?.matches('input, textarea, select, [contenteditable]');
+    return !takesText && input.checkVisibility?.() !== false && !document.querySelector('dialog[open], .people.open, [role="menu"]');
   };
 
   document.addEventListener('keydown', (event) => {
     const { key, keyCode, ctrlKey, metaKey, altKey } = event;
     if (ctrlKey || metaKey || altKey || event.defaultPrevented || !isFree()) return;
-    // Input methods report 229 for a letter. The space key scrolls.
+    // Input methods say 229 for a letter. A blank scrolls, or presses a button.
     if (([...key].length === 1 && key !== ' ') || key === 'Dead' || keyCode === 229) input.focus();
   }, { signal });
 
