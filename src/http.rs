@@ -34,10 +34,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{
-    app::App,
-    error::{Code, Error},
-};
+use crate::app::App;
 
 /// All routes of the service.
 pub fn router(app: App) -> Router {
@@ -52,7 +49,7 @@ pub fn router(app: App) -> Router {
     let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     routes
         .route("/openapi.json", get(async || (json, description)).layer(limit.clone()))
-        .fallback((async || Error::new(Code::NotFound)).layer(limit))
+        .fallback(pages::elsewhere.layer(limit))
         // The last layer is the outermost: it observes complete answers, panics included.
         .layer(from_fn(precondition::check))
         .layer(from_fn(target::check))

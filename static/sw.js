@@ -8,6 +8,7 @@ const COPY = 'client '; // and a version: the caches that each hold one
 const ROOMS = 'rooms'; // the cache of the links of rooms that this browser is notified of
 const PAGES = 'pages'; // the cache that says which version a page is: workers forget, pages stay open
 const OURS = /^(?:W\/)?"(linkroom-[^"]+)"$/; // the ETag of one of our files, which is the version of all,
+const AT_ROOMS = /^[^a-z0-9]*r(?:$|[^a-z0-9_-]*[/\\%])/i; // the path of a room, however an app wrote that
 const FORM = /\.[0-9a-f]{32}|[-;](?:gzip|br|zstd|deflate)/g; // but for what says how this answer was made
 const STORAGE = 5_000; // ms for a look into storage
 const RENEWAL = 60_000; // ms for all files of a version
@@ -291,7 +292,7 @@ async function answerFile(event, file) {
 function fileOf(request) {
   const { origin, pathname } = new URL(request.url);
   if (request.method !== 'GET' || origin !== location.origin) return null;
-  if (request.mode === 'navigate') return /^\/(r(\/.*)?)?$/.test(pathname) ? SHELL : null;
+  if (request.mode === 'navigate') return pathname === SHELL || AT_ROOMS.test(pathname) ? SHELL : null;
   return FILES.includes(pathname) ? pathname : null;
 }
 

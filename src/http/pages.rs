@@ -5,9 +5,11 @@ use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use axum::{
     extract::State,
-    http::{HeaderMap, Uri, header},
+    http::{HeaderMap, Method, Uri, header},
     response::Response,
 };
+use percent_encoding::percent_decode_str;
+use unicode_normalization::UnicodeNormalization;
 
 use super::{assets, base_url::base_url, envelope, openapi::Nowhere};
 use crate::{
@@ -21,6 +23,8 @@ use crate::{
 
 /// How long the page waits for Redis; the user waits for the page.
 const PATIENCE: Duration = Duration::from_millis(300);
+/// Apps that a link passes through, each escaping it once more.
+const APPS: usize = 3;
 const PICTURE: &str = "/static/preview.png";
 /// Size of the picture in pixels.
 const PICTURE_SIZE: (&str, &str) = ("1200", "630");
@@ -56,12 +60,11 @@ pub async fn room(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     // Not the router's parameter: apps append all kinds of text to a link.
-    let below = uri.path().strip_prefix("/r/").unwrap_or_default();
-    let room = match RoomId::in_link(below.trim_start_matches('/')) {
+    let below = below_rooms(uri.path()).ok_or_else(|| Error::new(Code::NotFound))?;
+    let room = match RoomId::in_link(&below) {
         Some(id) => invited(&app, ip, &id).await.map(|topic| (id, topic)),
-        // A program gets the answer of any unknown path; a person gets a page that explains the
-        // error.
-        None if names_nothing(below) && !wants_page(&headers) => {
+        // For a program this is a path like any other that is not there; to people the page says what is wrong.
+        None if names_nothing(&below) && !wants_page(&headers) => {
             return Err(Error::new(Code::NotFound));
         }
         None => None,
@@ -69,7 +72,37 @@ pub async fn room(
     page(&app, &headers, room)
 }
 
-/// Whether a link contains no id, not even after text that an app put in front of it.
+/// The page at a path that no route has: where that is a link's, whose fixed part an app changed, the page corrects it.
+pub async fn elsewhere(
+    app: State<App>,
+    ip: ClientIp,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    match method {
+        Method::GET | Method::HEAD => room(app, ip, uri, headers).await,
+        _ => Err(Error::new(Code::NotFound)),
+    }
+}
+
+/// What stands behind `/r/`, however apps escaped, spelled and surrounded that. `None` if this is the path of something
+/// else.
+fn below_rooms(path: &str) -> Option<String> {
+    let mut plain = path.to_owned();
+    for _ in 0..APPS {
+        plain = percent_decode_str(&plain).decode_utf8_lossy().into_owned();
+    }
+    let plain: String = plain.nfkc().collect();
+    let start = plain.find(|c: char| c.is_ascii_alphanumeric())?;
+    let behind = plain[start..].strip_prefix(['r', 'R'])?;
+    let is_between = |c: char| !c.is_ascii_alphanumeric() && !['_', '-', '#'].contains(&c);
+    let below = behind.trim_start_matches(is_between);
+    let between = &behind[..behind.len() - below.len()];
+    (below.is_empty() || between.contains(['/', '\\'])).then(|| below.to_owned())
+}
+
+/// Whether no id is left of a link, not even behind what an app put in front of it.
 fn names_nothing(below: &str) -> bool {
     let mut parts = below.split('%');
     let plain = parts.next().unwrap_or_default();
@@ -186,6 +219,54 @@ mod tests {
         for below in ["a", "%20a", "%2520a", "/a/", "(a)", "%EC%9D%84a", "%20%"] {
             assert_eq!(names_nothing(below), !below.contains('a'), "{below}");
         }
+    }
+
+    #[test]
+    fn a_link_is_known_however_its_fixed_part_was_written() {
+        let before = [
+            "/r/",
+            "/R/",
+            "//r/",
+            "/r//",
+            "/%72/",
+            "/%2572/",
+            "/r%2F",
+            "/r%2f",
+            "/%2Fr/",
+            "/%20r/",
+            "/r%20/",
+            "/r/%20",
+            "/r%5C",
+            "/./R/",
+            "/%E2%80%8Br/",
+            "/%EF%BD%92/",
+            "/r%EF%BC%8F",
+            "/%3Cr/",
+            "/r:/",
+        ];
+        for fixed in before {
+            for id in ["abc", "_a-b", "r", "R2"] {
+                let below = below_rooms(&format!("{fixed}{id}"));
+                assert_eq!(below.as_deref(), Some(id), "{fixed}");
+            }
+            assert_eq!(below_rooms(fixed).as_deref(), Some(""), "{fixed}");
+        }
+        for path in [
+            "/",
+            "/x",
+            "/x/r/abc",
+            "/rabc",
+            "/r-/abc",
+            "/r_/a",
+            "/robots.txt",
+            "/r.txt",
+            "/%20",
+            "/0/r/a",
+        ] {
+            assert_eq!(below_rooms(path), None, "{path}");
+        }
+        assert_eq!(below_rooms("/r").as_deref(), Some(""));
+        assert_eq!(below_rooms("/R/%23k=x").as_deref(), Some("#k=x"));
     }
 
     #[test]

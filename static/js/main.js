@@ -5,12 +5,11 @@
 import { getRoom } from './api.js';
 import { loadIdentity, saveCreator, saveTicket } from './identity.js';
 import { load, preload, serviceWorkers } from './loader.js';
-import { addressOf, linkAt } from './names.js';
+import { addressOf, isAtRooms, linkAt } from './names.js';
 
 const AGAIN = 2_000; // ms
 /** Present while something essential is loading. */
 const WAITING = '[aria-busy="true"], .late, .room:not([data-me])';
-const BELOW_ROOMS = /^\/r\b/;
 
 const app = /** @type {HTMLElement} */ (document.getElementById('app'));
 
@@ -30,7 +29,7 @@ async function route() {
   endPage = () => {};
   const mine = ++turn;
   try {
-    const open = await (BELOW_ROOMS.test(location.pathname) ? roomAt(link?.roomId ?? '') : landing());
+    const open = await (isAtRooms(location.pathname) ? roomAt(link?.roomId ?? '') : landing());
     if (mine === turn) endPage = open();
   } catch {
     // A file failed to load, so no page could report it yet.

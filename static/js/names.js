@@ -4,7 +4,8 @@
 
 const ID = '[A-Za-z0-9_-]{0,63}[A-Za-z0-9]';
 const KEY = '[A-Za-z0-9_-]{43}(?![A-Za-z0-9])'; // 32 bytes in base64url
-const IN_PATH = new RegExp(`/r/[^A-Za-z0-9_#-]*(${ID})`, 'g');
+const IN_PATH = new RegExp(`[/\\\\][^A-Za-z0-9_#-]{0,9}[rR][^A-Za-z0-9_#-]{0,9}[/\\\\][^A-Za-z0-9_#-]*(${ID})`, 'g');
+const AT_ROOMS = /^[^A-Za-z0-9#]*r([^A-Za-z0-9_#-]*[/\\]|[^A-Za-z0-9_#-]*$)/i; // as in src/http/pages.rs
 const KEY_PART = new RegExp(`\\b[kK]=\\s*(${KEY})`);
 const MESSAGE_PART = /\bm=\s*(\d+-\d+)/;
 const TOKEN_PART = /\bt=\s*(lr_[\w-]+\.[\w-]+|[\w-]+\.[\w-]+\.[\w-]+)/; // or a JWT
@@ -145,9 +146,11 @@ export function initialOf(name) {
  *   `token` that of the room's creator, or the JWT of an application's user
  */
 
-/** The room links in a text, which may be only an address or have text around it. @param {string} text @returns {Link[]} */
-export function linksIn(text) {
-  const plain = unescaped(text);
+/** The links of rooms in a text, whether it is an address or all that somebody wrote around one. @param {string} text @returns {Link[]} */
+export const linksIn = (text) => linksInPlain(unescaped(text));
+
+/** @param {string} plain @returns {Link[]} */
+function linksInPlain(plain) {
   const found = [...plain.matchAll(IN_PATH)];
   return found.map(({ 0: path, 1: roomId, index }, i) => {
     const end = i + 1 < found.length ? found[i + 1].index : plain.length;
@@ -155,9 +158,13 @@ export function linksIn(text) {
   });
 }
 
-/** The room of the page's address; null if it names none. @param {{pathname: string, hash: string}} location */
+/** Whether a path is below that of all rooms, however an app wrote that. @param {string} pathname */
+export const isAtRooms = (pathname) => AT_ROOMS.test(unescaped(pathname).normalize('NFKC'));
+
+/** Where the page is; null where that names no room. @param {{pathname: string, hash: string}} location */
 export function linkAt({ pathname, hash }) {
-  return pathname.startsWith('/r/') ? linksIn(pathname + hash)[0] ?? null : null;
+  if (!isAtRooms(pathname)) return null;
+  return linksInPlain(unescaped(pathname).normalize('NFKC') + unescaped(hash))[0] ?? null;
 }
 
 /** A room key that was pasted without its link. @param {string} text */

@@ -15,7 +15,14 @@ async fn a_damaged_link_opens_its_room_and_is_mended_and_its_key_stays_in_the_pa
     let alice = Page::open(&stage.env, DESKTOP).await;
     let link = make_encrypted(&alice, stage.http().base()).await;
     let (plain, key) = link.split_once("#k=").unwrap();
-    for damage in ["/%20#k=KEY%EB%A1%9C", "%2523k%253DKEY)"] {
+    let damages = [
+        ("/r/", "/%20#k=KEY%EB%A1%9C"),
+        ("/r/", "%2523k%253DKEY)"),
+        ("/R/", "#k=KEY"),
+        ("/%72%2F", "%23k=KEY"),
+    ];
+    for (fixed, damage) in damages {
+        let plain = plain.replace("/r/", fixed);
         let page = Page::open(&stage.env, DESKTOP).await;
         page.watch_network().await;
         page.goto(&format!("{plain}{}", damage.replace("KEY", key))).await;

@@ -58,10 +58,13 @@ async fn a_link_without_an_id_is_a_page_for_browsers_and_not_found_for_programs(
             http.send(ask(accept)).await.error(404, "NOT_FOUND");
         }
     }
-    // If the path may contain an id, the page gets it, whoever asks.
-    for path in ["/r/abc", "/r/%20abc", "/r//abc", "/r/.abc"] {
+    // What may hold an id is for the page to mend, whoever asks.
+    for path in
+        ["/r/abc", "/r/%20abc", "/r//abc", "/r/.abc", "/R/abc", "//r/abc", "/%72%2Fabc", "/r%5Cabc"]
+    {
         assert_eq!(http.file(path).await.status(), 200, "{path}");
     }
+    send(&http, Method::DELETE, "/R/abc").await.error(404, "NOT_FOUND");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { addressOf, keyAlone, linkAt, linksIn } from '../../static/js/names.js';
+import { addressOf, isAtRooms, keyAlone, linkAt, linksIn } from '../../static/js/names.js';
 
 const ID = 'Ab3dEf6hIj9l';
 const KEY = 'q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWe_-';
@@ -32,6 +32,15 @@ describe('an address that an app damaged', () => {
     for (const start of ['/', '%20', '%22', '%E2%80%8B']) assert.deepEqual(at(`/r/${start}${ID}`), PLAIN, start);
   });
 
+  test('is known however its fixed part was written', () => {
+    for (const fixed of ['/R/', '//r/', '/r//', '/%72/', '/%2572/', '/r%2F', '/%2Fr/', '/%20r/', '/r%20/', '/r%5C', '/./R/', '/%E2%80%8Br/', '/%EF%BD%92/', '/r%EF%BC%8F', '/%3Cr/', '/r:/']) {
+      assert.deepEqual(at(`${fixed}${ID}#k=${KEY}`), WHOLE, fixed);
+      assert.deepEqual(at(`${fixed}${ID}%23k=${KEY}`), WHOLE, fixed);
+      assert.ok(isAtRooms(fixed), fixed);
+    }
+    for (const path of ['/', '/x', '/x/r/abc', '/rabc', '/r-/abc', '/robots.txt', '/r.txt', '/%20']) assert.ok(!isAtRooms(path), path);
+  });
+
   test('may name a message', () => {
     assert.deepEqual(at(`/r/${ID}#k=${KEY}&m=1795221987747-505076210.`), { ...WHOLE, message: '1795221987747-505076210' });
     assert.deepEqual(at(`/r/${ID}#m=1-2`), { ...PLAIN, message: '1-2' });
@@ -53,7 +62,7 @@ describe('an address that an app damaged', () => {
 
   test('costs no more than its length', () => {
     const before = process.cpuUsage().user;
-    for (const part of ['%25', '25', '/r/', '#k=', 'a', '%', `/r/a#k=${KEY}`]) linksIn(`/r/${part.repeat(100_000)}`);
+    for (const part of ['%25', '25', '/r/', '/', '/ r', '#k=', 'a', '%', `/r/a#k=${KEY}`]) linksIn(`/r/${part.repeat(100_000)}`);
     assert.ok(process.cpuUsage().user - before < 5_000_000, 'in microseconds');
   });
 });
