@@ -338,6 +338,7 @@ async fn what_is_missing_is_not_read_by_who_goes_to_the_end() {
         page.until("all('message').at(-1).innerText.includes('news')").await;
         page.until("!document.title.startsWith('(')").await;
         assert_eq!(page.eval(AT_END).await, true);
+        page.see("unread-line").await;
 
         page.block(&[]).await;
         page.goto("about:blank").await;
