@@ -58,6 +58,7 @@ const ROOM = [
   '/static/js/room/badge.js',
   '/static/js/room/comings.js',
   '/static/js/room/composer.js',
+  '/static/js/room/crowd.js',
   '/static/js/room/dialog.js',
   '/static/js/room/draft.js',
   '/static/js/room/extras.js',

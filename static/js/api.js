@@ -69,8 +69,19 @@ export const pathOf = (roomId) => `/api/rooms/${encodeURIComponent(roomId)}`;
 /** @param {string} roomId @returns {Promise<Room>} */
 export const getRoom = (roomId) => call(pathOf(roomId));
 
-/** @param {string} roomId @param {string} [token] of a session @returns {Promise<{userId: string, joinedAt: string, read?: string | null}[]>} */
-export const getMembers = (roomId, token) => call(`${pathOf(roomId)}/members`, { token });
+/** @typedef {{userId: string, status: import('./protocol.js').Status, joinedAt: string, read?: string | null}} Member */
+
+/**
+ * By name, in code point order.
+ * @param {string} roomId
+ * @param {string} [token] of a session
+ * @param {{after: string, limit: number}} [page] those behind a name, so many; else the first, so many as the server likes
+ * @returns {Promise<Member[]>}
+ */
+export function getMembers(roomId, token, page) {
+  const query = page ? `?${new URLSearchParams({ after: page.after, limit: String(page.limit) })}` : '';
+  return call(`${pathOf(roomId)}/members${query}`, { token });
+}
 
 /**
  * @param {string} roomId

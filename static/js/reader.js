@@ -117,7 +117,12 @@ export class Reader {
     return loadIdentity(this.#roomId)?.token ?? undefined;
   }
 
-  /** One page of history; null if it could not be loaded. @param {string | null} before @param {number} limit */
+  /** Members behind a name. @param {string} after @param {number} limit */
+  members(after, limit) {
+    return getMembers(this.#roomId, this.#token, { after, limit });
+  }
+
+  /** One page of history; null where it did not come. @param {string | null} before @param {number} limit */
   async page(before, limit) {
     try {
       const page = await getMessages(this.#roomId, before, limit, this.#token);
@@ -138,7 +143,9 @@ export class Reader {
   /** Loads everybody's read positions; reading continues where it stopped. */
   async loadReads() {
     try {
-      const list = await getMembers(this.#roomId, this.#token);
+      const { isLarge, me } = this.#store.state;
+      // Of the others in a large room nobody is told how far they have read.
+      const list = await (isLarge ? this.members(justBefore(me), 1) : getMembers(this.#roomId, this.#token));
       this.#store.set(receiveReads(this.#store.state, list));
     } catch {
       // The position of an earlier visit is required; the others come with the next `read` events.
@@ -166,4 +173,11 @@ export class Reader {
     await this.loadOlder();
     return true;
   }
+}
+
+/** The end of what comes before a name, among all texts in code point order. @param {string} name */
+export function justBefore(name) {
+  const letters = [...name];
+  const last = /** @type {number} */ (letters.pop()?.codePointAt(0)) - 1;
+  return letters.join('') + String.fromCodePoint(last === 0xdfff ? 0xd7ff : last, 0x10ffff);
 }

@@ -20,8 +20,9 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @property {boolean} locked whether it is closed for new guests
  * @property {string | null} creator the creator's name
  * @property {import('./socket.js').Connection} connection
- * @property {ReadonlyMap<string, Status>} members in a large room only some of them
- * @property {number} memberCount number of all members
+ * @property {ReadonlyMap<string, Status>} members of a large room some of them
+ * @property {number} memberCount how many there are
+ * @property {boolean} isLarge whether nobody is told who comes, goes and reads, only how many there are
  * @property {ReadonlyMap<string, string>} reads userId -> id of the last message read
  * @property {string | null} since the id at which this user joined, or up to which an earlier visit had read
  * @property {boolean} knowsReads whether the positions of an earlier visit are known, so that reading may continue
@@ -80,6 +81,7 @@ export function initialState(roomId, me) {
     connection: { phase: 'connecting' },
     members: new Map(),
     memberCount: 0,
+    isLarge: false,
     reads: new Map(),
     since: null,
     knowsReads: false,
@@ -154,7 +156,7 @@ const FRAMES = {
   },
 
   members(state, /** @type {import('./protocol.js').Members} */ frame) {
-    if (!frame.members) return { ...state, memberCount: frame.memberCount ?? state.memberCount };
+    if (!frame.members) return { ...state, memberCount: frame.memberCount ?? state.memberCount, isLarge: true };
     return { ...state, ...toMembers(frame.members, frame.away ?? [], frame.memberCount) };
   },
 };
@@ -372,11 +374,11 @@ function toMembers(list, away, memberCount = list.length) {
   const gone = new Set(away);
   /** @type {Map<string, Status>} */
   const members = new Map(list.map((userId) => [userId, gone.has(userId) ? 'away' : 'online']));
-  return { members, memberCount };
+  return { members, memberCount, isLarge: memberCount > members.size };
 }
 
-/** A member joined, left or changed. Only rooms whose members are all known get these events. @param {State} state @param {Map<string, Status>} members @returns {State} */
-const withMembers = (state, members) => ({ ...state, members, memberCount: members.size });
+/** Somebody came, went or changed, of which only rooms are told whose members are all known. @param {State} state @param {Map<string, Status>} members @returns {State} */
+const withMembers = (state, members) => ({ ...state, members, memberCount: members.size, isLarge: false });
 
 /**
  * Whether there is history before the first messages of a join. A join that resumed from a

@@ -15,6 +15,7 @@ mod tabs;
 
 mod bad_days;
 mod clocks;
+mod crowds;
 mod encrypted;
 mod entering;
 mod everyone;

@@ -19,6 +19,14 @@ import { openShare } from './share.js';
 import './styles.js';
 import { watchTyping } from './typing.js';
 
+/** Who can be called: who is here, and in a large room, of which some are known only, who has spoken. @param {import('../store.js').State} state */
+function others({ me, members, messages, isLarge }) {
+  const names = new Set(members.keys());
+  if (isLarge) for (const { from } of messages) names.add(from);
+  names.delete(me);
+  return [...names];
+}
+
 /**
  * @param {object} room
  * @param {import('../session.js').Session} room.session
@@ -32,7 +40,7 @@ export function extras({ session, log, writing, gaze, say }) {
   const { input } = writing;
   const { toLinked } = messageActions({ session, log, input, say });
   const notifier = new Notifier(session, gaze);
-  writing.element.prepend(mentionList(input, () => [...session.state.members.keys()].filter((name) => name !== session.state.me)));
+  writing.element.prepend(mentionList(input, () => others(session.state)));
   log.mark(new Marks());
   watchDraft(writing.element, input);
   watchTyping(input, say, signal);

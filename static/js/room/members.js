@@ -3,43 +3,53 @@
 
 import { h, icon } from '../dom.js';
 import { collator, t } from '../i18n.js';
+import { loadLater } from '../loader.js';
 import { hueOf, initialOf } from '../names.js';
 
 const LEFT_SHOWN = 6_000; // ms
 
-/** @typedef {import('../protocol.js').Status | 'left'} Shown */
+/**
+ * @typedef {import('../store.js').State} State
+ * @typedef {import('../protocol.js').Status | 'left' | 'unknown'} Shown
+ * @typedef {{userId: string, status: Shown, at?: number, of?: number}} Row its place, where not all are shown
+ */
 
-const ORDER = { online: 0, away: 1, left: 2 };
+const ORDER = { online: 0, away: 1, left: 2, unknown: 3 };
 
 export class MemberList {
   /** @type {Map<string, HTMLElement>} */
   #items = new Map();
   /** @type {Map<string, number>} userId -> when it left */
   #left = new Map();
-  /** @type {import('../store.js').State | null} */
+  /** @type {State | null} */
   #shown = null;
-  #signal;
+  #session;
   #onPerson;
+  /** Those of a large room, once what asks for them is there. @type {import('./crowd.js').Crowd | undefined} */
+  #crowd;
+  /** @type {Promise<void> | undefined} */
+  #coming;
 
   #list = h('ul', { class: 'members', testid: 'members', 'aria-label': t('people') });
   #count = h('span', { class: 'people-count', testid: 'people-count' });
   #stale = h('p', { class: 'people-stale', testid: 'people-stale', hidden: true }, t('peopleStale'));
   #nobody = h('p', { class: 'people-stale', hidden: true }, t('peopleNobody'));
-  #search = h('input', { type: 'search', class: 'field people-search', testid: 'people-search', 'aria-label': t('peopleSearch'), placeholder: t('peopleSearch'), autocomplete: 'off', dir: 'auto', oninput: () => this.#shown && this.#draw(this.#shown) });
+  #search = h('input', { type: 'search', class: 'field people-search', testid: 'people-search', 'aria-label': t('peopleSearch'), placeholder: t('peopleSearch'), autocomplete: 'off', dir: 'auto', oninput: () => this.#redraw() });
+  #sheet = h('div', { class: 'people-sheet' });
 
   /** The panel: a heading with the close button, a search field, the list. @param {HTMLElement} close @returns {HTMLElement} */
   panel(close) {
-    return h('div', { class: 'people-sheet' },
-      h('div', { class: 'people-head' }, h('h2', {}, t('people'), this.#count), close), this.#search, this.#stale, this.#nobody, this.#list);
+    this.#sheet.append(h('div', { class: 'people-head' }, h('h2', {}, t('people'), this.#count), close), this.#search, this.#stale, this.#nobody, this.#list);
+    return this.#sheet;
   }
 
-  /** @param {AbortSignal} signal @param {((name: string, at: DOMRect) => void) | null} onPerson what the menu of somebody else opens */
-  constructor(signal, onPerson) {
-    this.#signal = signal;
+  /** @param {import('../session.js').Session} session @param {((name: string, at: DOMRect) => void) | null} onPerson what the menu of somebody else opens */
+  constructor(session, onPerson) {
+    this.#session = session;
     this.#onPerson = onPerson;
   }
 
-  /** @param {import('../store.js').State} state */
+  /** @param {State} state */
   render(state) {
     const before = this.#shown;
     const isStale = state.connection.phase !== 'online' && state.members.size > 0;
@@ -47,11 +57,25 @@ export class MemberList {
     this.#list.classList.toggle('stale', isStale);
     if (before?.members === state.members && before.memberCount === state.memberCount && before.me === state.me) return;
     this.#shown = state;
-    // If the list has only some of the members, a person missing in it may still be here.
-    const gone = state.memberCount > state.members.size ? [] : before?.members.keys() ?? [];
+    // Who is not in a list of some members may be there all the same.
+    const gone = state.isLarge || before?.isLarge ? [] : before?.members.keys() ?? [];
     for (const userId of gone) if (!state.members.has(userId)) this.#keepForAMoment(userId);
     for (const userId of state.members.keys()) this.#left.delete(userId);
+    if (state.isLarge && before?.members !== state.members) this.#crowd?.begin(state.members);
+    if (state.isLarge && !this.#crowd) this.#coming ??= this.#bringCrowd().finally(() => (this.#coming = undefined));
     this.#draw(state);
+  }
+
+  /** Where it does not come it is asked for again when somebody came or left. */
+  async #bringCrowd() {
+    const module = await loadLater('crowd', () => import('./crowd.js')).catch(() => null);
+    const { signal, state, reader } = this.#session;
+    if (!module || signal.aborted) return;
+    const panel = /** @type {HTMLElement} */ (this.#sheet.parentElement);
+    this.#crowd = new module.Crowd({ ask: (after, limit) => reader.members(after, limit), me: state.me, panel, search: this.#search, onChange: () => this.#redraw(), signal });
+    this.#sheet.append(this.#crowd.foot);
+    this.#crowd.begin(state.members);
+    this.#redraw();
   }
 
   /** @param {string} userId */
@@ -59,38 +83,69 @@ export class MemberList {
     this.#left.set(userId, performance.now());
     setTimeout(() => {
       const since = this.#left.get(userId);
-      if (this.#signal.aborted || since === undefined || performance.now() - since < LEFT_SHOWN) return;
+      if (this.#session.signal.aborted || since === undefined || performance.now() - since < LEFT_SHOWN) return;
       this.#left.delete(userId);
-      if (this.#shown) this.#draw(this.#shown);
+      this.#redraw();
     }, LEFT_SHOWN);
   }
 
-  /** @param {import('../store.js').State} state */
-  #draw({ members, memberCount, me, creator }) {
-    /** @type {[string, Shown][]} */
-    const people = [...members, ...[...this.#left.keys()].map((userId) => /** @type {[string, Shown]} */ ([userId, 'left']))];
-    this.#count.textContent = memberCount > 0 ? String(memberCount) : '';
-    people.sort(([a, x], [b, y]) => Number(b === me) - Number(a === me) || ORDER[x] - ORDER[y] || collator.compare(a, b));
-    const sought = this.#search.value.trim().toLocaleLowerCase();
-    const found = people.filter(([userId]) => userId.toLocaleLowerCase().includes(sought));
-    this.#nobody.hidden = found.length > 0 || people.length === 0;
-    const wanted = found.map(([userId, status]) => this.#item(userId, status, userId === me, userId === creator));
-    const now = new Set(wanted);
-    for (const [userId, item] of this.#items) if (!now.has(item)) this.#items.delete(userId);
-    const same = wanted.length === this.#list.children.length && wanted.every((item, i) => item === this.#list.children[i]);
-    if (!same) this.#list.replaceChildren(...wanted);
+  #redraw() {
+    if (this.#shown) this.#draw(this.#shown);
   }
 
-  /** @param {string} userId @param {Shown} status @param {boolean} isMe @param {boolean} isCreator */
-  #item(userId, status, isMe, isCreator) {
+  /** @param {State} state */
+  #draw(state) {
+    const { members, memberCount, me, creator, isLarge } = state;
+    const crowd = isLarge ? this.#crowd : undefined;
+    this.#count.textContent = memberCount > 0 ? String(memberCount) : '';
+    const rows = crowd ? crowd.list(memberCount) : this.#rows(state);
+    if (this.#crowd) this.#crowd.foot.hidden = !isLarge;
+    this.#nobody.hidden = rows.length > 0 || members.size === 0 || crowd !== undefined;
+    this.#show(rows.map((row) => this.#item(row, row.userId === me, row.userId === creator)));
+  }
+
+  /** Of a room whose members are all known, those who are sought. @param {State} state @returns {Row[]} */
+  #rows({ members, me }) {
+    /** @type {[string, Shown][]} */
+    const people = [...members, ...[...this.#left.keys()].map((userId) => /** @type {[string, Shown]} */ ([userId, 'left']))];
+    people.sort(([a, x], [b, y]) => Number(b === me) - Number(a === me) || ORDER[x] - ORDER[y] || collator.compare(a, b));
+    const sought = this.#search.value.trim().toLocaleLowerCase();
+    return people.filter(([userId]) => userId.toLocaleLowerCase().includes(sought)).map(([userId, status]) => ({ userId, status }));
+  }
+
+  /** Who is there already stays, with the focus and where the list is scrolled to. @param {HTMLElement[]} wanted */
+  #show(wanted) {
+    const now = new Set(wanted);
+    for (const [userId, item] of this.#items) {
+      if (now.has(item)) continue;
+      this.#items.delete(userId);
+      item.remove();
+    }
+    let next = this.#list.firstElementChild;
+    for (const item of wanted) {
+      if (item === next) next = next.nextElementSibling;
+      else this.#list.insertBefore(item, next);
+    }
+  }
+
+  /** @param {Row} row @param {boolean} isMe @param {boolean} isCreator */
+  #item({ userId, status, at, of }, isMe, isCreator) {
     const item = this.#items.get(userId) ?? memberElement(userId, isMe, isCreator, this.#onPerson);
     this.#items.set(userId, item);
     if (item.dataset.status !== status) {
       item.dataset.status = status;
-      /** @type {HTMLElement} */ (item.querySelector('.status')).textContent = t(status);
+      /** @type {HTMLElement} */ (item.querySelector('.status')).textContent = status === 'unknown' ? '' : t(status);
     }
+    setPlace(item, 'aria-posinset', at);
+    setPlace(item, 'aria-setsize', of);
     return item;
   }
+}
+
+/** @param {HTMLElement} item @param {string} name @param {number | undefined} value */
+function setPlace(item, name, value) {
+  if (value === undefined) item.removeAttribute(name);
+  else if (item.getAttribute(name) !== String(value)) item.setAttribute(name, String(value));
 }
 
 /**

@@ -39,7 +39,8 @@ export function mentionList(input, others) {
 
   function update() {
     const { selectionStart, selectionEnd, value } = input;
-    open = selectionStart === selectionEnd ? completions(value.slice(0, selectionStart), others()) : null;
+    const text = value.slice(0, selectionStart);
+    open = selectionStart === selectionEnd && text.includes('@') ? completions(text, others()) : null;
     list.replaceChildren(...(open?.names ?? []).map(option));
     list.hidden = open === null;
     choose(0);

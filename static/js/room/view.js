@@ -53,7 +53,7 @@ function roomView(session, leave) {
   const { roomId } = session.state;
   const isEncrypted = session.cipher !== null;
   const notice = notices();
-  const members = new MemberList(signal, loadIdentity(roomId)?.creator ? openPerson : null);
+  const members = new MemberList(session, loadIdentity(roomId)?.creator ? openPerson : null);
   const connection = new ConnectionBar(session, notice.say);
   const empty = emptyRoom(notice.say);
   const log = new Log(session, empty.element, onRead);

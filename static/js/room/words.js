@@ -6,6 +6,10 @@ import { speaker, TEXTS } from '../i18n.js';
 
 const en = {
   showPeople: 'Show people',
+  peopleMore: 'Show more people',
+  peopleSearching: 'Looking through the list…',
+  peopleFound: { one: '{n} person found', other: '{n} people found' },
+  peopleFailed: 'The list did not load. Try again.',
   shareTitle: 'Invite people',
   shareText: 'Whoever has this link can enter.',
   shareTextE2e: 'Whoever has this link can enter and read everything.',
@@ -37,6 +41,10 @@ const en = {
 /** @type {{[K in keyof typeof en]: import('../i18n.js').Text}} */
 const ko = {
   showPeople: '사람들 보기',
+  peopleMore: '더 보기',
+  peopleSearching: '이름을 찾는 중…',
+  peopleFound: '{n}명을 찾았어요',
+  peopleFailed: '목록을 불러오지 못했어요. 다시 시도해 주세요.',
   shareTitle: '초대하기',
   shareText: '이 링크가 있으면 누구나 들어올 수 있어요.',
   shareTextE2e: '이 링크가 있으면 누구나 들어와 모두 읽을 수 있어요.',
