@@ -1,10 +1,10 @@
-// Measures what the client promises: the size of a first load and of entering a room, the time until a page
-// is usable on a slow network, and the cost of a message with 5,000 messages on the page. Starts a
-// private Redis and linkroom: `make measure`.
+// Measures what the client promises: the weight of a first load and of the way into a room, when a page
+// is usable on a slow network, what a message costs with 5,000 messages on the page, and what a room of thousands
+// does. Starts a private Redis and linkroom: `make measure`.
 //
 //   LINKROOM=path/to/linkroom CHROMIUM=path/to/chromium node measure.js
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
@@ -18,17 +18,21 @@ const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-ru
 
 const MESSAGES = 5000;
 const ARRIVING = 100; // messages that are measured
-const HEAVIEST = 6; // files that are listed
-const INSIDE = '/healthz'; // requested when the room is usable
-const RUNS = 5; // of each page load; the median counts
-const LIMITS = { firstLoadBytes: 60_000, wayInBytes: 90_000, usableMs: 1000, messageMs: 4, frameMs: 50 };
-/** 'Fast 3G' as in WebPageTest: 1.6 Mbit/s down, 768 kbit/s up, 150 ms. */
+const MEMBERS = 2000; // of a large room
+const RATE = 50; // messages a second in it
+const TALK = 15; // s
+const HEAVIEST = 6; // files that are named
+const INSIDE = '/healthz'; // what is asked for when the room can be used
+const RUNS = 5; // of each page load; the middle one counts
+const LIMITS = { firstLoadBytes: 60_000, wayInBytes: 90_000, usableMs: 1000, messageMs: 4, frameMs: 50, letterMs: 8 };
+/** 'Fast 3G' as WebPageTest has it: 1.6 Mbit/s down, 768 kbit/s up, 150 ms. */
 const FAST_3G = { offline: false, latency: 150, downloadThroughput: 1.6e6 / 8, uploadThroughput: 768e3 / 8 };
 
 if (!existsSync(LINKROOM)) throw new Error(`${LINKROOM} is missing; make it with: make build`);
 const dir = mkdtempSync(join(tmpdir(), 'linkroom-measure-'));
 const children = [];
 const failures = [];
+let redisPort = 0;
 
 function report(what, value, limit, unit) {
   const text = `${what}: ${Math.round(value * 100) / 100} ${unit}${limit ? ` (limit ${limit})` : ''}`;
@@ -46,6 +50,7 @@ async function freePort() {
 
 async function startServer() {
   const redis = await freePort();
+  redisPort = redis;
   children.push(spawn('redis-server', ['--port', redis, '--bind', '127.0.0.1', '--save', '', '--dir', dir], { stdio: 'ignore' }));
   const env = {
     ...process.env, REDIS_URL: `redis://127.0.0.1:${redis}`, LISTEN_ADDR: '127.0.0.1:0', DATA_DIR: dir,
@@ -206,6 +211,65 @@ function longestFrame() {
   });
 }
 
+/** Time of the thread itself, in ms: what other programs take from it does not count. */
+async function mainThread(devtools) {
+  await devtools.send('Performance.enable', { timeDomain: 'threadTicks' });
+  return async () => {
+    const { metrics } = await devtools.send('Performance.getMetrics');
+    return metrics.find(({ name }) => name === 'TaskDuration').value * 1000;
+  };
+}
+
+/** The room that `linkroom bench` fills: it says nothing of its name, and Redis has no other with as many members. */
+async function crowdedRoom() {
+  for (;;) {
+    const script = "for _,k in ipairs(redis.call('KEYS','room:*:members')) do if redis.call('SCARD',k)>=tonumber(ARGV[1]) then return k end end";
+    const key = execFileSync('redis-cli', ['-p', redisPort, 'EVAL', script, '0', String(MEMBERS)]).toString().trim();
+    if (key) return key.split(':')[1];
+    await sleep(200);
+  }
+}
+
+/** Thousands of people, and as many messages as anybody can follow: reading them, writing among them, looking somebody up. */
+async function measureCrowd(browser, base) {
+  const bench = spawn(LINKROOM, ['bench', '--url', base, '--rooms', '1', '--connections', String(MEMBERS), '--rate', String(RATE), '--seconds', String(6 * TALK)], { stdio: 'ignore' });
+  children.push(bench);
+  const roomId = await crowdedRoom();
+  const { page, devtools } = await newPage(browser);
+  await page.goto(`${base}/r/${roomId}`);
+  await page.locator('[data-testid="nickname"]').fill('Ben');
+  await page.keyboard.press('Enter');
+  await page.locator('[data-testid="room"][data-complete]').waitFor();
+  const count = () => page.locator('[data-testid="message"]').count();
+  const busy = await mainThread(devtools);
+  const [from, before] = [await busy(), await count()];
+  await sleep(TALK * 1000);
+  report(`in a room of ${MEMBERS} at ${RATE} messages/s, a message, main thread`, ((await busy()) - from) / ((await count()) - before), LIMITS.messageMs, 'ms');
+
+  const letters = 40;
+  const input = page.locator('[data-testid="composer"]');
+  await input.focus();
+  const paint = () => page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve))));
+  const words = 'words of a long draft '.repeat(60);
+  await input.fill(words);
+  const keys = [];
+  for (let n = 0; n < letters; n++) {
+    const start = await busy();
+    await page.keyboard.press('a');
+    await paint();
+    keys.push((await busy()) - start);
+  }
+  report('there, a letter in a long draft, with what comes meanwhile, main thread', middle(keys), LIMITS.letterMs, 'ms');
+
+  const gaps = await page.evaluate(longestFrame);
+  report('there, scrolling, 99 of 100 frames', gaps[Math.floor(gaps.length * 0.99)], LIMITS.frameMs, 'ms');
+  const start = Date.now();
+  await page.locator('[data-testid="people-search"]').fill('7');
+  await page.waitForFunction(() => /found/.test(document.querySelector('[data-testid="people-words"]').innerText));
+  report('there, everybody looked through for a part of a name', Date.now() - start, undefined, 'ms');
+  bench.kill();
+}
+
 async function measureRoom(browser, base) {
   const { roomId, token } = await post(`${base}/api/rooms`, { creatorName: 'Ann' });
   const say = (n) => post(`${base}/api/rooms/${roomId}/messages`, { text: `message ${n}, with some words in it` }, token);
@@ -226,12 +290,7 @@ async function measureRoom(browser, base) {
 
   await page.evaluate(() => (document.querySelector('[data-testid="log"]').scrollTop = 1e9));
   await sleep(1000);
-  // CPU time of the thread: other programs do not affect it.
-  await devtools.send('Performance.enable', { timeDomain: 'threadTicks' });
-  const busy = async () => {
-    const { metrics } = await devtools.send('Performance.getMetrics');
-    return metrics.find(({ name }) => name === 'TaskDuration').value * 1000;
-  };
+  const busy = await mainThread(devtools);
   const idleFrom = await busy();
   await sleep(ARRIVING * 40);
   const idle = (await busy()) - idleFrom;
@@ -248,6 +307,7 @@ try {
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   await measureLoads(browser, base);
   await measureRoom(browser, base);
+  await measureCrowd(browser, base);
   await browser.close();
 } finally {
   for (const child of children.reverse()) child.kill();
