@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use crate::{
     page::{DESKTOP, PHONE, Page},
     pretend::{hide, prepare, show, skip},
-    scene::{close, companion, enter, inside, link_to, make_room, room_of, see_unread_from},
+    scene::{
+        close, companion, enter, inside, link_through, link_to, make_room, room_of, see_unread_from,
+    },
     support::{Client, Proxy, Stage},
 };
 
@@ -40,7 +42,7 @@ async fn what_a_tab_could_not_send_before_it_was_closed_another_one_sends_once()
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
-    let link = format!("http://{}/r/{}", proxy.addr(), room.id);
+    let link = link_through(&proxy, &room);
     let page = Page::open(&stage.env, DESKTOP).await;
     enter(&page, &link, "Eve").await;
     let tab = page.new_tab().await;
@@ -62,7 +64,7 @@ async fn what_was_said_since_the_room_was_empty_is_all_there_after_an_absence() 
     let mut ann = companion(&stage, &room, &room.token).await;
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, PHONE).await;
-    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    enter(&page, &link_through(&proxy, &room), "Eve").await;
     proxy.cut();
     let talk: Vec<_> = (1..=60).map(|number| number.to_string()).collect();
     for text in &talk {
@@ -128,7 +130,7 @@ async fn what_is_said_shows_at_once_however_slow_the_network_is() {
     let room = stage.room("Ann").await;
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    enter(&page, &link_through(&proxy, &room), "Eve").await;
     proxy.freeze();
     for text in ["one", "two"] {
         page.say(text).await;
@@ -175,7 +177,7 @@ async fn while_there_is_no_connection_the_next_try_is_counted_down_and_can_be_no
     prepare(&page).await;
     // The wait is any time below a ceiling that doubles: always the longest.
     page.run_first("Math.random = () => 0.999").await;
-    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    enter(&page, &link_through(&proxy, &room), "Eve").await;
     proxy.cut();
     let seconds = "Number(one('connection').dataset.state === 'offline' && \
                    /Next try in (\\d+) seconds/.exec(one('connection').innerText)?.[1])";
@@ -304,7 +306,7 @@ async fn after_ten_minutes_in_the_background_the_room_is_as_if_one_had_never_lef
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, PHONE).await;
     prepare(&page).await;
-    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    enter(&page, &link_through(&proxy, &room), "Eve").await;
     ann.say(&room.id, "before").await;
     page.see_messages(&[("Ann", "before")]).await;
     ann.wait_for_kind("read").await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, Page},
     pretend::{prepare, skip},
-    scene::{companion, enter, inside, link_to, redis_now, write_message},
+    scene::{companion, enter, inside, link_through, link_to, redis_now, write_message},
     support::{Proxy, Stage},
 };
 
@@ -25,7 +25,7 @@ async fn what_is_written_offline_where_storage_is_full_is_said_to_end_with_the_p
          return setItem.apply(this, item); }",
     )
     .await;
-    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    enter(&page, &link_through(&proxy, &room), "Eve").await;
     page.see_attribute("connection", "data-state", "online").await;
     proxy.cut();
     page.see_attribute("connection", "data-state", "offline").await;
@@ -92,7 +92,7 @@ async fn a_clock_that_is_set_back_hides_no_dead_connection_and_stretches_no_wait
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, DESKTOP).await;
     page.run_first("Math.random = () => 0.999").await;
-    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    enter(&page, &link_through(&proxy, &room), "Eve").await;
     page.see_attribute("connection", "data-state", "online").await;
     page.eval("window.before = Date.now; Date.now = () => before() - 3_600_000; 0").await;
     proxy.freeze();

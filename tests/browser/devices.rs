@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{
     keyboard::{CONTROL, META},
     page::{DESKTOP, Look, PHONE, Page},
-    scene::{enter, inside, link_to, write_history, write_message},
+    scene::{come_in, enter, inside, link_to, write_history, write_message},
     support::Stage,
 };
 
@@ -188,9 +188,7 @@ async fn nothing_lies_under_a_notch() {
                  .filter(isSeen).every((element) => { const { left, right, bottom } = element.getBoundingClientRect(); \
                  return left >= 47 && right <= innerWidth - 47; })";
     page.until(clear).await;
-    page.fill("nickname", "Eve").await;
-    page.click("enter").await;
-    page.see_inside("Eve").await;
+    come_in(&page, "Eve").await;
     page.fill("composer", "hello").await;
     page.click("send").await;
     page.until(clear).await;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
-    scene::{choose, companion, enter, link_to, make_encrypted, make_room},
+    scene::{choose, companion, enter, link_through, link_to, make_encrypted, make_room},
     support::{Proxy, Stage},
 };
 
@@ -33,7 +33,7 @@ async fn a_lost_answer_does_not_make_ones_own_name_somebody_elses() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Alice").await;
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
-    let link = format!("http://{}/r/{}", proxy.addr(), room.id);
+    let link = link_through(&proxy, &room);
     let page = Page::open(&stage.env, DESKTOP).await;
     proxy.cut_before("{\"t\":\"joined\"");
     enter(&page, &link, "Bob").await;
@@ -150,7 +150,7 @@ async fn a_room_that_goes_while_somebody_is_inside_says_so() {
     let room = stage.room("Ann").await;
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    enter(&page, &link_through(&proxy, &room), "Eve").await;
     page.see_attribute("connection", "data-state", "online").await;
     proxy.cut();
     stage.redis.cmd(["FLUSHALL"]);
@@ -185,7 +185,7 @@ async fn a_room_speaks_korean_when_the_connection_goes_too() {
     let room = stage.room("Ann").await;
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, Look { language: "ko-KR", ..DESKTOP }).await;
-    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "민아").await;
+    enter(&page, &link_through(&proxy, &room), "민아").await;
     page.until("one('log').innerText.includes('아직 조용하네요')").await;
     proxy.cut();
     page.until("/연결이 끊겼어요[^]*초 뒤에 다시 시도합니다/.test(one('connection').innerText)")
@@ -201,7 +201,7 @@ async fn a_connection_that_takes_long_can_be_tried_anew() {
     let room = stage.room("Ann").await;
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, DESKTOP).await;
-    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    enter(&page, &link_through(&proxy, &room), "Eve").await;
     page.click("leave").await;
     page.see("left").await;
     // New connections are taken, and then nothing comes.

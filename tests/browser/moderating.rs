@@ -5,11 +5,12 @@ use serde_json::json;
 
 use crate::{
     everyone::{NARROW, WIDE, check_with_axe, is_focused},
-    ordering::creator,
     page::{DESKTOP, Look, Page},
     pretend::{hide, prepare, skip},
     reading::{SHOWN, want_notifications},
-    scene::{choose, companion, enter, inside, link_to, make_room, reader},
+    scene::{
+        choose, come_in, companion, creator, creator_and, enter, inside, link_to, make_room, reader,
+    },
     support::{Room, Stage},
 };
 
@@ -110,9 +111,7 @@ async fn a_creator_locks_removes_deletes_and_ends_and_the_other_sees_it() {
     ann.see_none("locked").await;
     assert_eq!(bob.events("Network.webSocketCreated").len(), sockets, "nobody tried to come back");
     bob.click("again").await;
-    bob.fill("nickname", "Bob").await;
-    bob.click("enter").await;
-    bob.see_inside("Bob").await;
+    come_in(&bob, "Bob").await;
 
     choose(&ann, "menu-end").await;
     ann.click("confirm-no").await;
@@ -198,8 +197,7 @@ async fn a_deleted_message_takes_its_notification_with_it() {
 async fn whoever_is_banned_reads_it_at_the_door_until_the_bans_are_lifted() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let ann = creator(&stage, &room).await;
-    let bob = inside(&stage, &room, "Bob").await;
+    let (ann, bob) = creator_and(&stage, &room, "Bob").await;
     choose_for(&ann, "Bob", "member-ban").await;
     ann.click("confirm-yes").await;
     bob.see_attribute("refused", "data-reason", "removed").await;
@@ -216,9 +214,7 @@ async fn whoever_is_banned_reads_it_at_the_door_until_the_bans_are_lifted() {
     ann.click("lift-bans").await;
     ann.until("/again/.test(one('bans').innerText) && !one('lift-bans')").await;
     bob.click("again").await;
-    bob.fill("nickname", "Bob").await;
-    bob.click("enter").await;
-    bob.see_inside("Bob").await;
+    come_in(&bob, "Bob").await;
 }
 
 #[tokio::test]

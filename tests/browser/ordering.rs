@@ -5,17 +5,12 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, PHONE, Page},
-    scene::{choose, enter, inside, link_to, make_encrypted, make_room, room_of, unfold_options},
-    support::{Room, Stage},
+    scene::{
+        choose, come_in, creator_and, enter, inside, link_to, make_encrypted, make_room, room_of,
+        unfold_options,
+    },
+    support::Stage,
 };
-
-/// The creator of a room that was made elsewhere, at a desk.
-pub async fn creator(stage: &Stage, room: &Room) -> Page {
-    let page = Page::open(&stage.env, DESKTOP).await;
-    page.goto(&format!("{}#t={}", link_to(stage, room), room.token)).await;
-    page.until("one('room')?.dataset.complete").await;
-    page
-}
 
 #[tokio::test]
 async fn what_a_room_may_be_is_folded_away_until_it_is_wanted() {
@@ -41,8 +36,7 @@ async fn what_a_room_may_be_is_folded_away_until_it_is_wanted() {
 async fn a_locked_room_shows_it_and_says_so_at_the_door_until_it_is_open() {
     let stage = Stage::new(2, &[]).await;
     let room = stage.room("Ann").await;
-    let ann = creator(&stage, &room).await;
-    let bob = inside(&stage, &room, "Bob").await;
+    let (ann, bob) = creator_and(&stage, &room, "Bob").await;
     ann.see_none("locked").await;
     choose(&ann, "menu-lock").await;
     for page in [&ann, &bob] {
@@ -123,8 +117,7 @@ async fn the_creator_sets_name_lifetime_and_people_and_everybody_reads_the_name(
 async fn who_made_the_room_is_marked_and_nobody_else_has_its_menus() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
-    let ann = creator(&stage, &room).await;
-    let bob = inside(&stage, &room, "Bob").await;
+    let (ann, bob) = creator_and(&stage, &room, "Bob").await;
     for page in [&ann, &bob] {
         page.until("one('creator')?.closest('[data-testid=member]').dataset.user === 'Ann'").await;
         assert_eq!(page.eval("all('creator').length").await, 1);
@@ -189,9 +182,7 @@ async fn who_is_in_the_room_already_becomes_its_creator_by_the_link_and_by_no_ot
     let wrong = Page::open(&stage.env, DESKTOP).await;
     wrong.goto(&format!("{}#t={}", link_to(&stage, &room), other.token)).await;
     wrong.until("one('form-error')?.innerText.includes('creator')").await;
-    wrong.fill("nickname", "Bob").await;
-    wrong.click("enter").await;
-    wrong.see_inside("Bob").await;
+    come_in(&wrong, "Bob").await;
     wrong.click("room-menu").await;
     wrong.see("menu-sound").await;
     assert_eq!(wrong.eval("one('menu-lock')").await, json!(null));

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
-    scene::{choose, companion, enter, link_to, redis_now, unfold_options, write_message},
+    scene::{
+        choose, companion, enter, link_through, link_to, redis_now, unfold_options, write_message,
+    },
     support::{Client, Proxy, Room, Stage},
 };
 
@@ -218,7 +220,7 @@ async fn pictures_of_bad_days() {
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, DESKTOP).await;
     page.run_first("Math.random = () => 0.999").await;
-    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Mina").await;
+    enter(&page, &link_through(&proxy, &room), "Mina").await;
     ada.say(&room.id, "Are you still on the train?").await;
     page.say("Yes, and there is a tunnel ahead").await;
     page.until("all('message').length === 2").await;

@@ -6,8 +6,8 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
     scene::{
-        close, companion, enter, link_to, reader, redis_now, room_of, see_unread_from,
-        write_history, write_message,
+        close, companion, enter, link_through, link_to, reader, redis_now, room_of,
+        see_unread_from, write_history, write_message,
     },
     support::{Client, Proxy, Room, Stage},
 };
@@ -177,7 +177,7 @@ async fn a_lost_connection_and_its_return_move_nothing() {
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, PHONE).await;
     page.run_first(GEOMETRY).await;
-    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    enter(&page, &link_through(&proxy, &room), "Eve").await;
     page.until(AT_END).await;
     page.eval("one('log').scrollTop -= 700").await;
     page.eval("frames()").await;
@@ -290,7 +290,7 @@ async fn cut_off(seen: u64) -> (Stage, Room, Client, Proxy, Page) {
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, DESKTOP).await;
     page.run_first(GEOMETRY).await;
-    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    enter(&page, &link_through(&proxy, &room), "Eve").await;
     page.until(&format!("all('message').length === {seen}")).await;
     page.until(KEPT).await;
     proxy.cut();
@@ -342,7 +342,7 @@ async fn what_is_missing_is_not_read_by_who_goes_to_the_end() {
 
         page.block(&[]).await;
         page.goto("about:blank").await;
-        page.goto(&format!("http://{}/r/{}", proxy.addr(), room.id)).await;
+        page.goto(&link_through(&proxy, &room)).await;
         see_unread_from(&page, "missed 1").await;
         is_at_the_line(&page).await;
         reading_on_counts_down(&page, 301).await;

@@ -6,7 +6,8 @@ use crate::{
     page::{DESKTOP, Page},
     pretend::{hide, look_back, look_elsewhere, prepare, show},
     scene::{
-        choose, close, companion, enter, link_to, make_room, reader, room_of, see_unread_from,
+        choose, close, companion, enter, link_through, link_to, make_room, reader, room_of,
+        see_unread_from,
     },
     support::{Proxy, Stage},
 };
@@ -289,7 +290,7 @@ async fn a_hidden_tab_that_was_cut_off_notifies_of_what_it_missed() {
     let proxy = Proxy::to(stage.nodes[0].addr()).await;
     let page = Page::open(&stage.env, DESKTOP).await;
     prepare(&page).await;
-    enter(&page, &format!("http://{}/r/{}", proxy.addr(), room.id), "Eve").await;
+    enter(&page, &link_through(&proxy, &room), "Eve").await;
     want_notifications(&page, &format!("http://{}", proxy.addr())).await;
     hide(&page).await;
     proxy.cut();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     page::{DESKTOP, Page},
     pretend::prepare,
-    support::{Client, Reading, Room, Stage},
+    support::{Client, Proxy, Reading, Room, Stage},
 };
 
 /// Creates a room on the first page and returns its link.
@@ -37,6 +37,11 @@ pub async fn unfold_options(page: &Page) {
 /// Opens a room's link and enters.
 pub async fn enter(page: &Page, link: &str, name: &str) {
     page.goto(link).await;
+    come_in(page, name).await;
+}
+
+/// Enters at the door.
+pub async fn come_in(page: &Page, name: &str) {
     page.fill("nickname", name).await;
     page.click("enter").await;
     page.see_inside(name).await;
@@ -55,7 +60,20 @@ pub async fn inside(stage: &Stage, room: &Room, name: &str) -> Page {
     page
 }
 
-/// A person in the room whose tab can be hidden and whose clock can be set forward.
+/// The creator of a room that was made elsewhere, at a desk.
+pub async fn creator(stage: &Stage, room: &Room) -> Page {
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.goto(&format!("{}#t={}", link_to(stage, room), room.token)).await;
+    page.until("one('room')?.dataset.complete").await;
+    page
+}
+
+/// The room's creator and somebody else, each at a desk.
+pub async fn creator_and(stage: &Stage, room: &Room, name: &str) -> (Page, Page) {
+    (creator(stage, room).await, inside(stage, room, name).await)
+}
+
+/// Somebody in the room, whose tab can be hidden and whose clock can be set forward.
 pub async fn reader(stage: &Stage, room: &Room, name: &str) -> Page {
     let page = Page::open(&stage.env, DESKTOP).await;
     prepare(&page).await;
@@ -96,6 +114,11 @@ pub fn room_of(link: &str) -> &str {
 /// The link of a room, on the first node.
 pub fn link_to(stage: &Stage, room: &Room) -> String {
     format!("{}/r/{}", stage.http().base(), room.id)
+}
+
+/// The same link through a proxy.
+pub fn link_through(proxy: &Proxy, room: &Room) -> String {
+    format!("http://{}/r/{}", proxy.addr(), room.id)
 }
 
 /// Puts messages `1`, `2`… of one person into a room's stream, a second apart, the last of them

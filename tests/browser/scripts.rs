@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, PHONE, Page},
-    scene::{companion, enter, inside, link_to},
+    scene::{come_in, companion, enter, inside, link_to},
     support::Stage,
 };
 
@@ -174,8 +174,6 @@ async fn a_name_from_right_to_left_turns_no_title() {
     page.goto(&format!("{}/r/{id}", stage.http().base())).await;
     let title = json!("\u{2068}ערב (1)\u{2069} · linkroom");
     page.until_is("document.title", &title).await;
-    page.fill("nickname", "Eve").await;
-    page.click("enter").await;
-    page.see_inside("Eve").await;
+    come_in(&page, "Eve").await;
     page.until_is("document.title", &title).await;
 }
