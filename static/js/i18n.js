@@ -314,14 +314,32 @@ export function errorText(code) {
 const timeFormat = new Intl.DateTimeFormat(locale, { hour: 'numeric', minute: '2-digit' });
 const dayFormat = new Intl.DateTimeFormat(locale, { weekday: 'long', month: 'long', day: 'numeric' });
 const fullFormat = new Intl.DateTimeFormat(locale, { dateStyle: 'full', timeStyle: 'short' });
+const timeOfMinute = ofMinute(timeFormat);
+const fullOfMinute = ofMinute(fullFormat);
 const listFormat = Intl.ListFormat && new Intl.ListFormat(locale, { type: 'unit', style: 'short' });
 export const collator = new Intl.Collator(locale, { numeric: true });
 
 /** @param {string} timestamp */
-export const timeText = (timestamp) => timeFormat.format(new Date(timestamp));
+export const timeText = (timestamp) => timeOfMinute(timestamp);
 
 /** @param {string} timestamp */
-export const fullTimeText = (timestamp) => fullFormat.format(new Date(timestamp));
+export const fullTimeText = (timestamp) => fullOfMinute(timestamp);
+
+/**
+ * Writing a time is slow, and each message has it four times: it is kept for those of the same minute.
+ * @param {Intl.DateTimeFormat} format
+ * @returns {(timestamp: string) => string}
+ */
+function ofMinute(format) {
+  let minute = NaN;
+  let text = '';
+  return (timestamp) => {
+    const its = Math.floor(Date.parse(timestamp) / 60_000);
+    if (its !== minute) text = format.format(new Date(timestamp));
+    minute = its;
+    return text;
+  };
+}
 
 /** @param {readonly string[]} names */
 export function listText(names) {

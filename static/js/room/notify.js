@@ -15,7 +15,8 @@ import { shorten } from './shorten.js';
 import { play } from './sound.js';
 
 const TEXT_SHOWN = 120; // UTF-16 units
-const TURN = 150; // ms in which a tab sees that another one took the turn, in browsers without locks
+const NOTE = 400; // ms in which what was seen becomes one note, as storage takes its time
+const TURN = 150; // ms in which a tab sees that another one has taken its turn, in browsers without locks
 
 export class Notifier {
   #session;
@@ -27,7 +28,11 @@ export class Notifier {
   #turn;
   /** @type {Notification | null} where there is no worker that shows them */
   #shown = null;
-  /** Unread messages. Infinity at first: an earlier page may have left a notification. */
+  /** The newest message that was seen, until that is noted. @type {readonly import('../store.js').Message[]} */
+  #seen = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #noting;
+  /** Unread messages; an earlier page may have left a notification of some. */
   #unread = Infinity;
 
   /** @param {import('../session.js').Session} session @param {import('./attention.js').Gaze} gaze */
@@ -49,7 +54,7 @@ export class Notifier {
    * @param {readonly import('../store.js').Message[]} messages
    */
   async tell(messages) {
-    if (this.#gaze.isHere) return this.#note(messages);
+    if (this.#gaze.isHere) return this.#noteSoon(messages);
     const { me, members } = this.#session.state;
     const mode = notifyMode() ?? 'off';
     const message = messages.filter(({ text }) => mode !== 'mentions' || isFor(text, me, members.keys())).at(-1);
@@ -63,9 +68,20 @@ export class Notifier {
     });
   }
 
-  /** Notes that the person was told of these messages. @param {readonly import('../store.js').Message[]} messages */
+  /** The same for what was seen, a moment later. @param {readonly import('../store.js').Message[]} messages */
+  #noteSoon(messages) {
+    this.#seen = messages.slice(-1);
+    this.#noting ??= setTimeout(() => {
+      this.#noting = undefined;
+      this.#note(this.#seen);
+    }, NOTE);
+  }
+
+  /** What these messages say is no news any more. @param {readonly import('../store.js').Message[]} messages */
   #note(messages) {
-    for (const { id } of messages.slice(-1)) storage.write(this.#told, id);
+    for (const { id } of messages.slice(-1)) {
+      if (compareIds(storage.read(this.#told) ?? BEGINNING, id) < 0) storage.write(this.#told, id);
+    }
   }
 
   /** Closes the notifications when all messages are read, whichever tab showed them. @param {number} unread */
