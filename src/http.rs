@@ -39,19 +39,24 @@ use crate::app::App;
 /// All routes of the service.
 pub fn router(app: App) -> Router {
     let limit = from_fn_with_state(app.clone(), guard::limit);
+    let precondition = from_fn_with_state(app.clone(), precondition::check);
     let (routes, description) = OpenApiRouter::with_openapi(openapi::Description::openapi())
         .merge(api(&app).layer(limit.clone()))
-        .merge(client().layer(limit.clone()))
-        .merge(node().layer(from_fn_with_state(app.clone(), guard::pace)))
+        .merge(client().layer(precondition.clone()).layer(limit.clone()))
+        .merge(
+            node().layer(precondition.clone()).layer(from_fn_with_state(app.clone(), guard::pace)),
+        )
         .split_for_parts();
     // Written once: it is long, and repeated requests would delay all other clients.
     let description = Bytes::from(openapi::bounds::apply(&description, &app.settings).to_string());
     let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     routes
-        .route("/openapi.json", get(async || (json, description)).layer(limit.clone()))
+        .route(
+            "/openapi.json",
+            get(async || (json, description)).layer(precondition).layer(limit.clone()),
+        )
         .fallback(pages::elsewhere.layer(limit))
         // The last layer is the outermost: it observes complete answers, panics included.
-        .layer(from_fn(precondition::check))
         .layer(from_fn(target::check))
         .layer(CatchPanicLayer::custom(envelope::panicked))
         .layer(from_fn(envelope::render))
@@ -62,8 +67,10 @@ pub fn router(app: App) -> Router {
 
 /// The routes that use Redis.
 fn api(app: &App) -> OpenApiRouter<App> {
+    let precondition = from_fn_with_state(app.clone(), precondition::check);
     let create = OpenApiRouter::new()
         .routes(routes!(rooms::create))
+        .layer(precondition.clone())
         .layer(from_fn_with_state(app.clone(), guard::limit_rooms));
     let room = OpenApiRouter::new()
         .routes(routes!(rooms::look, rooms::update, rooms::close))
@@ -75,6 +82,7 @@ fn api(app: &App) -> OpenApiRouter<App> {
         .routes(routes!(messages::delete))
         .routes(routes!(events::listen))
         .routes(routes!(push::subscribe, push::unsubscribe))
+        .layer(precondition)
         .layer(from_fn_with_state(app.clone(), guard::limit_guesses));
     create.merge(room).routes(routes!(push::key)).route("/ws", get(crate::ws::upgrade))
 }

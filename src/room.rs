@@ -193,6 +193,16 @@ impl Rooms {
         self.scripts.close_room(room, &user, &token).await
     }
 
+    /// Asks whether a token may change what only a room's creator may.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
+    /// out of reach.
+    pub async fn right(&self, room: &RoomId, caller: &Caller) -> Result<(), Error> {
+        let (token, user) = self.proven(room, caller).await?;
+        self.scripts.read_right(room, &user, &token).await
+    }
+
     /// Whether a room is gone because its creator ended it.
     ///
     /// # Errors

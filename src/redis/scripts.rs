@@ -55,6 +55,7 @@ struct Inner {
     read_members: Named,
     read_facts: Named,
     read_subject: Named,
+    read_right: Named,
     read_messages: Named,
     catch_up: Named,
     read_on: Named,
@@ -419,6 +420,7 @@ impl Scripts {
                 "last_as_long",
                 "subjects"
             ),
+            read_right: script!(reads "read_right", "proof", "not_creator"),
             read_messages: script!(
                 reads
                 "read_messages",

@@ -420,3 +420,54 @@ async fn what_is_asked_for_in_a_rare_way_is_answered_as_the_standard_says() {
         stage.http().get(&format!("/api/rooms/{}", room.id)).await.data(200)["topic"].clone();
     assert_eq!(topic, "lunch", "only what matched was done");
 }
+
+/// Who has no right to a change is told so, whatever else the request says: of a room, and of every call that
+/// changes something in it.
+#[tokio::test]
+async fn a_right_is_looked_at_before_a_precondition() {
+    let stage = Stage::new(1, &[]).await;
+    let (room, other) = (stage.room("alice").await, stage.room("alice").await);
+    let bob = stage.guest(&room, "bob").await;
+    let said = stage.http().say(&room.id, &bob, json!({ "text": "hi" })).await.data(201);
+    let message = format!("/messages/{}", said["id"].as_str().unwrap());
+    let of_creator = 403;
+    let of_others = 412;
+    for (method, path, of_bob) in [
+        ("PATCH", "", of_creator),
+        ("DELETE", "", of_creator),
+        ("DELETE", "/bans", of_creator),
+        ("DELETE", "/members/bob", of_others),
+        ("DELETE", &message, of_others),
+        ("POST", "/messages", of_others),
+        ("PUT", "/push", of_others),
+        ("DELETE", "/push", of_others),
+    ] {
+        let nowhere = "nosuchroom00".to_owned();
+        for (id, token, status) in [
+            (&room.id, Some(&room.token), 412),
+            (&room.id, Some(&bob), of_bob),
+            (&room.id, Some(&other.token), 401),
+            (&room.id, Some(&"bob".to_owned()), 401),
+            (&room.id, None, 401),
+            (&nowhere, Some(&room.token), 404),
+            (&"x".to_owned(), Some(&room.token), 404),
+        ] {
+            let path = format!("/api/rooms/{id}{path}");
+            let mut request = stage.http().request(method.parse().unwrap(), &path);
+            request = request.header("if-match", "\"b\"").json(&json!({ "text": "x" }));
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
+            let answer = stage.http().send(request).await;
+            assert_eq!(answer.status, status, "{method} {path} {token:?}");
+        }
+    }
+    let sessions = "/api/rooms/nosuchroom00/sessions";
+    for (path, status) in [(sessions, 404), ("/api/rooms", 412), ("/nowhere", 404)] {
+        let request = stage.http().request(reqwest::Method::POST, path);
+        let request = request.header("if-match", "\"b\"").json(&json!({ "name": "x" }));
+        assert_eq!(stage.http().send(request).await.status, status, "{path}");
+    }
+    assert_eq!(stage.redis.stream_ids(&room.id).len(), 1);
+    stage.http().get(&format!("/api/rooms/{}", room.id)).await.data(200);
+}

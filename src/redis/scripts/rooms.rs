@@ -351,6 +351,23 @@ impl Scripts {
         }
     }
 
+    /// Asks whether `user` with `token` may change what only a room's creator may.
+    ///
+    /// # Errors
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
+    /// out of reach.
+    pub async fn read_right(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        token: &Token,
+    ) -> Result<(), Error> {
+        let keys = self.keys(room);
+        let names = vec![keys.room(), keys.session(user)];
+        self.run(&self.0.read_right, names, &[token.proof().into()]).await?.ok()?;
+        Ok(())
+    }
+
     /// Whether a room is gone because its creator ended it.
     ///
     /// # Errors
