@@ -217,6 +217,37 @@ async fn whoever_is_banned_reads_it_at_the_door_until_the_bans_are_lifted() {
     come_in(&bob, "Bob").await;
 }
 
+/// Where only people of an application enter, which a locked room stands for here.
+#[tokio::test]
+async fn who_may_not_come_in_at_all_reads_it_at_the_door() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let page = Page::open(&stage.env, WIDE).await;
+    page.run_first(
+        "const data = Object.getOwnPropertyDescriptor(MessageEvent.prototype, 'data').get;
+         Object.defineProperty(MessageEvent.prototype, 'data', { get() {
+           const said = data.call(this);
+           return typeof said === 'string' ? said.replace('ROOM_LOCKED', 'FORBIDDEN') : said;
+         } });",
+    )
+    .await;
+    page.goto(&link_to(&stage, &room)).await;
+    page.fill("nickname", "Eve").await;
+    let path = format!("/api/rooms/{}", room.id);
+    stage.http().patch(&path, &room.token, json!({ "locked": true })).await.data(200);
+    page.click("enter").await;
+    page.see_attribute("refused", "data-reason", "FORBIDDEN").await;
+    page.until("/of the app/.test(one('refused').innerText)").await;
+    page.until_is("document.activeElement.tagName", &json!("H1")).await;
+    check_with_axe(&page, "a door that is closed").await;
+    // It can be tried again, and is let in where that has changed.
+    stage.http().patch(&path, &room.token, json!({ "locked": false })).await.data(200);
+    page.click("again").await;
+    page.fill("nickname", "Eve").await;
+    page.click("enter").await;
+    page.see_inside("Eve").await;
+}
+
 #[tokio::test]
 async fn names_that_a_path_cannot_hold_can_be_removed_too() {
     let stage = Stage::new(1, &[]).await;

@@ -41,6 +41,9 @@ async fn a_locked_room_shows_it_and_says_so_at_the_door_until_it_is_open() {
     choose(&ann, "menu-lock").await;
     for page in [&ann, &bob] {
         page.see("locked").await;
+        // Said to whoever does not see the sign.
+        page.until("/is locked/.test(one('notice').innerText)").await;
+        assert_eq!(page.eval("one('notice').getAttribute('role')").await, "status");
     }
 
     let eve = Page::open(&stage.env, PHONE).await;
@@ -61,6 +64,7 @@ async fn a_locked_room_shows_it_and_says_so_at_the_door_until_it_is_open() {
     ann.see_attribute("menu-lock", "aria-checked", "true").await;
     ann.click("menu-lock").await;
     bob.see_none("locked").await;
+    bob.until("/open again/.test(one('notice').innerText)").await;
     eve.click("again").await;
     eve.fill("nickname", "Eve").await;
     // It is locked again before Eve has pressed the button.

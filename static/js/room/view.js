@@ -139,6 +139,8 @@ function roomView(session, leave) {
     log.render(state, gaze.isHere && state.knowsReads);
     if (drawn.older === 'unknown' && state.older !== 'unknown') extras?.toLinked();
     sayFailures(drawn.pending, state.pending);
+    // Whoever comes in sees the lock; whoever is in hears that it changed.
+    if (drawn.creator !== null && state.locked !== drawn.locked) notice.say(t(state.locked ? 'lockedNow' : 'unlocked'));
     const isLineNew = !drawn.knowsReads || session.state.unreadAfter !== drawn.unreadAfter;
     drawn = state;
     drawUnread(!isLineNew);

@@ -17,10 +17,6 @@ import { t } from './words.js';
 export function roomItems(session, say) {
   const { roomId, locked } = session.state;
 
-  async function toggleLock() {
-    if (await carriedOut(changeRoom(roomId, { locked: !locked }), say)) say(t(locked ? 'unlocked' : 'lockedNow'));
-  }
-
   async function end() {
     const isWanted = await confirmed({ title: t('endRoomTitle'), text: t('endRoomText'), action: t('endRoomDo') });
     if (isWanted) await carriedOut(endRoom(roomId), say);
@@ -29,7 +25,7 @@ export function roomItems(session, say) {
   /** @type {import('../menu.js').Item} */
   const creatorLink = { testid: 'menu-creator-link', icon: 'link', text: t('creatorLink'), act: () => openCreatorLink(roomId, say) };
   return [
-    { testid: 'menu-lock', icon: 'lock', text: t('lockRoom'), checked: locked, act: toggleLock },
+    { testid: 'menu-lock', icon: 'lock', text: t('lockRoom'), checked: locked, act: () => carriedOut(changeRoom(roomId, { locked: !locked }), say) },
     { testid: 'menu-settings', icon: 'edit', text: t('roomSettings'), act: () => openRoomSettings(session, say) },
     // Whom an application sends has nothing of the room's to hand on.
     ...(loadIdentity(roomId)?.ticket ? [] : [creatorLink]),

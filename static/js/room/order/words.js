@@ -6,8 +6,6 @@ import { errorText as usualText, speaker, TEXTS } from '../../i18n.js';
 
 const en = {
   lockRoom: 'Lock the room',
-  unlocked: 'The room is open again.',
-  lockedNow: 'The room is locked: nobody new comes in.',
   roomSettings: 'Room settings…',
   roomSettingsTitle: 'Room settings',
   maxMembers: 'People at most',
@@ -49,8 +47,6 @@ const en = {
 /** @type {{[K in keyof typeof en]: import('../../i18n.js').Text}} */
 const ko = {
   lockRoom: '방 잠그기',
-  unlocked: '방을 다시 열었어요.',
-  lockedNow: '방을 잠갔어요. 이제 아무도 새로 들어올 수 없어요.',
   roomSettings: '방 설정…',
   roomSettingsTitle: '방 설정',
   maxMembers: '최대 인원',
