@@ -346,7 +346,8 @@ impl Heartbeat {
             match self.scripts.restore(&room.id, &tag, &facts, users).await? {
                 Restoration::Closed => {
                     self.fanout.close(room);
-                    return Ok(());
+                    // Whoever closed it may have died before nothing was left.
+                    return self.scripts.clear_room(&room.id).await;
                 }
                 Restoration::Done { others: not_restored, again } => {
                     others.extend(not_restored);

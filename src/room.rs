@@ -4,6 +4,8 @@ mod identity;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use tracing::warn;
+
 pub use identity::{Caller, Identity};
 
 pub use crate::redis::scripts::{

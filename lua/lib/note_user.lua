@@ -8,7 +8,7 @@ local function user_keys(room, user)
   return {user_key(room, user, 'session'), user_key(room, user, 'presence'), keys, keys .. ':old', user_key(room, user, 'pushes')}
 end
 local function forget_user(room, user)
-  redis.call('DEL', unpack(user_keys(room, user)))
+  redis.call('UNLINK', unpack(user_keys(room, user)))
 end
 local function note_user(room, user)
   local users = room_key(room.hash, 'users')

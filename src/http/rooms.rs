@@ -340,7 +340,10 @@ pub async fn close(
     RoomPath(room): RoomPath,
     Bearer(caller): Bearer,
 ) -> Result<Success<Nothing>, Error> {
-    app.rooms.close(&room, &caller).await?;
+    let rooms = app.rooms.clone();
+    // Not given up where the client is gone.
+    let closes = app.tasks.spawn(async move { rooms.close(&room, &caller).await });
+    closes.await.map_err(|_| Error::internal("closing a room failed"))??;
     Ok(Success::Found(Nothing))
 }
 

@@ -42,6 +42,7 @@ struct Inner {
     create_room: Named,
     update_room: Named,
     close_room: Named,
+    clear_room: Named,
     remove_user: Named,
     lift_bans: Named,
     add_session: Named,
@@ -142,8 +143,10 @@ impl Scripts {
                 "pushes",
                 "not_creator",
                 "note_user",
+                "clear_users",
                 "removal"
             ),
+            clear_room: script!("clear_room", "room_key", "user_key", "note_user", "clear_users"),
             remove_user: script!(
                 "remove_user",
                 "clock",

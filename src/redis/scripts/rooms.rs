@@ -149,12 +149,18 @@ impl Scripts {
         Ok(())
     }
 
-    /// Ends a room as its creator says, with all that it held.
+    /// Ends a room as its creator says, with all that it held but what there is of its users. Returns whether some of
+    /// that is left to [`Scripts::clear_room`].
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
     /// out of reach.
-    pub async fn close_room(&self, room: &RoomId, by: &UserId, token: &Token) -> Result<(), Error> {
+    pub async fn close_room(
+        &self,
+        room: &RoomId,
+        by: &UserId,
+        token: &Token,
+    ) -> Result<bool, Error> {
         let keys = self.keys(room);
         let names = vec![
             keys.room(),
@@ -168,14 +174,27 @@ impl Scripts {
             keys.session(by),
         ];
         let mut args = self.stem(room, &keys);
-        args.extend([
-            token.proof().into(),
-            ms(self.0.settings.room_ttl_max),
-            self.hooks(&keys),
-            self.pushes(&keys),
-        ]);
-        self.run_durable(&self.0.close_room, names, &args, None).await?.ok()?;
-        Ok(())
+        let settings = &self.0.settings;
+        // Keys of messages lie in two hashes, one after the other.
+        let users_last = settings.session_ttl.max(settings.idempotency_ttl * 2);
+        args.extend([token.proof().into(), ms(settings.room_ttl_max), ms(users_last)]);
+        args.extend([self.hooks(&keys), self.pushes(&keys)]);
+        self.run_durable(&self.0.close_room, names, &args, None).await?.ok()?.flag()
+    }
+
+    /// Deletes what there is of users of a room that was closed, some at a time, until nothing is left.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn clear_room(&self, room: &RoomId) -> Result<(), Error> {
+        let keys = self.keys(room);
+        loop {
+            let names = vec![keys.room(), keys.members()];
+            let args = [keys.users().into(), self.pushes(&keys)];
+            if !self.run(&self.0.clear_room, names, &args).await?.ok()?.flag()? {
+                return Ok(());
+            }
+        }
     }
 
     /// Gives somebody without a socket a name in the room: a guest, or a user whom a JWT names. Returns the name, which

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use linkroom::names::{RoomId, Token, UserId};
+use linkroom::{
+    error::Code,
+    names::{RoomId, Token, UserId},
+    redis::scripts::{RoomChange, RoomOptions},
+};
 
-use super::{Bench, NO_FLOOD_LIMIT, STRANGER, a_join};
+use super::{Bench, HERE, NO_FLOOD_LIMIT, STRANGER, a_join, code};
 
 /// Members that one call clears, at most.
 const STEP: u64 = 64;
@@ -117,4 +121,85 @@ async fn what_one_member_does_costs_the_same_in_a_room_of_any_size() {
     let all = costs.each_ref().map(|cost| cost.values().sum::<u64>());
     // Whether the number is told meanwhile is up to the clock.
     assert!(all[0].abs_diff(all[1]) < 10, "{costs:?}");
+}
+
+/// Users of whom one call deletes what there is, at most; each has four keys.
+const CLEARED: u64 = 128;
+
+/// The first call ends the room for everybody, and what is left of its users is deleted some at a time. Whoever does
+/// that may die: nothing lasts.
+#[tokio::test]
+async fn a_room_is_ended_at_once_and_cleared_step_by_step() {
+    let bench = Bench::new(&[NO_FLOOD_LIMIT]).await;
+    let (room, owner) = bench.room().await;
+    let creator = UserId::stored("owner");
+    fill(&bench, &room, 0..3 * CLEARED as usize).await;
+    for number in 0..CLEARED {
+        let user = UserId::stored(&format!("session {number}"));
+        bench.scripts.add_session(&room, &user, &Token::random(&user), HERE).await.unwrap();
+    }
+    bench.say(&room, "guest 0000", "hi", Some("key")).await.unwrap();
+    let mut is_more = false;
+    let ran = during(&bench, async {
+        is_more = bench.scripts.close_room(&room, &creator, &owner).await.unwrap();
+    })
+    .await;
+    assert!(is_more && ran.values().sum::<u64>() < 2 * CLEARED, "{ran:?}");
+
+    // From now on there is no room, whatever is left of it.
+    let refused = Some(Code::RoomNotFound);
+    let late = Token::random(&creator);
+    assert_eq!(code(bench.guest(&room, "late").await), refused);
+    assert_eq!(code(bench.join(&room, "owner", &owner, false, "c").await), refused);
+    assert_eq!(code(bench.say(&room, "guest 0300", "late", None).await), refused);
+    assert_eq!(code(bench.scripts.add_session(&room, &creator, &late, HERE).await), refused);
+    assert_eq!(code(bench.scripts.read_room(&room).await), refused);
+    let options = RoomOptions::default();
+    assert!(!bench.scripts.create_room(&room, &creator, &late, &options, HERE).await.unwrap());
+    let left = || bench.redis.texts(["KEYS", &format!("*{room}*")]);
+    assert!(left().len() as u64 > 2 * CLEARED);
+    for key in left() {
+        let lasts = bench.redis.cmd(["PTTL", &key]).int();
+        assert!((1..=20 * 60_000).contains(&lasts), "{key}: {lasts}");
+    }
+
+    let calls = bench.redis.calls("spop");
+    bench.scripts.clear_room(&room).await.unwrap();
+    // Each call asks for names of users, and of members.
+    let steps = (bench.redis.calls("spop") - calls) / 2;
+    assert_eq!(steps, 4, "the owner comes last");
+    assert_eq!(left(), [""; 0]);
+    // A room that is there is not cleared.
+    let (other, _) = bench.room().await;
+    bench.scripts.clear_room(&other).await.unwrap();
+    assert_eq!(bench.members(&other), ["owner"]);
+}
+
+/// What its creator does costs the same in a room of 300 as in one of 30.
+#[tokio::test]
+async fn order_costs_the_same_in_a_room_of_any_size() {
+    let bench = Bench::new(&[ROSTER_MAX, NO_FLOOD_LIMIT]).await;
+    let mut costs = [30, 300].map(|_| BTreeMap::new());
+    for (size, cost) in [30, 300].into_iter().zip(&mut costs) {
+        let (room, owner) = bench.room().await;
+        let creator = UserId::stored("owner");
+        fill(&bench, &room, 0..size).await;
+        let mut said = Vec::new();
+        for number in 0..size.min(100) {
+            let name = format!("guest {number:04}");
+            said.push(super::stored(bench.say(&room, &name, "hi", Some("key")).await));
+        }
+        *cost = during(&bench, async {
+            let scripts = &bench.scripts;
+            scripts.delete_message(&room, &creator, &owner, said[7]).await.unwrap();
+            let removed = UserId::stored("guest 0003");
+            scripts.remove_user(&room, &creator, &owner, &removed, true).await.unwrap();
+            let change = RoomChange { locked: Some(true), ..RoomChange::default() };
+            scripts.update_room(&room, &creator, &owner, &change).await.unwrap();
+            scripts.lift_bans(&room, &creator, &owner).await.unwrap();
+        })
+        .await;
+    }
+    let all = costs.each_ref().map(|cost| cost.values().sum::<u64>());
+    assert!(all[0].abs_diff(all[1]) < 10 && all[1] < 100, "{costs:?}");
 }
