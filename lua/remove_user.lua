@@ -15,7 +15,7 @@
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[6], away = KEYS[7],
   id = ARGV[1], chan = ARGV[2], users = ARGV[3], roster_max = tonumber(ARGV[9]), hooks = hooks(ARGV[10]), push = pushes(ARGV[11])}
 local session, own_session = KEYS[4], KEYS[5]
-local user, bans, most_bans, most_removed = ARGV[4], ARGV[6] == '1', ARGV[7], ARGV[8]
+local user, bans, most_bans, most_removed = ARGV[4], ARGV[6] == '1', ARGV[7], tonumber(ARGV[8])
 local now = clock()
 
 local refusal, token_hash = not_creator(room.hash, own_session, ARGV[5])
@@ -27,7 +27,7 @@ if not is_here and redis.call('EXISTS', session) == 0 then
   -- Whose session has ended may be told of messages still.
   return end_push(room, user) and {'OK', ''} or {'NOT_FOUND'}
 end
-check_room(room, now)
+check_room(room, now, {'removed', 'bans', 'users'})
 room.large = redis.call('HGET', room.hash, 'large')
 
 if bans and not known.err then
@@ -36,15 +36,10 @@ if bans and not known.err then
   redis.call('ZREMRANGEBYRANK', banned, '0', string.format('%d', -most_bans - 1))
   last_as_long(room.hash, banned)
 end
-local mark, reason = session_mark(known[2] or '', user), is_self and 'left' or 'removed'
-local removed = room_key(room.hash, 'removed')
-redis.call('ZADD', removed, now, reason .. ' ' .. mark)
-redis.call('ZREMRANGEBYRANK', removed, '0', string.format('%d', -most_removed - 1))
-last_as_long(room.hash, removed)
-
-local proof = removal(redis.call('HGET', room.hash, 'secret') or '', mark)
-publish_event(room, 'removed', '"userId":' .. cjson.encode(user) .. ',"joinedAt":"' .. (known[2] or '')
-  .. '","reason":"' .. reason .. '","proof":"' .. proof .. '"')
+local joined, reason = known[2] or '', is_self and 'left' or 'removed'
+publish_event(room, 'removed', removal_event(redis.call('HGET', room.hash, 'secret') or '', joined, user, reason))
+note_removal(room.hash, session_mark(joined, user), reason, room.events, most_removed)
+last_as_long(room.hash, room_key(room.hash, 'removed'))
 remove_member(room, user)
 end_push(room, user)
 forget_user(room, user)

@@ -153,6 +153,8 @@ impl Fanout {
             (Hearing::Receives | Hearing::Unknown, Hearing::Silent) => {
                 warn!("publications do not arrive; using answers instead");
                 self.rooms().iter().for_each(|room| self.fall_back(room, Duration::ZERO));
+                // What was published meanwhile is in the answers.
+                self.0.resync.notify_one();
             }
             _ => {}
         }

@@ -185,14 +185,21 @@ impl Rooms {
         self.scripts.lift_bans(room, &user, &token).await
     }
 
-    /// Ends a room as its creator says, with all that it held.
+    /// Ends a room as its creator says, with all that it held. To be run to its end, or something of its users is
+    /// left until it expires.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
     /// out of reach.
     pub async fn close(&self, room: &RoomId, caller: &Caller) -> Result<(), Error> {
         let (token, user) = self.proven(room, caller).await?;
-        self.scripts.close_room(room, &user, &token).await
+        if self.scripts.close_room(room, &user, &token).await?
+            && let Err(error) = self.scripts.clear_room(room).await
+        {
+            // It is closed, which is what was asked for.
+            warn!(%error, "what is left of a closed room expires by itself");
+        }
+        Ok(())
     }
 
     /// Asks whether a token may change what only a room's creator may.

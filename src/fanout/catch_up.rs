@@ -80,9 +80,13 @@ impl Fanout {
     pub(super) async fn catch_up(&self, room: &Arc<LocalRoom>, mut number: u64) {
         self.0.metrics.catchups.inc();
         loop {
-            let Some(after) = room.feed.lock().reading(number) else { return };
+            let (after, known) = {
+                let mut feed = room.feed.lock();
+                let Some(after) = feed.reading(number) else { return };
+                (after, feed.known_events())
+            };
             let permit = self.0.catch_ups.acquire().await;
-            let missed = self.0.scripts.catch_up(&room.id, after, CATCH_UP_PAGE).await;
+            let missed = self.0.scripts.catch_up(&room.id, after, CATCH_UP_PAGE, known).await;
             drop(permit);
             let missed = match missed {
                 Ok(missed) => missed,
@@ -95,6 +99,8 @@ impl Fanout {
             let last_page = missed.messages.len() < CATCH_UP_PAGE;
             self.0.metrics.recovered.inc_by(missed.messages.len() as u64);
             let mut feed = room.feed.lock();
+            // What was said since is not for them.
+            feed.ended(&missed.removals);
             let actions = if missed.trimmed {
                 feed.history_trimmed(number)
             } else {
@@ -112,6 +118,7 @@ impl Fanout {
                 }
                 actions
             };
+            self.release_if_empty(room, &feed);
             drop(feed);
             room.has_unwritten();
             self.serve(room);

@@ -63,8 +63,11 @@ impl Fanout {
         let known = room.feed.lock().known_events();
         match self.0.scripts.list_members(&room.id, known).await {
             Ok((events, frames)) => {
-                let Some(frames) = whole_truth(&frames) else { return };
-                room.feed.lock().listed(events, frames);
+                let Some(truth) = whole_truth(&frames) else { return };
+                let mut feed = room.feed.lock();
+                feed.listed(events, truth);
+                self.release_if_empty(room, &feed);
+                drop(feed);
                 room.has_unwritten();
                 self.serve(room);
                 self.facts_stale(room);

@@ -27,7 +27,7 @@ use seat::{JoinStage, Origin, Passing, SeatState};
 use seats::Seats;
 pub use types::{Actions, Answered, Inbound, JoinAnswer, Outcome, Sink};
 
-use super::frame::{Fence, Frame, FrameKind, Tag};
+use super::frame::{Fence, Frame, FrameKind, Tag, Truth};
 use crate::{chain, names::MessageId, removal::Removal};
 
 /// Frames that wait while the stream is read. What comes beyond is dropped: a message leaves a gap
@@ -264,12 +264,13 @@ impl<S: Sink> Feed<S> {
         Actions::default()
     }
 
-    /// The list of members, on this node's channel.
-    pub fn members(&mut self, events: u64, frame: Bytes) {
+    /// The whole truth about the room, on this node's channel.
+    pub fn members(&mut self, events: u64, truth: Truth) {
+        self.ended(&truth.removals);
         if self.catch_up.is_none() {
-            return self.take_members(events, frame);
+            return self.take_members(events, truth.frames);
         }
-        self.hold(Inbound::Members(events, frame));
+        self.hold(Inbound::Members(events, Truth { removals: Vec::new(), ..truth }));
     }
 
     /// A catch-up begins, or continues after its last page. Returns the message to read after, or
@@ -492,8 +493,8 @@ impl<S: Sink> Feed<S> {
             let actions = match waiting {
                 Inbound::Frame(frame) => self.take_frame(frame, is_covered).1,
                 Inbound::Fence(fence) => self.take_fence(fence, is_covered),
-                Inbound::Members(events, text) => {
-                    self.take_members(events, text);
+                Inbound::Members(events, truth) => {
+                    self.take_members(events, truth.frames);
                     Actions::default()
                 }
                 Inbound::Removal(removal, frame) => {

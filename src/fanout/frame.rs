@@ -13,6 +13,7 @@ use crate::{
     names::{MessageId, RoomId},
     protocol::{ServerFrame, codec},
     redis::probe::PROBE_WORD,
+    removal::Removal,
 };
 
 /// A frame of a room's channel, ready to be sent unchanged.
@@ -83,9 +84,18 @@ pub enum NodeSignal {
     /// The position of a room when the script ran.
     Fence(RoomId, Fence),
     /// The state of a room with its list of members, and the number of events that it contains.
-    Members(RoomId, u64, Bytes),
+    Members(RoomId, u64, Truth),
     /// A probe arrived: the subscription works.
     Probe(u64),
+}
+
+/// The whole truth about a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Truth {
+    /// What clients are told, ready to be sent: the list of members first, then the room, then what was deleted.
+    pub frames: Bytes,
+    /// The sessions that were ended since the node knew all.
+    pub removals: Vec<Removal>,
 }
 
 /// The position of a room, in order with its events.
@@ -139,17 +149,22 @@ pub(super) fn message_frame(message: &Message) -> Bytes {
     ServerFrame::Msg(message).encode()
 }
 
-/// The whole truth about a room, ready to be sent: a frame a line, the list of members first, then the room,
-/// then what was deleted.
-pub fn whole_truth(lines: &str) -> Option<Bytes> {
+/// Reads the whole truth about a room: a frame a line, the list of members first, then the room, then what was
+/// deleted and who was removed.
+pub fn whole_truth(lines: &str) -> Option<Truth> {
     let first = [FrameKind::Members, FrameKind::Room];
     let kinds = first.into_iter().chain(iter::repeat(FrameKind::Event));
-    let decode = |(line, kind)| {
-        let frame = Frame::decode(line, usize::MAX).filter(|frame| frame.kind == kind)?;
-        Some(frame.text)
-    };
-    let frames: Vec<Bytes> = lines.split('\n').zip(kinds).map(decode).collect::<Option<_>>()?;
-    (frames.len() >= first.len()).then(|| frames.concat().into())
+    let (mut frames, mut removals) = (Vec::new(), Vec::new());
+    for (line, kind) in lines.split('\n').zip(kinds) {
+        match Removal::parse(line).filter(|_| frames.len() >= first.len()) {
+            Some(removal) => removals.push(removal),
+            None => {
+                let frame = Frame::decode(line, usize::MAX).filter(|frame| frame.kind == kind)?;
+                frames.push(frame.text);
+            }
+        }
+    }
+    (frames.len() >= first.len()).then(|| Truth { frames: frames.concat().into(), removals })
 }
 
 #[cfg(test)]
@@ -208,15 +223,19 @@ mod tests {
         let decoded = NodeSignal::decode(
             "r1 members 7 {\"t\": \"members\",\"members\":[]}\n{\"t\":\"room\"}",
         );
-        let members = [r#"{"t": "members","members":[]}"#, r#"{"t":"room"}"#]
-            .map(codec::text)
-            .concat()
-            .into();
-        assert_eq!(decoded, Some(NodeSignal::Members(room.clone(), 7, members)));
+        let told = |lines: &[&str], removals| {
+            let frames: Vec<Bytes> = lines.iter().map(|line| codec::text(line)).collect();
+            let truth = Truth { frames: frames.concat().into(), removals };
+            Some(NodeSignal::Members(room.clone(), 7, truth))
+        };
+        let lines = [r#"{"t": "members","members":[]}"#, r#"{"t":"room"}"#];
+        assert_eq!(decoded, told(&lines, Vec::new()));
         let lines = [r#"{"t":"members","members":[]}"#, r#"{"t":"room"}"#, r#"{"t":"deleted"}"#];
         let decoded = NodeSignal::decode(&format!("r1 members 7 {}", lines.join("\n")));
-        let frames = lines.map(codec::text).concat().into();
-        assert_eq!(decoded, Some(NodeSignal::Members(room, 7, frames)));
+        assert_eq!(decoded, told(&lines, Vec::new()));
+        let removed = r#"{"t":"removed","roomId":"r1","userId":"a","joinedAt":"7","reason":"left","proof":"x"}"#;
+        let decoded = NodeSignal::decode(&format!("r1 members 7 {}\n{removed}", lines.join("\n")));
+        assert_eq!(decoded, told(&lines, vec![Removal::parse(removed).unwrap()]));
         assert_eq!(NodeSignal::decode("probe 3"), Some(NodeSignal::Probe(3)));
         for rubbish in [
             "",
@@ -231,6 +250,7 @@ mod tests {
             "r1 members 7 {\"t\":\"room\"}\n{\"t\":\"members\"}",
             "r1 members 7 {\"t\":\"members\",\"members\":[]}\n{\"t\":\"news\"}",
             "r1 members 7 {\"t\":\"members\",\"memberCount\":1}\n{\"t\":\"room\"}",
+            "r1 members 7 {\"t\":\"removed\",\"roomId\":\"r1\",\"reason\":\"closed\",\"proof\":\"x\"}",
         ] {
             assert_eq!(NodeSignal::decode(rubbish), None, "{rubbish}");
         }

@@ -90,13 +90,13 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::fanout::frame::Truth;
 
     fn word(number: u64) -> Inbound {
-        Inbound::Members(number, Bytes::new())
+        Inbound::Members(number, Truth::default())
     }
 
     fn fill(inbox: &Inbox, words: usize) -> Option<usize> {

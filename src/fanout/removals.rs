@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{Fanout, LocalRoom, Seat, feed::Sink};
+use super::{
+    Fanout, LocalRoom, Seat,
+    feed::{Feed, Sink},
+};
 use crate::removal::Reason;
 
 impl Fanout {
@@ -17,6 +20,11 @@ impl Fanout {
     pub fn close(&self, room: &Arc<LocalRoom>) {
         let mut feed = room.feed.lock();
         feed.closed();
+        self.release_if_empty(room, &feed);
+    }
+
+    /// After connections may have been put out: ends the subscription of a room that has none left.
+    pub(super) fn release_if_empty(&self, room: &LocalRoom, feed: &Feed<Seat>) {
         if feed.is_empty() {
             self.release(&room.id);
         }

@@ -112,8 +112,11 @@ impl Fanout {
                 self.order_removal(room, removal, frame);
                 Actions::default()
             }
-            Inbound::Members(events, frame) => {
-                room.feed.lock().members(events, frame);
+            Inbound::Members(events, truth) => {
+                let mut feed = room.feed.lock();
+                feed.members(events, truth);
+                self.release_if_empty(room, &feed);
+                drop(feed);
                 room.has_unwritten();
                 self.facts_stale(room);
                 Actions::default()
@@ -125,9 +128,7 @@ impl Fanout {
     fn order_removal(&self, room: &Arc<LocalRoom>, removal: Removal, frame: Frame) {
         let mut feed = room.feed.lock();
         let _ = feed.removal(removal, frame);
-        if feed.is_empty() {
-            self.release(&room.id);
-        }
+        self.release_if_empty(room, &feed);
         drop(feed);
         room.has_unwritten();
     }

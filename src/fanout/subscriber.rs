@@ -127,8 +127,8 @@ fn on_payload(fanout: &Fanout, payload: &Payload, signs: &SignsOfLife) -> Option
         }),
         None => match NodeSignal::decode(&text) {
             Some(NodeSignal::Fence(room, fence)) => Some((room, Inbound::Fence(fence))),
-            Some(NodeSignal::Members(room, events, frame)) => {
-                Some((room, Inbound::Members(events, frame)))
+            Some(NodeSignal::Members(room, events, truth)) => {
+                Some((room, Inbound::Members(events, truth)))
             }
             Some(NodeSignal::Probe(number)) => {
                 signs.probed.send_replace(number);

@@ -146,7 +146,15 @@ impl Scripts {
                 "clear_users",
                 "removal"
             ),
-            clear_room: script!("clear_room", "room_key", "user_key", "note_user", "clear_users"),
+            clear_room: script!(
+                "clear_room",
+                "room_key",
+                "user_key",
+                "author",
+                "pushes",
+                "note_user",
+                "clear_users"
+            ),
             remove_user: script!(
                 "remove_user",
                 "clock",
@@ -441,7 +449,8 @@ impl Scripts {
                 "is_newer",
                 "last_generated_id",
                 "room_key",
-                "read_entries"
+                "read_entries",
+                "removal"
             ),
             read_on: script!(
                 "read_on",
@@ -474,6 +483,7 @@ impl Scripts {
                 "room_key",
                 "read_entries",
                 "deleted_messages",
+                "removal",
                 "check_room"
             ),
             remember: script!("remember"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Node, Proxy, Room, Stage};
+use crate::support::{Answer, Client, DEADLINE, Node, Proxy, Room, Stage, eventually};
 
 const BEATS: [(&str, &str); 2] = [("PRESENCE_TTL", "6s"), ("HEARTBEAT_INTERVAL", "500ms")];
 
@@ -311,6 +311,57 @@ async fn a_node_that_lost_what_was_published_finds_out_with_its_heartbeat() {
 #[tokio::test]
 async fn a_node_that_nothing_published_reaches_finds_out_with_its_heartbeat() {
     not_heard(Proxy::lose_all_that_is_published).await;
+}
+
+/// Nobody sends anything there, and the next heartbeat is far: what the creator did is found out all the same, at
+/// once, and what is said meanwhile does not reach who was removed.
+#[tokio::test]
+async fn a_node_that_nothing_published_reaches_asks_for_what_it_does_not_hear() {
+    let settings = [("PRESENCE_TTL", "180s"), ("HEARTBEAT_INTERVAL", "60s")];
+    let mut stage = Stage::new(1, &settings).await;
+    let proxy = Proxy::to(stage.redis.addr()).await;
+    stage.nodes.push(Node::start(&stage.env, &proxy.redis_url(), &settings).await);
+    let room = stage.room("alice").await;
+    let mut bob = stage.member(1, &room, "bob").await;
+    let mut carol = stage.member(1, &room, "carol").await;
+    proxy.lose_all_that_is_published();
+    let deaf = stage.nodes[1].http();
+    eventually(DEADLINE, "it is deaf", async || {
+        (deaf.get("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+
+    let said = stage.http().say(&room.id, &room.token, json!({ "text": "oops" })).await.data(201);
+    for client in [&mut bob, &mut carol] {
+        client.wait_for("what was said", |frame| frame["id"] == said["id"]).await;
+    }
+    let path = format!("/api/rooms/{}/messages/{}", room.id, said["id"].as_str().unwrap());
+    stage.http().delete(&path, &room.token).await.data(200);
+    for client in [&mut bob, &mut carol] {
+        client.wait_for_kind("deleted").await;
+    }
+    let path = format!("/api/rooms/{}", room.id);
+    stage.http().patch(&path, &room.token, json!({ "locked": true })).await.data(200);
+    for client in [&mut bob, &mut carol] {
+        client.wait_for("the lock", |frame| frame["t"] == "room" && frame["locked"] == true).await;
+    }
+
+    for round in 0..5 {
+        let name = format!("removed {round}");
+        stage.http().patch(&path, &room.token, json!({ "locked": false })).await.data(200);
+        let mut removed = stage.member(1, &room, &name).await;
+        let text = format!("without {name}");
+        remove(&stage, 0, &room, &room.token, &name.replace(' ', "%20")).await.data(200);
+        deaf.say(&room.id, &room.token, json!({ "text": text })).await.data(201);
+        carol.wait_for("it", |frame| frame["text"] == *text).await;
+        told_removed(&mut removed, &room, "removed").await;
+        removed.until_pong().await;
+        assert!(removed.seen.iter().all(|frame| frame["text"] != *text));
+    }
+    remove(&stage, 0, &room, &room.token, "bob").await.data(200);
+    told_removed(&mut bob, &room, "removed").await;
+    stage.http().delete(&path, &room.token).await.data(200);
+    told_removed(&mut carol, &room, "closed").await;
 }
 
 #[tokio::test]

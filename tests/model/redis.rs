@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use linkroom::{
     chain,
-    fanout::frame::{Fence, Frame, FrameKind, Tag},
+    fanout::frame::{Fence, Frame, FrameKind, Tag, Truth},
     names::MessageId,
     removal::Removal,
 };
@@ -48,6 +48,8 @@ pub struct Redis {
     pub begun: BTreeMap<u8, u8>,
     /// The sessions that were ended, as `(user, number)`.
     pub ended: Vec<(u8, u8)>,
+    /// With which events.
+    pub ended_with: Vec<u64>,
     /// The connections that live, as `(connection, user)`.
     pub connections: Vec<(u8, u8)>,
     /// The clock.
@@ -80,7 +82,7 @@ pub struct Wire {
 pub enum Payload {
     Frame(Frame),
     Fence(Fence),
-    Members(u64, Bytes),
+    Members(u64, Truth),
     Removal(Removal, Frame),
 }
 
@@ -98,6 +100,8 @@ pub struct Snapshot {
 pub struct Page {
     pub trimmed: bool,
     pub messages: Vec<usize>,
+    /// The sessions that were ended since.
+    pub ended: Vec<(u8, u8)>,
 }
 
 impl Redis {
@@ -115,6 +119,7 @@ impl Redis {
             sessions: Users::default(),
             begun: BTreeMap::new(),
             ended: Vec::new(),
+            ended_with: Vec::new(),
             connections: Vec::new(),
             now_ms: 1000,
             wire: Wire { node: true, ..Wire::default() },
@@ -221,6 +226,7 @@ impl Redis {
         self.sessions.remove(user);
         self.connections.retain(|(_, other)| *other != user);
         self.events.number += 1;
+        self.ended_with.push(self.events.number);
         if self.wire.room {
             let (removal, text) = removal(user, session);
             let frame = Frame { kind: FrameKind::Other, text };
@@ -232,24 +238,32 @@ impl Redis {
     }
 
     /// tell_members.lua
-    pub fn tell_members(&mut self) {
-        if let Some((events, text)) = self.list_members().filter(|_| self.wire.node) {
-            self.wire.flight.push_back(Payload::Members(events, text));
+    pub fn tell_members(&mut self, known: u64) {
+        if let Some((events, truth)) = self.list_members(known).filter(|_| self.wire.node) {
+            self.wire.flight.push_back(Payload::Members(events, truth));
         }
     }
 
     /// The same, where it answers with the list.
-    pub fn list_members(&self) -> Option<(u64, Bytes)> {
-        let text = Word::Members(self.events, self.members, self.large).to_text();
-        self.exists.then_some((self.events.number, text))
+    pub fn list_members(&self, known: u64) -> Option<(u64, Truth)> {
+        let frames = Word::Members(self.events, self.members, self.large).to_text();
+        let removals = removals(&self.removed_since(known));
+        let truth = Truth { frames, removals };
+        self.exists.then_some((self.events.number, truth))
+    }
+
+    /// The sessions that were ended with later events than that.
+    fn removed_since(&self, known: u64) -> Vec<(u8, u8)> {
+        let ended = self.ended.iter().zip(&self.ended_with).filter(|(_, with)| **with > known);
+        ended.map(|(session, _)| *session).collect()
     }
 
     /// catch_up.lua
-    pub fn catch_up(&self, after: MessageId, wanted: usize) -> Page {
+    pub fn catch_up(&self, after: MessageId, wanted: usize, known: u64) -> Page {
         let messages: Vec<usize> =
             self.kept().filter(|at| self.history[*at].id > after).take(wanted).collect();
         let trimmed = messages.first().is_some_and(|first| self.is_hole(after, *first));
-        Page { trimmed, messages }
+        Page { trimmed, messages, ended: self.removed_since(known) }
     }
 
     /// Somebody who is connected elsewhere joins, or leaves.
@@ -396,6 +410,11 @@ pub struct Heard {
     pub user: u8,
     /// The number of its session.
     pub session: u8,
+}
+
+/// What is told of sessions that were ended.
+pub fn removals(ended: &[(u8, u8)]) -> Vec<Removal> {
+    ended.iter().map(|(user, session)| removal(*user, *session).0).collect()
 }
 
 /// What remove_user.lua publishes.

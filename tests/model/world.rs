@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 
 use crate::{
     client::Client,
-    redis::{Heard, Page, Payload, Redis, SECRET, Snapshot},
+    redis::{Heard, Page, Payload, Redis, SECRET, Snapshot, removals},
     words::Word,
 };
 
@@ -144,7 +144,8 @@ struct Node {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Reading {
     Wanted(u64),
-    Asked(u64, MessageId),
+    /// Its number, the last message delivered, the number of events of which none was missed.
+    Asked(u64, MessageId, u64),
     Answered(u64, Page),
 }
 
@@ -357,15 +358,17 @@ impl World {
             Step::TakePage(i) => self.take_page(i),
             Step::TellMembers => {
                 self.node.telling -= 1;
-                self.redis.tell_members();
+                self.redis.tell_members(self.node.feed.known_events());
             }
             Step::TakeAnswer => self.take_answer(),
             Step::TellNumber => self.redis.tell_number(),
             Step::Remove(user) => self.redis.remove(user),
             Step::ListMembers => {
                 self.node.listing -= 1;
-                if let Some((events, text)) = self.redis.list_members() {
-                    self.node.feed.listed(events, text);
+                if let Some((events, truth)) =
+                    self.redis.list_members(self.node.feed.known_events())
+                {
+                    self.putting_out(|feed| feed.listed(events, truth));
                 }
             }
         }
@@ -404,22 +407,29 @@ impl World {
         let actions = match payload {
             Payload::Frame(frame) => self.node.feed.frame(frame).1,
             Payload::Fence(fence) => self.node.feed.fence(fence),
-            Payload::Members(events, text) => {
-                self.node.feed.members(events, text);
+            Payload::Members(events, truth) => {
+                self.putting_out(|feed| feed.members(events, truth));
                 Actions::default()
             }
             Payload::Removal(removal, frame) => {
-                let seated = |world: &Self| -> Vec<usize> {
-                    world.node.feed.sinks().map(|seat| seat.index).collect()
-                };
-                let before = seated(self);
-                let _ = self.node.feed.removal(removal, frame);
-                let after = seated(self);
-                before.into_iter().filter(|i| !after.contains(i)).for_each(|i| self.removed(i));
+                self.putting_out(|feed| {
+                    let _ = feed.removal(removal, frame);
+                });
                 Actions::default()
             }
         };
         self.act(actions);
+    }
+
+    /// What may put connections out of the room.
+    fn putting_out(&mut self, happens: impl FnOnce(&mut Feed<Seat>)) {
+        let seated = |world: &Self| -> Vec<usize> {
+            world.node.feed.sinks().map(|seat| seat.index).collect()
+        };
+        let before = seated(self);
+        happens(&mut self.node.feed);
+        let after = seated(self);
+        before.into_iter().filter(|i| !after.contains(i)).for_each(|i| self.removed(i));
     }
 
     fn act(&mut self, actions: Actions) {
@@ -626,18 +636,20 @@ impl World {
     fn begin_reading(&mut self, i: usize) {
         let Reading::Wanted(number) = self.node.readings.remove(i) else { return };
         if let Some(after) = self.node.feed.reading(number) {
-            self.node.readings.insert(i, Reading::Asked(number, after));
+            let known = self.node.feed.known_events();
+            self.node.readings.insert(i, Reading::Asked(number, after, known));
         }
     }
 
     fn run_reading(&mut self, i: usize) {
-        if let Reading::Asked(number, after) = self.node.readings[i] {
-            self.node.readings[i] = Reading::Answered(number, self.redis.catch_up(after, PAGE));
+        if let Reading::Asked(number, after, known) = self.node.readings[i] {
+            let page = self.redis.catch_up(after, PAGE, known);
+            self.node.readings[i] = Reading::Answered(number, page);
         }
     }
 
     fn fail_reading(&mut self, i: usize) {
-        let Reading::Asked(number, _) = self.node.readings.remove(i) else { return };
+        let Reading::Asked(number, ..) = self.node.readings.remove(i) else { return };
         if !self.node.feed.is_empty() {
             self.node.readings.insert(i, Reading::Wanted(number));
         }
@@ -646,6 +658,7 @@ impl World {
     fn take_page(&mut self, i: usize) {
         let Reading::Answered(number, page) = self.node.readings.remove(i) else { return };
         let last_page = page.messages.len() < PAGE;
+        self.putting_out(|feed| feed.ended(&removals(&page.ended)));
         let actions = if page.trimmed {
             self.node.feed.history_trimmed(number)
         } else {

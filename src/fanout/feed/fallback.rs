@@ -5,11 +5,9 @@
 //! their order. Events are delivered again only after a fence has shown, in order with them, that
 //! the list accounts for all earlier events.
 
-use bytes::Bytes;
-
 use super::{Actions, Feed, Members, SeatState, Sink};
 use crate::{
-    fanout::frame::{Fence, Frame, FrameKind, Tag},
+    fanout::frame::{Fence, Frame, FrameKind, Tag, Truth},
     names::MessageId,
 };
 
@@ -42,13 +40,14 @@ impl<S: Sink> Feed<S> {
         }
     }
 
-    /// The list of members as an answer, and the number of events that it accounts for.
-    pub fn listed(&mut self, events: u64, frame: Bytes) {
+    /// The whole truth about the room as an answer, and the number of events that it accounts for.
+    pub fn listed(&mut self, events: u64, truth: Truth) {
+        self.ended(&truth.removals);
         // Else a list came in order meanwhile.
         if self.members == Members::Unknown {
             (self.events, self.known_events) = (events, events);
             self.members = Members::Listed;
-            self.deliver(&Frame { kind: FrameKind::Members, text: frame });
+            self.deliver(&Frame { kind: FrameKind::Members, text: truth.frames });
         }
     }
 }

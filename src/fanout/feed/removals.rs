@@ -19,15 +19,28 @@ impl<S: Sink> Feed<S> {
         if is_known && !removal.is_proved(&self.secret) {
             return self.frame(frame).0;
         }
+        self.end(&removal);
+        self.frame(Frame { kind: FrameKind::Removed, ..frame }).0
+    }
+
+    /// Sessions that have ended, as an answer says, or the whole truth: whether that was published or not.
+    pub fn ended(&mut self, removals: &[Removal]) {
+        for removal in removals {
+            if self.secret.is_empty() || removal.is_proved(&self.secret) {
+                self.end(removal);
+            }
+        }
+    }
+
+    fn end(&mut self, removal: &Removal) {
         self.forget_removals();
         if self.seats.iter().any(SeatState::is_joining) {
             self.removals.truncate(KEPT_MAX - 1);
             self.removals.insert(0, removal.clone());
         }
-        if is_known {
-            self.put_out(&removal);
+        if !self.secret.is_empty() {
+            self.put_out(removal);
         }
-        self.frame(Frame { kind: FrameKind::Removed, ..frame }).0
     }
 
     /// The room has ended, as an answer says.

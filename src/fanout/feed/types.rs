@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    fanout::frame::{Fence, Frame, FrameKind},
+    fanout::frame::{Fence, Frame, FrameKind, Truth},
     names::MessageId,
     removal::{Reason, Removal},
 };
@@ -84,8 +84,8 @@ pub enum Inbound {
     Frame(Frame),
     /// A fence on this node's channel.
     Fence(Fence),
-    /// The list of members from this node's channel, and the number of events that it contains.
-    Members(u64, Bytes),
+    /// The whole truth about the room from this node's channel, and the number of events that it contains.
+    Members(u64, Truth),
     /// A session ended, or the room, and the frame that says so.
     Removal(Removal, Frame),
 }

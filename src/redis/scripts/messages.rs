@@ -77,7 +77,7 @@ impl Scripts {
     }
 
     /// Reads the messages after the last one that this node delivered, and waits until they are
-    /// durable.
+    /// durable. `known` is the number of events of which the node missed none.
     ///
     /// # Errors
     /// Redis is out of reach, or did not confirm in time.
@@ -86,12 +86,18 @@ impl Scripts {
         room: &RoomId,
         after: MessageId,
         limit: usize,
+        known: u64,
     ) -> Result<Missed, Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.messages()];
-        let args = [after.to_string().into(), number(limit)];
+        let known = known.to_string();
+        let args = [after.to_string().into(), number(limit), room.as_str().into(), known.into()];
         let mut reply = self.run_durable(&self.0.catch_up, names, &args, None).await?.ok()?;
-        Ok(Missed { trimmed: reply.flag()?, messages: reply.messages(room)? })
+        Ok(Missed {
+            trimmed: reply.flag()?,
+            messages: reply.messages(room)?,
+            removals: reply.removals()?,
+        })
     }
 
     /// Reads on behind `since` for somebody who listens and is no member, and waits until what is read is

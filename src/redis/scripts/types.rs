@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     message::Message,
     names::{MessageId, RoomId, Status, Token, UserId},
-    removal::{Reason, Session},
+    removal::{Reason, Removal, Session},
     webpush::Subscription,
 };
 
@@ -404,6 +404,8 @@ pub struct Missed {
     pub messages: Vec<Message>,
     /// Whether there were others before these that are no longer kept.
     pub trimmed: bool,
+    /// The sessions that were ended since.
+    pub removals: Vec<Removal>,
 }
 
 /// A list whose next event is to be posted.

@@ -20,7 +20,7 @@ use crate::{
     limits,
     message::{Message, timestamp},
     names::{MessageId, RoomId, UserId},
-    removal::Reason,
+    removal::{Reason, Removal},
 };
 
 /// An argument of a script.
@@ -363,6 +363,13 @@ impl ScriptReply {
             value.as_str().map(|name| UserId::stored(&name)).ok_or_else(malformed_reply)
         };
         self.rest.map(user).collect()
+    }
+
+    /// A list of frames about sessions that were ended.
+    pub fn removals(&mut self) -> Result<Vec<Removal>, Error> {
+        let Some(Value::Array(frames)) = self.rest.next() else { return Err(malformed_reply()) };
+        let parse = |frame: Value| Removal::parse(&frame.as_str()?);
+        frames.into_iter().map(|frame| parse(frame).ok_or_else(malformed_reply)).collect()
     }
 
     /// Ids of messages, in MessagePack.

@@ -1,9 +1,10 @@
 //! What anybody publishes on a node's channel: a script's word, or nothing.
 
 use linkroom::{
-    fanout::frame::{Fence, Frame, FrameKind, NodeSignal, Tag, heartbeat_tag},
+    fanout::frame::{Fence, Frame, FrameKind, NodeSignal, Tag, Truth, heartbeat_tag},
     protocol::codec,
     redis::probe::PROBE_WORD,
+    removal::Removal,
 };
 
 pub fn check(data: &[u8]) {
@@ -18,14 +19,17 @@ pub fn check(data: &[u8]) {
             };
             format!("{room} {tag} {tip} {events}")
         }
-        Some(NodeSignal::Members(room, events, frame)) => {
+        Some(NodeSignal::Members(room, events, truth)) => {
             let text = payload.splitn(4, ' ').nth(3).unwrap();
-            let lines: Vec<&str> = text.splitn(2, '\n').collect();
+            let (removed, told): (Vec<&str>, Vec<&str>) =
+                text.split('\n').partition(|line| Removal::parse(line).is_some());
             let kind = |line: &&str| Frame::decode(line, usize::MAX).map(|frame| frame.kind);
-            let kinds: Vec<_> = lines.iter().map(kind).collect();
-            assert_eq!(kinds, [FrameKind::Members, FrameKind::Room].map(Some), "{payload}");
-            let frames: Vec<_> = lines.into_iter().map(codec::text).collect();
-            assert_eq!(frame, frames.concat(), "{payload}");
+            let kinds: Vec<_> = told.iter().map(kind).collect();
+            assert_eq!(kinds[..2], [FrameKind::Members, FrameKind::Room].map(Some), "{payload}");
+            assert!(kinds[2..].iter().all(|kind| *kind == Some(FrameKind::Event)), "{payload}");
+            let frames: Vec<_> = told.into_iter().map(codec::text).collect();
+            let removals = removed.into_iter().filter_map(Removal::parse).collect();
+            assert_eq!(truth, Truth { frames: frames.concat().into(), removals }, "{payload}");
             format!("{room} members {events} {text}")
         }
     };
