@@ -33,6 +33,7 @@ if is_taken then
 end
 
 local now = clock()
+check_room(room, now, {'users'})
 redis.call('HSET', session, 'token', token_hash, 'joinedAt', now)
 note_address(session, keyed, now)
 redis.call('PEXPIRE', session, session_ttl)

@@ -18,7 +18,7 @@ local users, address = ARGV[9], ARGV[10]
 if redis.call('EXISTS', room) == 1 or redis.call('EXISTS', KEYS[7]) == 1 then return {'EXISTS'} end
 
 local created = clock()
-check_room(told, created)
+check_room(told, created, {'users'})
 redis.call('HLEN', session)
 -- Events are counted from a number that no earlier room of this id had reached.
 redis.call('HSET', room, 'creator', creator, 'creatorToken', token_hash, 'createdAt', created,

@@ -18,15 +18,16 @@ local deleted = room_key(room.hash, 'deleted')
 local refusal, token_hash = not_creator(room.hash, session, ARGV[5])
 if refusal and refusal ~= 'FORBIDDEN' then return {refusal} end
 
-local oldest = redis.call('HGET', room.hash, 'oldest')
-if oldest then trim_deleted(room.hash, room.messages, oldest) end
 local gone, said = find_deleted(deleted, id), {by = ''}
 local entry = redis.call('XRANGE', room.messages, id, id)[1]
 if not gone and not entry then return {'NOT_FOUND'} end
 for i = 1, entry and #entry[2] or 0, 2 do said[entry[2][i]] = entry[2][i + 1] end
 if refusal and (gone or said).by ~= author(token_hash) then return {refusal} end
 if gone then return {'OK'} end
-check_room(room, clock())
+check_room(room, clock(), {'deleted'})
+if room.hooks then check_hooks(room.hooks) end
+local oldest = redis.call('HGET', room.hash, 'oldest')
+if oldest then trim_deleted(room.hash, room.messages, oldest) end
 
 redis.call('XDEL', room.messages, id)
 publish_event(room, 'deleted', '"id":"' .. id .. '"')

@@ -52,10 +52,7 @@ local noted, is_pushed
 noted, room.events, room.occupied, room.large, is_pushed =
   unpack(redis.call('HMGET', room.hash, 'last', 'events', 'occupied', 'large', 'push'))
 local at = tip(room.messages, noted)
-check_room(room, now_ms)
--- Errors here, before anything is written, where something else has taken the place of one of these.
-redis.call('SCARD', room_key(room.hash, 'users'))
-redis.call('ZCARD', room_key(room.hash, 'bans'))
+check_room(room, now_ms, {'users', 'bans', 'deleted'})
 -- Whether somebody was cleared while nobody came in.
 local has_changed = false
 

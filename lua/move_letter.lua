@@ -7,6 +7,7 @@
 local dead, entry, age_max = KEYS[1], ARGV[1], ARGV[3]
 local to = {events = KEYS[2], ready = KEYS[3], oldest = KEYS[4], state = KEYS[5], delayed = KEYS[6], age_max = age_max}
 
+check_hooks({events = to.events, ready = to.ready, oldest = to.oldest, state = to.state, dead = dead})
 local found = redis.call('XRANGE', dead, entry, entry)[1]
 if not found then return {'OK', '0'} end
 if ARGV[2] == 'replay' then

@@ -14,9 +14,8 @@ local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KE
   users = ARGV[1]}
 local longest, after, wanted = ARGV[2], ARGV[3], tonumber(ARGV[4])
 
-local refusal = may_read(room.hash, KEYS[6], ARGV[5], ARGV[6], ARGV[7])
+local refusal, created = may_read(room.hash, KEYS[6], ARGV[5], ARGV[6], ARGV[7])
 if refusal then return {refusal} end
-local created = redis.call('HGET', room.hash, 'createdAt')
 
 local now_ms = tonumber(clock())
 local page = member_names(room, after, wanted)

@@ -31,7 +31,7 @@ local is_lost = redis.call('HEXISTS', room.hash, 'createdAt') == 0
 local noted, is_pushed
 noted, room.large, is_pushed = unpack(redis.call('HMGET', room.hash, 'last', 'large', 'push'))
 local at = tip(room.messages, noted)
-check_room(room, now_ms)
+check_room(room, now_ms, {'removed', 'users'})
 for i, field in ipairs(FACTS) do
   local fact = ARGV[9][i]
   if fact ~= '' and (is_lost or i <= 5) then redis.call('HSETNX', room.hash, field, fact) end

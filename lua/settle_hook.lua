@@ -19,6 +19,8 @@ local pause, most, receiver, goes_on, lasts = tonumber(ARGV[7]), tonumber(ARGV[8
 local is_hook, is_posted = ARGV[12] == '1', ARGV[13] == '1'
 local now = clock()
 
+check_hooks({events = events, ready = ready, delayed = delayed, oldest = to.oldest, state = to.state, dead = dead})
+
 -- The list is given back; it waits until it is due, or is done.
 local function give_back(due)
   redis.call('XACK', ready, 'nodes', entry)

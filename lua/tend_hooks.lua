@@ -20,6 +20,7 @@ local is_posted, now = ARGV[8] == '1', clock()
 local STEP = 100
 
 if not is_posted and redis.call('EXISTS', ready) == 0 then return {'IDLE'} end
+check_hooks({ready = ready, delayed = delayed, oldest = to.oldest, state = to.state, dead = dead, lapses = lapses})
 redis.pcall('XGROUP', 'CREATE', ready, 'nodes', '0', 'MKSTREAM')
 for _, entry in ipairs(held) do
   if holds_entry(ready, node, entry) then

@@ -5,7 +5,8 @@ local function trim_deleted(hash, stream, oldest)
   local deleted = room_key(hash, 'deleted')
   local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', '1')[1]
   if not first or first[1] == oldest then return end
-  if oldest ~= '' then redis.call('ZREMRANGEBYLEX', deleted, '-', '(' .. place_of(first[1])) end
+  -- Nobody's message is kept back where something else has taken the place of what is left of others.
+  if oldest ~= '' then redis.pcall('ZREMRANGEBYLEX', deleted, '-', '(' .. place_of(first[1])) end
   if redis.call('EXISTS', deleted) == 1 then
     redis.call('HSET', hash, 'oldest', first[1])
   else

@@ -202,7 +202,8 @@ impl Scripts {
                 "note_user",
                 "proof",
                 "last_as_long",
-                "subjects"
+                "subjects",
+                "check_room"
             ),
             join: script!(
                 "join",
@@ -294,6 +295,7 @@ impl Scripts {
                 "check_room",
                 "timestamp",
                 "hooks",
+                "check_hooks",
                 "drop_event",
                 "add_event",
                 "write_event",
@@ -366,6 +368,7 @@ impl Scripts {
                 "members_event",
                 "publish_members",
                 "tell_size",
+                "room_key",
                 "check_room"
             ),
             sweep_room: script!(
@@ -395,6 +398,7 @@ impl Scripts {
                 "members_event",
                 "publish_members",
                 "tell_size",
+                "room_key",
                 "check_room"
             ),
             read_room: script!(
@@ -488,10 +492,16 @@ impl Scripts {
             ),
             remember: script!("remember"),
             keep_promise: script!("keep_promise"),
-            settle_hook: script!("settle_hook", "clock", "drop_event", "holds_entry"),
-            tend_hooks: script!("tend_hooks", "clock", "drop_event", "holds_entry"),
+            settle_hook: script!(
+                "settle_hook",
+                "clock",
+                "check_hooks",
+                "drop_event",
+                "holds_entry"
+            ),
+            tend_hooks: script!("tend_hooks", "clock", "check_hooks", "drop_event", "holds_entry"),
             read_letters: script!(reads "read_letters"),
-            move_letter: script!("move_letter", "clock", "add_event"),
+            move_letter: script!("move_letter", "clock", "check_hooks", "add_event"),
             subscribe: script!(
                 "subscribe",
                 "room_key",
