@@ -1,7 +1,7 @@
 //! Reads the histories of a round afterwards, and says what in them breaks a promise.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     fmt,
 };
 
@@ -11,7 +11,8 @@ use crate::{
     figures::Figures,
     history::{Entry, Event, History},
     round::{Injected, STRANGER},
-    stream::{Id, Stream},
+    rulings::{Deleted, Ended, Locked, Removed, Rulings},
+    stream::{Id, Stored, Stream, is_redacted},
     view::View,
 };
 
@@ -32,6 +33,9 @@ pub struct Evidence {
     /// By room.
     pub streams: HashMap<String, Stream>,
     pub injected: Vec<Injected>,
+    pub rulings: Rulings,
+    /// Of those whose room was ended.
+    pub homeless: Vec<History>,
 }
 
 /// A broken promise.
@@ -56,6 +60,20 @@ pub fn check(evidence: &Evidence, figures: &mut Figures) -> Vec<Violation> {
         let histories = all.filter(|history| history.room() == room);
         stored_once(stream, &histories.collect::<Vec<_>>(), &mut violations);
     }
+    evidence
+        .rulings
+        .removed
+        .iter()
+        .for_each(|removed| stays_out(removed, evidence, &mut violations));
+    evidence
+        .rulings
+        .deleted
+        .iter()
+        .for_each(|deleted| stays_deleted(deleted, evidence, &mut violations));
+    for ended in &evidence.rulings.ended {
+        let histories = evidence.homeless.iter().filter(|history| history.room() == ended.room);
+        histories.for_each(|history| stays_ended(ended, history, &mut violations));
+    }
     for injected in &evidence.injected {
         figures.injected(injected.fault.kind);
     }
@@ -63,7 +81,8 @@ pub fn check(evidence: &Evidence, figures: &mut Figures) -> Vec<Violation> {
         answered_well(bot, &evidence.streams[bot.room()], &mut violations);
     }
     for history in &evidence.histories {
-        let mut reader = Reader::new(history, &evidence.streams[history.room()]);
+        let stream = &evidence.streams[history.room()];
+        let mut reader = Reader::new(history, stream, &evidence.rulings);
         reader.read(&evidence.injected, figures);
         violations.append(&mut reader.violations);
     }
@@ -74,15 +93,16 @@ pub fn check(evidence: &Evidence, figures: &mut Figures) -> Vec<Violation> {
 /// nobody said.
 fn stored_once(stream: &Stream, histories: &[&History], violations: &mut Vec<Violation>) {
     let mut violation = |what| violations.push(Violation { check: "stored once", what });
-    let mut said = HashMap::new();
-    let mut acknowledged = HashSet::new();
+    let (mut said, mut acknowledged) = (HashMap::new(), HashMap::new());
     for history in histories {
         let (messages, keys) = said_and_acknowledged(history);
         said.extend(messages);
         acknowledged.extend(keys);
     }
     let mut found = HashSet::new();
-    for (id, stored) in &stream.0 {
+    // What a deleted one was is known where the answer to its deletion came.
+    let is_known = |stored: &&Stored| !stored.is_deleted || stored.key.is_some();
+    for (id, stored) in stream.0.iter().filter(|(_, stored)| is_known(stored)) {
         let key = stored.key.clone().unwrap_or_default();
         if said
             .get(&key)
@@ -94,14 +114,57 @@ fn stored_once(stream: &Stream, histories: &[&History], violations: &mut Vec<Vio
             violation(format!("{id} repeats an earlier message: {stored:?}"));
         }
     }
-    for lost in acknowledged.difference(&found) {
-        violation(format!("{lost} was acknowledged, but is not in the stream"));
+    for (lost, id) in acknowledged.iter().filter(|(key, _)| !found.contains(*key)) {
+        // Of what was deleted, the key may be unknown.
+        if !id.and_then(|id| stream.0.get(&id)).is_some_and(|stored| stored.is_deleted) {
+            violation(format!("{lost} was acknowledged, but is not in the stream"));
+        }
     }
 }
 
-/// What a client said, and the keys that were acknowledged.
-fn said_and_acknowledged(history: &History) -> (Said, HashSet<String>) {
-    let (mut said, mut acknowledged) = (HashMap::new(), HashSet::new());
+/// Nothing is stored of somebody who was removed.
+fn stays_out(removed: &Removed, evidence: &Evidence, violations: &mut Vec<Violation>) {
+    let Removed { room, name, last } = removed;
+    let late =
+        evidence.streams[room].0.iter().filter(|(id, stored)| *id > last && stored.from == *name);
+    for (id, _) in late {
+        let what = format!("{id} of {name} of {room} was stored after it was removed");
+        violations.push(Violation { check: "removed", what });
+    }
+}
+
+/// What was deleted is deleted, and nowhere else.
+fn stays_deleted(deleted: &Deleted, evidence: &Evidence, violations: &mut Vec<Violation>) {
+    let Deleted { room, id, stored, at } = deleted;
+    let all = &evidence.streams[room].0;
+    let is_deleted = all.get(id).is_some_and(|place| place.is_deleted);
+    // Everybody says everything under a key of its own.
+    let again = all.iter().find(|(_, other)| !other.is_deleted && other.key == stored.key);
+    if at.is_finite() && (!is_deleted || again.is_some()) {
+        let what = format!("{id} of {room} was deleted at {at:.3} s, and is there: {again:?}");
+        violations.push(Violation { check: "deleted", what });
+    }
+}
+
+/// Nobody gets into a room that was ended.
+fn stays_ended(ended: &Ended, history: &History, violations: &mut Vec<Violation>) {
+    let mut asked = 0.0;
+    for entry in history.entries() {
+        match entry.event {
+            Event::Join { .. } => asked = entry.at,
+            Event::Got(frame) if frame["t"] == "joined" && asked > ended.at => {
+                let (room, name, at) = (&ended.room, history.name(), entry.at);
+                let what = format!("{name} got into {room} at {at:.3} s, {:.3} s", ended.at);
+                violations.push(Violation { check: "ended", what });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a client said, and the keys that were acknowledged with the ids of their messages.
+fn said_and_acknowledged(history: &History) -> (Said, HashMap<String, Option<Id>>) {
+    let (mut said, mut acknowledged) = (HashMap::new(), HashMap::new());
     let (mut texts, mut names) = (HashMap::new(), HashSet::from([history.name().to_owned()]));
     for entry in history.entries() {
         match entry.event {
@@ -109,7 +172,8 @@ fn said_and_acknowledged(history: &History) -> (Said, HashSet<String>) {
             Event::Got(frame) => {
                 names.extend(frame["me"].as_str().map(str::to_owned));
                 let key = frame["key"].as_str().filter(|key| texts.contains_key(*key));
-                acknowledged.extend(key.filter(|_| frame["t"] == "msg").map(str::to_owned));
+                let key = key.filter(|_| frame["t"] == "msg").map(str::to_owned);
+                acknowledged.extend(key.map(|key| (key, Id::of(&frame))));
             }
             _ => {}
         }
@@ -139,6 +203,7 @@ struct Reader<'a> {
     history: &'a History,
     entries: Vec<Entry>,
     stream: &'a Stream,
+    rulings: &'a Rulings,
     violations: Vec<Violation>,
     /// How often each key was said so far.
     said: HashMap<String, usize>,
@@ -146,14 +211,21 @@ struct Reader<'a> {
     me: Value,
     /// The last message that it was given over any connection.
     furthest: Id,
+    /// Messages that were deleted, whose text it was given, and not told that they were.
+    shown: BTreeSet<Id>,
+    /// When it first wanted to come in.
+    knocked: Option<f64>,
     connection: Connection,
 }
 
 /// What a connection was given so far.
 #[derive(Default)]
 struct Connection {
-    /// What it asked for with its last join.
+    /// What it asked for with its last join, and when.
     since: Option<Id>,
+    asked: f64,
+    /// Whether it was told that it is out for good.
+    is_out: bool,
     /// The last message it was given; none before `joined`.
     position: Option<Id>,
     view: View,
@@ -175,11 +247,32 @@ struct Open {
 }
 
 impl<'a> Reader<'a> {
-    fn new(history: &'a History, stream: &'a Stream) -> Self {
-        let entries = history.entries();
-        let (violations, said) = (Vec::new(), HashMap::new());
-        let (me, furthest, connection) = (Value::Null, Id::default(), Connection::default());
-        Self { history, entries, stream, violations, said, me, furthest, connection }
+    fn new(history: &'a History, stream: &'a Stream, rulings: &'a Rulings) -> Self {
+        Self {
+            history,
+            entries: history.entries(),
+            stream,
+            rulings,
+            violations: Vec::new(),
+            said: HashMap::new(),
+            me: Value::Null,
+            furthest: Id::default(),
+            shown: BTreeSet::new(),
+            knocked: None,
+            connection: Connection::default(),
+        }
+    }
+
+    /// Whether the client was there to the end.
+    fn is_resident(&self) -> bool {
+        self.history.name().starts_with("user")
+    }
+
+    fn is_outcast(&self) -> bool {
+        let of_it = |removed: &Removed| {
+            removed.room == self.history.room() && removed.name == self.history.name()
+        };
+        self.rulings.removed.iter().any(of_it)
     }
 
     fn read(&mut self, injected: &[Injected], figures: &mut Figures) {
@@ -189,7 +282,14 @@ impl<'a> Reader<'a> {
                     figures.connections += 1;
                     self.connection = Connection::default();
                 }
-                Event::Join { since } => self.connection.since = *since,
+                Event::Join { since } => {
+                    (self.connection.since, self.connection.asked) = (*since, entry.at);
+                    self.knocked = self.knocked.or(Some(entry.at));
+                    if since.is_none() {
+                        // It shows nothing of what was before.
+                        self.shown.clear();
+                    }
+                }
                 Event::Say { key, .. } => self.say(key),
                 Event::Ping => self.connection.pings += 1,
                 Event::Leave => {}
@@ -200,6 +300,22 @@ impl<'a> Reader<'a> {
                     self.closed(&entry, *code, injected);
                 }
             }
+        }
+        if self.is_resident() && !self.shown.is_empty() {
+            let (name, room) = (self.history.name(), self.history.room());
+            let what = format!("{name} of {room} still shows {:?}", self.shown);
+            self.violations.push(Violation { check: "deleted", what });
+        }
+    }
+
+    /// Notes whether a message was given with a text that is to be seen no more.
+    fn note_text(&mut self, message: &Value) {
+        let Some(id) = Id::of(message) else { return };
+        let is_deleted = self.stream.0.get(&id).is_some_and(|stored| stored.is_deleted);
+        if is_deleted && !is_redacted(message) {
+            self.shown.insert(id);
+        } else {
+            self.shown.remove(&id);
         }
     }
 
@@ -214,7 +330,13 @@ impl<'a> Reader<'a> {
         if let Some(key) = frame["key"].as_str() {
             self.connection.open.retain(|open| open.key != key);
         }
-        match frame["t"].as_str().unwrap_or_default() {
+        let t = frame["t"].as_str().unwrap_or_default();
+        if self.connection.is_out && !["pong", "error"].contains(&t) {
+            self.violation("removed", entry, format!("after it was removed: {frame}"));
+        }
+        match t {
+            "removed" => self.connection.is_out = true,
+            "deleted" => drop(Id::of(frame).map(|id| self.shown.remove(&id))),
             "joined" => self.joined(entry, frame, figures),
             "msg" => self.message(entry, frame, figures),
             "pong" => self.connection.pong(entry.at),
@@ -228,8 +350,22 @@ impl<'a> Reader<'a> {
     }
 
     fn joined(&mut self, entry: &Entry, frame: &Value, figures: &mut Figures) {
+        self.comes_in(entry);
         self.me = frame["me"].clone();
         let messages = frame["messages"].as_array().unwrap();
+        for message in messages {
+            self.note_text(message);
+            let is_late = |deleted: &&Deleted| {
+                deleted.room == self.history.room()
+                    && Some(deleted.id) == Id::of(message)
+                    && deleted.at < self.connection.asked
+            };
+            let late = self.rulings.deleted.iter().find(is_late).filter(|_| !is_redacted(message));
+            if let Some(Deleted { at, .. }) = late {
+                let what = format!("{message} after it was deleted at {at:.3} s");
+                self.violation("deleted", entry, what);
+            }
+        }
         let first = messages.first().and_then(Id::of);
         // A `since` that the stream does not hold was made up by a stranger: the answer to it is the
         // latest messages, or what came after the last that the client was given.
@@ -258,6 +394,21 @@ impl<'a> Reader<'a> {
         self.reached(position);
     }
 
+    /// Nobody new comes in while the room is locked.
+    fn comes_in(&mut self, entry: &Entry) {
+        let is_new = self.me.is_null() && self.history.name().starts_with("guest");
+        let (room, at) = (self.history.room(), entry.at);
+        let locks = |locked: &&Locked| {
+            locked.room == room
+                && self.knocked.is_some_and(|knocked| knocked > locked.from)
+                && at < locked.to
+        };
+        if let Some(locked) = self.rulings.locked.iter().find(locks).filter(|_| is_new) {
+            let what = format!("came in, though it was locked: {locked:?}");
+            self.violation("locked", entry, what);
+        }
+    }
+
     fn reached(&mut self, position: Id) {
         self.connection.position = Some(position);
         self.furthest = self.furthest.max(position);
@@ -268,6 +419,7 @@ impl<'a> Reader<'a> {
             return;
         }
         figures.deliveries += 1;
+        self.note_text(frame);
         let Some((position, id)) = self.connection.position.zip(Id::of(frame)) else {
             return self.violation("exactly the stream", entry, format!("before joined: {frame}"));
         };
@@ -304,7 +456,8 @@ impl<'a> Reader<'a> {
         let is_guest = self.connection.position.is_none() && self.said.is_empty();
         let excused = match frame["code"].as_str().unwrap_or_default() {
             "SERVICE_UNAVAILABLE" => true,
-            "NAME_TAKEN" => is_guest,
+            "NAME_TAKEN" | "ROOM_LOCKED" => is_guest,
+            "INVALID_TOKEN" | "NOT_IN_ROOM" => self.is_outcast(),
             _ => false,
         };
         if !excused {

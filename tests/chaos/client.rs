@@ -47,6 +47,10 @@ const BUSY_EVERY: Duration = Duration::from_millis(200);
 const REMEMBERED: usize = 10;
 /// Orders that a client may be behind.
 const ORDERS: usize = 1024;
+/// How long somebody who was removed listens.
+const LINGERS: Duration = Duration::from_millis(300);
+/// Refusals with which a client ends whose session has ended, or its room.
+const ENDS_WITH: [&str; 2] = ["INVALID_TOKEN", "ROOM_NOT_FOUND"];
 /// What a slow reader's socket holds: little, so that the node's queue fills.
 const SMALL_BUFFER: u32 = 4096;
 const SMALL_SEGMENT: u32 = 536;
@@ -86,6 +90,7 @@ pub struct Client {
 }
 
 /// Who a client is.
+#[derive(Default)]
 pub struct Identity {
     /// What it joins with: a token, or a nickname.
     pub token: String,
@@ -93,6 +98,8 @@ pub struct Identity {
     pub secret: Option<String>,
     /// Whether its sockets hold little.
     pub small_buffers: bool,
+    /// Whether it ends with its session, or its room.
+    pub is_mortal: bool,
 }
 
 impl Client {
@@ -123,6 +130,17 @@ impl Client {
     pub fn order(&self, order: Order) {
         let sent = self.orders.try_send(order);
         assert!(sent.is_ok(), "a client that has ended, or is stuck: {sent:?}");
+    }
+
+    /// Whether the client ends within this time; a panic in it is a panic here.
+    pub async fn ends_within(&mut self, patience: Duration) -> bool {
+        match timeout(patience, &mut self.task).await {
+            Ok(ended) => {
+                ended.unwrap();
+                true
+            }
+            Err(_) => false,
+        }
     }
 
     /// Waits until the client has ended; a panic in it is a panic here.
@@ -171,6 +189,10 @@ enum Stage {
         since: Instant,
     },
     In,
+    /// Out for good; looks for a while whether it still hears something.
+    Removed {
+        until: Instant,
+    },
 }
 
 /// One connection.
@@ -288,6 +310,10 @@ impl Mind {
             }
             "msg" => self.see(frame),
             "error" => self.take_error(connection, frame),
+            "removed" if self.identity.is_mortal => {
+                connection.stage = Stage::Removed { until: Instant::now() + LINGERS };
+                self.say("is anybody there?".to_owned());
+            }
             _ => {}
         }
     }
@@ -310,6 +336,11 @@ impl Mind {
             let waiting = self.unanswered.iter_mut().filter(|waiting| waiting.key == key);
             waiting.for_each(|waiting| waiting.due = later);
         } else if matches!(connection.stage, Stage::Joining { .. }) {
+            let code = frame["code"].as_str().unwrap_or_default();
+            if self.identity.is_mortal && ENDS_WITH.contains(&code) {
+                connection.stage = Stage::Removed { until: Instant::now() };
+                return;
+            }
             assert_ne!(frame["code"], "NAME_TAKEN", "by nobody else");
             connection.stage = Stage::Out { join_at: later };
         }
@@ -388,6 +419,11 @@ impl Mind {
             Stage::Out { join_at } if now >= join_at => self.join(connection).await,
             Stage::Joining { since } if now - since > PATIENCE => Err(Over(None)),
             Stage::In => self.talk(connection).await,
+            Stage::Removed { until } if now >= until => {
+                self.ended = true;
+                Err(Over(None))
+            }
+            Stage::Removed { .. } => self.send_due(connection).await,
             _ => Ok(()),
         }
     }

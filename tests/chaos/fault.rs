@@ -63,6 +63,14 @@ pub enum Kind {
     ClientShows,
     /// Somebody new comes, says something and goes.
     Visit,
+    /// The creator removes somebody who comes in.
+    Removal,
+    /// The creator deletes a message.
+    Deletion,
+    /// The creator locks the room, and somebody new wants to come in.
+    Lock,
+    /// A creator ends a room in which others talk.
+    End,
 }
 
 use Kind::*;
@@ -106,6 +114,11 @@ const CLIENTS: &[Kind] = &[
     ClientShows,
     Visit,
     Visit,
+    Removal,
+    Deletion,
+    Deletion,
+    Lock,
+    End,
 ];
 const REDIS: &[Kind] = &[RedisFrozen, RedisKilled, RedisFull];
 const LINKS: &[Kind] = &[LinkCut, LinkDown, LinkFrozen, LinkDeaf];
@@ -113,7 +126,7 @@ const PLACES: &[Kind] = &[NodeKilled, NodeFrozen, NodeDrained, StreetCut, Street
 const WORDS: &[Kind] = &[PubsubKilled, PubsubKilled, ScriptsForgotten, Rubbish];
 
 /// Every kind, in the order of the figures.
-pub const ALL: [Kind; 23] = [
+pub const ALL: [Kind; 27] = [
     PubsubKilled,
     ScriptsForgotten,
     Rubbish,
@@ -137,6 +150,10 @@ pub const ALL: [Kind; 23] = [
     ClientSlow,
     ClientShows,
     Visit,
+    Removal,
+    Deletion,
+    Lock,
+    End,
 ];
 
 impl Storm {
@@ -233,6 +250,10 @@ impl Kind {
                 | ClientJoinsAgain
                 | ClientShows
                 | Visit
+                | Removal
+                | Deletion
+                | Lock
+                | End
         )
     }
 }
@@ -263,6 +284,10 @@ impl fmt::Display for Kind {
             ClientSlow => "client reads nothing for a while",
             ClientShows => "client away or back",
             Visit => "guest came and went",
+            Removal => "user removed while joining",
+            Deletion => "message deleted",
+            Lock => "room locked and opened",
+            End => "room ended",
         })
     }
 }

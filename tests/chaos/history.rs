@@ -155,6 +155,9 @@ impl State {
         if frame["t"] == "msg" {
             self.hear(frame);
         }
+        if frame["t"] == "removed" {
+            self.in_room = false;
+        }
         // What does not fit is the checker's business.
         let _ = self.view.apply(frame);
     }

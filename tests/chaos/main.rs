@@ -16,6 +16,7 @@ mod figures;
 mod history;
 mod regressions;
 mod round;
+mod rulings;
 mod stream;
 mod told;
 mod view;

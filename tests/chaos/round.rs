@@ -1,6 +1,7 @@
 //! One round: a world, clients in it, a storm, faults one at a time, then quiet, and the check.
 
 mod inject;
+mod order;
 mod settle;
 
 use std::{
@@ -16,7 +17,7 @@ use tokio::{task::JoinSet, time::sleep};
 use crate::{
     bot::Bot,
     checker::{self, Evidence, Violation},
-    client::{Client, Identity, Order},
+    client::{self, Client, Identity},
     fault::{ALL, Fault, Kind, Lane, Storm},
     figures::Figures,
     history::History,
@@ -24,6 +25,7 @@ use crate::{
     world::{LEFT_WITHIN, Room, World},
 };
 pub use inject::STRANGER;
+use order::Order;
 use settle::{RECOVERS_WITHIN, eventually_or_not};
 
 const ROOMS: usize = 3;
@@ -68,6 +70,7 @@ struct Running {
     guests: AtomicUsize,
     injected: Mutex<Vec<Injected>>,
     violations: Mutex<Vec<Violation>>,
+    order: Order,
     start: Instant,
     seed: u64,
 }
@@ -109,7 +112,8 @@ impl Running {
             let mut tokens = room.tokens.clone();
             tokens.push(tokens[0].clone());
             for (number, (name, token)) in tokens.into_iter().enumerate() {
-                let identity = Identity { token, secret: None, small_buffers: number == USERS - 1 };
+                let small_buffers = number == USERS - 1;
+                let identity = Identity { token, small_buffers, ..Identity::default() };
                 let history = History::new(&name, &room.id, start);
                 let seed = (seed << 16) + residents.len() as u64;
                 residents.push(Client::start(identity, history, world.doors.clone(), seed));
@@ -122,7 +126,20 @@ impl Running {
         }
         let (visitors, guests) = (Mutex::default(), AtomicUsize::new(0));
         let (injected, violations) = (Mutex::default(), Mutex::default());
-        Self { world, rooms, residents, bots, visitors, guests, injected, violations, start, seed }
+        let order = Order::new(seed);
+        Self {
+            world,
+            rooms,
+            residents,
+            bots,
+            visitors,
+            guests,
+            injected,
+            violations,
+            order,
+            start,
+            seed,
+        }
     }
 
     /// All lanes side by side, to the end of the last fault.
@@ -170,7 +187,7 @@ impl Running {
 
     /// Calm, then the check.
     async fn finish(mut self, round: &Round, figures: &mut Figures) {
-        self.residents.iter().for_each(|client| client.order(Order::Calm));
+        self.residents.iter().for_each(|client| client.order(client::Order::Calm));
         let mut evidence = Evidence::default();
         for bot in std::mem::take(&mut self.bots) {
             evidence.bots.push(bot.history.clone());
@@ -182,14 +199,17 @@ impl Running {
             self.violation("works again", "not everything said was acknowledged".to_owned());
         }
         self.probe("at the end").await;
+        self.order.finish(&self.world, &mut evidence, &self.violations).await;
         evidence.injected = self.injected.into_inner();
-        self.residents.iter().for_each(|client| client.order(Order::End { leave: false }));
+        self.residents.iter().for_each(|client| client.order(client::Order::End { leave: false }));
         for client in self.residents.into_iter().chain(self.visitors.into_inner()) {
             evidence.histories.push(client.history.clone());
             client.ended().await;
         }
         for room in &self.rooms {
-            evidence.streams.insert(room.id.clone(), self.world.stream(&room.id).await);
+            let mut stream = self.world.stream(&room.id).await;
+            stream.restore_deleted(&evidence.rulings.deleted);
+            evidence.streams.insert(room.id.clone(), stream);
         }
         let mut violations = self.violations.into_inner();
         violations.extend(check_told(&self.world, &evidence).await);

@@ -9,9 +9,12 @@ use std::{
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::support::{
-    resp::Reply,
-    shape::{parse_id, rfc3339},
+use crate::{
+    rulings::Deleted,
+    support::{
+        resp::Reply,
+        shape::{parse_id, rfc3339},
+    },
 };
 
 /// A message id: milliseconds, then a number within them.
@@ -22,6 +25,11 @@ impl Id {
     /// The id of a frame or a message.
     pub fn of(frame: &Value) -> Option<Self> {
         Self::parse(frame["id"].as_str()?)
+    }
+
+    /// The id of the first of a stream's entries.
+    pub fn of_entries(reply: &Reply) -> Option<Self> {
+        Self::parse(reply.list().first()?.list()[0].text())
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -47,6 +55,8 @@ pub struct Stored {
     pub from: String,
     pub text: String,
     pub key: Option<String>,
+    /// Whether it was deleted since: Redis has its place and its sender.
+    pub is_deleted: bool,
 }
 
 /// All messages of a room.
@@ -61,6 +71,29 @@ impl Stream {
             (Id::parse(id.text()).unwrap(), Stored::read(fields.list()))
         });
         Self(entries.collect())
+    }
+
+    /// Adds those that were deleted: what Redis lists of them, `ZRANGE … 0 -1`.
+    pub fn add_deleted(&mut self, reply: &Reply) {
+        for place in reply.texts() {
+            let mut words = place.splitn(4, ' ');
+            let id = words.next().and_then(|id| {
+                let (ms, number) = id.split_once('-')?;
+                Some(Id(ms.parse().ok()?, number.parse().ok()?))
+            });
+            let from = words.nth(2).unwrap().to_owned();
+            let stored = Stored { from, text: String::new(), key: None, is_deleted: true };
+            self.0.insert(id.unwrap(), stored);
+        }
+    }
+
+    /// Fills in what they were.
+    pub fn restore_deleted(&mut self, deleted: &[Deleted]) {
+        for Deleted { id, stored, .. } in deleted {
+            if let Some(place) = self.0.get_mut(id).filter(|place| place.is_deleted) {
+                *place = Stored { is_deleted: true, ..stored.clone() };
+            }
+        }
     }
 
     /// The message that comes after this one.
@@ -78,12 +111,19 @@ impl Stream {
         let text = |field: &str| message[field].as_str().map(str::to_owned);
         let Some(id) = Id::of(message) else { return false };
         self.0.get(&id).is_some_and(|stored| {
-            Some(&stored.from) == text("from").as_ref()
-                && Some(&stored.text) == text("text").as_ref()
-                && stored.key == text("key")
+            let says = match is_redacted(message) {
+                true => stored.is_deleted,
+                false => Some(&stored.text) == text("text").as_ref() && stored.key == text("key"),
+            };
+            says && Some(&stored.from) == text("from").as_ref()
                 && message["timestamp"] == rfc3339(id.0)
         })
     }
+}
+
+/// Whether a frame, or a message of a list, says that it was deleted, and no text.
+pub fn is_redacted(message: &Value) -> bool {
+    message["deleted"] == true && message["text"].is_null()
 }
 
 impl Stored {
@@ -93,6 +133,6 @@ impl Stored {
             Some(pair[1].text().to_owned())
         };
         let (from, text) = (field("from").unwrap_or_default(), field("text").unwrap_or_default());
-        Self { from, text, key: field("key") }
+        Self { from, text, key: field("key"), is_deleted: false }
     }
 }

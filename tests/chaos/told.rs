@@ -1,7 +1,10 @@
 //! What the webhook was told, held against the streams: each message that is stored, in the order of its room, and no
 //! other; joins and leaves of a user in turn.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use rand::Rng;
 
@@ -45,6 +48,13 @@ pub fn check(room: &str, posts: &[Post], stream: &Stream) -> Vec<Violation> {
         let unknown: Vec<_> = told.iter().filter(|id| !stored.contains(id)).take(5).collect();
         let (count, all) = (told.len(), stored.len());
         violation(format!("{room}: {count} of {all}; missing {missing:?}, not stored {unknown:?}"));
+    }
+    let of_deletions = posts.iter().filter(|post| post.kind() == "message.deleted");
+    let told: Vec<_> = of_deletions.filter_map(|post| Id::of(post.data())).collect();
+    let deleted = stream.0.iter().filter(|(_, stored)| stored.is_deleted).map(|(id, _)| *id);
+    let (once, deleted) = (BTreeSet::from_iter(told.iter().copied()), deleted.collect());
+    if once != deleted || once.len() < told.len() {
+        violation(format!("{room}: told that {told:?} were deleted, which are {deleted:?}"));
     }
     let mut here: BTreeMap<&str, bool> = BTreeMap::new();
     for post in posts.iter().filter(|post| post.kind().starts_with("member.")) {

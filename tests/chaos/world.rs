@@ -38,7 +38,7 @@ pub const SETTINGS: [(&str, &str); 13] = [
 const WEBHOOK: [(&str, &str); 5] = [
     ("WEBHOOK_SECRET", SECRET),
     ("WEBHOOK_ALLOW_PRIVATE", "on"),
-    ("WEBHOOK_EVENTS", "message.created, member.joined, member.left"),
+    ("WEBHOOK_EVENTS", "message.created, message.deleted, member.joined, member.left"),
     ("WEBHOOK_TIMEOUT", "500ms"),
     ("WEBHOOK_BACKOFF", "20ms"),
 ];
@@ -168,7 +168,10 @@ impl World {
 
     pub async fn stream(&self, room: &str) -> Stream {
         let key = format!("room:{room}:messages");
-        Stream::read(&self.tell_redis(&["XRANGE", &key, "-", "+"]).await.unwrap())
+        let mut stream = Stream::read(&self.tell_redis(&["XRANGE", &key, "-", "+"]).await.unwrap());
+        let key = format!("room:{room}:deleted");
+        stream.add_deleted(&self.tell_redis(&["ZRANGE", &key, "0", "-1"]).await.unwrap());
+        stream
     }
 }
 

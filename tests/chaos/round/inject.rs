@@ -48,6 +48,10 @@ impl Running {
             | Kind::StreetCut
             | Kind::StreetFrozen => self.hurt_place(fault).await,
             Kind::Visit => self.visit(fault).await,
+            Kind::Removal => self.remove(fault).await,
+            Kind::Deletion => self.delete(fault).await,
+            Kind::Lock => self.lock(fault).await,
+            Kind::End => self.end_room(fault).await,
             _ => self.disturb(fault).await,
         }
         let to = self.now();
@@ -187,7 +191,7 @@ impl Running {
         let history = History::new(&name, room, self.start);
         let seed = (self.seed << 16) + (1 << 15) + number as u64;
         let secret = Some(format!("{seed:032}"));
-        let identity = Identity { token: name, secret, small_buffers: false };
+        let identity = Identity { token: name, secret, ..Identity::default() };
         let visitor = Client::start(identity, history, self.world.doors.clone(), seed);
         sleep(fault.lasts + VISIT_ENDS).await;
         visitor.order(Order::End { leave: fault.target.is_multiple_of(2) });
