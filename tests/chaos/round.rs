@@ -22,7 +22,7 @@ use crate::{
     figures::Figures,
     history::History,
     told::{self, TOLD_WITHIN},
-    world::{LEFT_WITHIN, Room, World},
+    world::{LEFT_WITHIN, Room, TOLD_EVERY, World},
 };
 pub use inject::STRANGER;
 use order::Order;
@@ -104,7 +104,8 @@ impl Round {
 
 impl Running {
     async fn start(seed: u64) -> Self {
-        let (world, start) = (World::new(has_webhook(seed)).await, Instant::now());
+        let (world, start) =
+            (World::new(has_webhook(seed), has_small_roster(seed)).await, Instant::now());
         let users: Vec<String> = (0..USERS).map(|number| format!("user {number}")).collect();
         let (mut rooms, mut residents, mut bots) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROOMS {
@@ -168,7 +169,9 @@ impl Running {
                 None => return,
             }
             if kind == Kind::Visit {
-                self.check_members("after a visit", LEFT_WITHIN).await;
+                let deadline = LEFT_WITHIN
+                    + if has_small_roster(self.seed) { TOLD_EVERY } else { Duration::ZERO };
+                self.check_members("after a visit", deadline).await;
             }
             self.injected.lock().last_mut().unwrap().felt_until = self.now();
             sleep(BREATH).await;
@@ -224,6 +227,11 @@ impl Running {
 /// Whether the nodes of a round post what happens: in every second of each kind of storm.
 fn has_webhook(seed: u64) -> bool {
     seed % 4 < 2
+}
+
+/// Whether the rooms of a round become large and small again: in a quarter of them.
+fn has_small_roster(seed: u64) -> bool {
+    matches!(seed % 12, 2 | 9 | 11)
 }
 
 /// Waits until the webhook was told of every message, and checks what it was told.

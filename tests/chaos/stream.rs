@@ -83,7 +83,8 @@ impl Stream {
             });
             let from = words.nth(2).unwrap().to_owned();
             let stored = Stored { from, text: String::new(), key: None, is_deleted: true };
-            self.0.insert(id.unwrap(), stored);
+            // One that is in the stream still was not deleted.
+            self.0.entry(id.unwrap()).or_insert(stored);
         }
     }
 

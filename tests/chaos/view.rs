@@ -9,29 +9,44 @@ use crate::stream::Id;
 /// The members of a room, as one client was told.
 #[derive(Clone, Debug, Default)]
 pub struct View {
+    /// In a large room some of them.
     pub members: BTreeSet<String>,
     pub away: BTreeSet<String>,
+    /// How many there are.
+    pub count: u64,
     read: BTreeMap<String, Id>,
+    /// Whether the last that it was told is their number: then no single changes are told until the next list.
+    is_large: bool,
 }
 
 impl View {
-    /// Applies a frame. Returns an error if it does not fit: joins and leaves alternate, a presence
-    /// is told only when it changes, a read position never goes back.
+    /// Applies a frame. Returns an error if it does not fit: joins and leaves alternate, a presence is told only when it
+    /// changes, a read position never goes back, and in a large room none of these is told.
     pub fn apply(&mut self, frame: &Value) -> Option<String> {
         let user = frame["userId"].as_str().unwrap_or_default();
-        match frame["t"].as_str().unwrap_or_default() {
+        let t = frame["t"].as_str().unwrap_or_default();
+        if self.is_large && ["user_joined", "user_left", "presence", "read"].contains(&t) {
+            return Some(format!("{t} of {user} in a large room"));
+        }
+        match t {
             "joined" | "members" => {
-                self.members = names(&frame["members"]);
-                self.away = names(&frame["away"]);
+                self.count = frame["memberCount"].as_u64()?;
+                self.is_large = frame["members"].is_null();
+                if !self.is_large {
+                    self.members = names(&frame["members"]);
+                    self.away = names(&frame["away"]);
+                }
                 None
             }
             "user_joined" => {
                 let new = self.members.insert(user.to_owned());
+                self.count += u64::from(new);
                 (!new).then(|| format!("{user} joins but is here"))
             }
             "user_left" => {
                 self.away.remove(user);
                 let was_here = self.members.remove(user);
+                self.count -= u64::from(was_here);
                 (!was_here).then(|| format!("{user} leaves but is not here"))
             }
             "presence" => self.presence(user, frame["status"] == "away"),

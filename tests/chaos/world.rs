@@ -34,6 +34,10 @@ pub const SETTINGS: [(&str, &str); 13] = [
     ("OUTBOX_BYTES", "131072"),
     ("SLOW_CLOSE_TIMEOUT", "500ms"),
 ];
+/// The setting with which a room of all residents and a visitor is large, and is not where a resident is missing.
+const SMALL_ROSTER: (&str, &str) = ("ROSTER_MAX", "3");
+/// A large room is told the number of its members at most so often.
+pub const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Further settings of nodes that post what happens.
 const WEBHOOK: [(&str, &str); 5] = [
     ("WEBHOOK_SECRET", SECRET),
@@ -87,6 +91,8 @@ pub struct World {
     pub doors: Doors,
     /// Where the nodes post what happens, if they do.
     pub receiver: Option<Receiver>,
+    /// Whether a room of four is large.
+    has_small_roster: bool,
     pub env: TestEnv,
 }
 
@@ -97,8 +103,8 @@ pub struct Room {
 }
 
 impl World {
-    /// With a webhook, or without one.
-    pub async fn new(has_webhook: bool) -> Self {
+    /// With a webhook, or without one; with rooms that are large soon, or never.
+    pub async fn new(has_webhook: bool, has_small_roster: bool) -> Self {
         let env = TestEnv::new();
         let redis = RedisServer::start_append_only(&env);
         keep_what_is_answered(&redis);
@@ -106,7 +112,7 @@ impl World {
         let (mut places, mut links, doors) = (Vec::new(), Vec::new(), Doors::default());
         for _ in 0..NODES {
             let link = Proxy::to(redis.addr()).await;
-            let place = Place::new(&env, &link, receiver.as_ref()).await;
+            let place = Place::new(&env, &link, receiver.as_ref(), has_small_roster).await;
             place.node.wait_until_ready().await;
             doors.0.lock().push(place.door());
             places.push(tokio::sync::Mutex::new(place));
@@ -114,12 +120,13 @@ impl World {
         }
         let redis_addr = redis.addr();
         let redis = tokio::sync::Mutex::new(redis);
-        Self { places, links, redis, redis_addr, doors, receiver, env }
+        Self { places, links, redis, redis_addr, doors, receiver, has_small_roster, env }
     }
 
     /// Starts a node again where one has ended.
     pub async fn restart(&self, node: usize, place: &mut Place) {
-        *place = Place::new(&self.env, &self.links[node], self.receiver.as_ref()).await;
+        let (link, receiver) = (&self.links[node], self.receiver.as_ref());
+        *place = Place::new(&self.env, link, receiver, self.has_small_roster).await;
         self.doors.0.lock()[node] = place.door();
     }
 
@@ -166,6 +173,12 @@ impl World {
         self.tell_redis(&["SMEMBERS", &key]).await.unwrap().texts()
     }
 
+    /// Whether a room is large.
+    pub async fn is_large(&self, room: &str) -> bool {
+        let key = format!("room:{room}");
+        self.tell_redis(&["HEXISTS", &key, "large"]).await.is_ok_and(|reply| reply.int() == 1)
+    }
+
     pub async fn stream(&self, room: &str) -> Stream {
         let key = format!("room:{room}:messages");
         let mut stream = Stream::read(&self.tell_redis(&["XRANGE", &key, "-", "+"]).await.unwrap());
@@ -176,10 +189,18 @@ impl World {
 }
 
 impl Place {
-    async fn new(env: &TestEnv, link: &Proxy, receiver: Option<&Receiver>) -> Self {
+    async fn new(
+        env: &TestEnv,
+        link: &Proxy,
+        receiver: Option<&Receiver>,
+        has_small_roster: bool,
+    ) -> Self {
         let (url, hooks) = (link.redis_url(), receiver.map(Receiver::url));
         let mut settings = SETTINGS.to_vec();
         settings.push(("REDIS_URL", &url));
+        if has_small_roster {
+            settings.push(SMALL_ROSTER);
+        }
         if let Some(hooks) = &hooks {
             settings.push(("WEBHOOK_URL", hooks));
             settings.extend(WEBHOOK);

@@ -78,11 +78,16 @@ impl Running {
         if !members.iter().eq(&expected) {
             return Some(format!("Redis has {members:?}"));
         }
+        let is_large = self.world.is_large(&room.id).await;
         for history in histories {
             let Some(view) = history.view() else {
                 return Some(format!("{} is not in the room", history.name()));
             };
-            if view.members != expected || view.away != away {
+            let is_right = match is_large {
+                true => view.count == expected.len() as u64,
+                false => view.members == expected && view.away == away,
+            };
+            if !is_right {
                 return Some(format!("{} sees {view:?}, away are {away:?}", history.name()));
             }
         }
