@@ -8,6 +8,7 @@
 -- PROMISE 3: a retry with the same token is not a repeat.
 -- PROMISE 8: a name that a live session holds is nobody else's. PROMISE 11: a locked room takes nobody
 -- new, and none takes anybody from an address that is banned, but for whom the creator's powers are.
+-- Needs: addresses, check_room, clock, hooks, note_user, proof, pushes, subjects.
 local room = {hash = KEYS[1], users = ARGV[5], push = pushes(ARGV[7])}
 local session, session_ttl, user, to = KEYS[2], ARGV[2], ARGV[3], hooks(ARGV[4])
 local token_hash, is_creator = read_proof(ARGV[1])

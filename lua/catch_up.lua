@@ -7,6 +7,7 @@
 --          read_entries gives them, in MessagePack, a list of frames: removed for each session that was ended since}
 -- PROMISE 2: a message that the subscription lost is found in the stream. PROMISE 11: who was removed meanwhile
 -- does not get it.
+-- Needs: follows, is_newer, last_generated_id, read_entries, removal.
 local room, messages, after, wanted = {hash = KEYS[1], id = ARGV[3]}, KEYS[2], ARGV[1], ARGV[2]
 
 local found = read_entries(room.hash, messages, 'XRANGE', '(' .. after, '+', wanted)

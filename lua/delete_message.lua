@@ -10,6 +10,8 @@
 -- PROMISE 2: order, ids and cursors stay as they are. PROMISE 3: a retry of it is answered with it, and not
 -- stored again. PROMISE 8: the author is the session that said it, not who has the name later.
 -- PROMISE 11: the text is gone from Redis with the answer.
+-- Needs: author, check_hooks, check_room, clock, hook, hooks, last_as_long, not_creator, publish_event,
+-- read_entries, redact_event, room_key, timestamp, trim_deleted, user_key.
 local room = {hash = KEYS[1], messages = KEYS[2], id = ARGV[1], chan = ARGV[2], users = ARGV[3],
   hooks = hooks(ARGV[7])}
 local session, id, kept = KEYS[3], ARGV[4], tonumber(ARGV[6])

@@ -20,6 +20,8 @@
 -- was away for longer than a presence lasts, the members expired and no user_left was published; they return
 -- without join events. PROMISE 8: a connection whose session was lost does not act as the new user of that
 -- name.
+-- Needs: begin_return, bound_deadlines, check_room, clock, fence, hooks, is_newer, is_returning, look_again,
+-- publish_change, publish_members, settle, sweep, tell_size, tip, touch_room, use_skiplist, user_key.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   names = KEYS[6], away = KEYS[7], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
   spared = ARGV[11], roster_max = tonumber(ARGV[14]), hooks = hooks(ARGV[15])}

@@ -33,6 +33,9 @@
 -- PROMISE 9: one user cannot have connections without end.
 -- PROMISE 11: a locked room takes nobody new, and none takes anybody new from an address that is banned. The token
 -- that it was made with is never turned away by that, and begins a new session where its user has none.
+-- Needs: addresses, begin_return, check_room, clock, confirm_session, count_connections, deleted_messages,
+-- fence, has_connections, hooks, is_returning, look_again, note_user, publish_members, pushes, read_history,
+-- remove_member, room_facts, roster, settle, sweep, tell_size, tip, touch_room.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   names = KEYS[6], away = KEYS[7], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
   spared = ARGV[12], roster_max = tonumber(ARGV[16]), hooks = hooks(ARGV[17]),

@@ -11,6 +11,8 @@
 -- PUBLISHES user_left, presence; members, as tell_size describes
 -- PROMISE 4: only the last connection of a user makes it leave, and a reload does not.
 -- PROMISE 8: a client that may never have got the answer to its join frees the name soon.
+-- Needs: check_room, clock, confirm_session, hooks, look_again, note_lapse, remove_member, settle, sweep,
+-- tell_size, user_key.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[4], away = KEYS[5],
   id = ARGV[1], chan = ARGV[2], users = ARGV[3], spared = ARGV[5], presence_ttl = ARGV[7],
   roster_max = tonumber(ARGV[9]), hooks = hooks(ARGV[10])}

@@ -4,6 +4,7 @@
 -- ARGV 1: 1 proof
 -- RETURNS {'OK'}, {'ROOM_NOT_FOUND'}, {'FORBIDDEN'} for another user of the room, or {'INVALID_TOKEN'}
 -- PROMISE 11: a user who comes after the answer is let in.
+-- Needs: not_creator, room_key.
 local refusal = not_creator(KEYS[1], KEYS[2], ARGV[1])
 if refusal then return {refusal} end
 

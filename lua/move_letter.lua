@@ -4,6 +4,7 @@
 -- ARGV 3: 1 the letter's entry, 2 'replay' or 'discard', 3 for how long (ms) an event may wait
 -- RETURNS {'OK', '1' if there was such a letter else '0'}
 -- PROMISE 12: a letter is replayed under the id that it had.
+-- Needs: add_event, check_hooks, clock.
 local dead, entry, age_max = KEYS[1], ARGV[1], ARGV[3]
 local to = {events = KEYS[2], ready = KEYS[3], oldest = KEYS[4], state = KEYS[5], delayed = KEYS[6], age_max = age_max}
 

@@ -5,6 +5,7 @@
 --          token, '1' if encrypted, topic, '1' if locked, ttl (s), maximum number of members; '' for
 --          missing ones}, {'ROOM_NOT_FOUND'}, or {'ROOM_CLOSED'} if its creator has deleted it
 -- PROMISE 5: a node restores a room with the facts that it has read.
+-- Needs: room_facts.
 local facts = room_facts(KEYS[1])
 if not facts then return {redis.call('EXISTS', KEYS[2]) == 1 and 'ROOM_CLOSED' or 'ROOM_NOT_FOUND'} end
 

@@ -10,6 +10,7 @@
 --          {'ROOM_NOT_FOUND'} or {'INVALID_TOKEN'} where reading takes a token
 -- PROMISE 4: nobody is shown who is not there. PROMISE 5: it writes nothing, so it runs where Redis
 -- refuses to.
+-- Needs: away_members, clock, may_read, member_names, needs_sweep, user_key, without_lapsed.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[4], away = KEYS[5],
   users = ARGV[1]}
 local longest, after, wanted = ARGV[2], ARGV[3], tonumber(ARGV[4])

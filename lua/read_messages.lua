@@ -7,6 +7,7 @@
 -- RETURNS {'OK', '1' if there are more in that direction else '0', messages oldest first, as read_entries
 --          returns them, in MessagePack}, {'ROOM_NOT_FOUND'}, or {'INVALID_TOKEN'} if reading needs a token
 -- PROMISE 2: the ids are the cursor, so pages neither overlap nor skip.
+-- Needs: may_read, read_entries.
 local room, messages = KEYS[1], KEYS[2]
 local way, from, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3])
 

@@ -12,6 +12,8 @@
 --          {'INVALID_TOKEN'} if listening needs a token
 -- PUBLISHES a fence to the node, if there are no more messages
 -- PROMISE 2: the fence separates what was read from what comes afterwards; missing messages are reported.
+-- Needs: check_room, clock, deleted_messages, fence, follows, is_newer, last_generated_id, may_read,
+-- read_entries, tip.
 local room = {id = ARGV[1], hash = KEYS[1], messages = KEYS[2]}
 local since, wanted, node, tag = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 

@@ -6,6 +6,7 @@
 --         or '' if there is none, the author, the text, or '' if it is deleted, '1' if the room is encrypted else
 --         '0', '1' if the user has read it else '0'}
 -- PROMISE 11: a deleted text is sent to nobody.
+-- Needs: is_newer, room_key.
 local subscriptions, user, id = room_key(KEYS[1], 'push'), ARGV[1], ARGV[2]
 
 local kept = redis.pcall('HGET', subscriptions, user)

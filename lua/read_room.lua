@@ -6,6 +6,7 @@
 --          sweep else '0', number of members, names …} or {'ROOM_NOT_FOUND'}
 -- PROMISE 4: it shows no member that has lapsed. PROMISE 5: it writes nothing, so it runs while Redis
 -- refuses to write.
+-- Needs: clock, member_names, needs_sweep, room_facts, room_key, without_lapsed.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[4]}
 local longest, wanted = ARGV[1], tonumber(ARGV[2])
 

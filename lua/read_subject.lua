@@ -5,6 +5,7 @@
 -- RETURNS {'OK', the name of its running session or ''} or {'ROOM_NOT_FOUND'}
 -- PROMISE 8: a name counts as long as the session of that name is this user's. PROMISE 5: it writes nothing,
 -- so it runs while Redis refuses to write.
+-- Needs: subjects.
 local room = {hash = KEYS[1], users = ARGV[1]}
 
 if redis.call('HEXISTS', room.hash, 'createdAt') == 0 then return {'ROOM_NOT_FOUND'} end

@@ -12,6 +12,8 @@
 --         tell_size says
 -- PROMISE 4: one user_left, however many connections. PROMISE 11: what the user sends is not stored from now on,
 -- and no node that did not hear of it puts its session back: it is remembered as removed.
+-- Needs: addresses, check_room, clock, hooks, last_as_long, look_again, not_creator, note_user, publish_event,
+-- pushes, removal, remove_member, room_key, tell_size.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[6], away = KEYS[7],
   id = ARGV[1], chan = ARGV[2], users = ARGV[3], roster_max = tonumber(ARGV[9]), hooks = hooks(ARGV[10]), push = pushes(ARGV[11])}
 local session, own_session = KEYS[4], KEYS[5]

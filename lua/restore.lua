@@ -17,6 +17,8 @@
 -- PUBLISHES members, in a large room as tell_size says, a fence to the node; no user_joined: nobody has noticed
 --          that they were gone
 -- PROMISE 5: Redis away, users stay. PROMISE 11: no node brings back what it did not hear the end of.
+-- Needs: addresses, check_room, clock, fence, hooks, is_newer, look_again, note_user, publish_members, pushes,
+-- removal, room_facts, settle, subjects, tell_size, tip, touch_room, user_key.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   names = KEYS[5], away = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
   returning = true, roster_max = tonumber(ARGV[12]), hooks = hooks(ARGV[13]), push = pushes(ARGV[14])}

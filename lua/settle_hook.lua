@@ -12,6 +12,7 @@
 --         event that was tried became a dead letter}
 -- PROMISE 12: an event leaves its list once it was delivered, or is a dead letter; the next one waits for
 -- that. A node that was thought dead changes nothing but what it delivered.
+-- Needs: check_hooks, clock, drop_event, holds_entry.
 local events, ready, delayed, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[6]
 local to = {oldest = KEYS[4], state = KEYS[5]}
 local room, node, entry, tried, outcome, why = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]

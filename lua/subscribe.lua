@@ -6,6 +6,7 @@
 -- RETURNS {'OK'}, {'ROOM_NOT_FOUND'}, {'INVALID_TOKEN'} or {'ROOM_FULL'}
 -- PROMISE 8: it belongs to the session with this token, not to a later user of the name.
 -- PROMISE 12: users who are not looking are notified.
+-- Needs: author, confirm_session, last_as_long, room_key.
 local room, session, user, token_hash = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local subscriptions, most = room_key(room, 'push'), tonumber(ARGV[5])
 

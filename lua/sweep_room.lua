@@ -8,6 +8,7 @@
 -- RETURNS {'OK', in how many ms the room needs another sweep or ''} or {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_left; members, as tell_size describes
 -- PROMISE 4: closing the last connection publishes one user_left after a grace.
+-- Needs: bound_deadlines, check_room, clock, hooks, look_again, mend_names, note_lapse, sweep, tell_size.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[4], away = KEYS[5],
   id = ARGV[1], chan = ARGV[2], users = ARGV[3], spared = ARGV[4], presence_ttl = ARGV[5],
   roster_max = tonumber(ARGV[7]), hooks = hooks(ARGV[8])}

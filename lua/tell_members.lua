@@ -9,6 +9,7 @@
 --           message that was deleted since, and removed for each session that was ended since, a line each
 -- PROMISE 4: nobody is shown who is not there. PROMISE 11: a change of the room is not missed either, nor
 -- that a message was deleted or somebody removed.
+-- Needs: check_room, clock, deleted_messages, members_event, removal, room_event.
 local room = {hash = KEYS[1], members = KEYS[2], names = KEYS[3], away = KEYS[4], id = ARGV[1],
   roster_max = tonumber(ARGV[3])}
 local node = ARGV[2]

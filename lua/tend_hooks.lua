@@ -12,6 +12,7 @@
 --         written and there is no webhook
 -- PROMISE 12: a dead node's share is taken over; what waits for too long is counted before it is dropped.
 -- PROMISE 4: members of a room in which nobody is left are cleared as well.
+-- Needs: check_hooks, clock, drop_event, holds_entry.
 local ready, delayed, dead, lapses = KEYS[1], KEYS[2], KEYS[5], KEYS[6]
 local to = {oldest = KEYS[3], state = KEYS[4]}
 local node, held, silent, wanted = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])

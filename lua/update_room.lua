@@ -7,6 +7,7 @@
 -- RETURNS {'OK'}, {'ROOM_NOT_FOUND'}, {'FORBIDDEN'} for another user of the room, or {'INVALID_TOKEN'}
 -- PUBLISHES room, if anything changed
 -- PROMISE 11: a user who joins after the answer gets the room as it is now.
+-- Needs: check_room, clock, hook, hooks, not_creator, publish_event, room_event, room_json, slide_room.
 local room = {hash = KEYS[1], deadlines = KEYS[4], names = KEYS[5], id = ARGV[1], chan = ARGV[2], hooks = hooks(ARGV[6])}
 local messages, session, proof, usual, fields = KEYS[2], KEYS[3], ARGV[3], ARGV[4], ARGV[5]
 

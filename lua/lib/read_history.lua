@@ -1,7 +1,7 @@
 -- read_history(room, secret, at, since, latest, most, bytes) -> messages, oldest first, and '1' if there
 -- are more. `at` is the last message. Without `since` ('') the `latest` newest; more are older ones. With
 -- it the newest `most` after it; more are those in between, which did not fit or are no longer stored. In
--- both cases the newest that fit into `bytes`. Needs: follows, is_newer, last_generated_id, read_newest.
+-- both cases the newest that fit into `bytes`. Needs: follows, is_newer, last_generated_id, read_entries, read_newest.
 local read_history
 function read_history(room, secret, at, since, latest, most, bytes)
   local function latest_of_all()

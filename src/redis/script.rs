@@ -24,18 +24,18 @@ pub struct Named {
     pub turns: Semaphore,
 }
 
-/// Joins an entry script to the fragments that it calls, in the order in which they need each
-/// other. The first line makes Redis check before the script starts whether it may write, so that
-/// no script fails half way because of memory; a script that only `reads` declares that there, and
-/// runs while Redis refuses to write. The second line unpacks the arguments.
+/// A script with the fragments that it needs, as the build assembles them. The first line makes
+/// Redis check before the script starts whether it may write, so that no script fails half way
+/// because of memory; a script that only `reads` declares that there, and runs while Redis refuses
+/// to write. The second line unpacks the arguments.
 macro_rules! script {
-    (reads $name:literal $(, $fragment:literal)*) => {
-        script!(@ $crate::redis::condition::Access::Reads, "#!lua flags=no-writes\n", $name $(, $fragment)*)
+    (reads $name:literal) => {
+        script!(@ $crate::redis::condition::Access::Reads, "#!lua flags=no-writes\n", $name)
     };
-    ($name:literal $(, $fragment:literal)*) => {
-        script!(@ $crate::redis::condition::Access::Writes, "#!lua\n", $name $(, $fragment)*)
+    ($name:literal) => {
+        script!(@ $crate::redis::condition::Access::Writes, "#!lua\n", $name)
     };
-    (@ $access:expr, $first:literal, $name:literal $(, $fragment:literal)*) => {
+    (@ $access:expr, $first:literal, $name:literal) => {
         $crate::redis::script::Named {
             name: $name,
             access: $access,
@@ -43,8 +43,7 @@ macro_rules! script {
             script: fred::types::scripts::Script::from_lua(concat!(
                 $first,
                 "local ARGV = {cmsgpack.unpack(ARGV[1])}\n",
-                $(include_str!(concat!("../../lua/lib/", $fragment, ".lua")),)*
-                include_str!(concat!("../../lua/", $name, ".lua")),
+                include_str!(concat!(env!("OUT_DIR"), "/", $name, ".lua")),
             )),
         }
     };
