@@ -18,7 +18,7 @@ if not facts[1] then return {'ROOM_NOT_FOUND'} end
 local running = subject_name(room, token_hash)
 if running then return {'OK', running} end
 local is_taken = redis.call('EXISTS', session) == 1
--- Its own where the answer to an earlier try was lost.
+-- It already has the name if the answer to an earlier attempt was lost.
 local is_own = is_taken and redis.pcall('HGET', session, 'token') == token_hash
 local keyed = keyed_address(facts[3] or '', ARGV[6])
 if not is_own and not is_creator and facts[4] ~= token_hash then
@@ -26,7 +26,7 @@ if not is_own and not is_creator and facts[4] ~= token_hash then
   if facts[2] == '1' then return {'ROOM_LOCKED'} end
 end
 if is_taken then
-  -- Not for longer than a session lasts, where Redis's clock was set back.
+  -- No longer than a session lasts, even if Redis's clock was set back.
   redis.call('PEXPIRE', session, session_ttl, 'LT')
   if not is_own then return {'NAME_TAKEN'} end
   note_subject(room, user, token_hash)

@@ -49,7 +49,7 @@ if said.key then
   end
 end
 
--- Where more were deleted than messages are kept, the history begins behind the oldest of them.
+-- If more messages were deleted than are stored, the history begins after the oldest deleted one.
 local over = redis.call('ZCARD', deleted) - kept
 if over > 0 then
   local dropped = redis.call('ZRANGE', deleted, '0', string.format('%d', over - 1))

@@ -31,7 +31,7 @@ local needs = {
   {'XADD', room, '*', '', ''}, {'XDEL', room, '0-0'}, {'XTRIM', room, 'MAXLEN', '0'},
   {'XINFO', 'STREAM', room}, {'XRANGE', room, '-', '+'},
   {'XREAD', 'STREAMS', room, '0'}, {'XREVRANGE', room, '+', '-'}, {'OBJECT', 'ENCODING', room},
-  -- What webhooks need.
+  -- Commands for webhooks.
   {'LINDEX', room, '0'}, {'LLEN', room}, {'LPOP', room}, {'LRANGE', room, '0', '0'}, {'LSET', room, '0', ''}, {'RPUSH', room, ''}, {'ZRANGE', room, '0', '0'},
   {'XACK', room, '', '0-0'}, {'XAUTOCLAIM', room, '', '', '0', '0-0'}, {'XCLAIM', room, '', '', '0', '0-0'},
   {'XDEL', room, '0-0'}, {'XGROUP', 'CREATE', room, '', '0'}, {'XLEN', room}, {'XPENDING', room, ''},
@@ -46,7 +46,7 @@ local function may(need)
 end
 
 local subcommands = {SCRIPT = 'SCRIPT|LOAD', XINFO = 'XINFO|STREAM', OBJECT = 'OBJECT|ENCODING', XGROUP = 'XGROUP|CREATE'}
--- Where the key is in these; elsewhere it is the first word behind the command.
+-- Position of the key in these; in all others it is the first argument.
 local key_at = {SCRIPT = 3, XINFO = 3, OBJECT = 3, XREAD = 3, XGROUP = 3, XREADGROUP = 6}
 local reply = {'OK', redis.REDIS_VERSION}
 for _, need in ipairs(needs) do
@@ -54,7 +54,7 @@ for _, need in ipairs(needs) do
     local about = need[key_at[need[1]] or 2] or ''
     local is_told = need[1] == 'SUBSCRIBE' and not may({'PUBLISH', about, ''})
     if not is_told then
-      -- It is not run: Redis says why.
+      -- The command is not run: Redis returns the reason.
       local refusal = redis.pcall(unpack(need))
       local at = #reply
       reply[1] = 'DENIED'
@@ -63,7 +63,7 @@ for _, need in ipairs(needs) do
     end
   end
 end
--- One call names keys of the room and of its users, which one rule has to allow.
+-- One call has keys of the room and of its users, so one ACL rule must allow both.
 if reply[1] == 'OK' and not may({'EVALSHA', '', '2', room, user}) then
   local words = 'No permissions to access a key by the same rule as another'
   reply = {'DENIED', redis.REDIS_VERSION, 'EVALSHA', room, words, 'EVALSHA', user, words}

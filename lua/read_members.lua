@@ -24,7 +24,7 @@ local reply = {'OK', needs_sweep(room, now_ms, longest) and '1' or '0', #page ==
 local members, is_away = without_lapsed(room, page, now_ms), {}
 for _, user in ipairs(away_members(room, members)) do is_away[user] = true end
 for _, user in ipairs(members) do
-  -- Where something else has taken the place of the session, there is nothing to tell of it.
+  -- If something else was written to the session's key, the member has no further data.
   local kept = redis.pcall('HMGET', user_key(room, user, 'session'), 'joinedAt', 'read')
   local at = #reply
   reply[at + 1], reply[at + 2] = user, is_away[user] and 'away' or 'online'

@@ -1,4 +1,4 @@
--- Puts a room back that Redis lost, and in it the users whose connections a node holds.
+-- Restores a room that Redis lost, and its users with connections on this node.
 -- KEYS 7: 1 room, 2 members, 3 deadlines, 4 messages, 5 members by name, 6 away members, 7 the note that it was
 --         closed
 -- DERIVED from ARGV 3: session, presence and pushes of the users named; from KEYS 1: removed, subjects, users, push
@@ -27,8 +27,8 @@ local now_ms = tonumber(clock())
 
 if redis.call('EXISTS', KEYS[7]) == 1 then return {'CLOSED'} end
 
--- Another node may have put it back, and its creator may have changed since what can be changed: all behind
--- the first five.
+-- Another node may have restored it, and its creator may have changed options since: all facts
+-- after the first five.
 local is_lost = redis.call('HEXISTS', room.hash, 'createdAt') == 0
 local noted, is_pushed
 noted, room.large, is_pushed = unpack(redis.call('HMGET', room.hash, 'last', 'large', 'push'))
@@ -38,7 +38,7 @@ for i, field in ipairs(FACTS) do
   local fact = ARGV[9][i]
   if fact ~= '' and (is_lost or i <= 5) then redis.call('HSETNX', room.hash, field, fact) end
 end
--- Not from 0: a node that was cut off must not find its own count again by chance.
+-- Not from 0: a node that was cut off must not see its own count again by chance.
 redis.call('HSETNX', room.hash, 'events', string.format('%d', now_ms))
 
 local reply, is_changed = {'OK', ''}, is_lost
@@ -57,7 +57,7 @@ while at_user <= #reported do
   elseif type(known) ~= 'table' then -- else something else has taken the place of the session
     if not known then
       redis.call('HSET', session, 'token', token_hash, 'joinedAt', joined)
-      -- History may begin anew: nobody has read what is not there.
+      -- History may begin again: a read position beyond it does not count.
       if read ~= '' and is_newer(read, at) then read = at end
       if read ~= '' and read ~= '0-0' then redis.call('HSET', session, 'read', read) end
       if not confirmed then redis.call('HSET', session, 'provisional', '1') end

@@ -60,7 +60,7 @@ end
 if outcome == 'gone' then redis.call('HSET', to.state, 'stopped', receiver) end
 
 first = redis.call('LINDEX', events, '0')
--- What somebody else wrote there is no event.
+-- Something that another program wrote to the list is not an event.
 while first and not string.find(first, '^%S+ %S+ %d+ %d+ ') do
   drop_event(to, events)
   first = redis.call('LINDEX', events, '0')

@@ -66,13 +66,13 @@ for _ = 1, STEP do
 end
 if dropped > 0 then redis.call('HINCRBY', to.state, 'dropped', dropped) end
 local counts = redis.call('HMGET', to.state, 'made', 'done', 'dropped')
--- None waits: what somebody deleted by hand is counted no longer.
+-- No events wait: those that somebody deleted by hand no longer count.
 if not oldest[2] and counts[1] then
   redis.call('HSET', to.state, 'done', counts[1])
   counts[2] = counts[1]
 end
 
--- Nodes that are gone, and left nothing.
+-- Nodes that are gone and hold no rooms.
 for _, facts in ipairs(redis.call('XINFO', 'CONSUMERS', ready, 'nodes')) do
   if facts[2] ~= node and facts[4] == 0 and facts[6] > 600000 then
     redis.call('XGROUP', 'DELCONSUMER', ready, 'nodes', facts[2])
@@ -85,7 +85,7 @@ local letter = redis.call('XRANGE', dead, '-', '+', 'COUNT', '1')[1]
 local reply = {'OK', is_stopped and '1' or '0', next_due and string.format('%d', math.max(next_due - now, 0)) or '',
   string.format('%d', (counts[1] or 0) - (counts[2] or 0)), age(oldest[2]),
   string.format('%d', redis.call('XLEN', dead)), age(letter and string.match(letter[1], '^%d+')), counts[3] or '0'}
--- Each is looked at again, if whoever clears it now does not come to it.
+-- Each is checked again later, in case the node that clears it now fails.
 local lapsed = redis.call('ZRANGEBYSCORE', lapses, '-inf', now, 'LIMIT', '0', STEP)
 reply[#reply + 1] = string.format('%d', #lapsed)
 for _, room in ipairs(lapsed) do

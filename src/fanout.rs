@@ -54,7 +54,8 @@ pub use seat::{Membership, Seat};
 use subscriber::Change;
 use sweeps::Sweeps;
 
-/// Rooms whose streams are read at once, so that a return of Redis makes no herd.
+/// Rooms whose streams are read at the same time, so that they do not all read at once when Redis
+/// comes back.
 const CATCH_UPS_AT_ONCE: usize = 32;
 /// Changes of the subscription that may wait to be sent together.
 const CHANGES: usize = 1024;
@@ -210,7 +211,7 @@ impl Fanout {
         }
         let outbox = feed.sink(connection).map(|seat| seat.outbox.clone());
         drop(feed);
-        // It may have been given what came in while it joined; nobody else was given anything.
+        // The connection may have queued frames from while it joined; no other connection has.
         outbox.inspect(|outbox| outbox.flush());
         stays
     }

@@ -184,8 +184,8 @@ impl Heartbeat {
         Ok(())
     }
 
-    /// Reports these users to Redis, and restores those of the `seats` that it does not know.
-    /// Without users, the room is swept all the same.
+    /// Reports these users to Redis, and restores those of the `seats` that Redis does not know.
+    /// The room is swept even without users.
     async fn tell(
         &self,
         room: &Arc<LocalRoom>,
@@ -205,7 +205,7 @@ impl Heartbeat {
                         seats.retain(|seat| seat.is_of(&lost));
                         self.restore(room, &seats).await?;
                     }
-                    // Messages since then are not for users who turned out to be removed.
+                    // Users who turn out to be removed must not get messages since then.
                     self.fanout.heartbeat_answered(room, number, &reply);
                     if let Some(wait) = reply.again {
                         self.fanout.sweep_after(&room.id, wait);
@@ -222,7 +222,7 @@ impl Heartbeat {
         Ok(())
     }
 
-    /// Tells Redis of these users. Returns the number of the heartbeat, and the answer.
+    /// Reports these users to Redis. Returns the number of the heartbeat, and the answer.
     async fn call(
         &self,
         room: &Arc<LocalRoom>,
@@ -238,11 +238,11 @@ impl Heartbeat {
         Ok((number, reply))
     }
 
-    /// Reports one connection before the next heartbeat, because it said something new: together with
-    /// whatever else has to be reported of the room.
+    /// Reports a change of one connection before the next heartbeat, together with other pending
+    /// reports of the room.
     ///
     /// # Errors
-    /// Redis is out of reach.
+    /// Redis cannot be reached.
     pub async fn report(
         &self,
         room: &Arc<LocalRoom>,
@@ -283,8 +283,8 @@ impl Heartbeat {
         });
     }
 
-    /// Starts a task that takes what waits in a collector, until nothing is left. After a panic, those whose
-    /// requests were in progress get an error, and the rest goes on.
+    /// Starts a task that processes a collector's requests until none is left. After a panic, the
+    /// requests in progress get an error, and the rest continue.
     fn spawn_taker<F: Future<Output = ()> + Send + 'static>(
         &self,
         room: &Arc<LocalRoom>,
@@ -338,8 +338,8 @@ impl Heartbeat {
         Ok(())
     }
 
-    /// Puts back what Redis has forgotten of a room. Connections whose session ended, or whose name somebody
-    /// else took, are told, and are out.
+    /// Restores the users of a room that Redis lost. Connections whose session ended, or whose name
+    /// somebody else took, are told and leave the room.
     async fn restore(&self, room: &Arc<LocalRoom>, seats: &[Seat]) -> Result<(), Error> {
         let Some(facts) = room.facts() else { return Ok(()) };
         let mut addresses = addresses(seats);
@@ -401,7 +401,7 @@ impl Heartbeat {
         }
     }
 
-    /// The connections that were heard within the presence TTL: the others may lapse.
+    /// The connections with activity within the presence TTL; the others may lapse.
     fn live(&self, room: &Arc<LocalRoom>) -> Vec<Seat> {
         room.seats(|seat| self.is_live(seat))
     }
@@ -446,7 +446,7 @@ fn session_of(beat: &UserHeartbeat) -> Session {
     Session { user: beat.user.clone(), joined_at_ms: beat.joined_at_ms }
 }
 
-/// What the seats say together: one entry a session, however many connections it has.
+/// The combined reports of the seats: one entry per session, however many connections it has.
 pub fn group(seats: &[Seat]) -> Vec<(UserHeartbeat, Arc<Membership>)> {
     let mut users: BTreeMap<(&UserId, u64), (UserHeartbeat, Arc<Membership>)> = BTreeMap::new();
     for (seat, membership) in

@@ -1,4 +1,4 @@
-//! The room service: what can be done with a room. Knows no socket and no HTTP.
+//! The room service: the operations on a room. Knows no socket and no HTTP.
 
 mod identity;
 
@@ -31,7 +31,7 @@ pub struct Rooms {
     jwt: Option<Verifier>,
 }
 
-/// A room that was just made.
+/// A room that was just created.
 pub struct Created {
     /// Its id.
     pub room: RoomId,
@@ -47,7 +47,7 @@ struct Promise {
 }
 
 impl Rooms {
-    /// The room service over `scripts`; with `jwt`, for users whom JWTs name as well.
+    /// The room service over `scripts`; with `jwt`, also for users of JWTs.
     pub fn new(scripts: Scripts, settings: Arc<Settings>, jwt: Option<Verifier>) -> Self {
         Self { scripts, settings, jwt }
     }
@@ -89,7 +89,7 @@ impl Rooms {
             let Created { room, token } = &promise.made;
             let is_made = promise.is_kept
                 || self.scripts.create_room(room, &creator, token, &options, address).await?;
-            // An id that was promised is nobody else's: an earlier try made that room.
+            // A promised id belongs to this request: an earlier attempt created that room.
             if is_made || once.is_some() {
                 return self.kept(once, promise).await;
             }
@@ -120,7 +120,7 @@ impl Rooms {
         self.look_as(room, Some(&token)).await
     }
 
-    /// What a request is to be answered with: what an earlier try of it was promised, or else this.
+    /// The answer to a request: the promise of an earlier attempt, or else this one.
     ///
     /// # Errors
     /// `VALIDATION_FAILED` if the earlier attempt had another body, or Redis is out of reach.
@@ -139,7 +139,7 @@ impl Rooms {
         let room = RoomId::parse(room).ok_or_else(unreadable)?;
         let token = match Token::parse(token) {
             Some((token, _)) => token,
-            // Whom a JWT names has no secret.
+            // The user of a JWT has no secret.
             None if token.is_empty() => fresh.token,
             None => return Err(unreadable()),
         };
@@ -156,8 +156,8 @@ impl Rooms {
         Ok(promise.made)
     }
 
-    /// Removes a user from a room as the creator or the user itself says, and lets nobody new in from the addresses
-    /// of its connections where it `bans` them. Returns in how long the room has to be swept again.
+    /// Removes a user from a room, for the creator or the user itself; with `bans`, no new users
+    /// may join from the addresses of its connections. Returns when the room needs another sweep.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `NOT_FOUND` where nobody has the name, `INVALID_TOKEN`, `FORBIDDEN` where the token is of
@@ -170,12 +170,12 @@ impl Rooms {
         bans: bool,
     ) -> Result<Option<Duration>, Error> {
         let (token, user) = self.proven(room, caller).await?;
-        // What can be nobody's name is nobody's.
+        // No user can have an invalid name.
         let named = self.name("name", name).unwrap_or_else(|_| UserId::stored(name));
         self.scripts.remove_user(room, &user, &token, &named, bans).await
     }
 
-    /// Lets everybody in again whom the creator kept out.
+    /// Lifts all bans of a room.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
@@ -245,7 +245,7 @@ impl Rooms {
         self.scripts.unsubscribe(room, &user, &token).await
     }
 
-    /// Checks what somebody wants to say.
+    /// Checks a message.
     ///
     /// # Errors
     /// `VALIDATION_FAILED`.
@@ -287,7 +287,7 @@ impl Rooms {
         Ok(Message::new(room, id, draft.user.to_string(), text, draft.key))
     }
 
-    /// Deletes a message as its author or the room's creator says.
+    /// Deletes a message for its author or the room's creator.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the
@@ -302,10 +302,11 @@ impl Rooms {
         self.scripts.delete_message(room, &user, &token, id).await
     }
 
-    /// Reads a room and the first of its members. Its creator's token gets the number of bans as well.
+    /// Reads a room and its first members. With the creator's token, it includes the number of
+    /// bans.
     ///
     /// # Errors
-    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` for a JWT that is not right, or Redis is out of reach.
+    /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` for an invalid JWT, or Redis cannot be reached.
     pub async fn look(&self, room: &RoomId, presented: Option<&str>) -> Result<RoomState, Error> {
         let token = self.token(room, presented).await?;
         self.look_as(room, token.as_ref()).await
@@ -319,7 +320,7 @@ impl Rooms {
         Ok(state)
     }
 
-    /// What a preview of a room's link may show of it: its topic, where it has one that is not sealed.
+    /// What a link preview of a room may show: its topic, if it has one that is not encrypted.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
@@ -328,7 +329,8 @@ impl Rooms {
         Ok(options.topic.filter(|_| !options.e2e))
     }
 
-    /// Reads the members of a room by name, behind this name; fewer than `limit` where there are no more.
+    /// Reads the members of a room by name, after this name; fewer than `limit` if there are no
+    /// more.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where that takes a token, or Redis is out of reach.
@@ -342,7 +344,7 @@ impl Rooms {
         self.scripts.read_members(room, reader, after, limit).await
     }
 
-    /// Whether somebody may hear what is said in a room.
+    /// Checks whether somebody may read a room's messages.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where that takes a token, or Redis is out of reach.
@@ -365,8 +367,8 @@ impl Rooms {
         self.scripts.read_messages(room, reader, page, limit).await
     }
 
-    /// Reads on behind `since` for somebody who listens and is no member; without it, nothing that was said
-    /// before. Where nothing is left, a fence with `tag` reaches this node.
+    /// Reads the messages after `since` for a listener; without it, no earlier messages. If nothing
+    /// is left, a fence with `tag` reaches this node.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where that takes a token, or Redis is out of reach.

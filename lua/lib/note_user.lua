@@ -1,7 +1,7 @@
--- note_user(room, user): the room's `users` are those of whom there may be anything left, so that all of it can be
--- deleted with the room. Whoever is new has two others looked at, so that the set does not grow with those of whom
--- nothing is left.
--- forget_user(room, user) deletes all that there is of a user. user_keys(room, user) -> the keys of that.
+-- note_user(room, user): the room's `users` are all users who may have data left, so that it can be deleted with
+-- the room. Each new user has two others checked, so that the set does not keep growing with users who have no data
+-- left.
+-- forget_user(room, user) deletes all data of a user. user_keys(room, user) -> the keys of that data.
 -- Needs: room_key, user_key.
 local function user_keys(room, user)
   local keys = user_key(room, user, 'keys')

@@ -47,7 +47,8 @@ impl Fanout {
         self.act(room, Actions { tell_members: true, ..Actions::default() });
     }
 
-    /// The facts to restore the room with may have changed: reads them again, one read at a time.
+    /// Reads the facts for restoring the room again, because they may have changed; one read at a
+    /// time.
     pub(super) fn facts_stale(&self, room: &Arc<LocalRoom>) {
         if room.facts_changes.fetch_add(1, Ordering::SeqCst) > 0 {
             return;
@@ -69,7 +70,7 @@ impl Fanout {
     }
 
     pub(super) async fn tell_members(&self, room: &LocalRoom) {
-        // Where it fails, the next heartbeat's fence shows the difference again.
+        // If it fails, the next heartbeat's fence shows the difference again.
         let known = room.feed.lock().known_events();
         if let Err(error) = self.0.scripts.tell_members(&room.id, known).await {
             warn!(%error, "cannot send the members");

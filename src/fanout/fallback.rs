@@ -58,7 +58,7 @@ impl Fanout {
         }
     }
 
-    /// Asks for the list of members and tells it.
+    /// Requests the list of members, and sends it to the connections.
     pub(super) async fn list_members(&self, room: &Arc<LocalRoom>) {
         let known = room.feed.lock().known_events();
         match self.0.scripts.list_members(&room.id, known).await {

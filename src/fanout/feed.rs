@@ -63,25 +63,26 @@ struct CatchUp {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feed<S> {
     seats: Seats<S>,
-    /// The connections whose join was answered and whose fence may not have passed.
+    /// The connections whose join was answered, and whose fence may not have passed.
     answered: BTreeSet<Arc<str>>,
     /// The secret of the room's message ids; empty until a first join is answered.
     secret: String,
-    /// The last message that went out; unknown until a first fence. No answer says it: answers
-    /// overtake what is on the channel.
+    /// The last message that was delivered; unknown until the first fence. Answers do not set it,
+    /// because they overtake publications.
     last: Option<MessageId>,
-    /// The events counted.
+    /// Number of events so far.
     events: u64,
-    /// How many of these the connections know for certain, as a fence or a list of members said last.
+    /// How many of these the connections certainly know, according to the last fence or list of
+    /// members.
     known_events: u64,
-    /// Whether what the connections know of the members can be trusted.
+    /// Whether the connections know the members.
     members: Members,
     catch_up: Option<CatchUp>,
-    /// Sessions that ended while joins were under way.
+    /// Sessions that ended while joins were in progress.
     removals: Vec<Removal>,
-    /// The number of the latest heartbeat whose fence came.
+    /// The number of the latest heartbeat whose fence has arrived.
     fenced: u64,
-    /// The number of the latest reading of the stream.
+    /// The number of the latest read of the stream.
     readings: u64,
 }
 
@@ -109,7 +110,7 @@ impl<S: Sink> Feed<S> {
         self.seats.is_empty()
     }
 
-    /// How many connections have a seat, or are joining.
+    /// Number of connections that have a seat, or are joining.
     pub fn len(&self) -> usize {
         self.seats.len()
     }
@@ -124,8 +125,8 @@ impl<S: Sink> Feed<S> {
         self.seats.iter().map(|seat| &seat.sink)
     }
 
-    /// Seats a connection before its join is sent, whose fence will have this tag. One that is
-    /// seated already stays as it is until that fence.
+    /// Seats a connection before its join is sent; `tag` is that of the join's fence. A connection
+    /// that already has a seat keeps its state until that fence.
     pub fn enter(&mut self, sink: S, tag: String) {
         if let Some(seat) = self.seats.get_mut(sink.connection()) {
             seat.tag = tag;
@@ -190,7 +191,7 @@ impl<S: Sink> Feed<S> {
     /// before; then it gets the frames that were buffered.
     pub fn refused(&mut self, connection: &str) -> bool {
         let Some(seat) = self.seats.get_mut(connection) else { return false };
-        // The script may run yet; nobody waits for its fence any more.
+        // The script may still run, but nobody waits for its fence any more.
         seat.tag.clear();
         match std::mem::replace(&mut seat.stage, JoinStage::Live) {
             JoinStage::Joining { from: Origin::Outside, .. } => {
@@ -231,7 +232,8 @@ impl<S: Sink> Feed<S> {
         self.last >= Some(id) || self.seats.get(connection).is_some_and(own)
     }
 
-    /// Of how many events the connections missed none for certain: what a list of members need not account for.
+    /// The number of events up to which the connections certainly missed none: a list of members
+    /// may omit earlier changes.
     pub fn known_events(&self) -> u64 {
         self.known_events
     }
@@ -322,7 +324,7 @@ impl<S: Sink> Feed<S> {
             seat.stage = JoinStage::joining(from);
         }
         if let Some(catch_up) = &mut self.catch_up {
-            // Nothing was read, so no waiting frame is contained in the result.
+            // Nothing was read, so the result contains no waiting frame.
             catch_up.covered = 0;
         }
         self.release_backlog()
@@ -362,8 +364,8 @@ impl<S: Sink> Feed<S> {
         may_have_missed
     }
 
-    /// Keeps what came in until the stream is read. What is too much is dropped: a message leaves a
-    /// gap, and after any other frame what the connections know of the members is in doubt.
+    /// Keeps input until the stream is read. Excess input is dropped: a message leaves a gap, and
+    /// after any other frame the members count as unknown.
     fn hold(&mut self, waiting: Inbound) {
         let Some(catch_up) = &mut self.catch_up else { return };
         if catch_up.backlog.len() < BACKLOG_MAX {
@@ -387,7 +389,7 @@ impl<S: Sink> Feed<S> {
                 (Outcome::Delivered(self.deliver(&frame)), Actions::default())
             }
             Some(last) if id > last && covered => {
-                // The stream was read after the frame came in, and does not hold it.
+                // The stream was read after the frame arrived, and does not contain it.
                 self.deliver(&Frame { kind: FrameKind::Other, text: frame.text });
                 (Outcome::Foreign, Actions::default())
             }
@@ -433,8 +435,9 @@ impl<S: Sink> Feed<S> {
         if self.last.is_some_and(|last| fence.tip > last) && !covered {
             return self.begin_catch_up(Some(Inbound::Fence(fence)));
         }
-        // Ahead of us still: the entry was deleted since. Behind us: the stream was read while the
-        // fence was under way, or Redis lost what went out, which the next message will show.
+        // The fence may be ahead if the entry was deleted since. It may be behind if the stream was
+        // read while the fence was on its way, or if Redis lost delivered messages, which the next
+        // message will show.
         self.last = self.last.max(Some(fence.tip));
         let heard = self.seats.iter().any(SeatState::hears_events);
         if heard && fence.events != self.events {
@@ -453,8 +456,8 @@ impl<S: Sink> Feed<S> {
         Actions { tell_members: self.members == Members::Unknown, ..Actions::default() }
     }
 
-    /// The first fence says where the room stands. The feed begins there, or earlier where an
-    /// answer was earlier; who is still joining may have to be told of what was before.
+    /// The first fence sets the room's position. The feed begins there, or at an earlier answer's
+    /// position; connections that are still joining may need the messages before it.
     fn begin(&mut self, tip: MessageId) {
         let answered = self.seats.iter().filter(|seat| !seat.is_joining()).map(|seat| seat.cutoff);
         let last = answered.min().map_or(tip, |cutoff| cutoff.min(tip));
@@ -480,8 +483,8 @@ impl<S: Sink> Feed<S> {
         Actions { catch_up: Some(number), ..Actions::default() }
     }
 
-    /// Processes the backlog. A frame that the catch-up does not account for may show another gap; then
-    /// the rest stays in the backlog.
+    /// Processes the backlog. A frame that the catch-up did not include may reveal another gap;
+    /// then the rest stays in the backlog.
     fn release_backlog(&mut self) -> Actions {
         let Some(CatchUp { mut backlog, mut covered, .. }) = self.catch_up.take() else {
             return Actions::default();
@@ -511,7 +514,7 @@ impl<S: Sink> Feed<S> {
         all
     }
 
-    /// Gives a frame to every seat that may have it. Returns how many got it at once.
+    /// Offers a frame to every seat. Returns how many got it at once.
     fn deliver(&mut self, frame: &Frame) -> usize {
         self.seats.iter_mut().map(|seat| usize::from(seat.offer(frame))).sum()
     }

@@ -32,9 +32,10 @@ pub enum FrameKind {
     Message(MessageId),
     /// One of the room's own events, which scripts count.
     Event,
-    /// That the room itself changed, which scripts count as an event.
+    /// A change of the room itself, which scripts count as an event.
     Room,
-    /// That a session ended, which scripts count as an event; told to its connections alone, in other words.
+    /// The end of a session, which scripts count as an event. Only its connections are told, with
+    /// another frame.
     Removed,
     /// The list of members, which scripts count as an event.
     Members,
@@ -68,11 +69,11 @@ impl Frame {
             ("user_joined" | "user_left" | "presence" | "read" | "deleted", _) => FrameKind::Event,
             ("room", _) => FrameKind::Room,
             ("members", _) if head.members.is_some() => FrameKind::Members,
-            // A large room's number of members, which is no whole truth.
+            // A large room's number of members, without the list.
             ("members", _) => FrameKind::Event,
             _ => FrameKind::Other,
         };
-        // Only a list of members may be larger than a frame that somebody sends.
+        // Only a list of members may be larger than a frame of a client.
         let fits = payload.len() <= max || kind == FrameKind::Members;
         fits.then(|| Self { kind, text: codec::text(payload) })
     }

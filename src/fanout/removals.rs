@@ -1,5 +1,5 @@
-//! Connections that are put out of a room, as the answer of a script says: where nothing published reaches the
-//! node, or what was published was lost.
+//! Takes connections out of a room according to the answer of a script, in case publications do not
+//! reach the node, or the event was lost.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use super::{
 use crate::removal::Reason;
 
 impl Fanout {
-    /// Puts a connection out of a room: its session has ended.
+    /// Takes a connection out of a room, because its session has ended.
     pub fn put_out(&self, room: &LocalRoom, seat: &Seat, reason: Reason) {
         self.leave(&room.id, seat.outbox.id());
         seat.put_out(reason);
     }
 
-    /// Puts everybody out of a room: it has ended.
+    /// Takes every connection out of a room, because the room has ended.
     pub fn close(&self, room: &Arc<LocalRoom>) {
         let mut feed = room.feed.lock();
         feed.closed();

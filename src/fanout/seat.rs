@@ -53,14 +53,14 @@ pub struct Membership {
     pub read: Mutex<Option<MessageId>>,
     /// The last message that it sent.
     pub last_sent: Mutex<Option<MessageId>>,
-    /// Where the connection comes from.
+    /// The connection's address.
     pub address: IpAddr,
-    /// When its token ends by itself, in seconds since 1970.
+    /// When its token expires, in seconds since 1970.
     ends_at: AtomicU64,
 }
 
 impl Membership {
-    /// Somebody whose join has not been answered.
+    /// A membership whose join has not been answered.
     pub fn new(user: UserId, token: Token, confirmed: bool, address: IpAddr) -> Self {
         let ends_at = token.ends_at().unwrap_or(u64::MAX);
         Self {
@@ -77,12 +77,12 @@ impl Membership {
         }
     }
 
-    /// Notes that the user has presented this token of its, which may last longer.
+    /// Notes that the user has presented this token, which may expire later.
     pub fn renew(&self, token: &Token) {
         self.ends_at.store(token.ends_at().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Whether its token has ended by this time, in seconds since 1970.
+    /// Whether its token has expired by this time, in seconds since 1970.
     pub fn has_expired(&self, now: u64) -> bool {
         self.is_in() && self.ends_at.load(Ordering::Relaxed) < now
     }
@@ -142,7 +142,7 @@ impl Seat {
         self.membership.as_ref().is_some_and(|membership| membership.is_in())
     }
 
-    /// Whether it belongs to a member whose token has ended by this time, in seconds since 1970.
+    /// Whether it belongs to a member whose token has expired by this time, in seconds since 1970.
     pub fn has_expired(&self, now: u64) -> bool {
         self.membership.as_ref().is_some_and(|membership| membership.has_expired(now))
     }
@@ -160,7 +160,7 @@ impl Seat {
         }
     }
 
-    /// Whether it is one of these users.
+    /// Whether it belongs to one of these users.
     pub fn is_of(&self, users: &HashSet<UserId>) -> bool {
         self.membership.as_ref().is_some_and(|membership| users.contains(&membership.user))
     }
@@ -172,7 +172,7 @@ impl Seat {
         Some(Session { user: membership.user.clone(), joined_at_ms })
     }
 
-    /// Whether it is in the room in this session.
+    /// Whether it is in the room with this session.
     pub fn is_in_session(&self, session: &Session) -> bool {
         self.membership.as_ref().is_some_and(|membership| {
             membership.is_in()
@@ -187,7 +187,7 @@ impl Sink for Seat {
         self.outbox.id()
     }
 
-    /// Written by the flush of its room: what comes in together goes out in one call.
+    /// Written by the next flush of its room: frames that arrive together are written in one call.
     fn push(&self, frame: &Frame) {
         match (&self.membership, frame.kind) {
             (Some(membership), FrameKind::Members) => {
@@ -219,7 +219,7 @@ impl Sink for Seat {
         removal.whom.as_ref().is_some_and(|session| self.is_in_session(session))
     }
 
-    /// Written at once: nobody flushes it with its room any more.
+    /// Written at once, because it is no longer flushed with its room.
     fn put_out(&self, reason: Reason) {
         let frame = ServerFrame::Removed { room_id: &self.room, reason };
         match &self.membership {

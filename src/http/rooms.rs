@@ -1,4 +1,4 @@
-//! Rooms over HTTP: make one, look at it, change it, get a session without a socket.
+//! Rooms over HTTP: create, read and change one, get a session without a socket.
 
 use axum::{extract::State, http::HeaderMap};
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ struct RequestKey {
 #[validate(context = Settings)]
 #[validate(schema(function = check_topic, use_context, skip_on_field_errors = false))]
 pub struct NewRoom {
-    /// The creator's name in the room; a JWT says it instead.
+    /// The creator's name in the room; a JWT provides it instead.
     #[validate(required, custom(function = check_name, use_context))]
     #[schema(value_type = String, required = true, example = "홍길동")]
     creator_name: Option<String>,
@@ -119,7 +119,7 @@ pub struct CreatedRoom {
     /// The room's id; everybody who knows it may join.
     #[schema(value_type = String, example = "k7M2x9Q4tW8b")]
     room_id: RoomId,
-    /// The creator's token; null where a JWT names the creator.
+    /// The creator's token; null if the creator has a JWT.
     #[schema(required = true, example = "lr_7ZmN6ri464-Z.V1StGXR8_Z5jdHi6B-myT")]
     token: Option<String>,
     /// The link to share.
@@ -144,15 +144,15 @@ pub struct RoomData {
     /// The room's id.
     #[schema(value_type = String, example = "k7M2x9Q4tW8b")]
     room_id: RoomId,
-    /// Whether somebody is in it.
+    /// Whether it has members.
     status: Activity,
-    /// How many are in it.
+    /// The number of members.
     member_count: u64,
-    /// Their names in code point order; of a large room the first of them.
+    /// Their names in code point order; in a large room only the first of them.
     members: Vec<String>,
-    /// Who made it.
+    /// The creator's name.
     creator: String,
-    /// When it was made: RFC 3339, UTC, milliseconds.
+    /// When it was created: RFC 3339, UTC, milliseconds.
     created_at: String,
     /// How long it lives without activity, in seconds.
     ttl: u64,
@@ -163,11 +163,11 @@ pub struct RoomData {
     /// Its topic; null without one.
     #[schema(required = true)]
     topic: Option<String>,
-    /// Present and true when texts are encrypted from end to end.
+    /// Present and true if texts are end-to-end encrypted.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     e2e: bool,
-    /// How many addresses are banned; only for the room's creator.
+    /// Number of banned addresses; only for the room's creator.
     #[serde(skip_serializing_if = "Option::is_none")]
     bans: Option<usize>,
 }
@@ -194,11 +194,11 @@ impl RoomData {
     }
 }
 
-/// A wish for a session without a socket.
+/// A request for a session without a socket.
 #[derive(Deserialize, Validate, ToSchema)]
 #[validate(context = Settings)]
 pub struct NewSession {
-    /// The name in the room; a JWT says it instead.
+    /// The name in the room; a JWT provides it instead.
     #[validate(required, custom(function = check_name, use_context))]
     #[schema(value_type = String, required = true, example = "deploy-bot")]
     name: Option<String>,
@@ -211,7 +211,7 @@ pub struct CreatedSession {
     /// The name as stored: trimmed and NFC.
     #[schema(example = "deploy-bot")]
     user_id: String,
-    /// The user's token; null where a JWT names the user.
+    /// The user's token; null if the user has a JWT.
     #[schema(required = true, example = "lr_ZGVwbG95LWJvdA.V1StGXR8_Z5jdHi6B-myT")]
     token: Option<String>,
 }
@@ -219,7 +219,7 @@ pub struct CreatedSession {
 /// Make a room
 ///
 /// The creator is a member, online for one presence TTL, until it connects. With a JWT for all rooms (`room` is `*`)
-/// it is whom that names, and needs no `creatorName`; where there are no guests, this needs one.
+/// the creator is the JWT's user, and `creatorName` is not needed. If guests are not allowed, a JWT is required.
 #[utoipa::path(
     post,
     path = "/api/rooms",
@@ -257,7 +257,7 @@ pub async fn create(
 
 /// Look at a room
 ///
-/// The token of who made it gets the number of banned addresses as well.
+/// With the creator's token, the answer includes the number of banned addresses.
 #[utoipa::path(
     get,
     path = "/api/rooms/{id}",
@@ -318,7 +318,7 @@ pub async fn update(
 
 /// End a room
 ///
-/// With the token that the room was made with. The room and all that it held are gone at once, for everybody.
+/// With the creator's token. The room and all its data are deleted at once, for everybody.
 #[utoipa::path(
     delete,
     path = "/api/rooms/{id}",
@@ -349,8 +349,8 @@ pub async fn close(
 
 /// Get a session without a socket
 ///
-/// For bots and scripts: a guest that may post messages, and is no member until it joins. With a JWT it is whom that
-/// names, which needs no `name`; where there are no guests, this needs one.
+/// For bots and scripts: a guest that may post messages, but is not a member until it joins. With a JWT the session
+/// is that of the JWT's user, and `name` is not needed. If guests are not allowed, a JWT is required.
 #[utoipa::path(
     post,
     path = "/api/rooms/{id}/sessions",

@@ -130,36 +130,37 @@ impl Scripts {
         vec![room.as_str().into(), keys.channel().into(), keys.users().into()]
     }
 
-    /// An address as scripts are told of it: that of whom it stands for.
+    /// An address as scripts get it: that of its holder.
     fn address(address: IpAddr) -> Arg<'static> {
         limits::holder(address).to_string().into()
     }
 
-    /// The session of whoever reads, its proof, or '' where it has none, its address, and whether guests may read.
+    /// The arguments about a reader: its session; and its proof, or '' without one, its address,
+    /// and whether guests may read.
     fn reader<'a>(&self, keys: &RoomKeys, reader: &Reader) -> (String, [Arg<'a>; 3]) {
         let (session, proof) = match &reader.token {
             Some((token, user)) => (keys.session(user), token.proof()),
-            // Nobody has this name.
+            // No user has this name.
             None => (keys.session(&UserId::stored("")), String::new()),
         };
         let has_guests = flag(self.0.settings.identity.has_guests());
         (session, [proof.into(), Self::address(reader.address), has_guests])
     }
 
-    /// How long a session lasts of which nobody has proved that it heard of its token: as long as its
-    /// connection may be silent, and the grace.
+    /// TTL of a session until its client has proved that it got the token: as long as its
+    /// connection may be silent, plus the grace.
     fn provisional_ttl(&self) -> Arg<'static> {
         let settings = &self.0.settings;
         let lasts = settings.presence_ttl.saturating_add(settings.leave_grace);
         ms(lasts.min(settings.session_ttl.max(settings.presence_ttl)))
     }
 
-    /// How far ahead a deadline can be at most.
+    /// Maximum time until a deadline.
     fn longest(&self) -> Arg<'static> {
         ms(self.0.settings.presence_ttl.max(self.0.settings.leave_grace))
     }
 
-    /// How many members a list of them names.
+    /// Maximum number of members in a list of them.
     fn roster_max(&self) -> Arg<'static> {
         number(self.0.settings.roster_max)
     }
@@ -190,7 +191,7 @@ impl Scripts {
         }
     }
 
-    /// Without a turn: messages of one room already wait for each other, and so do catch-ups.
+    /// Needs no turn: publish calls of one room already wait for each other, and so do catch-ups.
     async fn run_durable(
         &self,
         named: &Named,

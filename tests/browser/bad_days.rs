@@ -1,4 +1,4 @@
-//! Bad days: networks, nodes and Redis that go away, and nothing that was written is lost.
+//! Networks, nodes and Redis that fail, without losing anything that was written.
 
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ async fn a_connection_that_opens_and_then_says_nothing_is_given_up_for_another()
     let room = stage.room("Ann").await;
     let page = Page::open(&stage.env, DESKTOP).await;
     prepare(&page).await;
-    // What is sent on a connection while `lost` is set vanishes.
+    // Frames that are sent while `lost` is set are lost.
     page.run_first(
         "const { send } = WebSocket.prototype; window.lost = 0; \
          WebSocket.prototype.send = function (text) { window.lost ? window.lost++ : send.call(this, text); }",
@@ -187,7 +187,7 @@ async fn while_there_is_no_connection_the_next_try_is_counted_down_and_can_be_no
     }
     let before = page.eval(seconds).await.as_f64().unwrap();
     skip(&page, 5_000).await;
-    // None are counted while a connection is tried.
+    // The countdown is not shown while a connection is tried.
     page.until(&format!("0 < {seconds} && {seconds} <= {before} - 5")).await;
     proxy.resume();
     page.click("try-now").await;
@@ -215,7 +215,7 @@ async fn what_is_published_by_hand_under_an_id_of_the_future_passes_by() {
     let stage = Stage::new(1, &[]).await;
     let room = stage.room("Ann").await;
     let page = Page::open(&stage.env, DESKTOP).await;
-    // To a clock that is slow every message is of the future.
+    // With a slow clock, every message is from the future.
     page.run_first("const { now } = Date; Date.now = () => now() - 3_600_000").await;
     enter(&page, &link_to(&stage, &room), "Eve").await;
     let channel = format!("chan:{}", room.id);
@@ -267,7 +267,8 @@ async fn where_one_had_read_to_is_asked_for_until_it_is_known() {
     page.until("asked === 2").await;
 }
 
-/// Browsers keep a page for the way back. Whoever went on is not in the room meanwhile.
+/// Browsers keep a page for the back button. A person who went to another page is not in the room
+/// meanwhile.
 #[tokio::test]
 async fn whoever_goes_on_is_gone_and_the_way_back_brings_what_came() {
     let stage = Stage::new(1, &[("LEAVE_GRACE", "500ms")]).await;
@@ -290,8 +291,8 @@ async fn whoever_goes_on_is_gone_and_the_way_back_brings_what_came() {
     assert_eq!(page.eval("window.kept").await, true);
 }
 
-/// The phone sleeps: its page stands still and its connection dies in silence. Presence lapses, and
-/// even the session. Then it is as if nobody had been away.
+/// The phone sleeps: its page stops and its connection dies silently. Presence expires, and even
+/// the session. Afterwards it is as if nobody had been away.
 #[tokio::test]
 async fn after_ten_minutes_in_the_background_the_room_is_as_if_one_had_never_left() {
     let settings = [
@@ -337,14 +338,14 @@ async fn after_ten_minutes_in_the_background_the_room_is_as_if_one_had_never_lef
     page.see_attribute("connection", "data-state", "online").await;
     page.see_inside("Eve").await;
     page.see_members(&["Ann", "Eve"]).await;
-    // Reading goes on where it ended.
+    // Reading continues where it stopped.
     let behind = "one('unread-line')?.nextElementSibling";
     page.until_is(&format!("all('message-text', {behind})[0].innerText"), &json!("1")).await;
     page.until(&format!("{behind}.getBoundingClientRect().top < innerHeight / 2")).await;
     page.see("new-messages").await;
 }
 
-/// How many frames with this `t` the page has sent.
+/// Number of frames with this `t` that the page has sent.
 fn sent(page: &Page, t: &str) -> usize {
     let frames = page.events("Network.webSocketFrameSent");
     let of_kind = |frame: &&Value| {
@@ -354,11 +355,11 @@ fn sent(page: &Page, t: &str) -> usize {
     frames.iter().filter(of_kind).count()
 }
 
-/// While `isAway` is true the server does not answer whether it is there.
+/// While `isAway` is true, the server does not answer the check whether it is reachable.
 const AWAY: &str = "window.isAway = true; { const { fetch } = window; window.fetch = (...asked) => \
                     isAway && asked[1]?.method === 'HEAD' ? Promise.reject(new TypeError()) : fetch(...asked); }";
 
-/// Files of what comes after the room itself, one that others need among them.
+/// Files that are loaded after the room itself, including one that others need.
 const LATER: [&str; 3] = ["*/room/extras.js", "*/room/menu.js", "*/room/shorten.js"];
 
 #[tokio::test]

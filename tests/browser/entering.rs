@@ -1,4 +1,4 @@
-//! Entering: a name, a link, and what may stand in the way.
+//! Entering: a name, a link, and what can prevent it.
 
 use serde_json::json;
 
@@ -26,8 +26,8 @@ async fn a_taken_name_offers_a_free_one() {
     page.see_members(&["Alice", offered]).await;
 }
 
-/// The server has the name already, and the browser has not heard of it: by a connection that was cut, and
-/// by a page that was loaded anew meanwhile.
+/// The server knows the name already, and the browser got no answer: because a connection was cut,
+/// and because the page was reloaded meanwhile.
 #[tokio::test]
 async fn a_lost_answer_does_not_make_ones_own_name_somebody_elses() {
     let stage = Stage::new(1, &[]).await;
@@ -38,7 +38,7 @@ async fn a_lost_answer_does_not_make_ones_own_name_somebody_elses() {
     proxy.cut_before("{\"t\":\"joined\"");
     enter(&page, &link, "Bob").await;
 
-    // What a page leaves that asked and went away.
+    // The state left by a page that sent a join and was closed.
     let secret = "of-eve-0123456789012345678901234";
     let mut lost = stage.client().await;
     let join = json!({ "t": "join", "roomId": room.id, "token": "Eve", "secret": secret });
@@ -121,7 +121,7 @@ async fn the_link_can_be_copied_and_handed_to_the_system() {
     let stage = Stage::new(1, &[]).await;
     let page = Page::open(&stage.env, PHONE).await;
     page.grant("clipboardReadWrite", stage.http().base()).await;
-    // What a phone has, and a desktop without a screen has not.
+    // A function that phones have, and a headless desktop browser does not.
     page.run_first("navigator.share = async (what) => { window.shared = what; }").await;
     let link = make_room(&page, stage.http().base(), "Alice").await;
     choose(&page, "menu-share").await;
@@ -216,7 +216,7 @@ async fn a_connection_that_takes_long_can_be_tried_anew() {
     page.see_none("try-now").await;
 }
 
-/// Writes and sends in the moment in which the room is shown.
+/// Types and sends a message at the moment the room is shown.
 const AT_ONCE: &str = r#"
   new MutationObserver((_, observer) => {
     if (!document.querySelector('[data-testid="room"][data-me]')) return;
@@ -227,7 +227,7 @@ const AT_ONCE: &str = r#"
   }).observe(document, { childList: true, subtree: true, attributes: true });
 "#;
 
-/// `make measure` takes `data-me` for it.
+/// `make measure` uses `data-me` as the sign of it.
 #[tokio::test]
 async fn a_room_that_is_shown_can_be_written_in_at_once() {
     let stage = Stage::new(1, &[]).await;

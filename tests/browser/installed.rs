@@ -1,5 +1,5 @@
-//! Installed: what makes the client an app, that it opens without a network, and how fast it opens
-//! for the first time.
+//! Installation: the client is an app, opens without a network, and opens quickly for the first
+//! time.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,11 @@ use crate::{
     support::{Proxy, Stage},
 };
 
-/// From a request to its answer, at the least: far longer than a busy machine needs to send what a
-/// page asks for at once.
+/// Minimum time from a request to its answer: far longer than a busy machine needs to send a page's
+/// parallel requests.
 const ROUND_TRIP: Duration = Duration::from_secs(3);
-/// How many answers had to come one after the other until the page was usable: the longest chain of
-/// requests of which each began when the one before was answered.
+/// Number of consecutive round trips until the page was usable: the longest chain of requests, each
+/// of which began after the previous answer.
 const ROUND_TRIPS: &str = "(() => {
   const isNeeded = ({ responseEnd }) => responseEnd > 0 && responseEnd <= usable;
   const requests = performance.getEntries().filter(isNeeded);
@@ -27,15 +27,15 @@ const ROUND_TRIPS: &str = "(() => {
   }
   return Math.max(...trips.values());
 })()";
-/// What the page and its style sheet say about their versions.
+/// The versions of the page and its style sheet.
 const VERSIONS: &str = "[document.querySelector('meta[name=version]')?.content, \
                         getComputedStyle(document.documentElement).getPropertyValue('--version')]";
-/// What those that are kept for later would say.
+/// The versions of the stored copies.
 const KEPT_VERSIONS: &str = "Promise.all(['/', '/static/app.css'].map(async (file) => \
                              (await (await caches.match(file)).text())\
                              .match(/(?:content=\"|--version: )(\\d+)(?=\"><\\/head>|;)/)[1]))";
 
-/// A page that has kept version 1 of the client, and what it came through.
+/// A page that has stored version 1 of the client, and its proxies.
 struct Installed {
     page: Page,
     network: Proxy,
@@ -67,7 +67,7 @@ async fn the_client_can_be_installed() {
     let manifest = page.cdp("Page.getAppManifest", json!({})).await;
     assert_eq!(manifest["errors"], json!([]));
     let hindrances = page.cdp("Page.getInstallabilityErrors", json!({})).await;
-    // Tests never share a profile, and without one nothing can be installed, whatever it is.
+    // Tests never share a profile, and a client cannot be installed without one.
     let ids = hindrances["installabilityErrors"].as_array().unwrap().iter();
     let ids: Vec<_> = ids.map(|error| error["errorId"].as_str().unwrap()).collect();
     assert!(ids.iter().all(|id| *id == "in-incognito"), "{ids:?}");
@@ -106,7 +106,7 @@ async fn the_client_opens_without_a_network_and_is_never_older_than_the_last_dep
     page.until_is(VERSIONS, &json!(["2", "2"])).await;
 }
 
-/// A deploy that has not come everywhere yet: some nodes are behind, a file takes its time.
+/// A deployment in progress: some nodes have the old version, a file is slow.
 #[tokio::test]
 async fn a_page_is_of_one_version_whatever_a_deploy_is_at() {
     let Installed { page, deployment, .. } = &Installed::new().await;
@@ -184,7 +184,7 @@ async fn the_client_opens_where_the_network_takes_everything_and_brings_nothing(
     let start = Instant::now();
     page.reload().await;
     page.see("landing").await;
-    // One wait for the page, and none for each of its files.
+    // One wait for the page, and none for its files.
     assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
     network.resume();
 }
@@ -216,7 +216,7 @@ async fn a_file_that_did_not_come_once_is_got_over() {
     page.run_first("window.isFresh = true").await;
     page.fill("nickname", "Eve").await;
     page.click("enter").await;
-    // The page begins anew, and again it does not come: that is said, and nothing else happens.
+    // The page reloads, and the file fails again: that is reported, and nothing else happens.
     page.until("window.isFresh").await;
     page.until_is("one('nickname')?.value", &json!("Eve")).await;
     page.eval("window.isFresh = false").await;
@@ -259,8 +259,8 @@ async fn a_room_opens_without_a_network_and_what_is_written_there_is_sent_once()
     assert_eq!(stage.redis.stream_ids(room_of(&link)).len(), 3);
 }
 
-/// Round trips are what costs on a slow network, so they are counted, not the time they take, which
-/// hangs on how busy the machine is. `make measure` says how long it takes.
+/// Round trips dominate on a slow network, so they are counted. Their time would depend on how busy
+/// the machine is; `make measure` measures it.
 #[tokio::test]
 async fn a_first_visit_is_usable_after_three_round_trips_and_is_small() {
     let stage = Stage::new(1, &[]).await;

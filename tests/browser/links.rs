@@ -1,4 +1,4 @@
-//! Links on their way through other apps: escaped, wrapped, with words glued to them.
+//! Links that other apps changed: escaped, wrapped, with text attached.
 
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ async fn a_damaged_link_opens_its_room_and_is_mended_and_its_key_stays_in_the_pa
     assert!(!stage.nodes[0].log().contains(key));
 }
 
-/// The first request of a first visit cannot be helped: the link was broken before it came to us.
+/// The first request of a first visit cannot be prevented: the link was damaged before.
 #[tokio::test]
 async fn where_the_client_is_installed_an_escaped_key_is_not_sent_at_all() {
     let stage = Stage::new(1, &[]).await;

@@ -1,5 +1,5 @@
-//! The creator removes people, deletes messages and ends the room; authors delete their own messages. What
-//! everybody else sees of it.
+//! The creator removes people, deletes messages and deletes the room; authors delete their own
+//! messages. What everybody else sees of it.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use crate::{
 
 const UNDO_MS: u64 = 5_000;
 
-/// An expression: the message that says this.
+/// An expression: the message with this text.
 fn message(text: &str) -> String {
     let text = json!(text);
     format!("all('message').find((li) => all('message-text', li)[0].innerText === {text})")
@@ -34,7 +34,7 @@ async fn open_menu_of(page: &Page, text: &str) {
     page.see("menu").await;
 }
 
-/// Deletes a message, as far as it can be undone.
+/// Deletes a message, up to the point where it can be undone.
 async fn delete(page: &Page, text: &str) {
     open_menu_of(page, text).await;
     page.click("delete-message").await;
@@ -42,7 +42,7 @@ async fn delete(page: &Page, text: &str) {
     page.until(&is_focused("undo-delete")).await;
 }
 
-/// Chooses from the menu of somebody in the list.
+/// Chooses from the menu of a person in the list.
 async fn choose_for(page: &Page, name: &str, item: &str) {
     let button = format!(
         "all('member-menu').find((button) => button.closest('li').dataset.user === '{name}')"
@@ -51,7 +51,7 @@ async fn choose_for(page: &Page, name: &str, item: &str) {
     page.click(item).await;
 }
 
-/// Waits until this is said in the place of what was deleted, and nowhere what it said.
+/// Waits until the deleted message is shown as deleted, and its text nowhere.
 async fn see_deleted(page: &Page, text: &str) {
     page.until("all('message').some((li) => li.dataset.problem === 'deleted')").await;
     page.until(&format!("!document.body.innerText.includes('{text}')")).await;
@@ -74,7 +74,7 @@ async fn a_creator_locks_removes_deletes_and_ends_and_the_other_sees_it() {
     ann.say("> Bob: my secret\nreally?").await;
     bob.until("all('message').length === 2").await;
 
-    // It is asked once, and nobody is told while it can be undone.
+    // It asks once, and nothing is sent while it can be undone.
     open_menu_of(&ann, "my secret").await;
     ann.click("delete-message").await;
     ann.see("confirm").await;
@@ -142,7 +142,7 @@ async fn authors_delete_their_own_messages_and_no_others() {
     skip(&page, UNDO_MS).await;
     see_deleted(&page, "of Eve").await;
     ann.wait_for_kind("deleted").await;
-    // Nothing more is to be done with it.
+    // It has no more actions.
     page.eval("(({ el }) => { el.tabIndex = -1; el.focus(); })({ el: all('message')[1] })").await;
     page.press("Enter").await;
     page.see("copy-message-link").await;
@@ -205,7 +205,7 @@ async fn whoever_is_banned_reads_it_at_the_door_until_the_bans_are_lifted() {
     bob.fill("nickname", "Bob").await;
     bob.click("enter").await;
     bob.see_attribute("refused", "data-reason", "BANNED").await;
-    // Its creator is let in from there.
+    // The creator may still enter from that address.
     ann.reload().await;
     ann.see_inside("Ann").await;
 
@@ -278,7 +278,7 @@ async fn who_removed_himself_elsewhere_reads_that_and_the_creator_keeps_its_powe
     page.see("menu-lock").await;
 }
 
-/// Whoever is out does not come back by itself, and stays in other rooms.
+/// The client does not come back by itself, and stays in other rooms.
 #[tokio::test]
 async fn each_reason_for_being_out_is_said_and_other_rooms_stay() {
     let stage = Stage::new(1, &[]).await;
@@ -306,7 +306,7 @@ async fn each_reason_for_being_out_is_said_and_other_rooms_stay() {
     }
 }
 
-/// A room of two, its creator looking.
+/// A room of two, seen by its creator with this display.
 async fn looked_at(stage: &Stage, room: &Room, look: Look) -> Page {
     let page = Page::open(&stage.env, look).await;
     prepare(&page).await;

@@ -1,4 +1,4 @@
-//! The creator keeps order: options when a room is made, its lock, its settings, the link with the
+//! The creator moderates the room: options of a new room, its lock, its settings, the link with the
 //! creator's powers.
 
 use serde_json::json;
@@ -53,7 +53,7 @@ async fn a_locked_room_shows_it_and_says_so_at_the_door_until_it_is_open() {
     eve.see("locked").await;
     eve.see_none("nickname").await;
     eve.until_is("document.activeElement.tagName", &json!("H1")).await;
-    // Who has a session comes and goes.
+    // A user with a session may leave and join.
     bob.reload().await;
     bob.see_inside("Bob").await;
     bob.see("locked").await;
@@ -133,7 +133,7 @@ async fn who_made_the_room_is_marked_and_nobody_else_has_its_menus() {
     }
 }
 
-/// The token is nowhere but in the page: not in an address that a server, a script or the history gets.
+/// The token is only in the page, not in an address that a server, a script or the history gets.
 #[tokio::test]
 async fn the_creators_link_makes_another_device_the_creator_and_leaves_the_address_at_once() {
     let stage = Stage::new(1, &[]).await;

@@ -154,7 +154,7 @@ impl Page {
         self.set_colours(self.look.dark).await;
     }
 
-    /// Light or dark, as the system's setting would be.
+    /// Sets light or dark mode, like the system's setting.
     pub async fn set_colours(&self, dark: bool) {
         let motion = if self.look.reduced_motion { "reduce" } else { "no-preference" };
         let features = json!({ "features": [
@@ -203,8 +203,8 @@ impl Page {
         self.devtools.call(None, "Browser.grantPermissions", grant).await.unwrap();
     }
 
-    /// What no page may do, whatever happens to it: an exception that nobody caught, a breach of the
-    /// content security policy.
+    /// Faults that no page may have: an uncaught exception, a violation of the content security
+    /// policy.
     fn faults(&self) -> Vec<Value> {
         let revoked = self.events("Runtime.exceptionRevoked");
         let was_caught = |thrown: &Value| {
@@ -219,7 +219,7 @@ impl Page {
         faults
     }
 
-    /// From here on exceptions are what the test is about.
+    /// From here on the test expects exceptions.
     pub fn expect_faults(&self) {
         self.may_fail.store(true, Ordering::Relaxed);
     }
@@ -260,7 +260,7 @@ impl Page {
         frame
     }
 
-    // Going somewhere
+    // Navigation
 
     pub async fn goto(&self, url: &str) {
         let loads = self.loads();
@@ -277,7 +277,7 @@ impl Page {
         self.wait_for_load(loads).await;
     }
 
-    /// Documents begun in this tab so far.
+    /// Number of documents that began in this tab.
     fn loads(&self) -> usize {
         self.events("Page.frameNavigated").len()
     }
@@ -295,7 +295,7 @@ impl Page {
         self.devtools.call(None, "Target.closeTarget", close).await.unwrap();
     }
 
-    // Looking
+    // Reading the page
 
     /// The value of an expression; a promise is waited for.
     pub async fn eval(&self, expression: &str) -> Value {
@@ -372,13 +372,13 @@ impl Page {
         self.until_is(&format!("one('{id}')?.getAttribute('{name}')"), &json!(value)).await;
     }
 
-    /// Waits until the room can be used under this name, with all that comes after its first sight.
+    /// Waits until the room is usable with this name, including the parts that load later.
     pub async fn see_inside(&self, name: &str) {
         self.see_attribute("room", "data-me", name).await;
         self.see_attribute("room", "data-complete", "true").await;
     }
 
-    /// Waits until the log shows exactly these messages, all sent: who and what.
+    /// Waits until the log shows exactly these messages, all sent: author and text.
     pub async fn see_messages(&self, wanted: &[(&str, &str)]) {
         let expression = "all('message').map((li) => [li.dataset.state, li.dataset.from, \
                           all('message-text', li)[0].textContent])";
@@ -386,7 +386,7 @@ impl Page {
         self.until_is(expression, &wanted.collect()).await;
     }
 
-    /// Waits until these, in any order, are the members shown as here.
+    /// Waits until exactly these members, in any order, are shown as present.
     pub async fn see_members(&self, wanted: &[&str]) {
         let expression = "all('member').filter((li) => li.dataset.status !== 'left')\
                           .map((li) => li.dataset.user).sort()";
@@ -415,14 +415,14 @@ impl Page {
         answer["data"].as_str().unwrap().to_owned()
     }
 
-    // Doing
+    // Input
 
-    /// Clicks in the middle of an element, once that is what a pointer would hit there.
+    /// Clicks in the middle of an element, once a pointer would hit it there.
     pub async fn click(&self, id: &str) {
         self.click_at(&format!("one('{id}')")).await;
     }
 
-    /// The same for the element that an expression gives.
+    /// The same for the element of an expression.
     pub async fn click_at(&self, element: &str) {
         let what = format!("{element} can be clicked");
         let point = self.until_value(&hit_point(element), &what, Value::is_array).await;
@@ -434,7 +434,7 @@ impl Page {
         }
     }
 
-    /// Types into whatever has the focus.
+    /// Types into the focused element.
     pub async fn type_text(&self, text: &str) {
         self.cdp("Input.insertText", json!({ "text": text })).await;
     }
@@ -449,14 +449,14 @@ impl Page {
         self.press_with(key, SHIFT).await;
     }
 
-    /// Presses a key with modifiers held down, by their bits.
+    /// Presses a key with modifiers, given as bits.
     pub async fn press_with(&self, key: &str, modifiers: u32) {
         for event in keyboard::events(key, modifiers) {
             self.cdp("Input.dispatchKeyEvent", event).await;
         }
     }
 
-    /// Replaces what an input holds.
+    /// Replaces the contents of an input.
     pub async fn fill(&self, id: &str, text: &str) {
         self.click(id).await;
         self.eval(&format!("one('{id}').select()")).await;
@@ -471,9 +471,9 @@ impl Page {
         self.until_is("one('composer').value", &json!("")).await;
     }
 
-    // Breaking
+    // Faults
 
-    /// The network as it is now: none, or this slow (ms of delay, bytes a second).
+    /// Sets the network: offline, or this slow (ms of delay, bytes per second).
     pub async fn set_network(&self, offline: bool, latency: u32, throughput: i32) {
         let conditions = json!({
             "offline": offline, "latency": latency,
@@ -544,8 +544,8 @@ async fn evaluate(devtools: &DevTools, session: &str, expression: &str) -> Resul
     }
 }
 
-/// An expression: where to click an element, once it is in sight, still, and not covered. Until then,
-/// why not.
+/// An expression: where to click an element, once it is in sight, does not move, and is not
+/// covered. Until then, the reason.
 fn hit_point(element: &str) -> String {
     format!(
         "(async () => {{

@@ -12,7 +12,7 @@ use crate::{
     support::{Client, Proxy, Room, Stage},
 };
 
-/// In the page: where things are in the log.
+/// In the page: positions in the log.
 const GEOMETRY: &str = r"
   window.box = () => one('log').getBoundingClientRect();
   window.inSight = () => all('message').filter((li) => {
@@ -26,7 +26,7 @@ const GEOMETRY: &str = r"
     requestAnimationFrame(() => setTimeout(resolve)))));
 ";
 
-/// Whether the last message stands at the end of the log.
+/// Whether the last message is at the end of the log.
 const AT_END: &str = "frames().then(() => gap() >= 0 && gap() < 40)";
 
 /// Whether the browser knows where reading stopped.
@@ -39,7 +39,7 @@ async fn number(page: &Page, expression: &str) -> f64 {
     page.eval(expression).await.as_f64().unwrap()
 }
 
-/// Texts from a word to a screenful, as people write them.
+/// Texts from one word to a screenful.
 fn write_talk(stage: &Stage, room: &Room, count: u64) {
     let now = redis_now(stage);
     for number in 0..count {
@@ -54,7 +54,7 @@ async fn resize(page: &Page, width: u32, height: u32) {
     page.cdp("Emulation.setDeviceMetricsOverride", size).await;
 }
 
-/// What changes the height of the log or of what is in it, one after the other.
+/// Changes the height of the log or of its contents, in a different way for each number.
 async fn change(page: &Page, number: usize) -> &'static str {
     match number {
         0 => {
@@ -108,7 +108,7 @@ async fn nothing_but_the_reader_moves_the_log() {
         ann.say(&room.id, &format!("news {number}")).await;
         page.until(&format!("all('message').at(-1).innerText.includes('news {number}')")).await;
         assert_eq!(page.eval(AT_END).await, true, "following on after {what}");
-        // What is not read yet is not scrolled past.
+        // Unread messages are not scrolled past.
         page.until(ALL_READ).await;
     }
     page.eval("one('log').scrollTop -= 900").await;
@@ -194,7 +194,8 @@ async fn a_lost_connection_and_its_return_move_nothing() {
     page.until("one('new-messages').dataset.count === '30'").await;
     assert!(number(&page, &format!("moved({before})")).await < 1.5);
 
-    // Who follows begins with what was missed, and nothing of it is read unseen.
+    // A person who follows the end begins with the missed messages, and none of them counts as read
+    // unseen.
     page.click("new-messages").await;
     page.until(AT_END).await;
     proxy.cut();
@@ -210,7 +211,7 @@ async fn a_lost_connection_and_its_return_move_nothing() {
     reading_on_counts_down(&page, 40).await;
 }
 
-/// The unread line is in sight, near the top of the log.
+/// Whether the unread line is in sight, near the top of the log.
 async fn is_at_the_line(page: &Page) {
     let place = "frames().then(() => one('unread-line')?.getBoundingClientRect().top - box().top)";
     page.wait("the line stands at the top", async || {
@@ -220,7 +221,8 @@ async fn is_at_the_line(page: &Page) {
     .await;
 }
 
-/// Turning the wheel reads what comes in sight, no more and no less; `count` are unread at first.
+/// Scrolling with the wheel marks exactly what comes into sight as read; `count` are unread at
+/// first.
 async fn reading_on_counts_down(page: &Page, count: u64) {
     let unread = "Number(/^\\((\\d+)\\)/.exec(document.title)?.[1] ?? 0)";
     let below = "all('message').filter((li) => li.getBoundingClientRect().bottom > box().bottom + 1).length";
@@ -237,7 +239,7 @@ async fn reading_on_counts_down(page: &Page, count: u64) {
 /// What happens between two visits.
 enum Between {
     Nothing,
-    /// The session ends, and with it what the server knows of the reader.
+    /// The session ends, and the server forgets the reader's position.
     SessionOver,
 }
 
@@ -280,7 +282,8 @@ async fn who_left_an_empty_room_finds_the_line_before_all_that_came() {
     comes_back(0, 75, Between::Nothing, PHONE).await;
 }
 
-/// Who was cut off with this much in the room, and missed 300 of which an answer brings 60 at most.
+/// A reader who was cut off with this many messages in the room, and missed 300, of which one
+/// answer has at most 60.
 async fn cut_off(seen: u64) -> (Stage, Room, Client, Proxy, Page) {
     let settings = [("RESUME_MAX", "60"), ("MESSAGES_PER_SECOND", "10000")];
     let stage = Stage::new(1, &settings).await;
@@ -349,7 +352,7 @@ async fn what_is_missing_is_not_read_by_who_goes_to_the_end() {
     }
 }
 
-/// A keyboard that covers the page instead of making it smaller, as on iOS.
+/// A keyboard that covers the page instead of shrinking it, as on iOS.
 const KEYBOARD: &str = r"
   (height) => {
     Object.defineProperty(visualViewport, 'height', { value: height, configurable: true });
@@ -376,7 +379,7 @@ async fn a_keyboard_that_covers_the_page_does_not_cover_the_composer() {
     assert_eq!(page.eval(AT_END).await, true);
 }
 
-/// Who scrolls a little has moved, whatever comes.
+/// Scrolling a little is enough to stop following.
 #[tokio::test]
 async fn a_line_further_up_is_not_the_end() {
     let stage = Stage::new(1, &[]).await;

@@ -15,7 +15,7 @@ pub const FORBIDDEN: &str = "
   window.Worker = window.SharedWorker = window.BroadcastChannel = class { constructor() { throw new DOMException('', 'SecurityError'); } };
 ";
 
-/// The oldest browsers of the README have none of these; some have less than they say.
+/// The oldest supported browsers have none of these; some have less than they claim.
 const OLDEST: &str = "
   for (const name of ['Worker', 'SharedWorker', 'BroadcastChannel', 'Notification', 'structuredClone', 'Navigation', 'navigation', 'scheduler']) delete window[name];
   for (const name of ['timeout', 'any']) delete AbortSignal[name];
@@ -86,7 +86,7 @@ async fn what_goes_wrong_while_entering_is_said_and_can_be_tried_again() {
         page.fill("nickname", "Eve").await;
         page.click("enter").await;
         page.see("broken").await;
-        // Better luck next time.
+        // The next attempt succeeds.
         page.eval("window.name = 'mended'").await;
         page.click("again").await;
         page.until("one('nickname') || one('room')").await;

@@ -16,19 +16,19 @@ use crate::{
     view::View,
 };
 
-/// Messages in the answer to a join without `since`, at most.
+/// Maximum number of messages in the answer to a join without `since`.
 const JOIN_HISTORY: usize = 50;
-/// How long a node that leaves waits for the answers to what it has read, in seconds; a little less,
-/// to be fair.
+/// How long a node that shuts down waits for answers to what it has read, in seconds; a little
+/// less, as a tolerance.
 const ANSWERED_WITHIN: f64 = 0.8;
-/// Close codes that a client which does nothing wrong may meet: none, leaving, too slow.
+/// Close codes that a correct client may get: none, shutdown, too slow.
 const HARMLESS_CODES: [u16; 2] = [1012, 1013];
 
-/// All that is known of a round.
+/// All recordings of a round.
 #[derive(Default)]
 pub struct Evidence {
     pub histories: Vec<History>,
-    /// Of those that speak over HTTP.
+    /// Those of the HTTP bots.
     pub bots: Vec<History>,
     /// By room.
     pub streams: HashMap<String, Stream>,
@@ -40,7 +40,7 @@ pub struct Evidence {
 
 /// A broken promise.
 pub struct Violation {
-    /// The check that saw it.
+    /// The check that found it.
     pub check: &'static str,
     pub what: String,
 }
@@ -51,7 +51,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Every violation that the evidence shows; counts what was looked at.
+/// All violations in the evidence; counts what was checked.
 pub fn check(evidence: &Evidence, figures: &mut Figures) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (room, stream) in &evidence.streams {
@@ -184,7 +184,7 @@ fn said_and_acknowledged(history: &History) -> (Said, HashMap<String, Option<Id>
     (said, acknowledged)
 }
 
-/// A bot is answered with what is stored, or told that Redis is away.
+/// A bot's request is answered with the stored message, or told that Redis is unavailable.
 fn answered_well(bot: &History, stream: &Stream, violations: &mut Vec<Violation>) {
     for entry in bot.entries() {
         let Event::Got(frame) = entry.event else { continue };
@@ -195,7 +195,7 @@ fn answered_well(bot: &History, stream: &Stream, violations: &mut Vec<Violation>
     }
 }
 
-/// By key: what was said, and the names that it may be from.
+/// By key: the possible senders, and the text.
 type Said = HashMap<String, (HashSet<String>, String)>;
 
 /// Reads one history.
@@ -436,7 +436,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether the frame may be the answer to something that was said again over this connection.
+    /// Whether the frame may be the answer to a retry over this connection.
     fn is_retried(&mut self, frame: &Value) -> bool {
         let key = frame["key"].as_str().unwrap_or_default();
         let own = self.me == frame["from"];
@@ -451,7 +451,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Only what a client cannot help may go wrong.
+    /// Only errors that a correct client cannot avoid are allowed.
     fn error(&mut self, entry: &Entry, frame: &Value) {
         let is_guest = self.connection.position.is_none() && self.said.is_empty();
         let excused = match frame["code"].as_str().unwrap_or_default() {
@@ -465,8 +465,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A node that leaves first answers what it has read, which is what was said before a ping that
-    /// it answered; but it waits so long for that and no longer.
+    /// A node that shuts down first answers what it has read, which includes everything before an
+    /// answered ping; but it waits only for a limited time.
     fn closed(&mut self, entry: &Entry, code: Option<u16>, injected: &[Injected]) {
         if code.is_some_and(|code| !HARMLESS_CODES.contains(&code)) {
             self.violation("close codes", entry, format!("closed with {code:?}"));

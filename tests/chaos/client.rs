@@ -1,6 +1,5 @@
-//! A client that does what a client should: comes back, resumes from the last message it saw, and
-//! says again under the same key what was not acknowledged. It filters nothing: what it gets is
-//! written down as it came.
+//! A correct client: it reconnects, resumes from the last message it saw, and retries
+//! unacknowledged messages with the same key. It filters nothing: everything it gets is recorded.
 
 use std::{
     collections::VecDeque,
@@ -149,15 +148,15 @@ impl Client {
     }
 }
 
-/// Something said that was not acknowledged.
+/// An unacknowledged message.
 struct Unanswered {
     key: String,
     text: String,
-    /// When it is to be sent, again or for the first time.
+    /// When to send it, again or for the first time.
     due: Instant,
 }
 
-/// What a client keeps in mind beyond a connection.
+/// The state of a client beyond a connection.
 struct Mind {
     identity: Identity,
     history: History,
@@ -178,10 +177,10 @@ struct Mind {
     next_talk: Instant,
 }
 
-/// Where a client stands with its room on one connection.
+/// The state of a client's room on one connection.
 #[derive(Clone, Copy, PartialEq)]
 enum Stage {
-    /// Joins when it is time.
+    /// Joins at this time.
     Out {
         join_at: Instant,
     },
@@ -229,7 +228,7 @@ impl Mind {
         }
     }
 
-    /// Obeys orders while there is no connection.
+    /// Handles orders while there is no connection.
     async fn stay_away(&mut self) {
         while !self.ended {
             let until = self.stay_away_until.into();
@@ -251,7 +250,7 @@ impl Mind {
         Some(Connection { socket, node, stage, heard: now, next_ping: now, next_burst: now })
     }
 
-    /// Uses a connection until it is over. Returns whether it was good for anything.
+    /// Uses a connection until it ends. Returns whether it worked.
     async fn serve(&mut self, mut connection: Connection) -> bool {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -346,7 +345,7 @@ impl Mind {
         }
     }
 
-    /// What an order changes whether there is a connection or not.
+    /// Applies the part of an order that does not depend on a connection.
     fn note_order(&mut self, order: Option<Order>) {
         let now = Instant::now();
         match order {
@@ -403,7 +402,7 @@ impl Mind {
         send(connection, &json!({ "t": "leave", "roomId": self.history.room() })).await
     }
 
-    /// Does what is due.
+    /// Performs due actions.
     async fn look(&mut self, connection: &mut Connection) -> Result<(), Over> {
         let now = Instant::now();
         if now < self.asleep_until {
@@ -444,7 +443,7 @@ impl Mind {
         send(connection, &join).await
     }
 
-    /// A heartbeat, with what the client knows.
+    /// Sends a heartbeat with the client's state.
     async fn ping(&mut self, connection: &mut Connection) -> Result<(), Over> {
         connection.next_ping = Instant::now() + PING_EVERY;
         let status = if self.away { "away" } else { "online" };
@@ -489,7 +488,7 @@ impl Mind {
         Ok(())
     }
 
-    /// Says one more thing; one time in `long` it is as long as may be (never with 0).
+    /// Sends another message; one in `long` has the maximum length (never if `long` is 0).
     fn say_something(&mut self, long: u32) {
         let number = self.said + 1;
         let is_long = long > 0 && self.rng.random_ratio(1, long);

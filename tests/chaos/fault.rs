@@ -1,4 +1,4 @@
-//! What goes wrong, when, and for how long: all of it from a seed.
+//! The faults, their times and durations, all from a seed.
 
 use std::{fmt, time::Duration};
 
@@ -6,11 +6,11 @@ use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use crate::world::NODES;
 
-/// One thing that goes wrong. What lasts ends after `lasts`.
+/// One fault. A lasting one ends after `lasts`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fault {
     pub kind: Kind,
-    /// The node or the client that it hits, if it hits one; taken modulo their number.
+    /// The node or the client that it affects, if any; taken modulo their number.
     pub target: usize,
     pub lasts: Duration,
 }
@@ -23,29 +23,29 @@ pub enum Kind {
     ScriptsForgotten,
     /// Somebody publishes rubbish in the rooms.
     Rubbish,
-    /// Redis stands still.
+    /// Redis is stopped.
     RedisFrozen,
     /// Redis is killed, and started again with its append-only file.
     RedisKilled,
-    /// Redis has no memory left for anything new.
+    /// Redis is out of memory.
     RedisFull,
     /// The connections between a node and Redis are cut.
     LinkCut,
     /// A node cannot reach Redis.
     LinkDown,
-    /// Between a node and Redis nothing passes, though the connections stay.
+    /// Nothing passes between a node and Redis, though the connections stay open.
     LinkFrozen,
-    /// What Redis publishes does not reach a node, whose connections look healthy until they end.
+    /// Publications do not reach a node, whose connections look healthy until they end.
     LinkDeaf,
     /// A node is killed, and started again.
     NodeKilled,
-    /// A node stands still.
+    /// A node is stopped.
     NodeFrozen,
-    /// A node leaves politely, and is started again.
+    /// A node shuts down gracefully, and is started again.
     NodeDrained,
     /// The connections between clients and a node are cut.
     StreetCut,
-    /// Between clients and a node nothing passes, though the connections stay.
+    /// Nothing passes between clients and a node, though the connections stay open.
     StreetFrozen,
     /// A client loses its connection.
     ClientCut,
@@ -157,7 +157,7 @@ pub const ALL: [Kind; 27] = [
 ];
 
 impl Storm {
-    /// The lanes of a storm that begins to abate after `length`.
+    /// The lanes of a storm that ends after about `length`.
     pub fn lanes(self, seed: u64, length: Duration) -> Vec<Lane> {
         if let Storm::Script(lanes) = self {
             return lanes.iter().map(|faults| Lane::scripted(faults)).collect();
@@ -230,13 +230,13 @@ impl Recipe {
 }
 
 impl Kind {
-    /// A fault of this kind that is alone.
+    /// A fault of this kind by itself.
     pub fn alone(self, rng: &mut StdRng) -> Fault {
         let lasts = Duration::from_millis(rng.random_range(500..2500));
         Fault { kind: self, target: rng.random_range(0..1000), lasts }
     }
 
-    /// Whether a node may have been unable to reach Redis, or to run at all.
+    /// Whether it may keep a node from reaching Redis, or from running.
     pub fn hinders_answers(self) -> bool {
         !matches!(
             self,

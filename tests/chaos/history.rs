@@ -1,4 +1,4 @@
-//! What one client did and saw, in order: all that the checker knows of it.
+//! What one client did and saw, in order: the checker's only source.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{stream::Id, view::View};
 
-/// One thing that happened to a client.
+/// One event of a client.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
     /// Seconds since the round began.
@@ -25,7 +25,7 @@ pub struct Entry {
     pub event: Event,
 }
 
-/// What may happen to a client.
+/// The kinds of events.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
@@ -45,11 +45,11 @@ pub enum Event {
     Leave,
     /// It got this frame.
     Got(Value),
-    /// The connection is over; with a code where the server closed it.
+    /// The connection ended; with the code if the server closed it.
     Closed(Option<u16>),
 }
 
-/// A client's history and what the round has to know of it at once; cheap to clone.
+/// A client's history and the current state that the round needs; cheap to clone.
 #[derive(Clone)]
 pub struct History(Arc<Inner>);
 
@@ -60,17 +60,17 @@ struct Inner {
     state: Mutex<State>,
 }
 
-/// What is written, and what it amounts to by now.
+/// The entries, and the state that follows from them.
 #[derive(Default)]
 struct State {
     entries: Vec<Entry>,
     connection: usize,
-    /// Who the client believes is in the room.
+    /// The members according to the client.
     view: View,
     in_room: bool,
     unanswered: usize,
     away: bool,
-    /// When which text was first heard.
+    /// When each text was first received.
     heard: HashMap<String, Instant>,
 }
 
@@ -80,7 +80,7 @@ impl History {
         Self(Arc::new(Inner { name, room, start, state: Mutex::default() }))
     }
 
-    /// The name that the client came with.
+    /// The name with which the client joined.
     pub fn name(&self) -> &str {
         &self.0.name
     }
@@ -117,18 +117,18 @@ impl History {
         self.0.state.lock().entries.clone()
     }
 
-    /// When a text was first heard.
+    /// When a text was first received.
     pub fn heard(&self, text: &str) -> Option<Instant> {
         self.0.state.lock().heard.get(text).copied()
     }
 
-    /// Who is in the room, as the client was told, while it is in it itself.
+    /// The members according to the client, while it is in the room itself.
     pub fn view(&self) -> Option<View> {
         let state = self.0.state.lock();
         state.in_room.then(|| state.view.clone())
     }
 
-    /// Whether all that it said was acknowledged.
+    /// Whether all its messages were acknowledged.
     pub fn is_answered(&self) -> bool {
         self.0.state.lock().unanswered == 0
     }

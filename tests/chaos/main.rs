@@ -1,9 +1,9 @@
-//! The chaos test: clients that write down what they do and see, faults from a seed, and a checker
-//! that reads the histories afterwards.
+//! The chaos test: clients that record what they do and see, faults from a seed, and a checker that
+//! reads the histories afterwards.
 //!
-//! `cargo test --test chaos` runs fixed seeds for about a minute. `make chaos` runs fresh ones for
-//! as long as `CHAOS_SECONDS` says; `CHAOS_SEED` repeats a run. Every second round kills Redis every
-//! few seconds; with `CHAOS_STORM=redis` all of them do.
+//! `cargo test --test chaos` runs fixed seeds for about a minute. `make chaos` runs new ones for
+//! `CHAOS_SECONDS`; `CHAOS_SEED` repeats a run. Every second round kills Redis every few seconds;
+//! with `CHAOS_STORM=redis` all of them do.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "whoever runs the tests reads it")]
@@ -59,7 +59,7 @@ const SHORT: Duration = Duration::from_secs(10);
 /// How long a storm of the long runs lasts.
 const LONG: Duration = Duration::from_secs(40);
 
-/// Runs one after the other: two at once would disturb each other's times.
+/// Runs one test after the other: parallel ones would disturb each other's times.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 async fn storm(seed: u64, storm: Storm, length: Duration) {

@@ -31,7 +31,7 @@ use settle::{RECOVERS_WITHIN, eventually_or_not};
 const ROOMS: usize = 3;
 /// Users of a room; the first has two connections, the last one's socket holds little.
 const USERS: usize = 3;
-/// Between two faults that are to be seen alone.
+/// Pause between two faults that are tested alone.
 const BREATH: Duration = Duration::from_millis(300);
 
 /// One round, by its seed.
@@ -42,13 +42,13 @@ pub struct Round {
     alone: usize,
 }
 
-/// What happened when; times in seconds since the round began.
+/// A fault with its times, in seconds since the round began.
 #[derive(Clone, Debug)]
 pub struct Injected {
     pub fault: Fault,
     pub from: f64,
     pub to: f64,
-    /// When the last of it was over.
+    /// When its effects have ended.
     pub felt_until: f64,
 }
 
@@ -59,14 +59,14 @@ impl fmt::Display for Injected {
     }
 }
 
-/// A round that runs.
+/// A running round.
 struct Running {
     world: World,
     rooms: Vec<Room>,
     residents: Vec<Client>,
     bots: Vec<Bot>,
     visitors: Mutex<Vec<Client>>,
-    /// How many of them came so far.
+    /// Number of guests so far.
     guests: AtomicUsize,
     injected: Mutex<Vec<Injected>>,
     violations: Mutex<Vec<Violation>>,
@@ -80,12 +80,13 @@ impl Round {
         Self { seed, storm, length, alone: 0 }
     }
 
-    /// Then each kind of fault by itself, so many times, with the time to recover measured.
+    /// Afterwards, injects each kind of fault alone, this many times, and measures the time to
+    /// recover.
     pub fn each_fault_alone(self, times: usize) -> Self {
         Self { alone: times, ..self }
     }
 
-    /// Runs the round and panics where a promise was broken.
+    /// Runs the round and panics if a promise was broken.
     pub async fn run(self, figures: &mut Figures) {
         println!("seed {}: {:?} for {:?}", self.seed, self.storm, self.length);
         let running = Arc::new(Running::start(self.seed).await);
@@ -243,14 +244,14 @@ async fn check_told(world: &World, evidence: &Evidence) -> Vec<Violation> {
             let told = told::messages(&receiver.taken(room));
             (told.len() >= stream.0.len()).then_some(())
         };
-        // What is missing then, the check says.
+        // The check reports missing events.
         eventually_or_not(TOLD_WITHIN, all_told).await;
         violations.extend(told::check(room, &receiver.taken(room), stream));
     }
     violations
 }
 
-/// Keeps what is needed to see what happened, and panics.
+/// Saves the evidence, and panics.
 fn report(round: &Round, world: &World, evidence: &Evidence, violations: &[Violation]) -> ! {
     let folder = world.env.path();
     for (number, history) in evidence.histories.iter().chain(&evidence.bots).enumerate() {

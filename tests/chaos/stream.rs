@@ -1,4 +1,4 @@
-//! The stream of a room as Redis keeps it: the truth that the histories are held against.
+//! The stream of a room in Redis: the truth for the comparison with the histories.
 
 use std::{
     collections::BTreeMap,
@@ -49,7 +49,7 @@ impl Serialize for Id {
     }
 }
 
-/// One message as it is stored.
+/// One stored message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     pub from: String,
@@ -102,12 +102,12 @@ impl Stream {
         self.0.range((Excluded(id), Unbounded)).next().map(|(id, _)| *id)
     }
 
-    /// The message that comes before this one; zero where there is none.
+    /// The message before this one; zero if there is none.
     pub fn before(&self, id: Id) -> Id {
         self.0.range(..id).next_back().map(|(id, _)| *id).unwrap_or_default()
     }
 
-    /// Whether a frame, or a message of a list, says what is stored.
+    /// Whether a frame, or a message of a list, agrees with the stored message.
     pub fn holds(&self, message: &Value) -> bool {
         let text = |field: &str| message[field].as_str().map(str::to_owned);
         let Some(id) = Id::of(message) else { return false };

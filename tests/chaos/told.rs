@@ -14,12 +14,12 @@ use crate::{
     support::{Post, PostReply, Receiver},
 };
 
-/// Events may come so long after the last fault: some are tried again and again.
+/// Maximum time from the last fault until all events arrived: some are retried repeatedly.
 pub const TOLD_WITHIN: Duration = Duration::from_secs(60);
-/// Tries of one event that may fail.
+/// Maximum number of failing tries of one event.
 const FAILS: usize = 3;
 
-/// A receiver that now and then fails, hangs and is slow.
+/// A receiver that sometimes fails, hangs or is slow.
 pub async fn moody_receiver() -> Receiver {
     let receiver = Receiver::start().await;
     receiver.answers(|_, before| match (rand::rng().random_range(0..100), before) {
@@ -32,13 +32,13 @@ pub async fn moody_receiver() -> Receiver {
     receiver
 }
 
-/// The ids of the messages of a room that the webhook was told of.
+/// The ids of the messages of a room that the webhook got.
 pub fn messages(posts: &[Post]) -> Vec<Id> {
     let messages = posts.iter().filter(|post| post.kind() == "message.created");
     messages.filter_map(|post| Id::of(post.data())).collect()
 }
 
-/// What is wrong with what was told of a room.
+/// The violations in the events of a room.
 pub fn check(room: &str, posts: &[Post], stream: &Stream) -> Vec<Violation> {
     let mut wrong = Vec::new();
     let mut violation = |what: String| wrong.push(Violation { check: "told", what });

@@ -1,5 +1,5 @@
-//! What is broken: a Redis that keeps everything, and nodes, with a breakable line before and
-//! behind each of them.
+//! The system under test: a Redis that persists everything, and nodes, with a proxy for faults on
+//! both sides of each.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,8 +17,8 @@ use crate::{
 };
 
 pub const NODES: usize = 2;
-/// The nodes' settings: short times, so that a round sees them pass, and no limit of anything that
-/// the histories are held against.
+/// The nodes' settings: short times, so that a round sees them pass, and no limits that would
+/// distort the checks.
 pub const SETTINGS: [(&str, &str); 13] = [
     ("PRESENCE_TTL", "3s"),
     ("HEARTBEAT_INTERVAL", "1s"),
@@ -46,19 +46,19 @@ const WEBHOOK: [(&str, &str); 5] = [
     ("WEBHOOK_TIMEOUT", "500ms"),
     ("WEBHOOK_BACKOFF", "20ms"),
 ];
-/// How long a node may take to leave: the drain time, then some, as the machine is busy.
+/// Maximum time of a shutdown: the drain time, and a tolerance for a busy machine.
 pub const LEAVES_WITHIN: Duration = Duration::from_secs(2 + 1);
-/// How long users may be shown who left or closed: the grace, then some, but less than it would
-/// take them to lapse.
+/// How long a user who left or closed may still be shown: the grace and a tolerance, but less than
+/// until it lapses.
 pub const LEFT_WITHIN: Duration = Duration::from_millis(600 + 900);
-/// How long users may be shown who are gone: presence TTL and a heartbeat, then some.
+/// How long a lost user may still be shown: presence TTL, a heartbeat, and a tolerance.
 pub const LAPSES_WITHIN: Duration = Duration::from_secs(3 + 1 + 2);
 
-/// Where clients find the nodes; cheap to clone.
+/// The addresses of the nodes for clients; cheap to clone.
 #[derive(Clone, Default)]
 pub struct Doors(Arc<Mutex<Vec<Door>>>);
 
-/// Where clients find one node.
+/// The address of one node for clients.
 #[derive(Clone, Copy)]
 pub struct Door {
     pub direct: SocketAddr,
@@ -66,7 +66,7 @@ pub struct Door {
 }
 
 impl Doors {
-    /// Any node, as a load balancer would choose that does not know which of them live.
+    /// Any node, like the choice of a load balancer that does not know which ones are alive.
     pub fn pick(&self, rng: &mut StdRng) -> (usize, Door) {
         let doors = self.0.lock();
         let node = rng.random_range(0..doors.len());
@@ -74,14 +74,14 @@ impl Doors {
     }
 }
 
-/// A node and what is around it.
+/// A node and its proxy.
 pub struct Place {
     pub node: Node,
-    /// Between the clients and the node.
+    /// Between clients and the node.
     pub street: Proxy,
 }
 
-/// Everything that runs besides the clients.
+/// Everything that runs, except the clients.
 pub struct World {
     pub places: Vec<tokio::sync::Mutex<Place>>,
     /// Between a node and Redis.
@@ -167,7 +167,7 @@ impl World {
         told.await.unwrap()
     }
 
-    /// Who is in a room, as `redis-cli` sees it.
+    /// The members of a room, as `redis-cli` shows them.
     pub async fn members(&self, room: &str) -> Vec<String> {
         let key = format!("room:{room}:members");
         self.tell_redis(&["SMEMBERS", &key]).await.unwrap().texts()
@@ -215,7 +215,7 @@ impl Place {
     }
 }
 
-/// What Redis has answered survives it: the file is written and synced first.
+/// Makes every acknowledged write survive a crash: the file is written and synced first.
 fn keep_what_is_answered(redis: &RedisServer) {
     redis.cmd(["CONFIG", "SET", "appendfsync", "always"]);
 }

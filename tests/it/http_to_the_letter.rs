@@ -1,5 +1,5 @@
-//! HTTP as RFC 9110 and 9112 have it, and the handshake of RFC 6455, byte by byte: what clients that
-//! are not careful send, and what balancers rely on.
+//! HTTP according to RFC 9110 and 9112, and the handshake of RFC 6455, byte by byte: what careless
+//! clients send, and what load balancers rely on.
 
 use std::{io::Write, net::SocketAddr};
 
@@ -50,19 +50,19 @@ impl Answer {
     }
 }
 
-/// What comes back for this request, of which a part may come later.
+/// The answer to this request, a part of which may be sent later.
 async fn ask(addr: SocketAddr, request: &str, later: &str) -> Answer {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     if !later.is_empty() {
-        // As it is for somebody who sends it apart, wherever it is cut.
+        // Sent separately, so that the input is split at any position.
         tokio::task::yield_now().await;
         let _ = stream.write_all(later.as_bytes()).await;
     }
     Answer::read(&mut stream).await
 }
 
-/// Waits for the other side's end, and for nothing before it.
+/// Waits for the end of the input, without any bytes before it.
 async fn expect_end(stream: &mut TcpStream) {
     let end = within(DEADLINE, "the end of a connection", stream.read(&mut [0])).await;
     assert_eq!(end.unwrap(), 0, "nothing more is said, and nothing is reset");
@@ -215,7 +215,7 @@ async fn every_answer_of_the_api_can_be_read_by_any_page() {
     }
 }
 
-/// What a client does that sends all of its body before it reads.
+/// A client that sends its whole body before it reads.
 fn send_and_read(
     addr: SocketAddr,
     head: &str,
@@ -288,7 +288,7 @@ async fn who_ends_its_half_of_the_connection_is_answered() {
 async fn in_a_drain_each_answer_is_the_last_of_its_connection() {
     let stage = Stage::new(1, &[("DRAIN_TIMEOUT", "20s")]).await;
     let room = stage.room("alice").await;
-    // The first is closed at once, the other half of the drain time later.
+    // The first is closed at once, the other after half of the drain time.
     let _alice = stage.member(0, &room, &room.token).await;
     let _bob = stage.member(0, &room, "bob").await;
     let mut streams = Vec::new();
@@ -314,7 +314,7 @@ async fn in_a_drain_each_answer_is_the_last_of_its_connection() {
     stage.nodes[0].signal(Signal::SIGKILL);
 }
 
-/// Nobody holds a connection by reading nothing of its answers, or by a body that never comes.
+/// A connection ends if its client reads no answers, or never sends its body.
 #[tokio::test]
 async fn who_reads_no_answer_and_who_sends_no_body_is_waited_for_no_longer_than_others() {
     let settings = [
@@ -327,10 +327,10 @@ async fn who_reads_no_answer_and_who_sends_no_body_is_waited_for_no_longer_than_
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut deaf = socket.connect(addr).await.unwrap();
-    // More than the system keeps for a reader.
+    // More than the system buffers for a reader.
     let asked = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(300);
     let asking = tokio::spawn(async move {
-        // Until it is hung up on.
+        // Until the node closes the connection.
         let _ = deaf.write_all(asked.as_bytes()).await;
         deaf
     });
@@ -355,8 +355,8 @@ async fn who_reads_no_answer_and_who_sends_no_body_is_waited_for_no_longer_than_
     }
 }
 
-/// Preconditions, ranges, targets and methods that are rare: what is not known is ignored or refused, and never
-/// half understood.
+/// Rare preconditions, ranges, targets and methods: unknown ones are ignored or refused, never half
+/// understood.
 #[tokio::test]
 async fn what_is_asked_for_in_a_rare_way_is_answered_as_the_standard_says() {
     let stage = Stage::new(1, &[]).await;

@@ -1,5 +1,5 @@
-//! Somebody is removed, by the creator or by itself: its connections are out at once, on whatever node, and nothing
-//! of what it says is stored any more; who is banned does not come in again as a newcomer.
+//! A user is removed, by the creator or by itself: its connections are out at once, on every node,
+//! and its messages are no longer stored; a banned user cannot join again as a new guest.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn remove(stage: &Stage, node: usize, room: &Room, token: &str, name: &str
     stage.nodes[node].http().delete(&path, token).await
 }
 
-/// The secret that the answer to its join gave a client.
+/// The token from the answer to a client's join.
 fn token_of(client: &Client) -> String {
     client.seen.iter().find_map(|frame| frame["token"].as_str()).unwrap().to_owned()
 }
@@ -25,13 +25,13 @@ async fn told_removed(client: &mut Client, room: &Room, reason: &str) {
     assert_eq!(told, json!({ "t": "removed", "roomId": room.id, "reason": reason }));
 }
 
-/// The code that a join is refused with, or null.
+/// The error code of a join, or null.
 async fn refusal(node: &Node, room: &Room, token: &str) -> Value {
     let join = json!({ "t": "join", "roomId": room.id, "token": token });
     node.client().await.try_join(join).await["code"].clone()
 }
 
-/// Nothing of the user is in Redis but that the session was ended.
+/// Checks that Redis has nothing of the user except that the session was ended.
 fn is_forgotten(stage: &Stage, room: &Room, name: &str) {
     let left = stage.redis.texts(["KEYS", &format!("user:{}:{name}:*", room.id)]);
     assert!(left.is_empty(), "{left:?}");
@@ -73,7 +73,7 @@ async fn who_is_removed_is_out_with_all_connections_and_the_name_is_free() {
     stage.http().say(&room.id, &token, said).await.error(401, "INVALID_TOKEN");
     assert_eq!(stage.redis.cmd(["XLEN", &format!("room:{}:messages", room.id)]).int(), 1);
 
-    // Who has the name next is another: its key is its own.
+    // A later user of the name is another one, with its own keys.
     let mut another = stage.member(1, &room, "bob").await;
     let said = another.say_once(&room.id, "I am another", "k").await;
     assert_eq!(said["text"], "I am another");
@@ -107,7 +107,7 @@ async fn who_may_remove_whom() {
     told_removed(&mut tab, &room, "left").await;
     remove(&stage, 0, &room, &bob, "bob").await.error(401, "INVALID_TOKEN");
 
-    // The creator too, and keeps what it may.
+    // The creator too, who keeps the powers.
     let mut alice = stage.member(1, &room, &room.token).await;
     remove(&stage, 0, &room, &room.token, "alice").await.data(200);
     told_removed(&mut alice, &room, "left").await;
@@ -122,7 +122,7 @@ async fn who_may_remove_whom() {
     }
 }
 
-/// What stands in a path, as it is.
+/// Encodes a path segment.
 fn percent_encoding(path: &str) -> String {
     match path {
         "a:b%25" => "a:b%".to_owned(),
@@ -130,7 +130,7 @@ fn percent_encoding(path: &str) -> String {
     }
 }
 
-/// A client that a trusted proxy says comes from this address.
+/// A client with this address, according to a trusted proxy.
 async fn from(node: &Node, address: &str) -> Client {
     Client::connect_with(node.addr(), &[("x-forwarded-for", address)]).await.unwrap()
 }
@@ -162,7 +162,7 @@ async fn who_is_banned_does_not_come_in_as_somebody_new() {
     let dump = stage.redis.everything();
     assert!(!dump.contains("192.0.2.1") && !dump.contains("2001:db8"), "{dump}");
 
-    // The network of an IPv6 address is one holder.
+    // All addresses of an IPv6 network count as one.
     for address in ["192.0.2.1", "2001:db8::2", "::ffff:192.0.2.1"] {
         for node in &stage.nodes {
             let refused = from(node, address).await.try_join(join("eve")).await;
@@ -181,7 +181,7 @@ async fn who_is_banned_does_not_come_in_as_somebody_new() {
         let answer = from(&stage.nodes[1], address).await.try_join(join(address)).await;
         assert_eq!(answer["t"], "joined", "{address}: {answer}");
     }
-    // What is said and who is there takes the token of a session from there.
+    // From there, reading messages and members needs the token of a session.
     for what in ["messages", "members", "events"] {
         let path = format!("/api/rooms/{}/{what}", room.id);
         let ask = |address: &str| {
@@ -208,7 +208,7 @@ async fn who_is_banned_does_not_come_in_as_somebody_new() {
     let mut again = from(&stage.nodes[0], "192.0.2.1").await;
     assert_eq!(again.try_join(join("troll")).await["t"], "joined");
 
-    // So many and no more, the latest.
+    // The latest ones, up to the maximum.
     for number in 0..5 {
         let mut troll = from(&stage.nodes[0], &format!("198.51.100.{number}")).await;
         troll.join(&room.id, "another").await;
@@ -272,7 +272,7 @@ async fn a_removal_and_a_join_at_once_leave_the_user_in_or_out() {
     assert_eq!(alice.view(&room.id), ["alice".to_owned()].into());
 }
 
-/// A removal and the end of a room, where a node does not hear of it.
+/// A removal and the end of a room on a node that misses the event.
 async fn not_heard(lose: impl Fn(&Proxy)) {
     let mut stage = Stage::new(1, &BEATS).await;
     let proxy = Proxy::to(stage.redis.addr()).await;
@@ -287,7 +287,7 @@ async fn not_heard(lose: impl Fn(&Proxy)) {
     remove(&stage, 0, &room, &room.token, "bob").await.data(200);
     told_removed(&mut bob, &room, "removed").await;
     is_forgotten(&stage, &room, "bob");
-    // A new one of this name is left alone.
+    // A later user with this name is not affected.
     let mut another = stage.member(1, &room, "bob").await;
     another.keep_alive(Duration::from_millis(300));
     behind.say(&room.id, "without the first").await;

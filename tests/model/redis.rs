@@ -20,25 +20,25 @@ use crate::{
     world::Hashed,
 };
 
-/// What the room's ids are made with.
+/// The secret of the room's ids.
 pub const SECRET: &str = "secret";
 
-/// The room in Redis, and what is on its way from there.
+/// The room in Redis, and its publications on the way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Redis {
-    /// Whether the room's hash is there.
+    /// Whether the room's hash exists.
     pub exists: bool,
     /// Every message that was ever stored, oldest first.
     pub history: Vec<Stored>,
-    /// How many of these the stream no longer holds.
+    /// How many of these are no longer in the stream.
     pub gone: usize,
-    /// The number of events, as the room's hash counts them.
+    /// The number of events in the room's hash.
     pub events: Count,
     /// The set of members.
     pub members: Users,
     /// With more members than this a room is large.
     pub roster_max: u8,
-    /// Whether it is.
+    /// Whether it is large.
     pub large: bool,
     /// The number of members that a large room was told, unless it has changed since.
     pub told: Option<u8>,
@@ -62,22 +62,22 @@ pub struct Redis {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stored {
     pub id: MessageId,
-    /// Redis came back without it: nobody can have it any more.
+    /// Whether Redis came back without it: then nobody needs to have it.
     pub lost: bool,
 }
 
-/// The node's one subscription: in order, as long as it lives.
+/// The node's only subscription: in order, as long as it lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wire {
     /// Whether the node's own channel is subscribed.
     pub node: bool,
     /// Whether the room's channel is.
     pub room: bool,
-    /// What was published and has not come in.
+    /// Publications that have not arrived.
     pub flight: VecDeque<Payload>,
 }
 
-/// What is published.
+/// A publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     Frame(Frame),
@@ -86,7 +86,7 @@ pub enum Payload {
     Removal(Removal, Frame),
 }
 
-/// What the join script answers.
+/// The answer of the join script.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     pub tip: MessageId,
@@ -95,7 +95,7 @@ pub struct Snapshot {
     pub joined: Joined,
 }
 
-/// What the catch-up script answers.
+/// The answer of the catch-up script.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Page {
     pub trimmed: bool,
@@ -105,7 +105,7 @@ pub struct Page {
 }
 
 impl Redis {
-    /// A room that was just made.
+    /// A new room.
     pub fn new() -> Self {
         Self {
             exists: true,
@@ -135,13 +135,13 @@ impl Redis {
         self.tell_room(Frame { kind: FrameKind::Message(id), text });
     }
 
-    /// Somebody publishes a message by hand, under an id of the far future.
+    /// Somebody publishes a message by hand, with an id in the far future.
     pub fn publish_foreign(&mut self) {
         let id = MessageId { ms: 1_000_000, seq: 7 };
         self.tell_room(Frame { kind: FrameKind::Message(id), text: Word::Foreign.to_text() });
     }
 
-    /// join.lua; `None` where the room is not there.
+    /// join.lua; `None` if the room does not exist.
     pub fn join(
         &mut self,
         connection: u8,
@@ -177,7 +177,7 @@ impl Redis {
         self.tell_size();
     }
 
-    /// heartbeat.lua; the users that have no session, or `None` where the room is not there.
+    /// heartbeat.lua; returns the users without a session, or `None` if the room does not exist.
     pub fn heartbeat(&mut self, number: u64, heard: &[Heard]) -> Option<Users> {
         if !self.exists {
             return None;
@@ -196,7 +196,7 @@ impl Redis {
         Some(lost)
     }
 
-    /// restore.lua; the connections whose session was ended.
+    /// restore.lua; returns the connections whose session was ended.
     pub fn restore(&mut self, number: u64, heard: &[Heard]) -> Vec<u8> {
         let is_ended = |heard: &&Heard| self.ended.contains(&(heard.user, heard.session));
         let ended: Vec<u8> = heard.iter().filter(is_ended).map(|heard| heard.connection).collect();
@@ -277,7 +277,7 @@ impl Redis {
         self.tell_size();
     }
 
-    /// Redis dies and comes back with nothing.
+    /// Redis comes back empty.
     pub fn lose_everything(&mut self) {
         self.history.iter_mut().for_each(|message| message.lost = true);
         let now_ms = self.now_ms + 1000;
@@ -305,7 +305,7 @@ impl Redis {
         self.history.last().filter(|last| !last.lost).map_or(MessageId::ZERO, |last| last.id)
     }
 
-    /// The messages that the stream holds.
+    /// The messages in the stream.
     pub fn kept(&self) -> std::ops::Range<usize> {
         self.gone..self.history.len()
     }
@@ -322,7 +322,7 @@ impl Redis {
         }
     }
 
-    /// Whether messages between `after` and the first one found are no longer kept.
+    /// Whether messages between `after` and the first one found are no longer stored.
     fn is_hole(&self, after: MessageId, first: usize) -> bool {
         let kept = self.kept().any(|at| self.history[at].id <= after);
         let first = self.history[first].id;
@@ -348,7 +348,8 @@ impl Redis {
         }
     }
 
-    /// tell_size.lua; whether everybody was told the list. The number of a large room comes later: see `tell_number`.
+    /// tell_size.lua; returns whether the list was published. The number of a large room is
+    /// published later: see `tell_number`.
     fn tell_size(&mut self) -> bool {
         let is_large = self.members.count() > self.roster_max;
         let turns = is_large != self.large;
@@ -360,12 +361,12 @@ impl Redis {
         turns
     }
 
-    /// Whether a large room was not told yet how many are in it.
+    /// Whether the number of members has not been published yet.
     pub fn owes_number(&self) -> bool {
         self.large && self.told.is_none()
     }
 
-    /// What tell_size.lua does in a large room, when a second is over.
+    /// The part of tell_size.lua for a large room, once a second has passed.
     pub fn tell_number(&mut self) {
         let count = self.members.count();
         self.told = Some(count);
@@ -403,7 +404,7 @@ impl Redis {
     }
 }
 
-/// What a heartbeat says of a connection.
+/// The report of a connection in a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Heard {
     pub connection: u8,

@@ -1,8 +1,7 @@
-//! The node and its connections around the real `Feed`, and everything that can happen next.
+//! The node and its connections around the real `Feed`, and every possible next step.
 //!
-//! What `fanout`, `heartbeat` and `ws::connection` do with a room is written here once more, cut
-//! where they wait: a call is sent, its script runs, and its answer comes, with anything in
-//! between.
+//! This repeats what `fanout`, `heartbeat` and `ws::connection` do with a room, split where they
+//! wait: a call is sent, its script runs, and its answer arrives, with anything in between.
 
 use std::{
     fmt::{self, Write},
@@ -27,49 +26,49 @@ use crate::{
     words::Word,
 };
 
-/// Messages that one reading of the stream takes here.
+/// Messages of one page of the stream.
 const PAGE: usize = 1;
-/// A user that is connected elsewhere.
+/// A user connected elsewhere.
 const STRANGER: u8 = 7;
 
-/// How often each thing may happen.
+/// How often each step may happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Budget {
     /// Messages published.
     pub messages: u8,
     /// Messages published by hand.
     pub foreign: u8,
-    /// Comings and goings of somebody who is connected elsewhere.
+    /// Joins and leaves of a user connected elsewhere.
     pub strangers: u8,
     /// Publications lost one by one.
     pub losses: u8,
-    /// Cuts of the subscription.
+    /// Interruptions of the subscription.
     pub cuts: u8,
     /// Entries trimmed from the stream.
     pub trims: u8,
-    /// Returns of Redis with nothing.
+    /// Times that Redis comes back empty.
     pub wipes: u8,
-    /// Heartbeats besides those that a new subscription brings.
+    /// Heartbeats, except those after a new subscription.
     pub heartbeats: u8,
-    /// Joins of each connection, and resumptions.
+    /// Joins of each connection, including resumes.
     pub joins: [u8; 2],
-    /// Leaves, by each connection.
+    /// Leaves of each connection.
     pub leaves: u8,
     /// Sockets that just close.
     pub closes: u8,
     /// Joins given up because the answer was late.
     pub timeouts: u8,
-    /// Readings of the stream that fail.
+    /// Failing reads of the stream.
     pub failures: u8,
-    /// Messages said again under their key.
+    /// Messages that are retried with their key.
     pub retries: u8,
     /// Answers to heartbeats that overtake their fences.
     pub answers: u8,
-    /// Users removed.
+    /// Removed users.
     pub removals: u8,
 }
 
-/// What can happen.
+/// The possible steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     Publish,
@@ -106,14 +105,14 @@ pub enum Step {
     Remove(u8),
 }
 
-/// Everything there is.
+/// The whole state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
     pub redis: Redis,
     node: Node,
     pub connections: [Connection; 2],
     pub left: Budget,
-    /// Whether nothing that is published ever comes.
+    /// Whether no publication ever arrives.
     is_deaf: bool,
     /// The first promise that was broken.
     pub broken: Option<&'static str>,
@@ -122,22 +121,22 @@ pub struct World {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Node {
     feed: Feed<Seat>,
-    /// Whether the room is known here, and its channel counts as subscribed.
+    /// Whether the node knows the room, and its channel counts as subscribed.
     is_local: bool,
-    /// A new subscription wants a heartbeat.
+    /// Whether a new subscription requests a heartbeat.
     resync: bool,
     /// The number of the latest heartbeat.
     heartbeat: u64,
-    /// Heartbeats that were sent and have not run.
+    /// Heartbeats that were sent but have not run.
     beats: Vec<(u64, Vec<Heard>)>,
-    /// A heartbeat found the room or a user forgotten.
+    /// Whether a heartbeat found that Redis lost the room or a user.
     restores: bool,
     readings: Vec<Reading>,
-    /// Calls for the list of members that have not run.
+    /// Calls for a published list of members that have not run.
     telling: u8,
-    /// The same of those that are answered with it.
+    /// The same for calls that return the list.
     listing: u8,
-    /// What the last heartbeat was answered with: its number, the last message, the events.
+    /// The answer to the last heartbeat: its number, the last message, the events.
     answer: Option<(u64, MessageId, u64)>,
 }
 
@@ -149,7 +148,7 @@ enum Reading {
     Answered(u64, Page),
 }
 
-/// One connection, as far as it is in the room.
+/// The room's state of one connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Connection {
     pub user: u8,
@@ -158,13 +157,13 @@ pub struct Connection {
     /// The number of its latest join.
     joins: u8,
     join: Join,
-    /// Whether a join was answered, so that the heartbeat speaks for it.
+    /// Whether a join was answered, so that heartbeats report it.
     occupied: bool,
-    /// It was asked to join again.
+    /// Whether it was asked to join again.
     rejoin: Option<MessageId>,
     /// The number of its session, once a join was answered.
     session: u8,
-    /// Joins that were given up and may run yet.
+    /// Joins that were given up but may still run.
     late: Vec<String>,
     pub client: Client,
 }
@@ -177,11 +176,11 @@ enum Join {
     Inside,
 }
 
-/// What a join asks for.
+/// The parameters of a join.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Asked {
     since: Option<MessageId>,
-    /// Whether the node asks by itself, after a hole.
+    /// Whether the node requests it, after a gap.
     after_hole: bool,
 }
 
@@ -228,14 +227,14 @@ impl World {
         }
     }
 
-    /// The same, where nothing that is published comes.
+    /// The same without any publications.
     pub fn deaf(budget: Budget, users: [u8; 2]) -> Self {
         let mut world = Self { is_deaf: true, ..Self::new(budget, users) };
         world.redis.wire = Default::default();
         world
     }
 
-    /// What goes on by itself, in the order in which a calm world does it.
+    /// The steps that happen without faults, in the order of a calm world.
     pub fn calm_steps(&self, steps: &mut Vec<Step>) {
         let (wire, node) = (&self.redis.wire, &self.node);
         let mut may = |step, possible: bool| {
@@ -268,7 +267,7 @@ impl World {
         may(Step::SendHeartbeat, node.resync && wire.room && !node.feed.is_empty());
     }
 
-    /// What happens as long as there is some of it left.
+    /// The steps that happen while their budget lasts.
     pub fn wild_steps(&self, steps: &mut Vec<Step>) {
         let (left, wire, node) = (&self.left, &self.redis.wire, &self.node);
         let mut may = |step, left: u8, possible: bool| {
@@ -296,7 +295,7 @@ impl World {
         for (i, connection) in self.connections.iter().enumerate() {
             let is_in = connection.join == Join::Inside;
             let may_enter = match connection.join {
-                // Which of two newcomers is first makes no difference.
+                // The order of two new connections makes no difference.
                 Join::Outside if i == 1 && left.joins[0] > 0 && self.connections[0].joins == 0 => {
                     false
                 }
@@ -312,14 +311,14 @@ impl World {
         }
     }
 
-    /// Whether nothing goes on by itself.
+    /// Whether no step happens without faults.
     pub fn is_idle(&self) -> bool {
         let mut steps = Vec::new();
         self.calm_steps(&mut steps);
         steps.is_empty()
     }
 
-    /// Lets one thing happen.
+    /// Performs one step.
     pub fn step(&mut self, step: Step) {
         self.spend(step);
         match step {
@@ -438,7 +437,7 @@ impl World {
         self.node.listing += u8::from(actions.list_members);
     }
 
-    /// The last one is gone: the node forgets the room.
+    /// The last connection has left: the node forgets the room.
     fn release(&mut self) {
         let node = &mut self.node;
         (node.feed, node.is_local, node.resync) = (Feed::default(), false, false);
@@ -478,7 +477,7 @@ impl World {
         let connection = &mut self.connections[i];
         if let Join::Asked(asked) = &connection.join {
             let Connection { user, session, .. } = *connection;
-            // Whoever has a token uses it.
+            // A client with a token uses it.
             let is_refused = self.redis.ended.contains(&(user, session));
             let answer = (!is_refused).then(|| self.redis.join(i as u8, user, &tag, asked.since));
             let answer = answer.flatten();
@@ -534,7 +533,7 @@ impl World {
         }
     }
 
-    /// A connection that was in the room stays there; where there was a hole it tries again.
+    /// A connection that was in the room stays there; after a gap it tries again.
     fn refused(&mut self, i: usize, asked: &Asked) {
         let name = self.connections[i].name(i);
         let stays = self.node.feed.refused(&name);
@@ -571,7 +570,7 @@ impl World {
         self.redis.leave(i as u8, connection.user, closed);
     }
 
-    /// publish.lua finds the key of the last message, and the answer comes.
+    /// publish.lua finds the key of the last message, and the answer arrives.
     fn retry(&mut self, i: usize) {
         let Some(last) = self.redis.kept().last() else { return };
         let id = self.redis.history[last].id;
@@ -580,7 +579,7 @@ impl World {
         }
     }
 
-    /// The connections that the heartbeat speaks for.
+    /// The connections that the heartbeat reports.
     fn heard(&self) -> Vec<Heard> {
         let occupied = |(i, connection): (usize, &Connection)| {
             let Connection { user, session, .. } = *connection;
@@ -670,7 +669,7 @@ impl World {
         self.act(actions);
     }
 
-    /// What the connections were told goes to the clients.
+    /// Delivers the connections' frames to the clients.
     fn empty_outboxes(&mut self) {
         for seat in self.node.feed.sinks() {
             let connection = &mut self.connections[seat.index];
@@ -693,7 +692,7 @@ impl World {
         }
     }
 
-    /// What is missing when the world has calmed down: no more faults, one heartbeat.
+    /// The broken promise after the world has calmed down: no more faults, one heartbeat.
     pub fn after_calm(&self) -> Option<&'static str> {
         self.clone().calm_down()
     }
@@ -754,7 +753,7 @@ impl Connection {
         format!("c{index}.{}", self.socket)
     }
 
-    /// What the fence of its latest join is tagged with.
+    /// The tag of its latest join's fence.
     fn tag(&self, index: usize) -> String {
         format!("{}.{}", self.name(index), self.joins)
     }
@@ -798,7 +797,7 @@ impl Sink for Seat {
     fn doubt(&self) {}
 }
 
-/// A seat is copied and compared between two steps only, when its outbox is empty.
+/// A seat is copied and compared only between two steps, when its outbox is empty.
 impl Clone for Seat {
     fn clone(&self) -> Self {
         let session = Mutex::new(*self.session.lock());
@@ -822,7 +821,7 @@ impl Eq for Seat {}
 
 impl Hash for Node {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Frames are no `Hash`: what the feed says of itself stands for it.
+        // Frames do not implement `Hash`, so the feed's `Debug` output is hashed.
         let _ = write!(Hashed(state), "{:?}", self.feed);
         (self.is_local, self.resync, self.heartbeat, &self.beats).hash(state);
         (self.restores, &self.readings, self.telling, self.listing, self.answer).hash(state);

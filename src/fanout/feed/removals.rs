@@ -1,7 +1,7 @@
-//! Connections that are put out of a room, as the script said that ended their session, or the room.
+//! Takes connections out of a room after a script has ended their session, or the room.
 //!
-//! This does not wait for its turn behind messages that have to be read first: what was said after the removal is
-//! not for who was removed. Only the count of events keeps its order.
+//! A removal does not wait behind messages that have to be read first, because later messages are
+//! not for the removed user. Only the count of events keeps its order.
 
 use super::{Feed, JoinStage, Outcome, SeatState, Sink};
 use crate::{
@@ -9,11 +9,12 @@ use crate::{
     removal::{Reason, Removal},
 };
 
-/// The latest removals are kept for joins under way. Others are found by the next heartbeat.
+/// Maximum number of removals kept for joins in progress. The next heartbeat finds others.
 const KEPT_MAX: usize = 64;
 
 impl<S: Sink> Feed<S> {
-    /// A session ended, or the room. `frame` is what said so; one that no script wrote is passed on like any other.
+    /// A session or the room has ended. `frame` is the published event; one that no script wrote is
+    /// passed on like any other.
     pub fn removal(&mut self, removal: Removal, frame: Frame) -> Outcome {
         let is_known = !self.secret.is_empty();
         if is_known && !removal.is_proved(&self.secret) {
@@ -54,7 +55,7 @@ impl<S: Sink> Feed<S> {
         });
     }
 
-    /// Keeps the seats for which this holds.
+    /// Keeps the seats that match.
     fn keep(&mut self, stays: impl Fn(&SeatState<S>) -> bool) {
         for connection in self.seats.retain(stays) {
             self.answered.remove(&connection);
@@ -75,7 +76,8 @@ impl<S: Sink> Feed<S> {
         });
     }
 
-    /// A join was answered: what its connection was before may have ended since. Returns whether it was put out.
+    /// A join was answered. The session that its connection had before may have ended meanwhile.
+    /// Returns whether the connection was taken out.
     pub(super) fn is_put_out(&mut self, connection: &str) -> bool {
         let Some(sink) = self.sink(connection) else { return false };
         let is_meant = |removal: &&Removal| {
@@ -100,7 +102,8 @@ impl<S: Sink> Feed<S> {
 }
 
 impl<S> SeatState<S> {
-    /// Whether its first join has not been answered: then the room's end, or its own, is in the answer.
+    /// Whether its first join has not been answered: then the answer includes the end of the room
+    /// or session.
     fn is_outside(&self) -> bool {
         matches!(self.stage, JoinStage::Joining { from: super::Origin::Outside, .. })
     }

@@ -138,7 +138,7 @@ impl Scripts {
         })
     }
 
-    /// Deletes a message as its author or the room's creator says, who is `user` and proves it by `token`.
+    /// Deletes a message for its author or the room's creator: `user` with `token`.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the

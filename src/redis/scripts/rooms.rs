@@ -1,4 +1,4 @@
-//! Scripts that make and read a room, and that make sessions without a connection.
+//! Scripts that create, change and read a room, and that create sessions without a connection.
 
 use super::{
     Member, Reader, Remembered, RoomChange, RoomFacts, RoomOptions, RoomState, Scripts,
@@ -12,24 +12,25 @@ use crate::{
     redis::keys,
 };
 
-/// Characters of a room's secret, 6 random bits each. What is hashed for an id fits into one block of SHA-1.
+/// Characters of a room's secret, 6 random bits each. The input of an id's hash fits into one block
+/// of SHA-1.
 const SECRET_LENGTH: usize = 12;
-/// Sessions of one room that are remembered as removed: as long as a node may not have heard of it.
+/// Maximum number of removed sessions that a room remembers, for nodes that have not got the event.
 const REMOVED_MAX: usize = 1000;
-/// What a script says of a room that its creator ended.
+/// The status word for a room that its creator deleted.
 const ROOM_CLOSED: &str = "ROOM_CLOSED";
 
-/// What was found where members were looked at.
+/// A page of members.
 struct MemberPage {
-    /// Whether a sweep has nothing to do.
+    /// Whether the room needs no sweep.
     is_swept: bool,
-    /// Behind which name there may be more.
+    /// The name after which there may be more.
     next: Option<String>,
     members: Vec<Member>,
 }
 
 impl Scripts {
-    /// Makes a room. `false` where the id is in use.
+    /// Creates a room. `false` if the id is in use.
     ///
     /// # Errors
     /// Redis is out of reach.
@@ -99,8 +100,8 @@ impl Scripts {
         Ok(())
     }
 
-    /// Removes a user from a room as its creator or the user itself says, who is `by` and proves it by `token`.
-    /// Returns in how long the room has to be swept again.
+    /// Removes a user from a room, for the creator or the user itself: `by` with `token`. Returns
+    /// when the room needs another sweep.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `NOT_FOUND` where nobody has the name, `INVALID_TOKEN`, `FORBIDDEN` where the token is of
@@ -137,7 +138,7 @@ impl Scripts {
         self.run_durable(&self.0.remove_user, names, &args, None).await?.ok()?.again()
     }
 
-    /// Lets everybody in again whom the creator kept out.
+    /// Lifts all bans of a room.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN`, `FORBIDDEN` where the token is of somebody else in the room, or Redis is
@@ -225,7 +226,7 @@ impl Scripts {
         Ok(UserId::stored(&reply.text()?))
     }
 
-    /// Reads which name a user has in a room whom a JWT names: that of its running session.
+    /// Reads the name of a JWT's user in a room: that of its running session.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
@@ -265,14 +266,13 @@ impl Scripts {
         Ok(())
     }
 
-    /// Reads a room and the first of its members, and has it swept where that has something to do and Redis
-    /// lets us write.
+    /// Reads a room and its first members, and sweeps it if it needs that and Redis accepts writes.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
     pub async fn read_room(&self, room: &RoomId) -> Result<RoomState, Error> {
         let (state, is_swept) = self.try_read_room(room).await?;
-        // Where it fails, whoever touches the room next does it.
+        // If it fails, the next script that touches the room does it.
         if is_swept || self.sweep_room(room).await.is_err() {
             return Ok(state);
         }
@@ -294,8 +294,8 @@ impl Scripts {
         Ok((RoomState { facts, member_count, members, bans }, is_swept))
     }
 
-    /// Reads the members of a room by name, in code point order, behind this name: fewer than `limit` where
-    /// there are no more.
+    /// Reads the members of a room by name, in code point order, after this name: fewer than
+    /// `limit` if there are no more.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` where reading takes a token, or Redis is out of reach.
@@ -312,7 +312,7 @@ impl Scripts {
             let page =
                 self.read_members_behind(room, reader, &behind, limit - members.len()).await?;
             if !page.is_swept && !std::mem::replace(&mut is_swept, true) {
-                // Where it fails, whoever touches the room next does it.
+                // If it fails, the next script that touches the room does it.
                 let _ = self.sweep_room(room).await;
                 after = Some(behind);
                 continue;
@@ -350,7 +350,7 @@ impl Scripts {
             members.push(Member {
                 user: reply.text()?,
                 status: if reply.text()? == "away" { Status::Away } else { Status::Online },
-                // Where somebody wrote something else there, nobody knows when that was.
+                // If another program wrote something else there, the time is unknown.
                 joined_at_ms: reply.text()?.parse().unwrap_or_default(),
                 read: reply.text()?.parse().ok(),
             });
@@ -358,7 +358,7 @@ impl Scripts {
         Ok(MemberPage { is_swept, next, members })
     }
 
-    /// Reads what a room is.
+    /// Reads the facts of a room.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.

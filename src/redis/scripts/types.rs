@@ -1,4 +1,4 @@
-//! What the scripts are asked and what they answer, as types.
+//! Arguments and results of the scripts, as types.
 
 use std::{
     borrow::Cow,
@@ -70,13 +70,13 @@ pub struct Snapshot {
     pub member_count: u64,
     /// When the user first joined, milliseconds on Redis's clock.
     pub joined_at_ms: u64,
-    /// The last message that the snapshot accounts for.
+    /// The last message that the snapshot includes.
     pub tip: MessageId,
-    /// How many events the room had seen.
+    /// Number of events of the room.
     pub events: u64,
-    /// In how long the room has to be swept.
+    /// When the room needs a sweep.
     pub again: Option<Duration>,
-    /// Whether there are messages that the snapshot leaves out.
+    /// Whether there are messages that the snapshot does not include.
     pub more: bool,
     /// Messages, oldest first.
     pub messages: History,
@@ -133,7 +133,7 @@ pub fn json_of(messages: &[Message]) -> Box<RawValue> {
     to_raw_value(messages).unwrap_or_default()
 }
 
-/// What somebody reads on with who listens and is no member.
+/// A page of messages for a listener.
 #[derive(Clone, Debug)]
 pub struct ReadOn {
     /// The secret of the room's message ids.
@@ -142,33 +142,33 @@ pub struct ReadOn {
     pub tip: MessageId,
     /// Whether there are more messages after these.
     pub more: bool,
-    /// Whether some before these are missing that are no longer kept.
+    /// Whether messages before these are no longer stored.
     pub gap: bool,
     /// Messages, oldest first.
     pub messages: Vec<Message>,
-    /// Messages that were deleted, of those up to the last one seen.
+    /// Deleted messages among those up to the last one seen.
     pub deleted: Vec<MessageId>,
 }
 
-/// What a heartbeat is answered with.
+/// The answer to a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeartbeatReply {
     /// The last message of the stream.
     pub tip: MessageId,
-    /// How many events the room had seen.
+    /// Number of events of the room.
     pub events: u64,
-    /// Whether deadlines were too far ahead and were lowered: Redis's clock was set back.
+    /// Whether deadlines were too far ahead and were shortened: Redis's clock was set back.
     pub bounded: bool,
-    /// In how long the room has to be swept.
+    /// When the room needs a sweep.
     pub again: Option<Duration>,
-    /// The users that Redis has no session of, or another's.
+    /// The users without a session in Redis, or whose name has somebody else's session.
     pub lost: Vec<UserId>,
 }
 
-/// What Redis keeps of a room itself.
+/// The facts of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomFacts {
-    /// Who made it.
+    /// The creator's name.
     pub creator: String,
     /// When it was created, milliseconds on Redis's clock.
     pub created_at_ms: u64,
@@ -251,7 +251,7 @@ pub enum Published {
     Deleted(MessageId),
 }
 
-/// What a node says of one user's connections in one room.
+/// The report of one user's connections in one room.
 #[derive(Clone, Debug)]
 pub struct UserHeartbeat {
     /// The user.
@@ -284,30 +284,31 @@ pub struct Restored {
     pub beat: UserHeartbeat,
     /// Its token.
     pub token: Token,
-    /// Where its connections come from.
+    /// The addresses of its connections.
     pub addresses: Vec<IpAddr>,
 }
 
-/// What became of a room that was to be restored.
+/// The outcome of restoring a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Restoration {
-    /// Its creator has ended it: nobody was put back.
+    /// Its creator has deleted it: nobody was restored.
     Closed,
-    /// All were put back but some.
+    /// All users were restored, except some.
     Done {
-        /// These, with the reason where their session was ended; without one, somebody else has the name.
+        /// These, with the reason if their session was ended; without one, somebody else has the
+        /// name.
         others: Vec<(Session, Option<Reason>)>,
-        /// In how long the room has to be swept.
+        /// When the room needs a sweep.
         again: Option<Duration>,
     },
 }
 
-/// Who reads what is said in a room, or who is in it: in some rooms that takes a token.
+/// Somebody who reads a room's messages or members, which needs a token in some rooms.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    /// What it presents.
+    /// The token that it presents, and its user.
     pub token: Option<(Token, UserId)>,
-    /// Where it comes from.
+    /// Its address.
     pub address: IpAddr,
 }
 
@@ -317,7 +318,7 @@ pub struct Leave {
     pub user: UserId,
     /// The connection.
     pub connection: Arc<str>,
-    /// How long the user stays a member if it was its last one; zero if it says that it leaves.
+    /// How long the user stays a member if it was the last connection; zero after a `leave`.
     pub grace: Duration,
     /// Whether it has confirmed the session.
     pub confirmed: bool,
@@ -344,16 +345,16 @@ pub enum LeaveOutcome {
     Left,
 }
 
-/// What became of connections that left.
+/// The outcome of connections that left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// What that is for the user of each.
+    /// The outcome for the user of each.
     pub outcomes: Vec<LeaveOutcome>,
-    /// In how long the room has to be swept, apart from a grace.
+    /// When the room needs a sweep, apart from a grace.
     pub again: Option<Duration>,
 }
 
-/// A member as the room shows it.
+/// A member of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its name.
@@ -369,22 +370,22 @@ pub struct Member {
 /// A room and its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomState {
-    /// What it is.
+    /// Its facts.
     pub facts: RoomFacts,
-    /// How many members it has.
+    /// Number of members.
     pub member_count: u64,
     /// The names of the first of them, in code point order.
     pub members: Vec<String>,
-    /// How many addresses are kept out, for its creator alone.
+    /// Number of banned addresses, only for its creator.
     pub bans: Option<usize>,
 }
 
-/// Which messages a page holds.
+/// The range of a page of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// Those before this one; `None` for the newest.
+    /// The messages before this one; `None` for the newest.
     Before(Option<MessageId>),
-    /// Those after this one.
+    /// The messages after this one.
     After(MessageId),
 }
 
@@ -420,7 +421,7 @@ pub struct Ready {
 /// An event that waits to be posted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedEvent {
-    /// The same for each try.
+    /// Its id, the same for each try.
     pub id: String,
     /// Its type.
     pub kind: String,
@@ -428,7 +429,7 @@ pub struct QueuedEvent {
     pub at_ms: u64,
     /// How often it was tried.
     pub tries: u32,
-    /// What it is about, as JSON.
+    /// Its data, as JSON.
     pub data: String,
 }
 
@@ -462,9 +463,9 @@ pub enum Tried<'a> {
     Failed {
         /// The event.
         event: &'a QueuedEvent,
-        /// What went wrong.
+        /// The error.
         why: &'a str,
-        /// How long until then.
+        /// The pause until the next try.
         pause: Duration,
     },
 }

@@ -41,9 +41,9 @@ impl<'a, T: Into<Cow<'a, str>>> From<T> for Arg<'a> {
 /// Arguments of a user before the number of its connections.
 const BEFORE_CONNECTIONS: usize = 3;
 
-/// What a script is told of a user: join time, what it read, whether it proved that it heard of its token,
-/// the number of its connections, and for each of these its id, how much of its presence is left (ms), and
-/// what it shows.
+/// The arguments about a user: join time, last message read, whether it proved that it got its
+/// token, the number of its connections, and for each of these its id, its remaining presence (ms),
+/// and its status.
 pub(super) fn heartbeat_args(
     beat: &UserHeartbeat,
     presence_ttl: Duration,
@@ -76,16 +76,16 @@ pub(super) fn join_args(join: &Join) -> [Arg<'_>; 8] {
     ]
 }
 
-/// What a script is told of a connection that leaves: its user, its id, the grace (ms), and whether it proved
-/// that it heard of its token.
+/// The arguments about a connection that leaves: its user, its id, the grace (ms), and whether it
+/// proved that it got its token.
 pub(super) fn leave_args(leave: &Leave) -> [Cow<'_, str>; 4] {
     let grace = leave.grace.as_millis().to_string();
     let confirmed = if leave.confirmed { "1" } else { "0" };
     [leave.user.as_str().into(), (&*leave.connection).into(), grace.into(), confirmed.into()]
 }
 
-/// What a script is told of a user whose session is to be restored: token hash, name, and what a heartbeat says,
-/// with the addresses of its connections before their number.
+/// The arguments about a user whose session is to be restored: token hash, name, and those of a
+/// heartbeat, with the addresses of its connections before their number.
 pub(super) fn restored_args(
     user: &Restored,
     presence_ttl: Duration,
@@ -97,7 +97,7 @@ pub(super) fn restored_args(
     [user.token.hash().into(), user.beat.user.as_str().into()].into_iter().chain(beat)
 }
 
-/// What a room is, in the order of `lua/lib/room_facts.lua`; empty for what it has not.
+/// The facts of a room, in the order of `lua/lib/room_facts.lua`; empty for missing ones.
 pub(super) fn facts_args(facts: &RoomFacts) -> Arg<'_> {
     let known = [
         facts.creator.as_str().into(),
@@ -166,9 +166,9 @@ pub(super) fn frame_head(room: &RoomId) -> String {
     [r#"{"t":"msg","roomId":""#, room.as_str(), r#"","id":""#].concat()
 }
 
-/// What a script is told of a message: who says it, what proves that, whether the sender has its token,
-/// the text, the key, and what stands in its frame between its id and its time, which the script adds, and
-/// behind these.
+/// The arguments about a message: its sender, the proof of that, whether the sender has its token,
+/// the text, the key, and two parts of its frame: between its id and its time, which the script
+/// adds, and after the time.
 pub(super) fn draft_args(draft: &Draft) -> [Arg<'_>; 8] {
     let json = |text: &str| serde_json::to_string(text).expect("a string can be written");
     let (from, text) = (json(draft.user.as_str()), json(&draft.text));
@@ -226,7 +226,7 @@ impl ScriptReply {
         match self.text()?.as_str() {
             "OK" => Ok(Published::Stored(self.id()?)),
             "REPEAT" => {
-                // Both are taken, or what became of the next message would not be found.
+                // Both must be consumed before the next message's outcome.
                 let (id, text) = (self.id(), self.text());
                 Ok(Published::Repeat { id: id?, text: text? })
             }
@@ -334,7 +334,7 @@ impl ScriptReply {
         self.text()?.parse().map_err(|_| malformed_reply())
     }
 
-    /// In how long the room has to be swept, if it has.
+    /// When the room needs a sweep, if it does.
     pub fn again(&mut self) -> Result<Option<Duration>, Error> {
         let ms = self.maybe()?.map(|ms| ms.parse().map_err(|_| malformed_reply())).transpose()?;
         Ok(ms.map(Duration::from_millis))
@@ -348,7 +348,8 @@ impl ScriptReply {
         self.text()?.parse().map_err(|_| malformed_reply())
     }
 
-    /// Why somebody was not put back: its session was ended so, or else somebody else has the name.
+    /// Why a user was not restored: the reason if its session was ended, `None` if somebody else
+    /// has the name.
     pub fn reason(&mut self) -> Result<Option<Reason>, Error> {
         match self.text()?.as_str() {
             "removed" => Ok(Some(Reason::Removed)),
@@ -380,8 +381,8 @@ impl ScriptReply {
         ids.into_iter().map(|id| id.0.parse().map_err(|_| malformed_reply())).collect()
     }
 
-    /// Stream entries in MessagePack: Redis writes one string sooner than a list for each entry, and
-    /// its client reads it much sooner.
+    /// Stream entries in MessagePack: Redis writes one string faster than a list for each entry,
+    /// and its client reads it much faster.
     pub fn messages(&mut self, room: &RoomId) -> Result<Vec<Message>, Error> {
         let packed = self.rest.next().ok_or_else(malformed_reply)?;
         let packed = packed.as_bytes().ok_or_else(malformed_reply)?;
@@ -419,8 +420,8 @@ impl<'de> Deserialize<'de> for Text<'de> {
     }
 }
 
-/// Decodes one stream entry. Entries that somebody added by hand may lack a field: what is missing
-/// is empty.
+/// Decodes one stream entry. Entries that somebody added by hand may lack fields, which are then
+/// empty.
 fn message(room: &RoomId, (id, fields): Entry<'_>) -> Option<Message> {
     let id = id.0.parse().ok()?;
     let (mut from, mut text, mut key) = (String::new(), Some(String::new()), None);

@@ -1,4 +1,4 @@
-//! How each fault is made, and ended.
+//! How each fault is injected and ended.
 
 use std::{
     sync::atomic::Ordering,
@@ -17,19 +17,19 @@ use crate::{
     world::LEAVES_WITHIN,
 };
 
-/// What a slow reader's room says meanwhile.
+/// Number of messages sent to a slow reader meanwhile.
 const FLOOD: usize = 40;
-/// How long a visitor stays after its fault is over.
+/// How long a visitor stays after its fault.
 const VISIT_ENDS: Duration = Duration::from_millis(50);
-/// How long a node that is about to leave has for what it was just told: too little.
+/// How long a node that is about to shut down has for its latest requests: too little.
 const HASTE: Duration = Duration::from_millis(10);
-/// How long a fault is felt after it has ended, at most.
+/// Maximum duration of the effects after a fault has ended.
 const AFTERMATH: Duration = Duration::from_secs(4);
-/// Whom rubbish is from.
+/// The sender in garbage frames.
 pub const STRANGER: &str = "stranger";
 
 impl Running {
-    /// Has one fault happen, from its beginning to its end.
+    /// Injects one fault, from its beginning to its end.
     pub(super) async fn inject(&self, fault: Fault) {
         let from = self.now();
         match fault.kind {
@@ -60,11 +60,11 @@ impl Running {
     }
 
     async fn tell_redis(&self, words: &[&str]) {
-        // Redis may be away itself.
+        // Redis itself may be unavailable.
         let _ = self.world.tell_redis(words).await;
     }
 
-    /// What anybody with redis-cli may publish, in every room.
+    /// Publishes in every room what anybody with redis-cli may publish.
     async fn publish_rubbish(&self, number: usize) {
         let Ok(time) = self.world.tell_redis(&["TIME"]).await else { return };
         let now_ms = time.list()[0].text().parse::<u64>().unwrap() * 1000
@@ -108,7 +108,7 @@ impl Running {
         }
         sleep(fault.lasts).await;
         if fault.kind == Kind::LinkDeaf {
-            // Bytes never go missing within a connection that lives on.
+            // Bytes never get lost within a connection that survives.
             link.cut_once();
         }
         link.resume();
@@ -141,7 +141,8 @@ impl Running {
         }
     }
 
-    /// SIGTERM while everybody talks, so that the node leaves with work in hand.
+    /// Sends SIGTERM while everybody sends messages, so that the node shuts down with work in
+    /// progress.
     async fn drain(&self, number: usize, node: &mut Node) {
         self.residents.iter().for_each(|client| client.order(Order::Busy(Some(number))));
         sleep(HASTE).await;
@@ -172,7 +173,8 @@ impl Running {
         sleep(away).await;
     }
 
-    /// The slow reader of a room reads nothing, while somebody else there says more than fits.
+    /// The slow reader of a room stops reading, while another member sends more than its queue
+    /// holds.
     fn overwhelm(&self, fault: Fault) {
         let each = USERS + 1;
         let room = fault.target % ROOMS;
@@ -199,7 +201,7 @@ impl Running {
     }
 }
 
-/// Frames that are not of the contract, or not of the stream.
+/// Frames that violate the contract, or are not in the stream.
 fn rubbish(room: &str, number: usize, now_ms: u64) -> Vec<String> {
     let msg = |id: &str| {
         format!(

@@ -1,4 +1,4 @@
-//! No call of a script keeps Redis for long, however large the room is: what it does is counted, command by command.
+//! No script call blocks Redis for long, however large the room is: its commands are counted.
 
 use std::collections::BTreeMap;
 
@@ -24,13 +24,13 @@ fn calls(bench: &Bench) -> BTreeMap<String, u64> {
     statistics.lines().filter_map(line).collect()
 }
 
-/// How often each command runs while this is done.
+/// Number of calls of each command during this.
 async fn during(bench: &Bench, done: impl Future<Output = ()>) -> BTreeMap<String, u64> {
     let before = calls(bench);
     done.await;
     let mut ran = calls(bench);
     ran.iter_mut().for_each(|(name, count)| *count -= before.get(name).copied().unwrap_or(0));
-    // The node looks whether Redis is there, whatever is done.
+    // The node's own probes, which always run.
     let own = ["info", "time", "ping", "evalsha", "publish", "acl|dryrun", "script|load"];
     ran.retain(|name, count| *count > 0 && !own.contains(&name.as_str()));
     ran
@@ -58,7 +58,7 @@ async fn those_who_lapsed_are_cleared_step_by_step() {
             again = bench.scripts.sweep_room(&room).await.unwrap();
         })
         .await;
-        // From the members and from those who are away.
+        // From the members and from the away ones.
         assert!(bench.redis.calls("srem") - before <= 2 * STEP, "{ran:?}");
         steps += 1;
         if again.is_none_or(|again| !again.is_zero()) {
@@ -98,7 +98,7 @@ async fn joins_together_take_a_fraction_of_the_commands() {
     assert!(together < 16 * alone / 2, "{alone} for one, {together} for sixteen");
 }
 
-/// A join, a heartbeat, a look and a leave are as many commands in a room of 300 as in one of 30.
+/// A join, a heartbeat, a read and a leave need as many commands in a room of 300 as in one of 30.
 #[tokio::test]
 async fn what_one_member_does_costs_the_same_in_a_room_of_any_size() {
     let bench = Bench::new(&[ROSTER_MAX, NO_FLOOD_LIMIT]).await;
@@ -119,7 +119,7 @@ async fn what_one_member_does_costs_the_same_in_a_room_of_any_size() {
         .await;
     }
     let all = costs.each_ref().map(|cost| cost.values().sum::<u64>());
-    // Whether the number is told meanwhile is up to the clock.
+    // Whether the number is published meanwhile depends on the clock.
     assert!(all[0].abs_diff(all[1]) < 10, "{costs:?}");
 }
 
