@@ -388,7 +388,7 @@ impl Heartbeat {
             let session = seat.session();
             let Some(reason) = session.and_then(|session| sessions.get(&session)) else { continue };
             if let Some(reason) = reason {
-                self.fanout.put_out(room, seat, *reason);
+                self.fanout.evict(room, seat, *reason);
                 continue;
             }
             // Somebody else has the name.

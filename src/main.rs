@@ -109,7 +109,7 @@ async fn serve(settings: Settings, lines: LogWriter, metrics: Arc<Metrics>) -> a
         listen(address).with_context(|| format!("LISTEN_ADDR {address} cannot be listened on"))?;
     let mut redis = own_redis(&settings).await?;
     let node = Node::new(settings, metrics.clone())?;
-    let told = told_to_leave()?;
+    let told = shutdown_signal()?;
     let open = format!("linkroom: open http://{}\n", listener.local_addr()?);
     LogWriter::to(io::stdout(), metrics.log_lines_lost.clone())?.say(open.as_bytes());
     let leave = async {
@@ -157,13 +157,13 @@ async fn own_redis(settings: &Settings) -> anyhow::Result<Option<OwnRedis>> {
 }
 
 /// Waits for SIGTERM or SIGINT.
-fn told_to_leave() -> anyhow::Result<impl Future<Output = Leave>> {
+fn shutdown_signal() -> anyhow::Result<impl Future<Output = Leave>> {
     let mut politely = signal(SignalKind::terminate())?;
     let mut quickly = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! {
-            _ = politely.recv() => Leave::Politely,
-            _ = quickly.recv() => Leave::Quickly,
+            _ = politely.recv() => Leave::Graceful,
+            _ = quickly.recv() => Leave::Immediate,
         }
     })
 }

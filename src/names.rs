@@ -101,7 +101,7 @@ fn line(raw: &str, max: usize) -> Result<String, Problem> {
     if line.chars().count() > max {
         return Err(Problem::NameTooLong { max });
     }
-    if !visible::hides_nothing(&line) {
+    if !visible::is_fully_visible(&line) {
         return Err(Problem::NameCharacters);
     }
     Ok(line)
@@ -294,7 +294,7 @@ pub fn check_text(text: &str, max: usize) -> Result<(), Problem> {
     if text.chars().count() > max {
         return Err(Problem::TextTooLong { max });
     }
-    if visible::shows_something(text) { Ok(()) } else { Err(Problem::TextEmpty) }
+    if visible::has_visible_character(text) { Ok(()) } else { Err(Problem::TextEmpty) }
 }
 
 /// Checks an idempotency key.

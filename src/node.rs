@@ -38,9 +38,9 @@ const LAST_WORK: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub enum Leave {
     /// With the drain time of the settings: SIGTERM.
-    Politely,
+    Graceful,
     /// At once, because somebody waits at the terminal: SIGINT.
-    Quickly,
+    Immediate,
     /// Gracefully, because the node cannot serve any more.
     Failed(anyhow::Error),
 }
@@ -107,7 +107,7 @@ impl Node {
         }
         match how {
             Leave::Failed(error) => Err(error),
-            Leave::Politely | Leave::Quickly => Ok(()),
+            Leave::Graceful | Leave::Immediate => Ok(()),
         }
     }
 }
@@ -172,8 +172,8 @@ pub(crate) fn build(
 async fn drain(app: &App, how: &Leave) {
     app.drain.cancel();
     let spread = match how {
-        Leave::Politely | Leave::Failed(_) => app.settings.drain_timeout * SPREAD_PERCENT / 100,
-        Leave::Quickly => Duration::ZERO,
+        Leave::Graceful | Leave::Failed(_) => app.settings.drain_timeout * SPREAD_PERCENT / 100,
+        Leave::Immediate => Duration::ZERO,
     };
     app.registry.close_all(spread).await;
     app.registry.emptied().await;

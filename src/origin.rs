@@ -91,7 +91,7 @@ impl Allowed {
 
 /// Whether the page that sends these headers may connect. Programs send no origin; pages of the
 /// same host are always allowed.
-pub fn is_welcome(headers: &HeaderMap, own: Option<&Origin>, allowed: &[Allowed]) -> bool {
+pub fn is_allowed(headers: &HeaderMap, own: Option<&Origin>, allowed: &[Allowed]) -> bool {
     headers.get_all(header::ORIGIN).iter().all(|value| {
         // An origin has only these characters on the wire.
         let Ok(text) = value.to_str() else { return false };
@@ -184,7 +184,7 @@ mod tests {
         for origin in origins {
             headers.append(header::ORIGIN, axum::http::HeaderValue::from_bytes(origin).unwrap());
         }
-        is_welcome(&headers, own.parse().ok().as_ref(), allowed)
+        is_allowed(&headers, own.parse().ok().as_ref(), allowed)
     }
 
     #[test]

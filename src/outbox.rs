@@ -54,7 +54,7 @@ pub struct Work {
     /// Rooms to join again, from this message on.
     pub rejoins: Vec<(RoomId, MessageId)>,
     /// Whether the connection's access to its rooms may have changed.
-    pub is_doubtful: bool,
+    pub must_recheck_access: bool,
     /// The connection must be closed after that; all frames are written.
     pub close: Option<CloseReason>,
 }
@@ -140,8 +140,8 @@ impl Outbox {
     }
 
     /// Asks the connection to check its access again, because it may have changed.
-    pub fn doubt(&self) {
-        self.queue.lock().is_doubtful = true;
+    pub fn recheck_access(&self) {
+        self.queue.lock().must_recheck_access = true;
         self.wake.notify_one();
     }
 
@@ -231,10 +231,10 @@ impl Outbox {
                 queue.write();
                 let is_empty = queue.frames.is_empty();
                 let close = queue.close.filter(|&why| is_empty || why == CloseReason::TooSlow);
-                let is_doubtful = std::mem::take(&mut queue.is_doubtful);
-                if close.is_some() || is_doubtful || !queue.rejoins.is_empty() {
+                let must_recheck_access = std::mem::take(&mut queue.must_recheck_access);
+                if close.is_some() || must_recheck_access || !queue.rejoins.is_empty() {
                     let rejoins = std::mem::take(&mut queue.rejoins);
-                    return Work { rejoins, is_doubtful, close };
+                    return Work { rejoins, must_recheck_access, close };
                 }
                 queue.is_blocked = !is_empty;
                 if !had_room && queue.has_room(self.limits) {

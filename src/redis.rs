@@ -225,8 +225,8 @@ impl Redis {
 
     /// How long no heartbeat could keep members alive recently; zero once all nodes have reported
     /// again.
-    pub fn spared(&self) -> Duration {
-        self.0.absence.lock().spared(Instant::now())
+    pub fn deadline_extension(&self) -> Duration {
+        self.0.absence.lock().deadline_extension(Instant::now())
     }
 
     /// Waits until a new member may be shown the list of members: after a long outage the members
@@ -252,7 +252,7 @@ impl Redis {
     }
 
     /// Starts a probe at once.
-    pub fn look(&self) {
+    pub fn probe_now(&self) {
         self.0.suspicion.notify_one();
     }
 
@@ -368,7 +368,7 @@ impl Redis {
         let why = reason::explain(redacted(error), way);
         *self.0.refused.lock() = Some(why.clone());
         self.set_condition(Condition::Away(why));
-        self.look();
+        self.probe_now();
     }
 
     /// Why Redis is unavailable; the error of the connection explains more.
@@ -384,9 +384,9 @@ impl Redis {
         match error.kind() {
             ErrorKind::IO | ErrorKind::Canceled => {
                 self.set_condition(Condition::Away(redacted(error).to_owned()));
-                self.look();
+                self.probe_now();
             }
-            ErrorKind::Timeout => self.look(),
+            ErrorKind::Timeout => self.probe_now(),
             _ if condition::is_demoted(error.details()) => {
                 warn!("this redis became a replica; reconnecting");
                 self.0.demoted.notify_one();

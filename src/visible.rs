@@ -27,14 +27,14 @@ enum CharKind {
 }
 
 /// Whether the text has a visible character.
-pub fn shows_something(text: &str) -> bool {
+pub fn has_visible_character(text: &str) -> bool {
     text.chars().any(|c| kind(c) == CharKind::Shown)
 }
 
 /// Whether every character of this name is visible, so that no two names look alike because of an
 /// invisible one: marks have a base, joiners have an effect, and every other invisible character is
 /// part of an emoji or of a script's spelling.
-pub fn hides_nothing(name: &str) -> bool {
+pub fn is_fully_visible(name: &str) -> bool {
     let chars: Vec<char> = name.chars().collect();
     let mut base = None;
     chars.iter().enumerate().all(|(at, &c)| {
@@ -196,7 +196,11 @@ mod tests {
         ];
         for name in names {
             for word in [name].into_iter().chain(name.split(' ')) {
-                assert!(hides_nothing(word) && shows_something(word), "{}", word.escape_unicode());
+                assert!(
+                    is_fully_visible(word) && has_visible_character(word),
+                    "{}",
+                    word.escape_unicode()
+                );
             }
         }
     }
@@ -211,9 +215,9 @@ mod tests {
         ];
         for one in hidden.map(|code| char::from_u32(code).unwrap().to_string()) {
             for name in [one.clone(), format!("alice{one}"), format!("a {one}"), one.repeat(2)] {
-                assert!(!hides_nothing(&name), "{}", name.escape_unicode());
+                assert!(!is_fully_visible(&name), "{}", name.escape_unicode());
             }
-            assert!(!shows_something(&one), "{}", one.escape_unicode());
+            assert!(!has_visible_character(&one), "{}", one.escape_unicode());
         }
         let others = [
             "\u{301}",
@@ -232,16 +236,16 @@ mod tests {
             "🏴\u{E0061}\u{E0061}\u{E0061}\u{E0061}\u{E0061}\u{E0061}\u{E0061}\u{E007F}",
         ];
         for name in others {
-            assert!(!hides_nothing(name), "{}", name.escape_unicode());
+            assert!(!is_fully_visible(name), "{}", name.escape_unicode());
         }
     }
 
     #[test]
     fn blank_texts_show_nothing() {
         for text in ["", " \n\t", "\u{3000}\u{A0}", "\u{301}\u{20E3}", "\u{FE0F}\u{200D}"] {
-            assert!(!shows_something(text), "{}", text.escape_unicode());
+            assert!(!has_visible_character(text), "{}", text.escape_unicode());
         }
-        assert!(shows_something(" \u{200B}.") && shows_something("\u{115F}\u{1161}"));
+        assert!(has_visible_character(" \u{200B}.") && has_visible_character("\u{115F}\u{1161}"));
     }
 
     /// The list agrees with Unicode's data, except for scripts that were added recently.

@@ -48,7 +48,7 @@ pub async fn upgrade(State(app): State<App>, request: Request) -> Result<Respons
         return Err(Error::unavailable("no more files may be open"));
     }
     let Settings { public_url, allowed_origins, .. } = &*app.settings;
-    if !origin::is_welcome(&parts.headers, public_url.as_ref(), allowed_origins) {
+    if !origin::is_allowed(&parts.headers, public_url.as_ref(), allowed_origins) {
         app.metrics.turned_away(Limit::Origin);
         let problems = [("origin".into(), Problem::ForeignOrigin)].into();
         return Err(Error { problems, ..Error::new(Code::NotFound) });

@@ -8,7 +8,7 @@ use std::{
 
 use tracing::warn;
 
-use super::{Fanout, Hearing, LocalRoom, frame::whole_truth};
+use super::{Fanout, Hearing, LocalRoom, frame::state_frames};
 use crate::{names::MessageId, redis::scripts::HeartbeatReply};
 
 /// The position of a room when the heartbeat with this number ran.
@@ -63,7 +63,7 @@ impl Fanout {
         let known = room.feed.lock().known_events();
         match self.0.scripts.list_members(&room.id, known).await {
             Ok((events, frames)) => {
-                let Some(truth) = whole_truth(&frames) else { return };
+                let Some(truth) = state_frames(&frames) else { return };
                 let mut feed = room.feed.lock();
                 feed.listed(events, truth);
                 self.release_if_empty(room, &feed);

@@ -151,7 +151,7 @@ impl<S: Sink> Feed<S> {
     pub fn answered(&mut self, connection: &str, answer: JoinAnswer) -> Answered {
         let last = self.last;
         self.secret = answer.secret;
-        if self.is_put_out(connection) {
+        if self.is_evicted(connection) {
             return Answered::Gone;
         }
         let Some(seat) = self.seats.get_mut(connection) else { return Answered::Gone };

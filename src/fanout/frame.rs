@@ -134,7 +134,7 @@ impl NodeSignal {
         let room = RoomId::parse(words.next()?)?;
         let (tag, third, fourth) = (words.next()?, words.next()?, words.next()?);
         if tag == "members" {
-            return Some(NodeSignal::Members(room, third.parse().ok()?, whole_truth(fourth)?));
+            return Some(NodeSignal::Members(room, third.parse().ok()?, state_frames(fourth)?));
         }
         let tag = match tag.strip_prefix('@') {
             Some(number) => Tag::Heartbeat(number.parse().ok()?),
@@ -152,7 +152,7 @@ pub(super) fn message_frame(message: &Message) -> Bytes {
 
 /// Reads the whole truth about a room: a frame a line, the list of members first, then the room, then what was
 /// deleted and who was removed.
-pub fn whole_truth(lines: &str) -> Option<Truth> {
+pub fn state_frames(lines: &str) -> Option<Truth> {
     let first = [FrameKind::Members, FrameKind::Room];
     let kinds = first.into_iter().chain(iter::repeat(FrameKind::Event));
     let (mut frames, mut removals) = (Vec::new(), Vec::new());

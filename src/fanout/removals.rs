@@ -11,9 +11,9 @@ use crate::removal::Reason;
 
 impl Fanout {
     /// Takes a connection out of a room, because its session has ended.
-    pub fn put_out(&self, room: &LocalRoom, seat: &Seat, reason: Reason) {
+    pub fn evict(&self, room: &LocalRoom, seat: &Seat, reason: Reason) {
         self.leave(&room.id, seat.outbox.id());
-        seat.put_out(reason);
+        seat.evict(reason);
     }
 
     /// Takes every connection out of a room, because the room has ended.

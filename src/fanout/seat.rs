@@ -198,7 +198,7 @@ impl Sink for Seat {
             (Some(_), _) => self.outbox.queue(frame.text.clone()),
             (None, kind) => {
                 if matches!(kind, FrameKind::Room | FrameKind::Members) {
-                    self.outbox.doubt();
+                    self.outbox.recheck_access();
                 }
                 let id = if let FrameKind::Message(id) = kind { Some(id) } else { None };
                 let events = codec::payloads(&frame.text).map(|json| sse::event(json, id));
@@ -215,12 +215,12 @@ impl Sink for Seat {
         self.outbox.rejoin(self.room.clone(), since);
     }
 
-    fn is_meant(&self, removal: &Removal) -> bool {
+    fn is_target(&self, removal: &Removal) -> bool {
         removal.whom.as_ref().is_some_and(|session| self.is_in_session(session))
     }
 
     /// Written at once, because it is no longer flushed with its room.
-    fn put_out(&self, reason: Reason) {
+    fn evict(&self, reason: Reason) {
         let frame = ServerFrame::Removed { room_id: &self.room, reason };
         match &self.membership {
             Some(membership) => {
@@ -234,9 +234,9 @@ impl Sink for Seat {
         }
     }
 
-    fn doubt(&self) {
+    fn recheck_access(&self) {
         if self.membership.is_none() {
-            self.outbox.doubt();
+            self.outbox.recheck_access();
         }
     }
 }

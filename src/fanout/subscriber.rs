@@ -198,7 +198,7 @@ async fn subscribe_all(fanout: &Fanout) {
                 info!(rooms, "subscribed");
                 fanout.0.resync.notify_one();
                 // Publications until now were missed.
-                fanout.0.redis.look();
+                fanout.0.redis.probe_now();
                 return;
             }
             Err(error) => {

@@ -36,13 +36,13 @@ impl Heartbeat {
             let now = now();
             for room in self.fanout.rooms() {
                 for seat in room.seats(|seat| seat.has_expired(now)) {
-                    self.put_out_expired(&room, &seat);
+                    self.evict_expired(&room, &seat);
                 }
             }
         }
     }
 
-    fn put_out_expired(&self, room: &Arc<LocalRoom>, seat: &Seat) {
+    fn evict_expired(&self, room: &Arc<LocalRoom>, seat: &Seat) {
         let Some(membership) = &seat.membership else { return };
         let leave = Leave {
             user: membership.user.clone(),
@@ -50,7 +50,7 @@ impl Heartbeat {
             grace: self.settings.leave_grace,
             confirmed: true,
         };
-        self.fanout.put_out(room, seat, Reason::Expired);
+        self.fanout.evict(room, seat, Reason::Expired);
         let (heartbeat, room) = (self.clone(), room.clone());
         self.tasks.spawn(async move {
             room.reported().await;

@@ -102,7 +102,7 @@ pub async fn listen(
     let permit = app.limits.open_connection(reader.address).inspect_err(full)?;
     let language = envelope::language(request.headers());
     let mut listener = Listener::new(&app, room, reader, language, since);
-    listener.sit_down().await?;
+    listener.take_seat().await?;
     let (outbox, cut) = (listener.outbox(), request.extensions_mut().remove());
     let gone = listener.gone().drop_guard();
     app.tasks.spawn(async move {

@@ -60,7 +60,7 @@ pub(super) struct FrameQueue {
     /// Whether the connection's task knows that it has to write.
     pub is_blocked: bool,
     pub rejoins: Vec<(RoomId, MessageId)>,
-    pub is_doubtful: bool,
+    pub must_recheck_access: bool,
     pub close: Option<CloseReason>,
 }
 
@@ -74,7 +74,7 @@ impl FrameQueue {
             sent: 0,
             is_blocked: false,
             rejoins: Vec::new(),
-            is_doubtful: false,
+            must_recheck_access: false,
             close: None,
         }
     }

@@ -53,7 +53,7 @@ impl Absence {
 
     /// How much longer than their presence members stay, because no heartbeat could extend them
     /// during an absence; zero once all nodes have reported again.
-    pub fn spared(&self, now: Instant) -> Duration {
+    pub fn deadline_extension(&self, now: Instant) -> Duration {
         let recent = self.returned.filter(|(at, _)| now.duration_since(*at) < REPORTED_IN);
         recent.map(|(_, away)| away).unwrap_or_default()
     }
@@ -82,8 +82,8 @@ mod tests {
         absence.note(false, at(111));
         absence.note(true, at(120));
         assert_eq!(absence.returned_for(at(121)), Some(seconds(1)));
-        assert_eq!(absence.spared(at(121)), seconds(10));
-        assert_eq!(absence.spared(at(122)), seconds(0), "who is there was reported");
+        assert_eq!(absence.deadline_extension(at(121)), seconds(10));
+        assert_eq!(absence.deadline_extension(at(122)), seconds(0), "who is there was reported");
         assert_eq!(absence.returned_for(at(150)), None, "everybody had time to come back");
     }
     #[test]

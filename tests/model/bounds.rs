@@ -43,13 +43,13 @@ impl Sink for &Counter {
 
     fn rejoin(&self, _: MessageId) {}
 
-    fn is_meant(&self, _: &Removal) -> bool {
+    fn is_target(&self, _: &Removal) -> bool {
         false
     }
 
-    fn put_out(&self, _: Reason) {}
+    fn evict(&self, _: Reason) {}
 
-    fn doubt(&self) {}
+    fn recheck_access(&self) {}
 }
 
 fn event() -> Frame {

@@ -780,7 +780,7 @@ impl Sink for Seat {
         self.told.lock().push(Told::Rejoin(since));
     }
 
-    fn is_meant(&self, removal: &Removal) -> bool {
+    fn is_target(&self, removal: &Removal) -> bool {
         let session = u64::from(*self.session.lock());
         let is_its = |whom: &Session| {
             session > 0
@@ -790,11 +790,11 @@ impl Sink for Seat {
         removal.whom.as_ref().is_some_and(is_its)
     }
 
-    fn put_out(&self, _: Reason) {
+    fn evict(&self, _: Reason) {
         self.told.lock().push(Told::Removed);
     }
 
-    fn doubt(&self) {}
+    fn recheck_access(&self) {}
 }
 
 /// A seat is copied and compared only between two steps, when its outbox is empty.

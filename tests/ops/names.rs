@@ -3,7 +3,7 @@
 use std::{ops::RangeInclusive, process::Command};
 
 use icu_properties::{CodePointMapData, props::GeneralCategory};
-use linkroom::visible::{hides_nothing, shows_something};
+use linkroom::visible::{has_visible_character, is_fully_visible};
 use serde_json::json;
 
 /// Each code point of Unicode replaces `*`: alone, after a letter, and before characters that only
@@ -33,7 +33,7 @@ fn is_tried(case: &str, c: char) -> bool {
 }
 
 fn verdict(name: &str) -> u8 {
-    b'0' + u8::from(hides_nothing(name)) + 2 * u8::from(shows_something(name))
+    b'0' + u8::from(is_fully_visible(name)) + 2 * u8::from(has_visible_character(name))
 }
 
 /// The two sides may know different versions of Unicode: a character that one of them does not know

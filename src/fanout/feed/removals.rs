@@ -40,7 +40,7 @@ impl<S: Sink> Feed<S> {
             self.removals.insert(0, removal.clone());
         }
         if !self.secret.is_empty() {
-            self.put_out(removal);
+            self.evict(removal);
         }
     }
 
@@ -49,7 +49,7 @@ impl<S: Sink> Feed<S> {
         self.keep(|seat| {
             let stays = seat.is_outside();
             if !stays {
-                seat.sink.put_out(Reason::Closed);
+                seat.sink.evict(Reason::Closed);
             }
             stays
         });
@@ -62,15 +62,15 @@ impl<S: Sink> Feed<S> {
         }
     }
 
-    fn put_out(&mut self, removal: &Removal) {
+    fn evict(&mut self, removal: &Removal) {
         if removal.whom.is_none() {
             return self.closed();
         }
         self.keep(|seat| {
-            let stays = !seat.sink.is_meant(removal);
+            let stays = !seat.sink.is_target(removal);
             match stays {
-                true => seat.sink.doubt(),
-                false => seat.sink.put_out(removal.reason),
+                true => seat.sink.recheck_access(),
+                false => seat.sink.evict(removal.reason),
             }
             stays
         });
@@ -78,17 +78,18 @@ impl<S: Sink> Feed<S> {
 
     /// A join was answered. The session that its connection had before may have ended meanwhile.
     /// Returns whether the connection was taken out.
-    pub(super) fn is_put_out(&mut self, connection: &str) -> bool {
+    pub(super) fn is_evicted(&mut self, connection: &str) -> bool {
         let Some(sink) = self.sink(connection) else { return false };
-        let is_meant = |removal: &&Removal| {
-            let is_meant = removal.whom.is_none() || sink.is_meant(removal);
-            is_meant && removal.is_proved(&self.secret)
+        let is_target = |removal: &&Removal| {
+            let is_target = removal.whom.is_none() || sink.is_target(removal);
+            is_target && removal.is_proved(&self.secret)
         };
-        let Some(reason) = self.removals.iter().find(is_meant).map(|removal| removal.reason) else {
+        let Some(reason) = self.removals.iter().find(is_target).map(|removal| removal.reason)
+        else {
             return false;
         };
         if let Some(sink) = self.leave(connection) {
-            sink.put_out(reason);
+            sink.evict(reason);
         }
         true
     }

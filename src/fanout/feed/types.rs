@@ -21,12 +21,12 @@ pub trait Sink {
     /// Asks the connection to join again, from the last message that was delivered to it.
     fn rejoin(&self, since: MessageId);
     /// Whether the connection is in the room with the session that ended.
-    fn is_meant(&self, removal: &Removal) -> bool;
+    fn is_target(&self, removal: &Removal) -> bool;
     /// Tells the connection that it is out of the room.
-    fn put_out(&self, reason: Reason);
+    fn evict(&self, reason: Reason);
     /// Somebody was removed, possibly the user whose right the connection uses to listen: it must
     /// check its access.
-    fn doubt(&self);
+    fn recheck_access(&self);
 }
 
 /// Actions that the feed requests.

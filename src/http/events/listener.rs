@@ -134,11 +134,11 @@ impl Listener {
                     if let Some(reason) = work.close {
                         return reason;
                     }
-                    if work.is_doubtful && !self.may_listen().await {
+                    if work.must_recheck_access && !self.may_listen().await {
                         return CloseReason::Silent;
                     }
                     if let Some((_, since)) = work.rejoins.into_iter().next_back() {
-                        self.stand_up();
+                        self.leave_seat();
                         (self.since, self.missed_events) = (Some(since), true);
                     }
                 }
@@ -197,7 +197,7 @@ impl Listener {
                     }
                 }
             }
-            match self.sit_down().await {
+            match self.take_seat().await {
                 Ok(()) => {}
                 Err(error) if error.code == Code::InvalidToken => return Some(CloseReason::Silent),
                 Err(error) if error.code == Code::RoomNotFound => {
@@ -225,7 +225,7 @@ impl Listener {
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, `INVALID_TOKEN` if listening needs a token, or Redis cannot be reached.
-    pub async fn sit_down(&mut self) -> Result<(), Error> {
+    pub async fn take_seat(&mut self) -> Result<(), Error> {
         let permit = self.app.fanout.admit_join(&self.room).await?;
         let seat = Seat::listener(self.outbox.clone(), self.room.clone());
         let mut guard = SeatGuard { listener: self, stays: false };
@@ -269,7 +269,7 @@ impl Listener {
         }
     }
 
-    fn stand_up(&mut self) {
+    fn leave_seat(&mut self) {
         self.app.fanout.leave(&self.room, self.outbox.id());
         self.local = None;
     }
@@ -277,7 +277,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.stand_up();
+        self.leave_seat();
     }
 }
 
@@ -290,7 +290,7 @@ struct SeatGuard<'a> {
 impl Drop for SeatGuard<'_> {
     fn drop(&mut self) {
         if !self.stays {
-            self.listener.stand_up();
+            self.listener.leave_seat();
         }
     }
 }

@@ -47,7 +47,7 @@ impl Scripts {
             number(settings.resume_max),
             self.0.redis.node_channel().into(),
             flag(self.0.redis.is_returning()),
-            ms(self.0.redis.spared()),
+            ms(self.0.redis.deadline_extension()),
             self.provisional_ttl(),
             number(settings.connections_per_user),
             number(settings.joined_bytes),
@@ -91,7 +91,7 @@ impl Scripts {
         args.push(Arg::List(
             beats.iter().flat_map(|beat| heartbeat_args(beat, presence_ttl)).collect(),
         ));
-        args.push(ms(self.0.redis.spared()));
+        args.push(ms(self.0.redis.deadline_extension()));
         args.extend([self.provisional_ttl(), ms(self.0.settings.leave_grace)]);
         args.extend([self.roster_max(), self.hooks(&keys)]);
         let names = vec![
@@ -123,7 +123,7 @@ impl Scripts {
         let mut args = self.stem(room, &keys);
         args.extend([
             ms(settings.session_ttl),
-            ms(self.0.redis.spared()),
+            ms(self.0.redis.deadline_extension()),
             ms(settings.leave_grace),
             ms(settings.presence_ttl),
             Arg::List(leaves.iter().flat_map(|leave| leave_args(leave)).collect()),
@@ -150,7 +150,10 @@ impl Scripts {
         let (keys, settings) = (self.keys(room), &self.0.settings);
         let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.names(), keys.away()];
         let mut args = self.stem(room, &keys);
-        args.extend([self.0.redis.spared(), settings.presence_ttl, settings.leave_grace].map(ms));
+        args.extend(
+            [self.0.redis.deadline_extension(), settings.presence_ttl, settings.leave_grace]
+                .map(ms),
+        );
         args.extend([self.roster_max(), self.hooks(&keys)]);
         self.run(&self.0.sweep_room, names, &args).await?.ok()?.again()
     }
