@@ -35,7 +35,6 @@ const FIRST = [
   '/static/js/loader.js',
   '/static/js/main.js',
   '/static/js/names.js',
-  '/static/js/pages/entry.js',
   '/static/js/pages/landing.js',
   '/static/js/parts.js',
   '/static/js/pages/room.js',
@@ -49,6 +48,7 @@ const ROOM = [
   '/static/js/markup.js',
   '/static/js/orders.js',
   '/static/js/outbox.js',
+  '/static/js/pages/entry.js',
   '/static/js/pages/key.js',
   '/static/js/pages/refused.js',
   '/static/js/protocol.js',
@@ -65,6 +65,7 @@ const ROOM = [
   '/static/js/room/gestures.js',
   '/static/js/room/header.js',
   '/static/js/room/invite.js',
+  '/static/js/room/keyboard.js',
   '/static/js/room/log.js',
   '/static/js/room/marks.js',
   '/static/js/room/members.js',
@@ -108,6 +109,7 @@ const ROOM = [
   '/static/js/store.js',
   '/static/js/ticker.js',
   '/static/js/timeline.js',
+  '/static/js/visible.js',
   '/static/menus.css',
 ];
 

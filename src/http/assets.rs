@@ -1,5 +1,5 @@
 //! The web client's files, embedded in the binary: with an ETag that contains their common version,
-//! compressed once, code without its comments, and with a policy that forbids content of other
+//! compressed once, code without its comments and indents, and with a policy that forbids content of other
 //! origins.
 
 mod gzip;
@@ -90,9 +90,9 @@ impl Asset {
             Cow::Owned(bytes) => bytes.into(),
         };
         let kind = file.metadata.mimetype();
-        let has_comments = is_script(kind) || kind == "text/css";
-        let text = std::str::from_utf8(&body).ok().filter(|_| has_comments);
-        let body = text.map(without_comments).map_or_else(|| body.clone(), Bytes::from);
+        let is_code = is_script(kind) || kind == "text/css";
+        let text = std::str::from_utf8(&body).ok().filter(|_| is_code);
+        let body = text.map(code_alone).map_or_else(|| body.clone(), Bytes::from);
         let policy = (!path.starts_with(MODULES)).then_some(POLICY.into());
         let packed = gzip::pack(&body);
         Self { policy, ..Self::of(body, packed, &VERSION, kind) }
@@ -141,10 +141,10 @@ fn is_script(kind: &str) -> bool {
     matches!(kind, "text/javascript" | "application/javascript")
 }
 
-/// A script or a style sheet without lines that have only a comment; they are a fourth of its
-/// compressed size. Works line by line; `tests/web/files.test.js` checks that this is enough for
-/// every file.
-fn without_comments(script: &str) -> String {
+/// A script or a style sheet without indents, empty lines, and lines that have only a comment. The comments are a
+/// fourth of its compressed size, the indents 2 %. Works line by line; `tests/web/files.test.js` checks that this
+/// changes nothing in any file.
+fn code_alone(script: &str) -> String {
     let mut is_open = false;
     let is_code = |line: &&str| {
         let line = line.trim();
@@ -154,7 +154,7 @@ fn without_comments(script: &str) -> String {
         is_open = (is_open || begins && explains) && !ends;
         !explains
     };
-    script.split_inclusive('\n').filter(is_code).collect()
+    script.split_inclusive('\n').filter(is_code).map(str::trim_start).collect()
 }
 
 /// Whether an `Accept-Encoding` header accepts gzip.
@@ -240,18 +240,18 @@ mod tests {
     }
 
     #[test]
-    fn a_script_is_sent_without_its_comments() {
+    fn a_script_is_sent_without_its_comments_and_indents() {
         let cases = [
             ("// a\nb();\n", "b();\n"),
-            ("  /** a */\n  b();", "  b();"),
+            ("  /** a */\n  b(\n\tc);", "b(\nc);"),
             ("/**\n * a\n * b(); // c\n */\nd();\n", "d();\n"),
             ("a(); // b\n/* c */ d();\n", "a(); // b\n/* c */ d();\n"),
             ("const a = 'http://b/*';\n/ * c;\n", "const a = 'http://b/*';\n/ * c;\n"),
             ("/* a\nb */\nc();\n/* d */\ne();\n", "c();\ne();\n"),
-            ("a();\n\nb();", "a();\n\nb();"),
+            ("a();\n \n\nb();", "a();\nb();"),
         ];
         for (script, expected) in cases {
-            assert_eq!(without_comments(script), expected, "{script:?}");
+            assert_eq!(code_alone(script), expected, "{script:?}");
         }
         let sent = file("js/main.js", &HeaderMap::new()).unwrap();
         assert!(is_script(

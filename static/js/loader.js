@@ -2,7 +2,7 @@
 // Loads the parts of the client, each when it is needed. Knows their names but not their contents:
 // the caller says how to import a part.
 
-/** @typedef {'landing' | 'entry' | 'room' | 'extras' | 'crowd' | 'order' | 'push' | 'crypto' | 'key' | 'refused'} Part */
+/** @typedef {'landing' | 'entry' | 'door' | 'visible' | 'room' | 'extras' | 'crowd' | 'order' | 'push' | 'crypto' | 'key' | 'refused'} Part */
 
 const RELOADED = 'linkroom:reloaded:'; // followed by a part, in sessionStorage: this page was reloaded for it, and it has not loaded since
 const ANSWER = 5_000; // ms for the server to answer
@@ -16,8 +16,8 @@ export function preload(part) {
   document.head.append(linksTo(part));
 }
 
-/** The same, repeatable. @param {Part} part @returns {Promise<boolean>} whether all came */
-async function fetchAll(part) {
+/** The same for a part that `loadLater` loads, repeatable. @param {Part} part @returns {Promise<boolean>} whether all came */
+export async function fetchAll(part) {
   const links = /** @type {HTMLLinkElement[]} */ ([...linksTo(part).children].map((link) => link.cloneNode()));
   const came = links.map((link) => new Promise((resolve) => {
     link.onload = () => resolve(true);

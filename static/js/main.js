@@ -4,7 +4,7 @@
 
 import { getRoom } from './api.js';
 import { loadIdentity, saveCreator, saveTicket } from './identity.js';
-import { load, preload, serviceWorkers } from './loader.js';
+import { fetchAll, load, preload, serviceWorkers } from './loader.js';
 import { addressOf, isAtRooms, linkAt } from './names.js';
 
 const AGAIN = 2_000; // ms
@@ -63,6 +63,7 @@ async function landing() {
 async function roomAt(roomId) {
   const isMember = Boolean(loadIdentity(roomId)?.token);
   if (isMember) preload('room');
+  else fetchAll('door');
   const asked = isMember ? null : getRoom(roomId);
   asked?.catch(() => {}); // the page handles the answer, and reports errors
   const { roomPage } = await load('entry', () => import('./pages/room.js'));

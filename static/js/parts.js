@@ -5,8 +5,8 @@
 import { h } from './dom.js';
 import { durationText, t } from './i18n.js';
 import { storage } from './identity.js';
-import { preload } from './loader.js';
-import { checkName, NAME_MAX } from './names.js';
+import { loadLater, preload } from './loader.js';
+import { checkName, cleanName, isPlain, NAME_MAX } from './names.js';
 
 const TTLS = [3_600, 28_800, 86_400, 259_200, 604_800]; // s
 
@@ -92,17 +92,22 @@ export function nameForm({ testid, name, button, busyText, extra = [], submit })
   form.addEventListener('submit', async (/** @type {Event} */ event) => {
     event.preventDefault();
     if (button.disabled) return;
-    const wrong = checkName(input.value);
-    complain(wrong && t(wrong));
-    if (wrong) {
-      input.focus();
-      return;
-    }
     setBusy(true);
-    await submit(input.value);
+    const wrong = await problemOf(input.value);
+    complain(wrong && t(wrong));
+    if (!wrong) await submit(input.value);
     setBusy(false);
+    if (wrong) input.focus();
   });
   return { form, input, complain };
+}
+
+/** What is wrong with a name, as the key of a sentence. If it cannot be said here, the server says it. @param {string} name */
+async function problemOf(name) {
+  const wrong = checkName(name);
+  if (wrong || isPlain(cleanName(name))) return wrong;
+  const visible = await loadLater('visible', () => import('./visible.js')).catch(() => null);
+  return !visible || visible.hidesNothing(cleanName(name)) ? null : 'nameHidden';
 }
 
 /** Focuses the field, unless that would open an on-screen keyboard unasked. @param {HTMLElement} element */

@@ -118,6 +118,15 @@ test('a line that looks like a comment is one, for what the server leaves out lo
   }
 });
 
+test('no text has several lines, for what the server leaves out at the beginning of lines would be part of it', () => {
+  const texts = (node) => (!node || typeof node !== 'object' ? []
+    : node.type === 'TemplateElement' ? [node.value.raw] : Object.values(node).flatMap(texts));
+  for (const script of scripts) {
+    for (const text of texts(parse(read(script), { ecmaVersion: 2022, sourceType: 'module' }))) assert.doesNotMatch(text, /\n/, script);
+  }
+  for (const sheet of sheets) assert.doesNotMatch(read(sheet), /\\\n/, sheet);
+});
+
 test('nothing comes from another host', () => {
   for (const file of [...scripts, ...sheets, 'index.html', 'manifest.webmanifest']) {
     const hosts = [...read(file).matchAll(/https?:\/\/([\w.-]+)/g)].map(([, host]) => host).filter((host) => host !== 'www.w3.org');

@@ -8,7 +8,6 @@ import { t } from '../i18n.js';
 import { loadIdentity, onIdentity, saveIdentity } from '../identity.js';
 import { BrokenPart, load, loadLater } from '../loader.js';
 import { linkAt } from '../names.js';
-import { entryPage } from './entry.js';
 import { brokenPage, canEncrypt, focusGently, noticePage } from '../parts.js';
 
 /** @typedef {import('../session.js').Refusal} Refusal */
@@ -42,7 +41,7 @@ class RoomPage {
   #go;
   #asked;
   #key = linkAt(location)?.key ?? null;
-  /** @type {ReturnType<typeof entryPage> | undefined} */
+  /** @type {ReturnType<typeof import('./entry.js').entryPage> | undefined} */
   #entry;
   /** @type {import('../session.js').Session | null} */
   #session = null;
@@ -95,21 +94,25 @@ class RoomPage {
     if (!this.#unreachable?.isConnected) this.#show(h('main', { class: 'page loading', 'aria-busy': 'true' }, h('p', {}, t('loading'))));
     const asked = this.#asked ?? getRoom(this.#roomId);
     this.#asked = null;
+    const again = () => this.#showUnreachable(() => this.#askForName(name, refusal));
     const room = await asked.catch((error) => {
       if (GONE_CODES.has(error.code)) this.#showGone();
-      else this.#showUnreachable(() => this.#askForName(name, refusal));
+      else again();
     });
     if (!room || this.#ended.signal.aborted) return;
-    if (room.e2e && !this.#key) this.#onRefused({ code: 'KEY_MISSING' }, '');
-    else this.#showEntry(room, name, refusal);
+    if (room.e2e && !this.#key) return this.#onRefused({ code: 'KEY_MISSING' }, '');
+    const door = await loadLater('door', () => import('./entry.js')).catch(() => null);
+    if (!door) again();
+    else if (!this.#ended.signal.aborted) this.#showEntry(door, room, name, refusal);
   }
 
   /**
+   * @param {typeof import('./entry.js')} door
    * @param {Room} room
    * @param {string | undefined} name
    * @param {Refusal | undefined} refusal
    */
-  #showEntry(room, name, refusal) {
+  #showEntry({ entryPage }, room, name, refusal) {
     const entry = entryPage({ room, name, encrypted: this.#key !== null, enter: (wanted) => this.#enter(wanted), again: () => this.open() });
     this.#entry = entry;
     this.#waiting = new AbortController();

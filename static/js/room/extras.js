@@ -1,11 +1,12 @@
 // @ts-check
 // The parts of a room that are not needed to show and send messages: its menu and link, actions on
-// messages, completion of names, notifications and the icon, printing, typing without focus. They
-// are loaded right after the room is shown.
+// messages, completion of names, notifications and the icon, printing, typing without focus, space for
+// an on-screen keyboard. They are loaded right after the room is shown.
 
 import { messageActions } from './actions.js';
 import { showBadge } from './badge.js';
 import { watchDraft } from './draft.js';
+import { fitKeyboard } from './keyboard.js';
 import { Marks } from './marks.js';
 import { mentionList } from './mention.js';
 import { Notifier } from './notify.js';
@@ -30,12 +31,13 @@ function others({ me, members, messages, isLarge }) {
 /**
  * @param {object} room
  * @param {import('../session.js').Session} room.session
+ * @param {HTMLElement} room.view
  * @param {import('./log.js').Log} room.log
  * @param {{element: HTMLElement, input: HTMLTextAreaElement}} room.writing
  * @param {import('./attention.js').Gaze} room.gaze
  * @param {(text: string) => void} room.say
  */
-export function extras({ session, log, writing, gaze, say }) {
+export function extras({ session, view, log, writing, gaze, say }) {
   const { signal } = session;
   const { input } = writing;
   const { toLinked } = messageActions({ session, log, input, say });
@@ -45,6 +47,7 @@ export function extras({ session, log, writing, gaze, say }) {
   watchDraft(writing.element, input);
   watchTyping(input, say, signal);
   watchPrinting(session, say, signal);
+  fitKeyboard(view, signal);
   watchQuotes(session, log.focusable);
   keepPushed(session);
   signal.addEventListener('abort', () => showBadge(0));

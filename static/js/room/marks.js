@@ -3,9 +3,10 @@
 // right after.
 
 import { h } from '../dom.js';
-import { listText, t } from '../i18n.js';
+import { listText } from '../i18n.js';
 import { hueOf, initialOf } from '../names.js';
 import { lowerBound } from '../protocol.js';
+import { t } from './words.js';
 
 const READERS = 4; // faces under a message before '+n'
 

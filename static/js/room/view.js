@@ -24,7 +24,6 @@ import { ConnectionBar, notices } from './status.js';
  */
 
 const PASSING = 12_000; // ms for which something said by hand is shown
-const KEYBOARD = 100; // px, less than the lowest one
 const AGAIN = 2_000; // ms, at first, until what did not come is asked for again
 const SELDOM = 60_000; // ms, at last
 const HIDDEN = 250; // ms after which a page is drawn that gets no animation frames, as hidden ones
@@ -104,7 +103,7 @@ function roomView(session, leave) {
     clearTimeout(again);
     const module = await loadLater('extras', () => import('./extras.js')).catch(() => null);
     if (signal.aborted) return;
-    if (module) return begin(module.extras({ session, log, writing, gaze, say: notice.say }));
+    if (module) return begin(module.extras({ session, view, log, writing, gaze, say: notice.say }));
     again = setTimeout(complete, wait);
     wait = Math.min(2 * wait, SELDOM);
   }
@@ -198,7 +197,6 @@ function roomView(session, leave) {
     redraw();
   }, signal);
 
-  fitKeyboard(view, signal);
   addEventListener('online', complete, { signal });
   signal.addEventListener('abort', () => clearTimeout(again));
   addEventListener('beforeunload', (event) => {
@@ -210,21 +208,6 @@ function roomView(session, leave) {
     focusGently(writing.input);
   }
   return { view, shown };
-}
-
-/**
- * A keyboard that covers the page, as on iOS, leaves the room what is above it. (Elsewhere the page is smaller.)
- * @param {HTMLElement} view
- * @param {AbortSignal} signal
- */
-function fitKeyboard(view, signal) {
-  const seen = window.visualViewport;
-  seen?.addEventListener('resize', () => {
-    const height = seen.height * seen.scale; // but for zooming
-    const isCovered = innerHeight - height > KEYBOARD;
-    view.style.blockSize = isCovered ? `${height}px` : '';
-    if (isCovered) scrollTo(0, 0);
-  }, { signal });
 }
 
 /**
