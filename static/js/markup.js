@@ -8,8 +8,13 @@ const QUOTED_LINES = 3;
 const QUOTED_LENGTH = 160; // code points
 const FENCE = /^```([\w+#.-]*)[ \t]*\n([\s\S]*?)\n?^```[ \t]*$/gm;
 const WORD = /[\p{L}\p{N}\p{M}_]/u;
+/** A name in a text, as far as it can be told without knowing it. */
+const UNKNOWN = /[\p{L}\p{N}\p{M}_]+(?:[.-][\p{L}\p{N}\p{M}_]+)*/uy;
 /** Particles follow a name without a space. */
 const PARTICLE = /[\p{Script=Hangul}\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/u;
+
+/** @type {Names} */
+const NOBODY = { known: new Set() };
 
 /**
  * @typedef {{text: string, href?: string, code?: true, mention?: true}} Piece `text` of a mention is `@name`
@@ -17,8 +22,14 @@ const PARTICLE = /[\p{Script=Hangul}\p{Script=Han}\p{Script=Hiragana}\p{Script=K
  */
 
 /**
+ * @typedef {object} Names
+ * @property {ReadonlySet<string>} known names that can be mentioned
+ * @property {boolean} [isOpen] whether there are others, as in a large room: then every word behind an `@` may be one
+ */
+
+/**
  * @param {string} text
- * @param {Iterable<string>} names that can be mentioned
+ * @param {Names} names
  * @returns {Block[]}
  */
 export function parse(text, names) {
@@ -34,7 +45,7 @@ export function parse(text, names) {
   return blocks;
 }
 
-/** @param {Block[]} blocks @param {string} text @param {Iterable<string>} names */
+/** @param {Block[]} blocks @param {string} text @param {Names} names */
 function addText(blocks, text, names) {
   // The line break after a code block belongs to the block.
   const own = blocks.at(-1)?.kind === 'code' ? text.replace(/^\n/, '') : text;
@@ -55,7 +66,7 @@ export function splitQuote(text) {
   return { quote: quoted.map((line) => line.slice(2)).join('\n'), rest: count < 0 ? '' : lines.slice(count).join('\n') };
 }
 
-/** @param {string} text @param {Iterable<string>} names @returns {Piece[]} */
+/** @param {string} text @param {Names} names @returns {Piece[]} */
 function piecesOf(text, names) {
   return spans(text).flatMap((span) => /** @type {Piece[]} */ (span.code ? [span] : linkify(span.text)))
     .flatMap((piece) => (piece.code || piece.href ? [piece] : withMentions(piece.text, names)));
@@ -89,7 +100,7 @@ function closing(runs, open) {
   return -1;
 }
 
-/** @param {string} text @param {Iterable<string>} names @returns {Piece[]} */
+/** @param {string} text @param {Names} names @returns {Piece[]} */
 function withMentions(text, names) {
   const pieces = /** @type {Piece[]} */ ([]);
   let end = 0;
@@ -104,14 +115,16 @@ function withMentions(text, names) {
   return pieces;
 }
 
-/** The longest name that is mentioned at this `@`. @param {string} text @param {number} at @param {Iterable<string>} names */
-function nameAt(text, at, names) {
+/** The longest known name that is mentioned at this `@`, or else what may be one. @param {string} text @param {number} at @param {Names} names @returns {string | null} */
+function nameAt(text, at, { known, isOpen }) {
   if (at > 0 && WORD.test(lastOf(text.slice(0, at)))) return null;
-  let longest = null;
-  for (const name of names) {
-    if (name.length > (longest?.length ?? 0) && text.startsWith(name, at + 1) && endsThere(text, at + 1 + name.length, name)) longest = name;
+  let longest = '';
+  for (const name of known) {
+    if (name.length > longest.length && text.startsWith(name, at + 1) && endsThere(text, at + 1 + name.length, name)) longest = name;
   }
-  return longest;
+  if (longest !== '' || !isOpen) return longest || null;
+  UNKNOWN.lastIndex = at + 1;
+  return UNKNOWN.exec(text)?.[0] ?? null;
 }
 
 /** @param {string} text @param {number} end @param {string} name */
@@ -127,19 +140,18 @@ const lastOf = (text) => [...text.slice(-2)].at(-1) ?? '';
  * Whether a text is for this user: it mentions the name, or answers a message of that name.
  * @param {string} text
  * @param {string} name
- * @param {Iterable<string>} names all names, because one may begin with another
+ * @param {ReadonlySet<string>} known this name and others, because one may begin with another
  */
-export function isFor(text, name, names) {
+export function isFor(text, name, known) {
   if (!text.includes(name)) return false;
-  const all = new Set(names).add(name);
-  return parse(text, all).some((block) =>
+  return parse(text, { known }).some((block) =>
     (block.kind === 'quote' && block.text.startsWith(`${name}: `)) ||
     (block.kind === 'text' && block.pieces.some((piece) => piece.mention && piece.text === `@${name}`)));
 }
 
 /** The part of a message that a quote of it contains. @param {{from: string, text: string}} message */
 export function quoteText({ from, text }) {
-  const blocks = parse(text, []).flatMap((block) => (block.kind === 'quote' ? [] : [block.kind === 'code' ? block.text : block.pieces.map((piece) => piece.text).join('')]));
+  const blocks = parse(text, NOBODY).flatMap((block) => (block.kind === 'quote' ? [] : [block.kind === 'code' ? block.text : block.pieces.map((piece) => piece.text).join('')]));
   const said = blocks.join('\n').split('\n').filter((line) => line.trim() !== '');
   const letters = [...(said.length > 0 ? said : [text.trim()]).slice(0, QUOTED_LINES).join('\n')];
   const isCut = letters.length > QUOTED_LENGTH || said.length > QUOTED_LINES;

@@ -27,6 +27,7 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @property {string | null} since the id at which this user joined, or up to which an earlier visit had read
  * @property {boolean} knowsReads whether the positions of an earlier visit are known, so that reading may continue
  * @property {readonly Message[]} messages by id
+ * @property {ReadonlySet<string>} authors the users who sent them
  * @property {readonly Hole[]} holes
  * @property {Older} older the state of the history before the first message
  * @property {readonly Pending[]} pending own messages not stored yet, oldest first
@@ -86,6 +87,7 @@ export function initialState(roomId, me) {
     since: null,
     knowsReads: false,
     messages: [],
+    authors: new Set(),
     holes: [],
     older: 'unknown',
     pending: [],
@@ -349,8 +351,22 @@ function addMessages(state, added) {
   const isStored = (/** @type {Pending} */ { key, from }) =>
     added.some((m) => m.key === key && (m.from === state.me || m.from === from));
   const pending = state.pending.some(isStored) ? state.pending.filter((p) => !isStored(p)) : state.pending;
-  return { ...state, pending, messages: merge(state.messages, added) };
+  return { ...state, pending, messages: merge(state.messages, added), authors: withAuthors(state.authors, added) };
 }
+
+/** @param {ReadonlySet<string>} authors @param {readonly Message[]} added */
+function withAuthors(authors, added) {
+  const isNew = added.some(({ from }) => !authors.has(from));
+  return isNew ? new Set([...authors, ...added.map(({ from }) => from)]) : authors;
+}
+
+/**
+ * The names that are known here: this user's, those of members, and of authors of loaded messages. In a large room there
+ * are others.
+ * @param {State} state
+ * @returns {ReadonlySet<string>}
+ */
+export const knownNames = ({ me, members, authors }) => new Set([me, ...members.keys(), ...authors]);
 
 /** @param {readonly Message[]} list @param {readonly Message[]} added */
 function merge(list, added) {

@@ -8,7 +8,7 @@ use crate::{
     everyone::{NARROW, WIDE, check_with_axe},
     page::{Look, Page},
     pretend::{prepare, skip},
-    scene::{choose, companion, enter, link_to},
+    scene::{choose, companion, enter, inside, link_to},
     support::{Client, Room, Stage},
 };
 
@@ -130,6 +130,27 @@ async fn who_comes_and_goes_while_somebody_looks_is_there_and_gone() {
     page.until(&format!("{LISTED}.join() === '민아,zoe'")).await;
     page.see_none("people-more").await;
     drop(zoe);
+}
+
+/// The list has only some of the names. Others are known from what they said, or not at all.
+#[tokio::test]
+async fn whoever_is_mentioned_in_a_large_room_is_highlighted_for_everybody() {
+    let stage = Stage::new(1, &SETTINGS).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let mut others = Vec::new();
+    for name in ["Ben", "Cid", "Dan", "zed zero", "zoe"] {
+        others.push(companion(&stage, &room, name).await);
+    }
+    others[3].say(&room.id, "hello").await;
+    let page = inside(&stage, &room, "Eve").await;
+    page.until("all('message').length === 1").await;
+    let is_listed = format!("{LISTED}.some((name) => name.startsWith('z'))");
+    assert_eq!(page.eval(&is_listed).await, false);
+    ann.say(&room.id, "@zed zero, @zoe and @Ben: see a@zoe").await;
+    page.until("all('message').length === 2").await;
+    let mentioned = page.eval("all('mention').map((name) => name.innerText)").await;
+    assert_eq!(mentioned, json!(["@zed zero", "@zoe", "@Ben"]));
 }
 
 /// Where somebody had read to is known however many names come before that one.

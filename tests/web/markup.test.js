@@ -3,10 +3,11 @@ import { test } from 'node:test';
 import { answerTo, isFor, parse, quoted, quoteText } from '../../static/js/markup.js';
 import { draftTo, saidOf } from '../../static/js/room/draft.js';
 
-const NAMES = ['Ann', 'Ann Lee', 'anna', '민아', '지훈', 'דנה', 'a.b', 'C:3', 'Zoë 👋'];
+const NAMES = new Set(['Ann', 'Ann Lee', 'anna', '민아', '지훈', 'דנה', 'a.b', 'C:3', 'Zoë 👋']);
+const NOBODY = { known: new Set() };
 
 /** Blocks in short: quotes as `>…`, code as `#language|…`, mentions in `<…>`, inline code in `[…]`, links in `(…)`. */
-const short = (text) => parse(text, NAMES).map((block) => {
+const short = (text, isOpen = false) => parse(text, { known: NAMES, isOpen }).map((block) => {
   if (block.kind === 'quote') return `>${block.text}`;
   if (block.kind === 'code') return `#${block.language}|${block.text}`;
   return block.pieces.map(({ text: words, href, code, mention }) =>
@@ -66,6 +67,20 @@ test('names that are called', () => {
   for (const [text, words] of cases) assert.equal(short(text).join(''), words, text);
 });
 
+test('where not all names are known, a word behind an @ is one, and a known name comes first', () => {
+  const cases = [
+    ['@Zed hi', '<@Zed> hi'],
+    ['hi @deploy-bot, @x.y. @_a', 'hi <@deploy-bot>, <@x.y>. <@_a>'],
+    ['@Ann Lee and @Annabel', '<@Ann Lee> and <@Annabel>'],
+    ['@민아님 @철수야', '<@민아>님 <@철수야>'],
+    ['@משה שלום', '<@משה> שלום'],
+    ['@हिन्दी!', '<@हिन्दी>!'],
+    ['a@zed.example `@Zed` https://a.example/@zed @ @- @👋', 'a@zed.example [@Zed] (https://a.example/@zed) @ @- @👋'],
+    ['@@Zed', '@<@Zed>'],
+  ];
+  for (const [text, words] of cases) assert.equal(short(text, true).join(''), words, text);
+});
+
 test('a text is for whom it calls, and for whom it answers', () => {
   const cases = [
     ['@Ann', 'Ann', true],
@@ -86,7 +101,7 @@ test('an answer begins with a quote that leads back to what it answers', () => {
   for (const text of texts) {
     const message = { from: 'C:3', text };
     const answer = `${answerTo(message)}yes`;
-    const [quote, rest] = parse(answer, []);
+    const [quote, rest] = parse(answer, NOBODY);
     assert.equal(quote.kind, 'quote', text);
     assert.equal(quote.text, quoteText(message));
     assert.deepEqual(rest, { kind: 'text', pieces: [{ text: 'yes' }] });

@@ -38,6 +38,14 @@ describe('members', () => {
   });
 });
 
+test('the names that are known are mine, those of members, and of authors whose messages are here', () => {
+  const state = play(start(), joined([message('1-1', 'Ben')]), msg('2-1', 'Eve'));
+  assert.deepEqual([...store.knownNames(state)].sort(), ['Ann', 'Ben', 'Eve', 'Me']);
+  const more = store.receivePage(state, '1-1', { messages: [message('0-5', 'Zed')], hasMore: false });
+  assert.ok(store.knownNames(more).has('Zed'));
+  assert.equal(play(state, msg('3-1', 'Ben')).authors, state.authors, 'the same set, unless there is a new one');
+});
+
 test('a room has the lock and the creator that the join says, and the lock that was set last', () => {
   const state = play(start(), joined([], { creator: 'Ann', locked: true }));
   assert.deepEqual([state.creator, state.locked], ['Ann', true]);

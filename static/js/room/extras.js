@@ -3,6 +3,7 @@
 // messages, completion of names, notifications and the icon, printing, typing without focus, space for
 // an on-screen keyboard. They are loaded right after the room is shown.
 
+import { knownNames } from '../store.js';
 import { messageActions } from './actions.js';
 import { showBadge } from './badge.js';
 import { watchDraft } from './draft.js';
@@ -20,12 +21,10 @@ import { openShare } from './share.js';
 import './styles.js';
 import { watchTyping } from './typing.js';
 
-/** Who can be called: who is here, and in a large room, of which some are known only, who has spoken. @param {import('../store.js').State} state */
-function others({ me, members, messages, isLarge }) {
-  const names = new Set(members.keys());
-  if (isLarge) for (const { from } of messages) names.add(from);
-  names.delete(me);
-  return [...names];
+/** The names that are completed: of the others who are here. In a large room, in which not all of these are known, authors may be. @param {import('../store.js').State} state */
+function others(state) {
+  const names = state.isLarge ? knownNames(state) : state.members.keys();
+  return [...names].filter((name) => name !== state.me);
 }
 
 /**

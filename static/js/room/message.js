@@ -4,6 +4,7 @@
 import { h, icon } from '../dom.js';
 import { fullTimeText, t, timeText } from '../i18n.js';
 import { hueOf, initialOf, languageOf } from '../names.js';
+import { knownNames } from '../store.js';
 import { foldButton, isLong, textNodes } from './text.js';
 
 /** @param {import('../store.js').Message} message @param {import('../store.js').State} state @returns {HTMLLIElement} */
@@ -91,7 +92,8 @@ function fold(li) {
 }
 
 /** @param {string} text @param {import('../store.js').State} state */
-function bubble(text, { me, members }) {
-  const names = { [Symbol.iterator]: () => members.keys() };
-  return h('div', { class: 'bubble', testid: 'message-text', dir: 'auto', lang: languageOf(text) || null }, ...textNodes(text, me, names));
+function bubble(text, state) {
+  // Few texts have an `@`, and only these look at the names.
+  const names = { get known() { return knownNames(state); }, isOpen: state.isLarge };
+  return h('div', { class: 'bubble', testid: 'message-text', dir: 'auto', lang: languageOf(text) || null }, ...textNodes(text, state.me, names));
 }

@@ -9,6 +9,7 @@ import { serviceWorkers } from '../loader.js';
 import { isFor, splitQuote } from '../markup.js';
 import { isolated } from '../names.js';
 import { BEGINNING, compareIds, newKey } from '../protocol.js';
+import { knownNames } from '../store.js';
 import { NOTED } from './attention.js';
 import { notifyMode, sound } from './settings.js';
 import { shorten } from './shorten.js';
@@ -55,9 +56,9 @@ export class Notifier {
    */
   async tell(messages) {
     if (this.#gaze.isHere) return this.#noteSoon(messages);
-    const { me, members } = this.#session.state;
+    const { state } = this.#session;
     const mode = notifyMode() ?? 'off';
-    const message = messages.filter(({ text }) => mode !== 'mentions' || isFor(text, me, members.keys())).at(-1);
+    const message = messages.filter(({ text }) => mode !== 'mentions' || isFor(text, state.me, knownNames(state))).at(-1);
     if (!message || (mode === 'off' && !sound.get())) return;
     await this.#inTurn(async () => {
       if (await this.#isLookedAt()) return;

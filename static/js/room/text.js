@@ -12,7 +12,7 @@ const LINE = 72; // characters in a line, approximately
 /**
  * @param {string} text
  * @param {string} me
- * @param {Iterable<string>} names the names that can be mentioned
+ * @param {import('../markup.js').Names} names
  * @returns {Node[]}
  */
 export function textNodes(text, me, names) {
