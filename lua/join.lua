@@ -22,8 +22,9 @@
 --         ids of the messages up to the last one seen that were deleted, in MessagePack; 'BANNED'; 'ROOM_LOCKED';
 --         'NAME_TAKEN'; 'INVALID_TOKEN'; 'ROOM_FULL'; 'RATE_LIMITED' where the user has as many connections as it
 --         may; 'FAILED', why; or 'LATER' where it did not come in, because the call had read enough messages
--- PUBLISHES user_joined, once per user; presence; user_left of lapsed members; members, where somebody returns
---          without user_joined, and as tell_size says; a fence to the node, with the tags of all who came in
+-- PUBLISHES user_joined, once per user; before it room, if another user than before has the creator's name;
+--          presence; user_left of lapsed members; members, where somebody returns without user_joined, and as
+--          tell_size says; a fence to the node, with the tags of all who came in
 -- PROMISE 2: the fence parts what the snapshot holds from what the connections get afterwards.
 -- PROMISE 4: a user with another connection, or inside the grace, has not left and does not join.
 -- PROMISE 5: nor has one whose connection could not be kept alive while Redis was away.
@@ -34,7 +35,7 @@
 -- PROMISE 11: a locked room takes nobody new, and none takes anybody new from an address that is banned. The token
 -- that it was made with is never turned away by that, and begins a new session where its user has none.
 -- Needs: addresses, begin_return, check_room, clock, confirm_session, count_connections, deleted_messages,
--- fence, has_connections, hooks, is_returning, look_again, note_user, publish_members, pushes, read_history,
+-- fence, has_connections, hooks, is_returning, look_again, note_creator, note_user, publish_members, pushes, read_history,
 -- remove_member, room_facts, roster, settle, sweep, tell_size, tip, touch_room.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   names = KEYS[6], away = KEYS[7], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
@@ -132,6 +133,7 @@ local function come_in(who)
     note_user(room, who.user)
   end
   if not who.is_guest then confirm_session(who.session, lasts) end
+  note_creator(room, facts, who.user, who.token_hash)
   settle(room, who.user, now_ms, who.is_here)
 end
 

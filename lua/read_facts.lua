@@ -2,8 +2,8 @@
 -- KEYS 2: 1 room, 2 the note that it was closed
 -- ARGV 0
 -- RETURNS {'OK', then in the order of room_facts: creator, createdAt (ms), the room's secret, hash of the creator's
---          token, '1' if encrypted, topic, '1' if locked, ttl (s), maximum number of members; '' for
---          missing ones}, {'ROOM_NOT_FOUND'}, or {'ROOM_CLOSED'} if its creator has deleted it
+--          token, '1' if encrypted, topic, '1' if locked, ttl (s), maximum number of members, '1' if another user has the
+--          creator's name; '' for missing ones}, {'ROOM_NOT_FOUND'}, or {'ROOM_CLOSED'} if its creator has deleted it
 -- PROMISE 5: a node restores a room with the facts that it has read.
 -- Needs: room_facts.
 local facts = room_facts(KEYS[1])

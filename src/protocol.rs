@@ -151,8 +151,11 @@ pub enum ServerFrame<'a> {
         away: &'a RawValue,
         /// the number of members
         member_count: u64,
-        /// the room's creator
+        /// the creator's name
         creator: &'a str,
+        /// whether another user has that name; left out if not
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        creator_name_taken: bool,
         /// whether the room refuses new guests
         locked: bool,
         /// the room's topic

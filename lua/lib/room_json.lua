@@ -13,5 +13,6 @@ local function room_json(room)
     .. string.format('","ttl":%d,"maxMembers":%d', ttl, math.min(tonumber(facts[9]) or most, most))
     .. ',"locked":' .. (facts[7] == '1' and 'true' or 'false')
     .. ',"topic":' .. (facts[6] ~= '' and cjson.encode(facts[6]) or 'null')
+    .. (facts[10] == '1' and ',"creatorNameTaken":true' or '')
     .. (facts[5] == '1' and ',"e2e":true}' or '}')
 end

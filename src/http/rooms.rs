@@ -152,6 +152,10 @@ pub struct RoomData {
     members: Vec<String>,
     /// The creator's name.
     creator: String,
+    /// Present and true while another user has that name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    creator_name_taken: bool,
     /// When it was created: RFC 3339, UTC, milliseconds.
     created_at: String,
     /// How long it lives without activity, in seconds.
@@ -183,6 +187,7 @@ impl RoomData {
             member_count: state.member_count,
             members: state.members,
             creator: facts.creator,
+            creator_name_taken: facts.creator_name_taken,
             created_at: timestamp(facts.created_at_ms),
             ttl,
             max_members: facts.options.max_members.map_or(max, |chosen| chosen.min(max)),

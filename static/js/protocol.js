@@ -9,8 +9,9 @@
  *   One that was deleted comes without a text: here it has an empty one, and says why.
  *
  * @typedef {{t: 'joined', roomId: string, me: string, token: string | null, members: string[], away: string[],
- *   memberCount?: number, creator?: string, locked?: boolean, topic?: string | null, messages: WireMessage[], more: boolean, heartbeat: number, e2e?: boolean}} Joined
- * @typedef {{t: 'room', roomId: string, locked: boolean, topic: string | null}} Room What its creator changed.
+ *   memberCount?: number, creator?: string, creatorNameTaken?: boolean, locked?: boolean, topic?: string | null, messages: WireMessage[], more: boolean, heartbeat: number, e2e?: boolean}} Joined
+ * @typedef {{t: 'room', roomId: string, locked: boolean, topic: string | null, creatorNameTaken?: boolean}} Room What its creator changed, and
+ *   whether another user has the creator's name.
  * @typedef {{t: 'deleted', roomId: string, id: string}} Deleted What a message said is gone.
  * @typedef {{t: 'removed', roomId: string, reason: string}} Removed This connection is out of the room.
  * @typedef {{t: 'msg'} & WireMessage} Msg

@@ -19,6 +19,7 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @property {string | null} topic the room's name
  * @property {boolean} locked whether it is closed for new guests
  * @property {string | null} creator the creator's name
+ * @property {boolean} isCreatorNameTaken whether somebody else has it
  * @property {import('./socket.js').Connection} connection
  * @property {ReadonlyMap<string, Status>} members of a large room some of them
  * @property {number} memberCount how many there are
@@ -79,6 +80,7 @@ export function initialState(roomId, me) {
     topic: null,
     locked: false,
     creator: null,
+    isCreatorNameTaken: false,
     connection: { phase: 'connecting' },
     members: new Map(),
     memberCount: 0,
@@ -113,6 +115,7 @@ const FRAMES = {
       topic: frame.topic || null,
       locked: frame.locked === true,
       creator: frame.creator ?? null,
+      isCreatorNameTaken: frame.creatorNameTaken === true,
       ...toMembers(frame.members, frame.away, frame.memberCount),
       cursor: frame.messages.at(-1)?.id ?? state.cursor ?? BEGINNING,
       holes: frame.more && last && first && compareIds(last, first) < 0
@@ -153,8 +156,8 @@ const FRAMES = {
     return message?.id === id ? addMessages(state, [{ ...message, text: '', problem: 'deleted' }]) : state;
   },
 
-  room(state, /** @type {import('./protocol.js').Room} */ { locked, topic }) {
-    return { ...state, locked, topic: topic || null };
+  room(state, /** @type {import('./protocol.js').Room} */ { locked, topic, creatorNameTaken }) {
+    return { ...state, locked, topic: topic || null, isCreatorNameTaken: creatorNameTaken === true };
   },
 
   members(state, /** @type {import('./protocol.js').Members} */ frame) {

@@ -6,8 +6,8 @@ use serde_json::json;
 use crate::{
     page::{DESKTOP, PHONE, Page},
     scene::{
-        choose, come_in, creator_and, enter, inside, link_to, make_encrypted, make_room, room_of,
-        unfold_options,
+        choose, come_in, companion, creator_and, enter, inside, link_to, make_encrypted, make_room,
+        room_of, unfold_options,
     },
     support::Stage,
 };
@@ -130,6 +130,31 @@ async fn who_made_the_room_is_marked_and_nobody_else_has_its_menus() {
     bob.see("menu-sound").await;
     for id in ["menu-lock", "menu-settings", "menu-creator-link", "menu-end"] {
         assert_eq!(bob.eval(&format!("one('{id}')")).await, json!(null), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn the_mark_of_the_creator_is_not_for_who_takes_the_name() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let (ann, bob) = creator_and(&stage, &room, "Bob").await;
+    bob.until("one('creator')").await;
+    let path = format!("/api/rooms/{}/members/Ann", room.id);
+    stage.http().delete(&path, &room.token).await.data(200);
+    ann.see("refused").await;
+    let other = companion(&stage, &room, "Ann").await;
+    bob.see_status("Ann", "online").await;
+    bob.see_none("creator").await;
+    let late = inside(&stage, &room, "Eve").await;
+    late.see_members(&["Ann", "Bob", "Eve"]).await;
+    assert_eq!(late.eval("all('creator').length").await, 0);
+
+    stage.http().delete(&path, &room.token).await.data(200);
+    drop(other);
+    ann.click("again").await;
+    ann.see_inside("Ann").await;
+    for page in [&ann, &bob, &late] {
+        page.until("one('creator')?.closest('[data-testid=member]').dataset.user === 'Ann'").await;
     }
 }
 

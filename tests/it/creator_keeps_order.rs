@@ -234,3 +234,60 @@ async fn who_joins_while_a_room_is_locked_is_in_or_out_and_nobody_gets_in_afterw
         assert_eq!(sessions, 1 + joined.iter().filter(|code| code.is_null()).count());
     }
 }
+
+/// The creator is whoever has the creator's token. Once its session has ended, the name alone may be another user's.
+#[tokio::test]
+async fn who_has_only_the_creators_name_is_told_apart_from_the_creator() {
+    const TAKEN: &str = "creatorNameTaken";
+    let stage = Stage::new(2, &[]).await;
+    for large in [false, true] {
+        let room = room_with(&stage, json!({})).await;
+        let key = format!("room:{}", room.id);
+        let alice_at = format!("/api/rooms/{}/members/alice", room.id);
+        let mut bob = stage.member(1, &room, "bob").await;
+        let mut alice = stage.client().await;
+        assert_eq!(alice.join(&room.id, &room.token).await.get(TAKEN), None);
+        if large {
+            stage.redis.cmd(["HSET", &key, "large", "1"]);
+        }
+
+        stage.http().delete(&alice_at, &room.token).await.data(200);
+        let mut other = stage.client().await;
+        assert_eq!(other.join(&room.id, "alice").await[TAKEN], true);
+        let told = bob.wait_for("who has the name", |frame| {
+            assert_ne!((&frame["t"], &frame["userId"]), (&json!("user_joined"), &json!("alice")));
+            frame["t"] == "room"
+        });
+        assert_eq!(told.await[TAKEN], true);
+        assert_eq!(look(&stage, &room).await[TAKEN], true);
+        assert_eq!(stage.nodes[1].client().await.join(&room.id, "eve").await[TAKEN], true);
+        // It remains true while the creator changes the room.
+        change(&stage, &room, &room.token, json!({ "locked": true })).await.data(200);
+        let told = bob.wait_for("the lock", |frame| frame["locked"] == true).await;
+        assert_eq!(told[TAKEN], true);
+
+        stage.http().delete(&alice_at, &room.token).await.data(200);
+        assert_eq!(alice.join(&room.id, &room.token).await.get(TAKEN), None);
+        let told = bob.wait_for("the creator is back", |frame| frame["t"] == "room").await;
+        assert_eq!(told.get(TAKEN), None);
+        assert_eq!(look(&stage, &room).await.get(TAKEN), None);
+        // A further connection is no news.
+        stage.client().await.join(&room.id, &room.token).await;
+        let more = bob.until_pong().await;
+        assert!(more.iter().all(|frame| frame["t"] != "room"), "{more:?}");
+    }
+}
+
+#[tokio::test]
+async fn redis_that_comes_back_empty_knows_who_has_only_the_creators_name() {
+    // No heartbeat runs by itself.
+    let settings = [("PRESENCE_TTL", "10m"), ("HEARTBEAT_INTERVAL", "5m")];
+    let stage = Stage::new(1, &settings).await;
+    let room = room_with(&stage, json!({})).await;
+    let alice_at = format!("/api/rooms/{}/members/alice", room.id);
+    stage.http().delete(&alice_at, &room.token).await.data(200);
+    let _other = stage.member(0, &room, "alice").await;
+    stage.redis.cmd(["FLUSHALL"]);
+    let joined = stage.client().await.join(&room.id, "eve").await;
+    assert_eq!((&joined["creator"], &joined["creatorNameTaken"]), (&json!("alice"), &json!(true)));
+}

@@ -65,6 +65,18 @@ async fn live(stage: &Stage, room: &Room, alice: &mut Client, sent: &mut Sent) {
     alice.seen.extend(bob.seen.drain(..).chain(again.seen.drain(..)));
 }
 
+/// Another user takes the creator's name.
+async fn take_the_creators_name(stage: &Stage, alice: &mut Client) {
+    let room = stage.room("alice").await;
+    let (mut bob, mut other) = (stage.client().await, stage.client().await);
+    bob.join(&room.id, "bob").await;
+    let path = format!("/api/rooms/{}/members/alice", room.id);
+    stage.http().delete(&path, &room.token).await.data(200);
+    other.join(&room.id, "alice").await;
+    bob.wait_for_kind("room").await;
+    alice.seen.extend(bob.seen.drain(..).chain(other.seen.drain(..)));
+}
+
 /// Every error that needs no fault of the service.
 async fn err(stage: &Stage, room: &Room, alice: &mut Client) {
     let join = |room: &str, token: &str| json!({ "t": "join", "roomId": room, "token": token });
@@ -137,6 +149,7 @@ async fn every_frame_is_as_described() {
     let room = stage.room("alice").await;
     let (mut alice, mut sent) = (stage.client().await, Sent::default());
     live(&stage, &room, &mut alice, &mut sent).await;
+    take_the_creators_name(&stage, &mut alice).await;
     err(&stage, &room, &mut alice).await;
     suffer(&mut stage, &room, &mut alice).await;
     alice.seen.push(told_to_a_herd(&room));

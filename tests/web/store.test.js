@@ -50,6 +50,8 @@ test('a room has the lock and the creator that the join says, and the lock that 
   const state = play(start(), joined([], { creator: 'Ann', locked: true }));
   assert.deepEqual([state.creator, state.locked], ['Ann', true]);
   assert.equal(play(state, { t: 'room', roomId: 'r', locked: false, topic: null }).locked, false);
+  const taken = play(state, { t: 'room', roomId: 'r', locked: true, topic: null, creatorNameTaken: true });
+  assert.deepEqual([state, taken, play(taken, joined([], { creator: 'Ann' }))].map(({ isCreatorNameTaken }) => isCreatorNameTaken), [false, true, false]);
 });
 
 test('a room is called what its creator said last', () => {

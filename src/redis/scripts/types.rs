@@ -178,6 +178,8 @@ pub struct RoomFacts {
     pub creator_token: String,
     /// The options that its creator chose.
     pub options: RoomOptions,
+    /// Whether the user who came in last with the creator's name is somebody else.
+    pub creator_name_taken: bool,
 }
 
 /// The options of a room.

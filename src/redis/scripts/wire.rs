@@ -106,7 +106,8 @@ pub(super) fn facts_args(facts: &RoomFacts) -> Arg<'_> {
         facts.creator_token.as_str().into(),
     ];
     let chosen = options(&facts.options).into_iter().map(|(_, value)| value);
-    Arg::List(known.into_iter().chain(chosen).collect())
+    let taken = mark(facts.creator_name_taken);
+    Arg::List(known.into_iter().chain(chosen).chain([taken]).collect())
 }
 
 /// The fields of a new room's hash, each followed by its value.
@@ -309,6 +310,7 @@ impl ScriptReply {
                 ttl: self.text()?.parse().ok().filter(|ttl| *ttl > 0),
                 max_members: self.text()?.parse().ok(),
             },
+            creator_name_taken: self.flag()?,
         })
     }
 

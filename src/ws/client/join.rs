@@ -222,6 +222,7 @@ impl Client {
                 away,
                 member_count: snapshot.member_count,
                 creator: &snapshot.facts.creator,
+                creator_name_taken: snapshot.facts.creator_name_taken,
                 locked: snapshot.facts.options.locked,
                 topic: snapshot.facts.options.topic.as_deref(),
                 messages,

@@ -55,7 +55,8 @@ export class MemberList {
     const isStale = state.connection.phase !== 'online' && state.members.size > 0;
     this.#stale.hidden = !isStale;
     this.#list.classList.toggle('stale', isStale);
-    if (before?.members === state.members && before.memberCount === state.memberCount && before.me === state.me) return;
+    if (before?.members === state.members && before.memberCount === state.memberCount && before.me === state.me
+      && before.isCreatorNameTaken === state.isCreatorNameTaken) return;
     this.#shown = state;
     // Who is not in a list of some members may be there all the same.
     const gone = state.isLarge || before?.isLarge ? [] : before?.members.keys() ?? [];
@@ -95,7 +96,8 @@ export class MemberList {
 
   /** @param {State} state */
   #draw(state) {
-    const { members, memberCount, me, creator, isLarge } = state;
+    const { members, memberCount, me, isLarge } = state;
+    const creator = state.isCreatorNameTaken ? null : state.creator;
     const crowd = isLarge ? this.#crowd : undefined;
     this.#count.textContent = memberCount > 0 ? String(memberCount) : '';
     const rows = crowd ? crowd.list(memberCount) : this.#rows(state);
@@ -130,8 +132,9 @@ export class MemberList {
 
   /** @param {Row} row @param {boolean} isMe @param {boolean} isCreator */
   #item({ userId, status, at, of }, isMe, isCreator) {
-    const item = this.#items.get(userId) ?? memberElement(userId, isMe, isCreator, this.#onPerson);
+    const item = this.#items.get(userId) ?? memberElement(userId, isMe, this.#onPerson);
     this.#items.set(userId, item);
+    markCreator(item, isCreator);
     if (item.dataset.status !== status) {
       item.dataset.status = status;
       /** @type {HTMLElement} */ (item.querySelector('.status')).textContent = status === 'unknown' ? '' : t(status);
@@ -148,17 +151,24 @@ function setPlace(item, name, value) {
   else if (item.getAttribute(name) !== String(value)) item.setAttribute(name, String(value));
 }
 
+/** @param {HTMLElement} item @param {boolean} isCreator another user may get the creator's name */
+function markCreator(item, isCreator) {
+  const mark = item.querySelector('[data-testid="creator"]');
+  if (isCreator === (mark !== null)) return;
+  if (mark) mark.remove();
+  else item.querySelector('.member-name')?.append(h('span', { class: 'me', testid: 'creator' }, t('creator')));
+}
+
 /**
  * @param {string} userId
  * @param {boolean} isMe
- * @param {boolean} isCreator
  * @param {((name: string, at: DOMRect) => void) | null} onPerson
  * @returns {HTMLElement}
  */
-function memberElement(userId, isMe, isCreator, onPerson) {
+function memberElement(userId, isMe, onPerson) {
   return h('li', { class: 'member', testid: 'member', data: { user: userId } },
     h('span', { class: `avatar hue-${hueOf(userId)}`, 'aria-hidden': 'true' }, initialOf(userId)),
-    h('span', { class: 'member-name' }, h('bdi', {}, userId), isMe && h('span', { class: 'me' }, t('me')), isCreator && h('span', { class: 'me', testid: 'creator' }, t('creator'))),
+    h('span', { class: 'member-name' }, h('bdi', {}, userId), isMe && h('span', { class: 'me' }, t('me'))),
     h('span', { class: 'status' }),
     onPerson && !isMe && h('button', {
       class: 'icon-button', testid: 'member-menu', 'aria-label': t('memberMenu', { name: userId }), 'aria-haspopup': 'menu',

@@ -276,6 +276,7 @@ impl<'a> Place<'a> {
                     secret: "secret".to_owned(),
                     creator_token: String::new(),
                     options,
+                    creator_name_taken: false,
                 };
                 let users = [Restored { token: self.token.clone(), beat, addresses: vec![HERE] }];
                 scripts.restore(room, "@1", &facts, &users).await.map(drop)

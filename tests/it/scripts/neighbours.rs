@@ -112,6 +112,7 @@ async fn what_is_wrong_with_one_user_is_nobody_elses() {
             secret: String::new(),
             creator_token: String::new(),
             options: RoomOptions::default(),
+            creator_name_taken: false,
         };
         let users = beats.map(|beat| Restored {
             token: Token::random(&beat.user),

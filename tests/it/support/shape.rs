@@ -42,7 +42,7 @@ fn fields_of(t: &str, is_deleted: bool) -> (&'static [Field], &'static [Field]) 
                 ("more", Value::is_boolean),
                 ("heartbeat", Value::is_number),
             ],
-            &[("e2e", |value| *value == true)],
+            &[("e2e", |value| *value == true), ("creatorNameTaken", |value| *value == true)],
         ),
         "msg" if is_deleted => (DELETED, &[("key", is_text)]),
         "msg" => (MESSAGE, &[("key", is_text)]),
@@ -61,7 +61,7 @@ fn fields_of(t: &str, is_deleted: bool) -> (&'static [Field], &'static [Field]) 
                 ("locked", Value::is_boolean),
                 ("topic", |value| value.is_string() || value.is_null()),
             ],
-            &[],
+            &[("creatorNameTaken", |value| *value == true)],
         ),
         "removed" => (
             &[
