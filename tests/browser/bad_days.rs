@@ -6,7 +6,8 @@ use crate::{
     page::{DESKTOP, PHONE, Page},
     pretend::{hide, prepare, show, skip},
     scene::{
-        close, companion, enter, inside, link_through, link_to, make_room, room_of, see_unread_from,
+        close, come_in, companion, enter, inside, link_through, link_to, make_room, room_of,
+        see_unread_from,
     },
     support::{Client, Proxy, Stage},
 };
@@ -400,4 +401,29 @@ async fn what_comes_later_comes_when_the_network_is_back() {
         ann.wait_for("the message", |frame| frame["text"] == "@Ann").await;
         assert_eq!(page.eval("one('room').isTheSame").await, true, "nothing was loaded anew");
     }
+}
+
+#[tokio::test]
+async fn what_the_door_loads_may_come_late_and_the_server_judges_a_name_meanwhile() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.run_first(AWAY).await;
+    page.block(&["*/pages/entry.js", "*/visible.js"]).await;
+    page.goto(&link_to(&stage, &room)).await;
+    page.see("unreachable").await;
+    page.block(&["*/visible.js"]).await;
+    page.click("try-now").await;
+    page.fill("nickname", "a\u{2060}b").await;
+    page.click("enter").await;
+    let error = "one('form-error')?.innerText";
+    page.until(&format!("{error}?.includes('nvisible characters')")).await;
+    let ours = json!("Please leave out characters that nobody can see.");
+    assert_ne!(page.eval(error).await, ours);
+    page.block(&[]).await;
+    page.eval("window.isAway = false").await;
+    page.click("enter").await;
+    page.until_is(error, &ours).await;
+    // One that is spelled with a joiner is let in.
+    come_in(&page, "नेप\u{200d}ाल").await;
 }
