@@ -2,6 +2,7 @@
 //! still read the last answer.
 
 pub mod body;
+pub mod linger;
 pub mod timeouts;
 
 use std::{
@@ -18,11 +19,9 @@ use tokio::{
     net::TcpStream,
 };
 
+use linger::Linger;
 use timeouts::Timeouts;
 
-/// Bytes that are read and discarded after the last answer. A socket that is closed while bytes
-/// arrive is reset, and then its client loses an answer that it has not read yet.
-const LINGER_BYTES: usize = 64 << 20;
 /// Bytes that are discarded in one read.
 const CHUNK: usize = 8192;
 
@@ -30,14 +29,15 @@ const CHUNK: usize = 8192;
 pub struct Socket {
     stream: TcpStream,
     timeouts: Arc<Timeouts>,
-    /// Bytes that may still be discarded; `None` before our half is shut down.
-    lingering: Option<usize>,
+    /// The pace at which input is discarded; `None` before our half is shut down. Boxed, because a
+    /// connection needs it only at its end.
+    linger: Option<Box<Linger>>,
 }
 
 impl Socket {
     /// Activity on this socket is reported to `timeouts`.
     pub fn new(stream: TcpStream, timeouts: Arc<Timeouts>) -> Self {
-        Self { stream, timeouts, lingering: None }
+        Self { stream, timeouts, linger: None }
     }
 }
 
@@ -94,20 +94,22 @@ impl AsyncWrite for Socket {
 
     /// Shuts down our half, and then waits for the client's. `timeouts` limits the wait.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.lingering.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.timeouts.closing();
-            self.lingering = Some(LINGER_BYTES);
+        let Self { stream, timeouts, linger } = &mut *self;
+        if linger.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            timeouts.closing();
         }
+        let linger = linger.get_or_insert_with(|| Box::new(Linger::new()));
         let mut space = [0; CHUNK];
-        while !self.timeouts.is_over() {
+        while !timeouts.is_over() {
+            ready!(linger.poll_ready(cx));
             let mut chunk = ReadBuf::new(&mut space);
-            let received = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk));
-            self.timeouts.received();
+            let received = ready!(Pin::new(&mut *stream).poll_read(cx, &mut chunk));
+            timeouts.received();
             let read = chunk.filled().len();
-            self.lingering = self.lingering.and_then(|left| left.checked_sub(read));
+            linger.discarded(read);
             // An error does not matter here: everything was sent.
-            if received.is_err() || read == 0 || self.lingering.is_none() {
+            if received.is_err() || read == 0 {
                 break;
             }
         }

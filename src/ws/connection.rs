@@ -390,4 +390,23 @@ mod tests {
             assert_eq!(connection.turn(), Err(End::Close(CloseReason::Flooding)), "{kind}");
         }
     }
+
+    /// Bytes that a connection reads in the second in which it waits for the client's close frame:
+    /// what is under way at once, and in each of the pauses, with what the socket's buffers hold.
+    const READ_AT_THE_END: usize = 32 << 20;
+
+    #[tokio::test]
+    async fn one_that_goes_on_sending_after_the_end_is_read_slowly() {
+        let floods = every_kind().into_iter().map(async |(kind, frames)| {
+            let (connection, mut client) = connection(&["--flood-timeout=0s"]).await;
+            let ended = tokio::spawn(connection.run(Vec::new()));
+            let (flood, mut sent) = (frames.repeat(READ_SIZE), 0);
+            while let Ok(written) = client.write(&flood).await {
+                sent += written;
+            }
+            assert!(sent < READ_AT_THE_END, "{sent} bytes of {kind} were read");
+            ended.await.unwrap();
+        });
+        futures_util::future::join_all(floods).await;
+    }
 }

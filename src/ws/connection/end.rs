@@ -1,7 +1,7 @@
 //! The end of a connection: finishes the client's requests, then closes the socket so that the
 //! client can read everything that was written.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{future::poll_fn, ops::ControlFlow, time::Duration};
 
 use tokio::{task::yield_now, time::timeout};
 use tracing::info;
@@ -12,11 +12,15 @@ use crate::{
         close::CloseReason,
         codec::{self, Incoming},
     },
+    socket::linger::Linger,
     ws::client::Operation,
 };
 
 /// How long the client may take to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum number of frames among which the client's close frame is looked for. Behind more, only the
+/// end of the input counts.
+const FRAMES_BEFORE_CLOSE: usize = 1024;
 /// How long a slow client may take to read the rest of the frame that is being written.
 const LAST_FRAME_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the requests that a client sent before the end may take.
@@ -132,21 +136,29 @@ impl Connection {
     /// Reads until the client sends a close frame or disconnects.
     async fn until_closed(&mut self) {
         let (mut space, mut length) = ([0; READ_SIZE], 0);
+        let (mut linger, mut frames) = (Linger::new(), 0);
         loop {
             let mut closed = false;
-            let look = |incoming: Incoming<'_>| {
-                closed |= matches!(incoming, Incoming::Close(_));
-                ControlFlow::Continue(())
-            };
-            // After an invalid frame nothing more is decoded; only the end of the input counts.
-            let _ = self.decoder.take(&mut space[..length], look);
+            if frames < FRAMES_BEFORE_CLOSE {
+                // After an invalid frame nothing more is decoded; only the end of the input counts.
+                let _ = self.decoder.take(&mut space[..length], |incoming| {
+                    frames += 1;
+                    closed |= matches!(incoming, Incoming::Close(_));
+                    match frames < FRAMES_BEFORE_CLOSE {
+                        true => ControlFlow::Continue(()),
+                        false => ControlFlow::Break(()),
+                    }
+                });
+            }
             if closed {
                 return;
             }
+            poll_fn(|cx| linger.poll_ready(cx)).await;
             length = match self.read(&mut space) {
                 Err(_) => return,
                 Ok(length) => length,
             };
+            linger.discarded(length);
             if length == space.len() {
                 yield_now().await;
             } else if length == 0 && self.socket.readable().await.is_err() {
