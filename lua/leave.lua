@@ -7,7 +7,7 @@
 --         '1' if it proved that it got the answer to its join else '0', 9 maximum number of members in a
 --         list of them, 10 a list: what webhooks need, in the order of lua/lib/hooks.lua
 -- RETURNS {'OK', in how many ms the room needs a sweep or '', and for each connection 'stays' (its user has
---         other connections), 'grace' or 'left'} or {'ROOM_NOT_FOUND'}
+--         other connections), 'left', or the deadline (ms) of the grace that begins} or {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_left, presence; members, as tell_size describes
 -- PROMISE 4: only the last connection of a user makes it leave, and a reload does not.
 -- PROMISE 8: a client that may never have got the answer to its join frees the name soon.
@@ -43,11 +43,13 @@ for _, user in ipairs(users) do
   if not settle(room, user, now_ms) then
     local provisional = redis.call('HEXISTS', session, 'provisional') == 1
     redis.call('PEXPIRE', session, provisional and provisional_ttl or math.max(session_ttl, grace))
-    reply[last[user].nth] = grace == 0 and 'left' or 'grace'
     if grace == 0 then
+      reply[last[user].nth] = 'left'
       remove_member(room, user)
     else
-      redis.call('ZADD', room.deadlines, string.format('%d', now_ms + grace), user)
+      local deadline = string.format('%d', now_ms + grace)
+      reply[last[user].nth] = deadline
+      redis.call('ZADD', room.deadlines, deadline, user)
       redis.call('PEXPIRE', user_key(room, user, 'presence'), grace)
       for _, key in ipairs({room.members, room.deadlines, room.names, room.away}) do
         redis.call('PEXPIRE', key, grace, 'GT')

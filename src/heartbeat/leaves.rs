@@ -9,7 +9,7 @@ use super::{Heartbeat, USERS_A_CALL};
 use crate::{
     error::Error,
     fanout::{LocalRoom, collector::Request},
-    redis::scripts::{Leave, LeaveOutcome},
+    redis::scripts::Leave,
 };
 
 impl Heartbeat {
@@ -48,8 +48,8 @@ impl Heartbeat {
     ) -> Result<(), Error> {
         let leaves: Vec<&Leave> = leaving.iter().map(|request| &request.content).collect();
         let left = self.scripts.leave(&room.id, &leaves).await?;
-        if left.outcomes.contains(&LeaveOutcome::Grace) {
-            self.fanout.sweep_after(&room.id, self.settings.leave_grace);
+        if !left.graces.is_empty() {
+            self.fanout.sweep_after_graces(&room.id, self.settings.leave_grace, left.graces);
         }
         left.again.into_iter().for_each(|wait| self.fanout.sweep_after(&room.id, wait));
         Ok(())

@@ -25,10 +25,10 @@ use crate::{
     settings::Settings,
 };
 pub use types::{
-    ConnectionReport, DeadLetter, Draft, Entry, HeartbeatReply, History, Join, Joined, Leave,
-    LeaveOutcome, Left, Member, MessagePage, Missed, Page, Published, PushFacts, QueuedEvent,
-    ReadOn, Reader, Ready, Remembered, Restoration, Restored, RoomChange, RoomFacts, RoomOptions,
-    RoomState, Sender, Settled, Snapshot, Tried, UserHeartbeat, Waiting, json_of,
+    ConnectionReport, DeadLetter, Draft, Entry, Grace, HeartbeatReply, History, Join, Joined,
+    Leave, LeaveOutcome, Left, Member, MessagePage, Missed, Page, Published, PushFacts,
+    QueuedEvent, ReadOn, Reader, Ready, Remembered, Restoration, Restored, RoomChange, RoomFacts,
+    RoomOptions, RoomState, Sender, Settled, Snapshot, Tried, UserHeartbeat, Waiting, json_of,
 };
 use wire::{Arg, ScriptReply, flag, ms, number};
 

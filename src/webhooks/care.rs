@@ -51,7 +51,7 @@ impl Courier {
         for room in &waiting.lapsed {
             // In steps. A room that does not exist has no members; after any other error, a later
             // check retries.
-            while let Ok(Some(Duration::ZERO)) = self.scripts.sweep_room(room).await {}
+            while let Ok(Some(Duration::ZERO)) = self.scripts.sweep_room(room, &[]).await {}
         }
         for ready in waiting.taken {
             self.clone().serve(ready);

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    HeartbeatReply, Join, Joined, Leave, LeaveOutcome, Left, Restoration, Restored, RoomFacts,
-    Scripts, UserHeartbeat,
+    Grace, HeartbeatReply, Join, Joined, Leave, LeaveOutcome, Left, Restoration, Restored,
+    RoomFacts, Scripts, UserHeartbeat,
     wire::{
-        Arg, ScriptReply, facts_args, flag, heartbeat_args, join_args, leave_args, ms, number,
-        restored_args,
+        Arg, ScriptReply, facts_args, flag, heartbeat_args, join_args, leave_args, malformed_reply,
+        ms, number, restored_args,
     },
 };
 use crate::{
@@ -132,21 +132,32 @@ impl Scripts {
         ]);
         let mut reply = self.run(&self.0.leave, names, &args).await?.ok()?;
         let again = reply.again()?;
-        let outcome = |word: String| match word.as_str() {
-            "left" => LeaveOutcome::Left,
-            "grace" => LeaveOutcome::Grace,
-            _ => LeaveOutcome::Stays,
-        };
-        let outcomes = leaves.iter().map(|_| Ok(outcome(reply.text()?)));
-        Ok(Left { outcomes: outcomes.collect::<Result<_, Error>>()?, again })
+        let mut left = Left { outcomes: Vec::new(), graces: Vec::new(), again };
+        for leave in leaves {
+            let outcome = match reply.text()?.as_str() {
+                "stays" => LeaveOutcome::Stays,
+                "left" => LeaveOutcome::Left,
+                until => {
+                    let until_ms = until.parse().map_err(|_| malformed_reply())?;
+                    left.graces.push(Grace { user: leave.user.clone(), until_ms });
+                    LeaveOutcome::Grace
+                }
+            };
+            left.outcomes.push(outcome);
+        }
+        Ok(left)
     }
 
-    /// Clears lapsed members, a limited number in each call. Returns when the room needs another
-    /// sweep.
+    /// Clears lapsed members, a limited number in each call, and those whose grace is `over` by the
+    /// clock of this node. Returns when the room needs another sweep.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
-    pub async fn sweep_room(&self, room: &RoomId) -> Result<Option<Duration>, Error> {
+    pub async fn sweep_room(
+        &self,
+        room: &RoomId,
+        over: &[Grace],
+    ) -> Result<Option<Duration>, Error> {
         let (keys, settings) = (self.keys(room), &self.0.settings);
         let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.names(), keys.away()];
         let mut args = self.stem(room, &keys);
@@ -154,7 +165,10 @@ impl Scripts {
             [self.0.redis.deadline_extension(), settings.presence_ttl, settings.leave_grace]
                 .map(ms),
         );
-        args.extend([self.roster_max(), self.hooks(&keys)]);
+        let over = over
+            .iter()
+            .flat_map(|grace| [grace.user.as_str().into(), grace.until_ms.to_string().into()]);
+        args.extend([self.roster_max(), self.hooks(&keys), Arg::List(over.collect())]);
         self.run(&self.0.sweep_room, names, &args).await?.ok()?.again()
     }
 

@@ -273,7 +273,7 @@ impl Scripts {
     pub async fn read_room(&self, room: &RoomId) -> Result<RoomState, Error> {
         let (state, is_swept) = self.try_read_room(room).await?;
         // If it fails, the next script that touches the room does it.
-        if is_swept || self.sweep_room(room).await.is_err() {
+        if is_swept || self.sweep_room(room, &[]).await.is_err() {
             return Ok(state);
         }
         Ok(self.try_read_room(room).await?.0)
@@ -313,7 +313,7 @@ impl Scripts {
                 self.read_members_behind(room, reader, &behind, limit - members.len()).await?;
             if !page.is_swept && !std::mem::replace(&mut is_swept, true) {
                 // If it fails, the next script that touches the room does it.
-                let _ = self.sweep_room(room).await;
+                let _ = self.sweep_room(room, &[]).await;
                 after = Some(behind);
                 continue;
             }

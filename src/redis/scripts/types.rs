@@ -347,11 +347,22 @@ pub enum LeaveOutcome {
     Left,
 }
 
+/// The grace of a user after its last connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grace {
+    /// The user.
+    pub user: UserId,
+    /// When it ends (ms, Redis's clock), unless the user comes back.
+    pub until_ms: u64,
+}
+
 /// The outcome of connections that left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
     /// The outcome for the user of each.
     pub outcomes: Vec<LeaveOutcome>,
+    /// The graces that began.
+    pub graces: Vec<Grace>,
     /// When the room needs a sweep, apart from a grace.
     pub again: Option<Duration>,
 }

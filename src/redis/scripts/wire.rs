@@ -440,6 +440,6 @@ fn message(room: &RoomId, (id, fields): Entry<'_>) -> Option<Message> {
     Some(Message::new(room, id, from, text, key))
 }
 
-fn malformed_reply() -> Error {
+pub(super) fn malformed_reply() -> Error {
     Error::internal("a script's answer has another shape than its head says")
 }

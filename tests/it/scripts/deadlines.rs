@@ -87,3 +87,31 @@ async fn of_several_connections_none_counts_for_longer_than_a_presence() {
     bench.leave(&room, leaves(&UserId::stored("two"), "two-2", Duration::ZERO)).await.unwrap();
     assert!(bench.lapses_in(&room, "two") <= 2_000);
 }
+
+#[tokio::test]
+async fn a_grace_ends_by_the_clock_of_its_node_where_nobody_came_back() {
+    let bench = Bench::new(&["--presence-ttl=30s", "--leave-grace=5s"]).await;
+    let (room, _) = bench.room().await;
+    let mut graces = Vec::new();
+    for name in ["gone", "returned"] {
+        let token = linkroom::names::Token::random(&UserId::stored(name));
+        bench.join(&room, name, &token, true, &format!("{name}-1")).await.unwrap();
+        let leave = leaves(&UserId::stored(name), &format!("{name}-1"), Duration::from_secs(5));
+        graces.extend(bench.scripts.leave(&room, &[&leave]).await.unwrap().graces);
+        if name == "returned" {
+            bench.join(&room, name, &token, false, "returned-2").await.unwrap();
+        }
+    }
+    // Less than a presence, so the deadline alone does not show that the clock was set back.
+    bench.set_back(&room, 10_000);
+    for grace in &mut graces {
+        grace.until_ms += 10_000;
+    }
+    assert!(bench.lapses_in(&room, "gone") > 10_000);
+    let mut events = bench.events(&room);
+    bench.scripts.sweep_room(&room, &graces).await.unwrap();
+    assert_eq!(events.count("user_left"), 1);
+    assert!(bench.members(&room).contains(&"returned".to_owned()));
+    bench.scripts.sweep_room(&room, &graces).await.unwrap();
+    assert_eq!(events.count("user_left"), 0, "it is told once");
+}

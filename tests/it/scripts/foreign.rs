@@ -268,7 +268,7 @@ impl<'a> Place<'a> {
                 let grace = Duration::from_secs(u64::from(call == Call::LeaveWithGrace));
                 self.bench.leave(room, leaves(&guest, "guest-1", grace)).await.map(drop)
             }
-            Call::Sweep => scripts.sweep_room(room).await.map(drop),
+            Call::Sweep => scripts.sweep_room(room, &[]).await.map(drop),
             Call::Restore => {
                 let facts = RoomFacts {
                     creator: "owner".to_owned(),

@@ -49,7 +49,7 @@ async fn no_name_and_no_key_reaches_what_another_user_has() {
         bench.beat(&room, &[bench.heard(&room, name, vec![away(name)])]).await.unwrap();
         bench.lapse(&room, name);
     }
-    bench.scripts.sweep_room(&room).await.unwrap();
+    bench.scripts.sweep_room(&room, &[]).await.unwrap();
     assert_eq!(events.count("user_left"), NAMES.len());
     let presence = |name: &str| {
         let key = keys.presence(&UserId::stored(name));
@@ -123,7 +123,7 @@ async fn what_is_wrong_with_one_user_is_nobody_elses() {
         // Whatever the session contains, its user can be cleared.
         let mut events = bench.events(&room);
         bench.redis.cmd(["ZADD", &keys.deadlines(), "XX", "1", "bad"]);
-        bench.scripts.sweep_room(&room).await.unwrap();
+        bench.scripts.sweep_room(&room, &[]).await.unwrap();
         assert_eq!(events.count("user_left"), 1, "{planted:?}");
         assert_eq!(bench.members(&room), ["good", "late", "owner"], "{planted:?}");
         let left = bench.leave(&room, leaves(&bad, "bad-1", Duration::ZERO)).await;

@@ -55,7 +55,7 @@ async fn those_who_lapsed_are_cleared_step_by_step() {
     loop {
         let (mut again, before) = (None, bench.redis.calls("srem"));
         let ran = during(&bench, async {
-            again = bench.scripts.sweep_room(&room).await.unwrap();
+            again = bench.scripts.sweep_room(&room, &[]).await.unwrap();
         })
         .await;
         // From the members and from the away ones.
