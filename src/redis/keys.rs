@@ -128,6 +128,19 @@ impl RoomKeys {
         }
     }
 
+    /// What a whole room has in Redis beside its users: what its end deletes and its restoration writes. Room, members,
+    /// deadlines, messages, members by name, away members.
+    pub fn all(&self) -> Vec<String> {
+        vec![
+            self.room(),
+            self.members(),
+            self.deadlines(),
+            self.messages(),
+            self.names(),
+            self.away(),
+        ]
+    }
+
     /// The channel of the room's events.
     pub fn channel(&self) -> String {
         ["chan:", &self.tag].concat()

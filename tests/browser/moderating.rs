@@ -9,7 +9,8 @@ use crate::{
     pretend::{hide, prepare, skip},
     reading::{SHOWN, want_notifications},
     scene::{
-        choose, come_in, companion, creator, creator_and, enter, inside, link_to, make_room, reader,
+        ann_and_reader, choose, come_in, companion, creator, creator_and, enter, inside, link_to,
+        make_room, reader,
     },
     support::{Room, Stage},
 };
@@ -129,10 +130,7 @@ async fn a_creator_locks_removes_deletes_and_ends_and_the_other_sees_it() {
 
 #[tokio::test]
 async fn authors_delete_their_own_messages_and_no_others() {
-    let stage = Stage::new(1, &[]).await;
-    let room = stage.room("Ann").await;
-    let mut ann = companion(&stage, &room, &room.token).await;
-    let page = reader(&stage, &room, "Eve").await;
+    let (_stage, room, mut ann, page) = ann_and_reader().await;
     ann.say(&room.id, "of Ann").await;
     page.say("of Eve").await;
     open_menu_of(&page, "of Ann").await;
@@ -178,10 +176,7 @@ async fn a_message_that_could_not_be_deleted_is_back_and_it_is_said_why() {
 
 #[tokio::test]
 async fn a_deleted_message_takes_its_notification_with_it() {
-    let stage = Stage::new(1, &[]).await;
-    let room = stage.room("Ann").await;
-    let mut ann = companion(&stage, &room, &room.token).await;
-    let page = reader(&stage, &room, "Eve").await;
+    let (stage, room, mut ann, page) = ann_and_reader().await;
     want_notifications(&page, stage.http().base()).await;
     hide(&page).await;
     let said = ann.say(&room.id, "never mind").await;

@@ -6,18 +6,15 @@ use crate::{
     page::{DESKTOP, Page},
     pretend::{hide, look_back, look_elsewhere, prepare, show},
     scene::{
-        choose, close, companion, enter, link_through, link_to, make_room, reader, room_of,
-        see_unread_from,
+        ann_and_reader, choose, close, companion, enter, link_through, link_to, make_room, reader,
+        room_of, see_unread_from,
     },
     support::{Proxy, Stage},
 };
 
 #[tokio::test]
 async fn a_hidden_tab_counts_in_its_title_what_came_until_it_is_seen() {
-    let stage = Stage::new(1, &[]).await;
-    let room = stage.room("Ann").await;
-    let mut ann = companion(&stage, &room, &room.token).await;
-    let page = reader(&stage, &room, "Eve").await;
+    let (_stage, room, mut ann, page) = ann_and_reader().await;
     page.until_is("document.title", &json!("Ann · linkroom")).await;
     hide(&page).await;
     ann.say(&room.id, "the first words in an empty room").await;
@@ -59,10 +56,7 @@ pub const SHOWN: &str = "navigator.serviceWorker.ready.then((worker) => worker.g
 
 #[tokio::test]
 async fn a_window_in_sight_reads_nothing_while_another_has_the_focus() {
-    let stage = Stage::new(1, &[]).await;
-    let room = stage.room("Ann").await;
-    let mut ann = companion(&stage, &room, &room.token).await;
-    let page = reader(&stage, &room, "Eve").await;
+    let (stage, room, mut ann, page) = ann_and_reader().await;
     want_notifications(&page, stage.http().base()).await;
     look_elsewhere(&page).await;
     let family = "👩\u{200d}👩\u{200d}👧";
@@ -84,10 +78,7 @@ async fn a_window_in_sight_reads_nothing_while_another_has_the_focus() {
 
 #[tokio::test]
 async fn who_wants_to_hear_of_mentions_only_is_told_of_nothing_else() {
-    let stage = Stage::new(1, &[]).await;
-    let room = stage.room("Ann").await;
-    let mut ann = companion(&stage, &room, &room.token).await;
-    let page = reader(&stage, &room, "Eve").await;
+    let (stage, room, mut ann, page) = ann_and_reader().await;
     page.say("shall we?").await;
     want_notifications(&page, stage.http().base()).await;
     choose(&page, "notify-mentions").await;
@@ -187,10 +178,7 @@ async fn tabs_decide_as_one(browser: &str) {
 /// Messages from before the notifier was loaded are notified then.
 #[tokio::test]
 async fn a_hidden_tab_notifies_of_what_came_before_it_was_complete() {
-    let stage = Stage::new(1, &[]).await;
-    let room = stage.room("Ann").await;
-    let mut ann = companion(&stage, &room, &room.token).await;
-    let page = reader(&stage, &room, "Eve").await;
+    let (stage, room, mut ann, page) = ann_and_reader().await;
     want_notifications(&page, stage.http().base()).await;
     page.run_first(LATE).await;
     page.reload().await;
@@ -221,10 +209,7 @@ async fn a_click_on_a_notification_finds_the_tab_that_made_the_room() {
 
 #[tokio::test]
 async fn a_hidden_tab_shows_a_notification_where_that_is_wanted() {
-    let stage = Stage::new(1, &[]).await;
-    let room = stage.room("Ann").await;
-    let mut ann = companion(&stage, &room, &room.token).await;
-    let page = reader(&stage, &room, "Eve").await;
+    let (stage, room, mut ann, page) = ann_and_reader().await;
     page.see_attribute("notify", "aria-pressed", "false").await;
     want_notifications(&page, stage.http().base()).await;
     ann.say(&room.id, "you are looking").await;
@@ -261,10 +246,7 @@ const IS_ROOM_OPEN: &str =
 
 #[tokio::test]
 async fn a_click_on_a_notification_brings_its_room_to_the_front_or_opens_it() {
-    let stage = Stage::new(1, &[]).await;
-    let room = stage.room("Ann").await;
-    let mut ann = companion(&stage, &room, &room.token).await;
-    let page = reader(&stage, &room, "Eve").await;
+    let (stage, room, mut ann, page) = ann_and_reader().await;
     want_notifications(&page, stage.http().base()).await;
     hide(&page).await;
     let link = link_to(&stage, &room);
@@ -302,10 +284,7 @@ async fn a_hidden_tab_that_was_cut_off_notifies_of_what_it_missed() {
 
 #[tokio::test]
 async fn a_line_stands_before_what_came_while_nobody_looked() {
-    let stage = Stage::new(1, &[]).await;
-    let room = stage.room("Ann").await;
-    let mut ann = companion(&stage, &room, &room.token).await;
-    let page = reader(&stage, &room, "Eve").await;
+    let (_stage, room, mut ann, page) = ann_and_reader().await;
     ann.say(&room.id, "seen").await;
     ann.wait_for_kind("read").await;
     assert_eq!(page.eval("all('unread-line').length").await, 0);
@@ -323,10 +302,7 @@ async fn a_line_stands_before_what_came_while_nobody_looked() {
 
 #[tokio::test]
 async fn a_line_stands_before_what_came_since_the_last_visit() {
-    let stage = Stage::new(1, &[]).await;
-    let room = stage.room("Ann").await;
-    let mut ann = companion(&stage, &room, &room.token).await;
-    let page = reader(&stage, &room, "Eve").await;
+    let (stage, room, mut ann, page) = ann_and_reader().await;
     ann.say(&room.id, "seen").await;
     ann.wait_for_kind("read").await;
     close(&stage, &page).await;

@@ -82,6 +82,15 @@ pub async fn reader(stage: &Stage, room: &Room, name: &str) -> Page {
     page
 }
 
+/// Ann's room; Ann in it, without a browser; and Eve, a [`reader`].
+pub async fn ann_and_reader() -> (Stage, Room, Client, Page) {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let ann = companion(&stage, &room, &room.token).await;
+    let eve = reader(&stage, &room, "Eve").await;
+    (stage, room, ann, eve)
+}
+
 /// Waits until the unread line is right before the message with this text.
 pub async fn see_unread_from(page: &Page, text: &str) {
     let next = "one('unread-line')?.nextElementSibling.innerText";

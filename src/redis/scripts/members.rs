@@ -230,15 +230,8 @@ impl Scripts {
             self.hooks(&keys),
             self.pushes(&keys),
         ]);
-        let names = vec![
-            keys.room(),
-            keys.members(),
-            keys.deadlines(),
-            keys.messages(),
-            keys.names(),
-            keys.away(),
-            keys.closed(),
-        ];
+        let mut names = keys.all();
+        names.push(keys.closed());
         let reply = self.run(&self.0.restore, names, &args).await?;
         if reply.status == CLOSED {
             return Ok(Restoration::Closed);

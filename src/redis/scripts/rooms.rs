@@ -163,17 +163,8 @@ impl Scripts {
         token: &Token,
     ) -> Result<bool, Error> {
         let keys = self.keys(room);
-        let names = vec![
-            keys.room(),
-            keys.members(),
-            keys.deadlines(),
-            keys.messages(),
-            keys.names(),
-            keys.away(),
-            keys.returning(),
-            keys.closed(),
-            keys.session(by),
-        ];
+        let mut names = keys.all();
+        names.extend([keys.returning(), keys.closed(), keys.session(by)]);
         let mut args = self.stem(room, &keys);
         let settings = &self.0.settings;
         // Keys of messages lie in two hashes, one after the other.

@@ -176,12 +176,7 @@ impl<'a> Place<'a> {
         let of_room = ["deleted", "removed", "bans", "subjects", "users", "push"];
         let of_room = of_room.map(|what| format!("{}:{what}", keys.room()));
         let sent = keys.sent_keys(&guest);
-        let of_users = [
-            keys.members(),
-            keys.deadlines(),
-            keys.messages(),
-            keys.names(),
-            keys.away(),
+        let others = [
             keys.returning(),
             keys.session(&guest),
             keys.presence(&guest),
@@ -191,7 +186,7 @@ impl<'a> Place<'a> {
             promise(REQUEST),
             vapid(),
         ];
-        [vec![keys.room()], of_users.to_vec(), of_room.to_vec()].concat()
+        [keys.all(), others.to_vec(), of_room.to_vec()].concat()
     }
 
     /// The keys of webhooks.
