@@ -380,6 +380,14 @@ impl<S: Sink> Feed<S> {
     }
 
     fn take_frame(&mut self, frame: Frame, covered: bool) -> (Outcome, Actions) {
+        if let FrameKind::Deleted(id) = frame.kind
+            && !covered
+            && self.last.is_some_and(|last| id > last)
+        {
+            // With `DURABILITY`, a message is published after it was stored, and may be deleted before. In the
+            // stream it has no text any more; once it was read there, its publication is stale.
+            return (Outcome::Delivered(0), self.begin_catch_up(Some(Inbound::Frame(frame))));
+        }
         let FrameKind::Message(id) = frame.kind else {
             return (self.take_event(&frame), Actions::default());
         };
@@ -402,19 +410,23 @@ impl<S: Sink> Feed<S> {
 
     fn take_event(&mut self, frame: &Frame) -> Outcome {
         match frame.kind {
-            FrameKind::Event | FrameKind::Room | FrameKind::Removed | FrameKind::Members
+            FrameKind::Event
+            | FrameKind::Deleted(_)
+            | FrameKind::Room
+            | FrameKind::Removed
+            | FrameKind::Members
                 if self.members == Members::Listed =>
             {
                 return Outcome::Delivered(0);
             }
-            FrameKind::Event | FrameKind::Room | FrameKind::Removed
+            FrameKind::Event | FrameKind::Deleted(_) | FrameKind::Room | FrameKind::Removed
                 if self.members != Members::Known =>
             {
                 self.events += 1;
                 self.members = Members::Unknown;
                 return Outcome::Delivered(0);
             }
-            FrameKind::Event | FrameKind::Room => self.events += 1,
+            FrameKind::Event | FrameKind::Deleted(_) | FrameKind::Room => self.events += 1,
             FrameKind::Removed => {
                 self.events += 1;
                 return Outcome::Delivered(0);

@@ -32,6 +32,8 @@ pub enum FrameKind {
     Message(MessageId),
     /// One of the room's own events, which scripts count.
     Event,
+    /// The event that this message was deleted.
+    Deleted(MessageId),
     /// A change of the room itself, which scripts count as an event.
     Room,
     /// The end of a session, which scripts count as an event. Only its connections are told, with
@@ -41,6 +43,13 @@ pub enum FrameKind {
     Members,
     /// Anything else; passed on, never history.
     Other,
+}
+
+impl FrameKind {
+    /// Whether it is an event that changes neither the room itself nor the whole list of members.
+    fn is_event(self) -> bool {
+        matches!(self, Self::Event | Self::Deleted(_))
+    }
 }
 
 impl Frame {
@@ -65,6 +74,10 @@ impl Frame {
             ("msg", Some(id)) => {
                 let id: Cow<'_, str> = serde_json::from_str(id.get()).ok()?;
                 FrameKind::Message(id.parse().ok()?)
+            }
+            ("deleted", Some(id)) => {
+                let id: Cow<'_, str> = serde_json::from_str(id.get()).unwrap_or_default();
+                id.parse().map_or(FrameKind::Event, FrameKind::Deleted)
             }
             ("user_joined" | "user_left" | "presence" | "read" | "deleted", _) => FrameKind::Event,
             ("room", _) => FrameKind::Room,
@@ -154,13 +167,16 @@ pub(super) fn message_frame(message: &Message) -> Bytes {
 /// deleted and who was removed.
 pub fn state_frames(lines: &str) -> Option<Truth> {
     let first = [FrameKind::Members, FrameKind::Room];
-    let kinds = first.into_iter().chain(iter::repeat(FrameKind::Event));
+    let kinds = first.into_iter().map(Some).chain(iter::repeat(None));
     let (mut frames, mut removals) = (Vec::new(), Vec::new());
     for (line, kind) in lines.split('\n').zip(kinds) {
         match Removal::parse(line).filter(|_| frames.len() >= first.len()) {
             Some(removal) => removals.push(removal),
             None => {
-                let frame = Frame::decode(line, usize::MAX).filter(|frame| frame.kind == kind)?;
+                let frame = Frame::decode(line, usize::MAX)?;
+                if !kind.map_or(frame.kind.is_event(), |kind| frame.kind == kind) {
+                    return None;
+                }
                 frames.push(frame.text);
             }
         }
@@ -182,7 +198,8 @@ mod tests {
         assert_eq!(kind(r#"{"t":"msg","id":"1-2","x":[{}]}"#), Some(FrameKind::Message(id)));
         assert_eq!(kind(r#"{"t":"msg","text":"hi"}"#), Some(FrameKind::Other));
         assert_eq!(kind(r#"{"t":"read","id":7}"#), Some(FrameKind::Event));
-        assert_eq!(kind(r#"{"t":"deleted","id":"1-2"}"#), Some(FrameKind::Event));
+        assert_eq!(kind(r#"{"t":"deleted","id":"1-2"}"#), Some(FrameKind::Deleted(id)));
+        assert_eq!(kind(r#"{"t":"deleted","id":7}"#), Some(FrameKind::Event));
         assert_eq!(kind(r#"{"t":"news"}"#), Some(FrameKind::Other));
         assert_eq!(kind(r#"{"t":"members","members":[]}"#), Some(FrameKind::Members));
         assert_eq!(kind(r#"{"t":"members","memberCount":7}"#), Some(FrameKind::Event));

@@ -107,6 +107,43 @@ async fn what_no_replica_has_is_told_to_nobody_until_one_has_it() {
     assert_eq!(stage.redis.stream_ids(&room.id).len(), 1, "a retry is not a repeat");
 }
 
+/// It is in the stream, where its author finds its id, before it is published.
+#[tokio::test]
+async fn what_is_deleted_before_a_replica_has_it_is_told_without_its_text() {
+    let (stage, replica) = replicated().await;
+    let room = stage.room("alice").await;
+    let mut alice = stage.member(0, &room, &room.token).await;
+    let mut bob = stage.member(0, &room, "bob").await;
+    alice.wait_for_kind("user_joined").await;
+    alice.say_once(&room.id, "before", "b").await;
+    bob.wait_for_kind("msg").await;
+    replica.freeze();
+    alice.send(json!({ "t": "msg", "roomId": room.id, "text": "secret", "key": "k" })).await;
+    stored(&stage, &room, 2).await;
+    let id = stage.redis.stream_ids(&room.id).pop().unwrap();
+    let http = stage.http();
+    let path = format!("/api/rooms/{}/messages/{id}", room.id);
+    let deletes = tokio::spawn(async move { http.delete(&path, &room.token).await });
+    eventually(DEADLINE, "its text is gone", async || {
+        (stage.redis.cmd(["XLEN", &format!("room:{}:messages", room.id)]).int() == 1).then_some(())
+    })
+    .await;
+    replica.thaw();
+    deletes.await.unwrap();
+    for client in [&mut alice, &mut bob] {
+        client.wait_for("the deletion", |f| f["t"] == "deleted" && f["id"] == id).await;
+        client.until_pong().await;
+        let is_it = |frame: &&Value| frame["t"] == "msg" && frame["id"] == id;
+        let told: Vec<_> = client.seen.iter().filter(is_it).collect();
+        assert!(told.iter().all(|frame| frame["deleted"] == true), "{told:?}");
+    }
+    // Its retry is answered with the same.
+    let again = json!({ "t": "msg", "roomId": room.id, "text": "secret", "key": "k" });
+    alice.send(again).await;
+    let answer = alice.wait_for("an answer", |f| f["key"] == "k").await;
+    assert_eq!((&answer["id"], &answer["deleted"]), (&json!(id), &json!(true)));
+}
+
 /// A heartbeat finds messages in the stream that were not published, and the node reads them.
 #[tokio::test]
 async fn what_no_replica_has_is_not_told_by_a_catch_up_either() {

@@ -26,7 +26,8 @@ pub fn check(data: &[u8]) {
             let kind = |line: &&str| Frame::decode(line, usize::MAX).map(|frame| frame.kind);
             let kinds: Vec<_> = told.iter().map(kind).collect();
             assert_eq!(kinds[..2], [FrameKind::Members, FrameKind::Room].map(Some), "{payload}");
-            assert!(kinds[2..].iter().all(|kind| *kind == Some(FrameKind::Event)), "{payload}");
+            let is_event = |kind| matches!(kind, Some(FrameKind::Event | FrameKind::Deleted(_)));
+            assert!(kinds[2..].iter().copied().all(is_event), "{payload}");
             let frames: Vec<_> = told.into_iter().map(codec::text).collect();
             let removals = removed.into_iter().filter_map(Removal::parse).collect();
             assert_eq!(truth, Truth { frames: frames.concat().into(), removals }, "{payload}");

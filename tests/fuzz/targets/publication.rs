@@ -29,9 +29,8 @@ pub fn check(data: &[u8]) {
     let kind = match t.as_deref() {
         None => panic!("passed on, and is no frame: {payload}"),
         Some("msg") if !names_no_id => id.map(FrameKind::Message),
-        Some("user_joined" | "user_left" | "presence" | "read" | "deleted") => {
-            Some(FrameKind::Event)
-        }
+        Some("deleted") => Some(id.map_or(FrameKind::Event, FrameKind::Deleted)),
+        Some("user_joined" | "user_left" | "presence" | "read") => Some(FrameKind::Event),
         Some("members") if fields.get("members").is_some_and(|list| list.get() != "null") => {
             Some(FrameKind::Members)
         }
