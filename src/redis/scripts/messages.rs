@@ -155,7 +155,35 @@ impl Scripts {
         let mut args = self.stem(room, &keys);
         let kept = number(self.0.settings.history_max);
         args.extend([id.to_string().into(), token.proof().into(), kept, self.hooks(&keys)]);
-        self.run_durable(&self.0.delete_message, names, &args, None).await?.ok()?;
-        Ok(())
+        let reply = self.run_durable(&self.0.delete_message, names, &args, None).await?;
+        let mut reply = reply.ok()?;
+        let from = reply.text()?;
+        match reply.text()? {
+            left if left.is_empty() => Ok(()),
+            left => self.redact_event(room, id, &from, left).await,
+        }
+    }
+
+    /// Removes the text of a deleted message from the event that tells of it, from where `delete_message` stopped:
+    /// some events in each call, until nothing is left to look through. Empty is the beginning. `from` said it.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn redact_event(
+        &self,
+        room: &RoomId,
+        id: MessageId,
+        from: &str,
+        mut left: String,
+    ) -> Result<(), Error> {
+        let (keys, id) = (self.keys(room), id.to_string());
+        loop {
+            let names = vec![keys.events(), self.key_style().hooks().dead()];
+            let args = [room.as_str(), &id, from, &left].map(Into::into);
+            left = self.run(&self.0.redact_event, names, &args).await?.ok()?.text()?;
+            if left.is_empty() {
+                return Ok(());
+            }
+        }
     }
 }

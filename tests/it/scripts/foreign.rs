@@ -33,6 +33,7 @@ enum Call {
     JoinByToken,
     Publish,
     Delete,
+    Redact,
     Heartbeat,
     Leave,
     LeaveWithGrace,
@@ -52,7 +53,7 @@ enum Call {
 }
 
 /// Every script that may write, and how it is called.
-const CALLS: [(Call, &str); 28] = [
+const CALLS: [(Call, &str); 29] = [
     (Call::Create, "create_room"),
     (Call::Update, "update_room"),
     (Call::Close, "close_room"),
@@ -65,6 +66,7 @@ const CALLS: [(Call, &str); 28] = [
     (Call::JoinByToken, "join"),
     (Call::Publish, "publish"),
     (Call::Delete, "delete_message"),
+    (Call::Redact, "redact_event"),
     (Call::Heartbeat, "heartbeat"),
     (Call::Leave, "leave"),
     (Call::LeaveWithGrace, "leave"),
@@ -84,7 +86,7 @@ const CALLS: [(Call, &str); 28] = [
 ];
 
 /// Settings of nodes that post what happens.
-const WEBHOOK: [&str; 3] = [
+pub const WEBHOOK: [&str; 3] = [
     NO_FLOOD_LIMIT,
     "--webhook-url=http://127.0.0.1:9",
     "--webhook-secret=whsec_bm9ib2R5IGtub3dzIHRoaXMgc2VjcmV0ISE=",
@@ -258,6 +260,7 @@ impl<'a> Place<'a> {
                 .await
                 .map(drop),
             Call::Delete => scripts.delete_message(room, &owner, &self.owner, self.message).await,
+            Call::Redact => scripts.redact_event(room, self.message, "guest", String::new()).await,
             Call::Heartbeat => self.bench.beat(room, &[beat]).await.map(drop),
             Call::Leave | Call::LeaveWithGrace => {
                 let grace = Duration::from_secs(u64::from(call == Call::LeaveWithGrace));

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use linkroom::{
     error::Code,
     names::{RoomId, Token, UserId},
-    redis::scripts::{RoomChange, RoomOptions},
+    redis::{
+        keys::KeyStyle,
+        scripts::{RoomChange, RoomOptions},
+    },
 };
 
-use super::{Bench, HERE, NO_FLOOD_LIMIT, STRANGER, a_join, code};
+use super::{Bench, HERE, NO_FLOOD_LIMIT, STRANGER, a_join, code, foreign::WEBHOOK, stored};
 
 /// Members that one call clears, at most.
 const STEP: u64 = 64;
@@ -203,4 +206,44 @@ async fn order_costs_the_same_in_a_room_of_any_size() {
     }
     let all = costs.each_ref().map(|cost| cost.values().sum::<u64>());
     assert!(all[0].abs_diff(all[1]) < 10 && all[1] < 100, "{costs:?}");
+}
+
+/// Events and dead letters that one call looks through, at most.
+const LOOKED_THROUGH: u64 = 128;
+
+/// However many events wait behind the one that tells of a message, and however many could not be posted. Whoever
+/// deletes a message may die before its text is gone: deleting it again goes on.
+#[tokio::test]
+async fn the_text_of_a_deleted_message_is_looked_for_step_by_step() {
+    let bench = Bench::new(&WEBHOOK).await;
+    let (room, owner) = bench.room().await;
+    let creator = UserId::stored("owner");
+    let events = KeyStyle::Plain.room(&room).events();
+    let dead = KeyStyle::Plain.hooks().dead();
+    bench.guest(&room, "guest").await.unwrap();
+    let said = stored(bench.say(&room, "guest", "secret", None).await);
+    let made = format!(
+        r#"evt_1-1 message.created 1 0 {{"roomId":"{room}","id":"{said}","text":"secret"}}"#
+    );
+    let fill = "for _ = 1, 1000 do \
+            redis.call('RPUSH', KEYS[1], 'evt_1-1 member.joined 1 0 {}') \
+            redis.call('XADD', KEYS[2], '*', 'x', 'y') \
+        end";
+    for is_again in [false, true] {
+        if is_again {
+            bench.redis.cmd(["DEL", &events]);
+            bench.redis.cmd(["RPUSH", &events, &made]);
+        }
+        bench.redis.cmd(["EVAL", fill, "2", &events, &dead]);
+        let has = |part: &str| {
+            bench.redis.texts(["LRANGE", &events, "0", "-1"]).iter().any(|it| it.contains(part))
+        };
+        assert!(has("secret"));
+        let count = || ["xrange", "lrange"].map(|name| bench.redis.calls(name));
+        let before = count();
+        bench.scripts.delete_message(&room, &creator, &owner, said).await.unwrap();
+        let pages = count().iter().sum::<u64>() - before.iter().sum::<u64>();
+        assert!(pages >= 2 * 1000 / LOOKED_THROUGH, "{pages}");
+        assert!(!has("secret") && has(r#""deleted":true"#), "{is_again}");
+    }
 }
