@@ -21,6 +21,7 @@ mod seat;
 mod serve;
 mod subscriber;
 mod sweeps;
+mod unwritten;
 
 use std::{
     collections::HashMap,

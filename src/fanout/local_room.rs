@@ -22,6 +22,7 @@ use super::{
     inbox::Inbox,
     publish_queue::PublishQueue,
     seat::Seat,
+    unwritten::Unwritten,
 };
 use crate::{
     message::Message,
@@ -68,8 +69,8 @@ pub struct LocalRoom {
     /// The node's count of heartbeats.
     pub(super) heartbeats: Arc<AtomicU64>,
     pub(super) inbox: Inbox,
-    /// Whether outboxes have queued frames to flush.
-    pub(super) is_unwritten: AtomicBool,
+    /// What is queued for its connections and not written.
+    pub(super) unwritten: Unwritten,
     /// Whether the room is missing in Redis.
     pub(super) is_missing: AtomicBool,
     /// Whether a list of members was requested and has not arrived.
@@ -97,7 +98,7 @@ impl LocalRoom {
             heartbeat: AtomicU64::new(heartbeats.load(Ordering::Relaxed)),
             heartbeats,
             inbox: Inbox::default(),
-            is_unwritten: AtomicBool::new(false),
+            unwritten: Unwritten::new(),
             is_missing: AtomicBool::new(false),
             asks_members: AtomicBool::new(false),
             unfenced: Mutex::default(),

@@ -7,7 +7,7 @@
 //! are written together, so this costs little throughput.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,7 @@ use super::{
     Fanout, LocalRoom,
     feed::{Actions, Inbound, Outcome},
     frame::{Frame, FrameKind},
+    unwritten::{Due, Waiting},
 };
 use crate::{names::RoomId, outbox::Outbox, removal::Removal};
 
@@ -64,7 +65,7 @@ impl Fanout {
             while let Some(word) = room.inbox.pop() {
                 self.order(room, word);
             }
-            room.unwritten().iter().for_each(|outbox| outbox.flush());
+            self.unwritten(room).iter().for_each(|outbox| outbox.flush());
             if room.inbox.end_round() {
                 return;
             }
@@ -84,7 +85,7 @@ impl Fanout {
                 tokio::task::yield_now().await;
             }
             let yields_to_others = yields_to_others(ordered, self.0.others_served.lock().elapsed());
-            for outboxes in room.unwritten().chunks(WRITTEN_A_TURN) {
+            for outboxes in self.unwritten(room).chunks(WRITTEN_A_TURN) {
                 outboxes.iter().for_each(|outbox| outbox.flush());
                 if yields_to_others {
                     tokio::time::sleep(PAUSE).await;
@@ -136,12 +137,16 @@ impl Fanout {
     fn order_frame(&self, room: &LocalRoom, mut frame: Frame) -> Actions {
         let metrics = &self.0.metrics;
         let mut followed = None;
+        let waiting = match frame.kind {
+            FrameKind::Event => Waiting::Event,
+            _ => Waiting::Urgent,
+        };
         if let FrameKind::Message(id) = frame.kind {
             let (text, way) = metrics.deliveries.follow(frame.text, id.ms);
             (frame.text, followed) = (text, Some(way));
         }
         let (outcome, actions) = room.feed.lock().frame(frame);
-        room.has_unwritten();
+        room.unwritten.add(waiting);
         match outcome {
             Outcome::Delivered(connections) => {
                 if let Some(followed) = followed {
@@ -154,6 +159,23 @@ impl Fanout {
         }
         actions
     }
+
+    /// The outboxes that may have to be flushed now.
+    fn unwritten(&self, room: &Arc<LocalRoom>) -> Vec<Arc<Outbox>> {
+        match room.unwritten.take(Instant::now()) {
+            Due::Nothing => Vec::new(),
+            Due::Now => room.feed.lock().sinks().map(|seat| seat.outbox.clone()).collect(),
+            Due::At(soonest) => {
+                let (fanout, room) = (self.clone(), room.clone());
+                self.0.tasks.spawn(async move {
+                    tokio::time::sleep_until(soonest.into()).await;
+                    room.unwritten.wait_is_over();
+                    fanout.serve(&room);
+                });
+                Vec::new()
+            }
+        }
+    }
 }
 
 impl LocalRoom {
@@ -164,15 +186,7 @@ impl LocalRoom {
 
     /// Reports that frames were queued which have to be flushed.
     pub(super) fn has_unwritten(&self) {
-        self.is_unwritten.store(true, Ordering::SeqCst);
-    }
-
-    /// The outboxes that may have to be flushed.
-    fn unwritten(&self) -> Vec<Arc<Outbox>> {
-        if !self.is_unwritten.swap(false, Ordering::SeqCst) {
-            return Vec::new();
-        }
-        self.feed.lock().sinks().map(|seat| seat.outbox.clone()).collect()
+        self.unwritten.add(Waiting::Urgent);
     }
 }
 
