@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, ops::Deref, sync::Arc};
 
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -47,7 +48,12 @@ pub struct Shared {
     pub stop: CancellationToken,
     /// Every task that must end before the process does.
     pub tasks: TaskTracker,
+    /// Turns of connections that their clients have closed, until they have left their rooms on this node.
+    pub ends: Arc<Semaphore>,
 }
+
+/// Connections that end at the same time.
+pub const ENDS_AT_ONCE: usize = 4;
 
 impl From<Shared> for App {
     fn from(shared: Shared) -> Self {

@@ -16,6 +16,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, stream};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
@@ -58,6 +59,9 @@ const REPORT_PAUSE: Duration = Duration::from_millis(25);
 const CONFIRM_PAUSE: Duration = Duration::from_secs(1);
 /// Users that one call speaks of: no call may keep Redis for long.
 const USERS_A_CALL: usize = 128;
+/// Rooms whose leaving connections are reported at the same time. While the others wait, more of theirs leave and are
+/// in the same call.
+const LEAVES_AT_ONCE: usize = 8;
 
 /// The node's heartbeat; cheap to clone.
 #[derive(Clone)]
@@ -66,6 +70,8 @@ pub struct Heartbeat {
     scripts: Scripts,
     settings: Arc<Settings>,
     tasks: TaskTracker,
+    /// Turns of rooms whose connections leave.
+    leaves: Arc<Semaphore>,
 }
 
 impl Heartbeat {
@@ -77,7 +83,8 @@ impl Heartbeat {
         background: &Background,
     ) -> Self {
         let tasks = background.tasks.clone();
-        Self { fanout, scripts, settings, tasks }
+        let leaves = Arc::new(Semaphore::new(LEAVES_AT_ONCE));
+        Self { fanout, scripts, settings, tasks, leaves }
     }
 
     /// Starts the heartbeats, until `stop`.

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    app::{App, Shared},
+    app::{App, ENDS_AT_ONCE, Shared},
     background::Background,
     fanout::Fanout,
     heartbeat::Heartbeat,
@@ -164,6 +164,7 @@ pub(crate) fn build(
         metrics,
         stop,
         tasks: background.tasks.clone(),
+        ends: Arc::new(Semaphore::new(ENDS_AT_ONCE)),
     };
     Ok(shared.into())
 }

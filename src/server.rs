@@ -48,7 +48,7 @@ use crate::{
 
 /// Connections that are accepted in a row, before everything that is ready runs. A herd that comes back is
 /// thousands of them, and a message of those who stayed would wait for each at every step of its way.
-const ACCEPTED_AT_ONCE: usize = 16;
+const ACCEPTED_AT_ONCE: usize = 4;
 /// Wait after a failed accept (usually because of too many open files).
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Delay of each answer on a connection that continues to send requests after 429: its next request

@@ -267,13 +267,16 @@ impl User {
         let mut look = interval(LOOK_EVERY);
         talk.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Spread over the interval, so that users do not all send at the same moment.
-        talk.reset_after(pause.mul_f64((self.number % 97) as f64 / 97.0));
+        let spread = pause.mul_f64((self.number % 97) as f64 / 97.0);
+        talk.reset_after(spread);
         let mut heard = Instant::now();
         let mut phase = run.phase.subscribe();
         loop {
             tokio::select! {
-                // The loop checks again whether it may send.
-                _ = phase.changed() => {}
+                // The loop checks again whether it may send. What was due before would be sent at once by all.
+                _ = phase.changed() => if *phase.borrow() == Phase::Talking {
+                    talk.reset_after(spread);
+                },
                 frame = receive(socket) => {
                     heard = Instant::now();
                     self.take(run, frame?)?;

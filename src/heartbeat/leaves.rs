@@ -1,9 +1,9 @@
 //! Leaving a room. Connections that leave at the same time are reported to Redis together: many
 //! connections of one user, or a crowd, cost only a few script calls.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::task::yield_now;
+use tokio::{task::yield_now, time::timeout};
 
 use super::{Heartbeat, USERS_A_CALL};
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
     fanout::{LocalRoom, collector::Request},
     redis::scripts::Leave,
 };
+
+/// How long a room whose connections leave waits for its turn.
+const TURN_PATIENCE: Duration = Duration::from_millis(250);
 
 impl Heartbeat {
     /// Removes a connection from a room. If Redis is unavailable, the user's presence lapses.
@@ -31,6 +34,8 @@ impl Heartbeat {
         loop {
             // Let other tasks that are ready run first, so that their connections join this call.
             yield_now().await;
+            // Rooms whose shard does not answer keep nobody else from leaving.
+            let _turn = timeout(TURN_PATIENCE, self.leaves.acquire()).await;
             let Some(mut leaving) = room.leaves.take() else { return };
             while !leaving.is_empty() {
                 let later = leaving.split_off(leaving.len().min(USERS_A_CALL));

@@ -22,6 +22,7 @@ use futures_util::FutureExt;
 use tokio::{
     io::Interest,
     net::TcpStream,
+    sync::OwnedSemaphorePermit,
     task::yield_now,
     time::{Sleep, sleep},
 };
@@ -53,6 +54,9 @@ pub struct Connection {
     reader: FrameReader,
     /// Pauses reading while the frame budget is spent. Boxed, because few connections need it.
     held: Option<Pin<Box<Sleep>>>,
+    /// The turn of a connection that the client has closed. Thousands may close at the same moment, and a message would
+    /// wait for all of them at each step of its way. It is not kept while a request is in progress.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
@@ -64,7 +68,8 @@ impl Connection {
         let outbox =
             Outbox::new(app.registry.next_id(), language, limits, Wire::Socket(socket.clone()));
         let reader = FrameReader::new(Client::new(app, Arc::new(outbox), ip));
-        Self { socket, decoder: Decoder::new(settings.max_body_bytes), reader, held: None }
+        let decoder = Decoder::new(settings.max_body_bytes);
+        Self { socket, decoder, reader, held: None, turn: None }
     }
 
     /// Its id, unique over all nodes.
@@ -86,36 +91,42 @@ impl Connection {
             let mut operation: Option<Operation> = None;
             let served = self.serve_to_the_end(&mut early, &mut operation);
             let served = AssertUnwindSafe(served).catch_unwind().await;
-            let end = served.unwrap_or_else(|_panic| {
+            let (end, turn) = served.unwrap_or_else(|_panic| {
                 // After a panic the operation may be inconsistent and is dropped; the rooms are still
                 // left.
                 operation = None;
-                End::Gone
+                (End::Gone, None)
             });
             Box::pin(self.close(end)).await;
             client.outbox.hang_up();
             drop(self);
-            Box::pin(client.end(operation)).await;
+            Box::pin(client.end(operation, turn)).await;
             drop(registered);
             debug!("ended");
         }
     }
 
+    /// Returns how the connection ends, and its turn if it still has it.
     async fn serve_to_the_end(
         &mut self,
         early: &mut Vec<u8>,
         operation: &mut Option<Operation>,
-    ) -> End {
+    ) -> (End, Option<OwnedSemaphorePermit>) {
         let begun = self.take(early);
         *early = Vec::new();
         let end = match begun {
             Err(end) => end,
             Ok(_) => self.serve(operation).await,
         };
+        let mut turn = self.turn.take();
         // Boxed, like everything that seldom runs: the task of a connection is as large as the
         // largest future that it awaits.
-        Box::pin(self.finish(operation, end)).await;
-        end
+        let mut finished = Box::pin(self.finish(operation, end));
+        if (&mut finished).now_or_never().is_none() {
+            turn = None;
+            finished.await;
+        }
+        (end, turn)
     }
 
     async fn serve(&mut self, operation: &mut Option<Operation>) -> End {
@@ -123,6 +134,9 @@ impl Connection {
         loop {
             if operation.is_none() {
                 *operation = self.reader.begin_next();
+            }
+            if operation.is_some() {
+                self.turn = None;
             }
             let may_read = self.reader.has_room();
             tokio::select! {
@@ -153,6 +167,10 @@ impl Connection {
         if !self.decoder.has_more() {
             // An error shows up in the next read.
             let _ = self.socket.readable().await;
+            if self.turn.is_none() && is_closed(&self.socket) {
+                let ends = self.reader.client.app.ends.clone();
+                self.turn = Box::pin(ends.acquire_owned()).await.ok();
+            }
         }
     }
 
@@ -263,7 +281,9 @@ mod tests {
     };
 
     use super::*;
-    use crate::{background::Background, metrics::Metrics, node, settings::Settings};
+    use crate::{
+        app::ENDS_AT_ONCE, background::Background, metrics::Metrics, node, settings::Settings,
+    };
 
     /// Bytes of a flood: as many as a socket holds while nobody reads.
     const FLOOD: usize = 64 * READ_SIZE;
@@ -408,5 +428,28 @@ mod tests {
             ended.await.unwrap();
         });
         futures_util::future::join_all(floods).await;
+    }
+
+    /// Whoever has no turn stays in its rooms, and takes no time from others.
+    #[tokio::test]
+    async fn connections_that_are_closed_at_the_same_time_end_one_after_the_other() {
+        let (connection, client) = connection(&[]).await;
+        let (app, socket) = (connection.reader.client.app.clone(), connection.socket.clone());
+        let turns = app.ends.clone().acquire_many_owned(ENDS_AT_ONCE as u32).await.unwrap();
+        let mut ends = Box::pin(connection.run(Vec::new()));
+        assert!((&mut ends).now_or_never().is_none());
+        drop(client);
+        while !is_closed(&socket) {
+            yield_now().await;
+        }
+        for _ in 0..100 {
+            assert!((&mut ends).now_or_never().is_none(), "it has no turn");
+            yield_now().await;
+        }
+        assert_eq!(app.metrics.connections.get(), 1);
+        drop(turns);
+        ends.await;
+        assert_eq!(app.metrics.connections.get(), 0);
+        assert_eq!(app.ends.available_permits(), ENDS_AT_ONCE);
     }
 }

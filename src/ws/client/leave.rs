@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{Client, Joined, Operation};
 use crate::redis::scripts::Leave;
 
@@ -22,10 +24,20 @@ impl Client {
     /// Removes the connection from a room, on this node at once. If Redis is unavailable, the
     /// user's presence lapses.
     pub(super) async fn leave(&self, joined: &Joined, grace: Duration) {
+        self.take_out(joined);
+        self.report_leave(joined, grace).await;
+    }
+
+    /// Removes the connection from a room on this node.
+    fn take_out(&self, joined: &Joined) {
         let room = &joined.local.id;
         self.rooms.lock().retain(|other| other.local.id != *room);
         joined.membership.evict();
         self.app.fanout.leave(room, self.outbox.id());
+    }
+
+    /// Tells Redis that the connection has left a room.
+    async fn report_leave(&self, joined: &Joined, grace: Duration) {
         joined.local.reported().await;
         let leave = Leave {
             user: joined.membership.user.clone(),
@@ -37,15 +49,17 @@ impl Client {
     }
 
     /// Takes the connection out of every room, with the grace. A join in progress is finished
-    /// first, otherwise nobody would know that it ended.
-    pub async fn end(&self, operation: Option<Operation>) {
+    /// first, otherwise nobody would know that it ended. `turn` is given back before Redis is told.
+    pub async fn end(&self, operation: Option<Operation>, turn: Option<OwnedSemaphorePermit>) {
         if let Some(operation) = operation {
             let _ = tokio::time::timeout(END_PATIENCE, operation).await;
         }
         let rooms = self.rooms.lock().clone();
+        rooms.iter().for_each(|joined| self.take_out(joined));
+        drop(turn);
         let grace = self.app.settings.leave_grace;
         for joined in rooms {
-            self.leave(&joined, grace).await;
+            self.report_leave(&joined, grace).await;
         }
     }
 }
