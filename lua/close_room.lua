@@ -10,7 +10,7 @@
 --         somebody else in the room, or {'INVALID_TOKEN'}
 -- PUBLISHES removed, which tells nodes to take everybody out of the room
 -- PROMISE 11: nothing brings it back, neither what is in progress nor a node that did not hear of it.
--- Needs: clear_users, hook, hooks, not_creator, pushes, removal, room_key.
+-- Needs: clear_users, hook, hooks, not_creator, publish, pushes, removal, room_key.
 local room = {hash = KEYS[1], members = KEYS[2], id = ARGV[1], users = ARGV[3], hooks = hooks(ARGV[7]),
   push = pushes(ARGV[8])}
 local chan, proof_of_creator, kept, users_last = ARGV[2], ARGV[4], ARGV[5], ARGV[6]
@@ -32,6 +32,5 @@ if room.hooks then
   redis.pcall('ZREM', room.hooks.lapses, room.id)
   hook(room, 'room.deleted', '{"roomId":"' .. room.id .. '"}')
 end
-redis.pcall('PUBLISH', chan,
-  '{"t":"removed","roomId":"' .. room.id .. '","reason":"closed","proof":"' .. proof .. '"}')
+publish(chan, '{"t":"removed","roomId":"' .. room.id .. '","reason":"closed","proof":"' .. proof .. '"}')
 return {'OK', is_more and '1' or '0'}

@@ -9,12 +9,14 @@
 -- PROMISE 5: a node that may not do all it needs says so, and begins nothing that it cannot finish.
 local room, user, chan, node, word, besides = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
+-- On Redis Cluster, where a room's group stands in braces, channels are sharded.
+local s = string.find(chan, '{', 1, true) and 'S' or ''
+local PUBLISH, SUBSCRIBE, UNSUBSCRIBE = s .. 'PUBLISH', s .. 'SUBSCRIBE', s .. 'UNSUBSCRIBE'
 local needs = {
   -- What the node asks for by itself.
-  {'EVALSHA', '', '0'}, {'SCRIPT', 'LOAD', ''}, {'PING'}, {'SUBSCRIBE', chan}, {'SUBSCRIBE', node},
-  {'UNSUBSCRIBE', chan},
+  {'EVALSHA', '', '0'}, {'SCRIPT', 'LOAD', ''}, {'PING'}, {SUBSCRIBE, chan}, {SUBSCRIBE, node}, {UNSUBSCRIBE, chan},
   -- What scripts ask for.
-  {'TIME'}, {'PUBLISH', chan, ''}, {'PUBLISH', node, ''},
+  {'TIME'}, {PUBLISH, chan, ''}, {PUBLISH, node, ''},
   {'EXISTS', room}, {'PEXPIRE', room, '1'}, {'PTTL', room}, {'DEL', user}, {'UNLINK', user},
   {'HGET', room, ''}, {'HEXISTS', user, ''}, {'HGETALL', user}, {'HKEYS', user}, {'HLEN', user},
   {'HRANDFIELD', room, '1'},
@@ -37,6 +39,9 @@ local needs = {
   {'XDEL', room, '0-0'}, {'XGROUP', 'CREATE', room, '', '0'}, {'XLEN', room}, {'XPENDING', room, ''},
   {'XREADGROUP', 'GROUP', '', '', 'STREAMS', room, '>'}, {'XTRIM', room, 'MAXLEN', '0'},
 }
+if s ~= '' then
+  needs[#needs + 1] = {'CLUSTER', 'NODES'}
+end
 if besides ~= '' then needs[#needs + 1] = {besides, '0', '0', '0'} end
 
 local function may(need)
@@ -45,14 +50,14 @@ local function may(need)
   return not known or allowed
 end
 
-local subcommands = {SCRIPT = 'SCRIPT|LOAD', XINFO = 'XINFO|STREAM', OBJECT = 'OBJECT|ENCODING', XGROUP = 'XGROUP|CREATE'}
+local subcommands = {SCRIPT = 'SCRIPT|LOAD', CLUSTER = 'CLUSTER|NODES', XINFO = 'XINFO|STREAM', OBJECT = 'OBJECT|ENCODING', XGROUP = 'XGROUP|CREATE'}
 -- Position of the key in these; in all others it is the first argument.
 local key_at = {SCRIPT = 3, XINFO = 3, OBJECT = 3, XREAD = 3, XGROUP = 3, XREADGROUP = 6}
 local reply = {'OK', redis.REDIS_VERSION}
 for _, need in ipairs(needs) do
   if not may(need) then
     local about = need[key_at[need[1]] or 2] or ''
-    local is_told = need[1] == 'SUBSCRIBE' and not may({'PUBLISH', about, ''})
+    local is_told = need[1] == SUBSCRIBE and not may({PUBLISH, about, ''})
     if not is_told then
       -- The command is not run: Redis returns the reason.
       local refusal = redis.pcall(unpack(need))
@@ -68,5 +73,5 @@ if reply[1] == 'OK' and not may({'EVALSHA', '', '2', room, user}) then
   local words = 'No permissions to access a key by the same rule as another'
   reply = {'DENIED', redis.REDIS_VERSION, 'EVALSHA', room, words, 'EVALSHA', user, words}
 end
-if reply[1] == 'OK' then redis.call('PUBLISH', node, word) end
+if reply[1] == 'OK' then redis.call(PUBLISH, node, word) end
 return reply

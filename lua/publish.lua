@@ -20,8 +20,8 @@
 -- PUBLISHES msg
 -- PROMISE 1: it is in the stream before anybody is told. PROMISE 3: a retry is not a repeat.
 -- PROMISE 9: the rate is the user's, over all its connections and nodes. PROMISE 12: who is not looking is told.
--- Needs: author, clock, confirm_session, hook, hook_missed, hooks, next_id, push_missed, pushes, sent_keys,
--- slide_room, timestamp, tip, trim_deleted.
+-- Needs: author, clock, confirm_session, hook, hook_missed, hooks, next_id, publish, push_missed, pushes,
+-- sent_keys, slide_room, timestamp, tip, trim_deleted.
 local room, messages, chan = KEYS[1], KEYS[2], ARGV[1]
 local per_second, kept, held = tonumber(ARGV[2]), ARGV[3], ARGV[7] == '1'
 local room_ttl, session_ttl, idempotency_ttl = ARGV[4], ARGV[5], tonumber(ARGV[6])
@@ -127,7 +127,7 @@ for first = 14, #ARGV, 8 do
   if ms then
     if ms ~= stamped then stamped, stamp = ms, timestamp(ms, second, begins) end
     local frame = head .. value .. middle .. stamp .. rest
-    if held then frames[#frames + 1] = frame else redis.pcall('PUBLISH', chan, frame) end
+    if held then frames[#frames + 1] = frame else publish(chan, frame) end
     local is_stored = outcome == 'OK'
     local pushed = told.push and is_stored and push_missed(told, user, value) or {}
     if told.hooks and is_stored then

@@ -9,7 +9,7 @@
 --           message that was deleted since, and removed for each session that was ended since, a line each
 -- PROMISE 4: nobody is shown who is not there. PROMISE 11: a change of the room is not missed either, nor
 -- that a message was deleted or somebody removed.
--- Needs: check_room, clock, deleted_messages, members_event, removal, room_event.
+-- Needs: check_room, clock, deleted_messages, members_event, publish, removal, room_event.
 local room = {hash = KEYS[1], members = KEYS[2], names = KEYS[3], away = KEYS[4], id = ARGV[1],
   roster_max = tonumber(ARGV[3])}
 local node = ARGV[2]
@@ -26,5 +26,5 @@ end
 local secret = redis.call('HGET', room.hash, 'secret') or ''
 for _, ended in ipairs(removed_since(room, secret, ARGV[4])) do frames = frames .. '\n' .. ended end
 if node == '' then return {'OK', room.events, frames} end
-redis.pcall('PUBLISH', node, room.id .. ' members ' .. room.events .. ' ' .. frames)
+publish(node, room.id .. ' members ' .. room.events .. ' ' .. frames)
 return {'OK'}

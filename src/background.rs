@@ -38,7 +38,17 @@ impl Background {
 
     /// Spawns a task that must run until `stop`. `name` describes it for the operator.
     pub fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let (stop, lost) = (self.stop.clone(), self.lost.clone());
+        self.spawn_vital_until(self.stop.clone(), name, task);
+    }
+
+    /// Spawns a task that must run until this `stop`, a child of the node's.
+    pub fn spawn_vital_until(
+        &self,
+        stop: CancellationToken,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let lost = self.lost.clone();
         self.tasks.spawn(async move {
             // Its state is not used after a panic: the node shuts down.
             let ended = AssertUnwindSafe(task).catch_unwind().await;

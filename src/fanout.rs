@@ -19,6 +19,7 @@ mod removals;
 pub mod roster;
 mod seat;
 mod serve;
+mod shore;
 mod subscriber;
 mod sweeps;
 mod unwritten;
@@ -34,9 +35,8 @@ use std::{
 
 use governor::Jitter;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
 
 use crate::{
     background::Background,
@@ -46,20 +46,14 @@ use crate::{
     redis::{Redis, scripts::Scripts},
     settings::Settings,
 };
-use join_pacer::JoinPacer;
 pub use join_pacer::JoinPermit;
 pub use local_room::{LocalRoom, Report};
 use publish_queue::scripts_at_once;
 pub use publish_queue::{BATCH_MAX, all_failed};
 pub use seat::{Membership, Seat};
+pub use shore::Shore;
 use subscriber::Change;
 use sweeps::Sweeps;
-
-/// Rooms whose streams are read at the same time, so that they do not all read at once when Redis
-/// comes back.
-const CATCH_UPS_AT_ONCE: usize = 32;
-/// Changes of the subscription that may wait to be sent together.
-const CHANGES: usize = 1024;
 
 /// The rooms of this node and their seats; cheap to clone.
 #[derive(Clone)]
@@ -71,8 +65,7 @@ struct Inner {
     heartbeats: Arc<AtomicU64>,
     /// Number of joins, so that each has its own fence.
     joins: AtomicU64,
-    joins_paced: Arc<JoinPacer>,
-    changes: mpsc::Sender<Change>,
+    shores: watch::Sender<Vec<Arc<Shore>>>,
     redis: Redis,
     scripts: Scripts,
     metrics: Arc<Metrics>,
@@ -81,9 +74,6 @@ struct Inner {
     scripts_at_once: usize,
     /// When a room that is not crowded was last served.
     others_served: Mutex<Instant>,
-    resync: Notify,
-    hearing: watch::Sender<Hearing>,
-    catch_ups: Semaphore,
     sweeps: Sweeps,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -101,7 +91,7 @@ pub enum Hearing {
 }
 
 impl Fanout {
-    /// Starts the fan-out: one task that changes the subscription, one that reads it.
+    /// Starts the fan-out; for each island one task that changes the subscription, one that reads it.
     pub fn start(
         redis: Redis,
         scripts: Scripts,
@@ -109,13 +99,11 @@ impl Fanout {
         metrics: Arc<Metrics>,
         background: &Background,
     ) -> Self {
-        let (changes, wanted) = mpsc::channel(CHANGES);
         let fanout = Self(Arc::new(Inner {
             rooms: RwLock::default(),
             heartbeats: Arc::default(),
             joins: AtomicU64::new(0),
-            joins_paced: JoinPacer::new(settings.redis_timeout),
-            changes,
+            shores: watch::Sender::default(),
             redis,
             scripts,
             metrics,
@@ -123,55 +111,18 @@ impl Fanout {
             patience: settings.redis_timeout,
             scripts_at_once: scripts_at_once(settings.durability),
             others_served: Mutex::new(Instant::now()),
-            resync: Notify::new(),
-            hearing: watch::Sender::new(Hearing::Unknown),
-            catch_ups: Semaphore::new(CATCH_UPS_AT_ONCE),
             sweeps: Sweeps::new(),
             tasks: background.tasks.clone(),
             stop: background.stop.clone(),
         }));
-        subscriber::start(&fanout, wanted, background);
+        fanout.follow_islands_now();
+        background.spawn_vital("the look at the islands", fanout.clone().follow_islands());
         fanout
     }
 
     /// The rooms that have a connection on this node.
     pub fn rooms(&self) -> Vec<Arc<LocalRoom>> {
         self.0.rooms.read().values().cloned().collect()
-    }
-
-    /// Whether publications reach this node.
-    pub fn hearing(&self) -> Hearing {
-        *self.0.hearing.borrow()
-    }
-
-    fn set_hearing(&self, hearing: Hearing) {
-        let was = self.0.hearing.send_replace(hearing);
-        match (was, hearing) {
-            (Hearing::Silent, Hearing::Receives) => {
-                info!("publications arrive again");
-                self.members_stale();
-                self.0.resync.notify_one();
-            }
-            (Hearing::Receives | Hearing::Unknown, Hearing::Silent) => {
-                warn!("publications do not arrive; using answers instead");
-                self.rooms().iter().for_each(|room| self.fall_back(room, Duration::ZERO));
-                // What was published meanwhile is in the answers.
-                self.0.resync.notify_one();
-            }
-            _ => {}
-        }
-    }
-
-    /// The subscription was interrupted: every room may have missed something.
-    fn members_stale(&self) {
-        for room in self.rooms() {
-            room.feed.lock().members_stale();
-        }
-    }
-
-    /// Waits until every room has to be checked for missed messages.
-    pub async fn resync_wanted(&self) {
-        self.0.resync.notified().await;
     }
 
     /// Seats a connection in a room, and waits until the room's events reach this node: from then
@@ -182,13 +133,14 @@ impl Fanout {
     pub async fn enter(&self, seat: Seat) -> Result<(Arc<LocalRoom>, String), Error> {
         let tag = format!("{}.{}", seat.outbox.id(), self.0.joins.fetch_add(1, Ordering::Relaxed));
         let local = self.seat(seat, tag.clone());
-        self.0.redis.rooms_returned().await?;
-        if !*local.subscribed.borrow() {
+        let shore = self.shore(&local.id);
+        shore.island.rooms_returned().await?;
+        if !shore.hears(&local) {
             let change = Change::Subscribe(local.clone());
-            let asked = self.0.changes.try_send(change).is_ok();
+            let asked = shore.changes.try_send(change).is_ok();
             // If publications do not arrive, there is no confirmation, and the node uses answers
             // instead.
-            if self.hearing() != Hearing::Silent && !(asked && self.is_confirmed(&local).await) {
+            if shore.hearing() != Hearing::Silent && !(asked && self.is_confirmed(&local).await) {
                 return Err(Error::unavailable("the subscription was not confirmed"));
             }
         }
@@ -197,7 +149,8 @@ impl Fanout {
 
     async fn is_confirmed(&self, room: &LocalRoom) -> bool {
         let mut subscribed = room.subscribed.subscribe();
-        let confirmed = subscribed.wait_for(|yes| *yes);
+        // The room may come to another island meanwhile.
+        let confirmed = subscribed.wait_for(|id| *id == self.0.redis.island(&room.id).id());
         tokio::time::timeout(self.0.patience, confirmed).await.is_ok()
     }
 
@@ -230,7 +183,7 @@ impl Fanout {
     /// Ends the subscription of a room without connections. If the queue is full, the next heartbeat
     /// retries.
     pub fn release(&self, room: &RoomId) {
-        let _ = self.0.changes.try_send(Change::Release(room.clone()));
+        let _ = self.shore(room).changes.try_send(Change::Release(room.clone()));
     }
 
     /// Removes a room without connections. Returns whether it did.

@@ -7,7 +7,7 @@ mod expiries;
 mod leaves;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque, hash_map::DefaultHasher},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     net::IpAddr,
     panic::AssertUnwindSafe,
@@ -26,13 +26,13 @@ use crate::{
     background::Background,
     error::{Code, Error},
     fanout::{
-        Fanout, Hearing, LocalRoom, Membership, Report, Seat, collector::Request,
+        Fanout, Hearing, LocalRoom, Membership, Report, Seat, Shore, collector::Request,
         frame::heartbeat_tag,
     },
     names::{MessageId, RoomId, UserId},
     protocol::ServerFrame,
     redis::{
-        Access, Condition, Redis,
+        Access, Condition,
         scripts::{
             ConnectionReport, HeartbeatReply, Restoration, Restored, Scripts, UserHeartbeat,
         },
@@ -88,25 +88,42 @@ impl Heartbeat {
     }
 
     /// Starts the heartbeats, until `stop`.
-    pub fn start(&self, redis: &Redis, background: &Background) {
-        let beats = self.clone().run(redis.clone(), background.stop.clone());
-        background.spawn_vital("the heartbeat", beats);
+    pub fn start(&self, background: &Background) {
+        let beats = self.clone().run_everywhere(background.stop.clone());
+        background.spawn_vital("the heartbeats", beats);
         if self.settings.identity.has_jwts() {
             let expiries = self.clone().expire(background.stop.clone());
             background.spawn_vital("the look for JWTs that end", expiries);
         }
     }
 
-    async fn run(self, redis: Redis, stop: CancellationToken) {
-        let mut conditions = redis.conditions();
+    /// Has a heartbeat for each island, so that none waits for another's.
+    async fn run_everywhere(self, stop: CancellationToken) {
+        let mut shores = self.fanout.shores();
+        let mut known = BTreeSet::new();
+        loop {
+            let now = shores.borrow_and_update().clone();
+            for shore in now.into_iter().filter(|shore| known.insert(shore.island.id())) {
+                let island = shore.island.clone();
+                island.spawn("the heartbeat", self.clone().run(shore));
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = shores.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    async fn run(self, shore: Arc<Shore>) {
+        let mut conditions = shore.island.conditions();
         let mut slot = 0;
         let mut heartbeat_answered = VecDeque::new();
         loop {
-            let all = tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks::next(self.pace() / SLOTS) => false,
-                () = self.fanout.resync_wanted() => true,
-                _ = conditions.changed() => true,
+            let (all, chosen) = tokio::select! {
+                () = shore.island.stop().cancelled() => return,
+                _ = ticks::next(self.pace(&shore) / SLOTS) => (false, None),
+                rooms = shore.unchecked() => (true, Some(rooms)),
+                _ = conditions.changed() => (true, None),
             };
             self.look_for_fences(&mut heartbeat_answered);
             let condition = conditions.borrow_and_update().clone();
@@ -114,7 +131,7 @@ impl Heartbeat {
                 continue;
             }
             slot = (slot + 1) % SLOTS;
-            let mut rooms = self.fanout.rooms();
+            let mut rooms = chosen.unwrap_or_else(|| self.fanout.rooms_of(&shore));
             rooms.retain(|room| all || slot_of(&room.id) == slot);
             let beats = rooms.clone().into_iter().map(|room| {
                 let heartbeat = self.clone();
@@ -141,11 +158,11 @@ impl Heartbeat {
 
     /// In how long each room has its heartbeat. Where publications do not reach this node, it finds out by its
     /// heartbeats what happened: then they come faster, for as many rooms as Redis hardly notices.
-    fn pace(&self) -> Duration {
-        if self.fanout.hearing() != Hearing::Silent {
+    fn pace(&self, shore: &Shore) -> Duration {
+        if shore.hearing() != Hearing::Silent {
             return self.period();
         }
-        let rooms = u32::try_from(self.fanout.rooms().len()).unwrap_or(u32::MAX);
+        let rooms = u32::try_from(self.fanout.rooms_of(shore).len()).unwrap_or(u32::MAX);
         DEAF_PERIOD.max(Duration::from_secs(1) / DEAF_ROOMS_A_SECOND * rooms).min(self.period())
     }
 

@@ -60,18 +60,6 @@ pub enum Outage {
     Node,
 }
 
-impl Outage {
-    /// The component that is down.
-    pub const fn component(&self) -> &'static str {
-        match self {
-            Outage::Away(_) | Outage::Refuses(_) | Outage::Lacks(_) | Outage::NoPublications => {
-                "redis"
-            }
-            Outage::Node => "node",
-        }
-    }
-}
-
 /// The sentence of an error code.
 pub const fn message(code: Code, language: Language) -> &'static str {
     let (en, ko) = match code {

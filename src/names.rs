@@ -13,7 +13,7 @@ use unicode_normalization::UnicodeNormalization;
 use crate::{problem::Problem, visible};
 
 /// The characters of ids and secrets: a double click selects all of them.
-const LETTERS_AND_DIGITS: [char; 62] = [
+pub const LETTERS_AND_DIGITS: [char; 62] = [
     '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I',
     'J', 'K', 'L', 'M', 'N', 'O', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z', 'a', 'b',
     'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u',

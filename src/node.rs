@@ -135,7 +135,7 @@ pub(crate) fn build(
     let fanout =
         Fanout::start(redis.clone(), scripts.clone(), &settings, metrics.clone(), background);
     let heartbeat = Heartbeat::new(fanout.clone(), scripts.clone(), settings.clone(), background);
-    heartbeat.start(&redis, background);
+    heartbeat.start(background);
     let push = Push::new(&scripts, &settings);
     webhooks::start(
         redis.clone(),

@@ -1,20 +1,27 @@
 //! The connections to Redis, and the condition that Redis is in.
 //!
-//! Knows no room: `scripts` has the commands, `fanout` the subscription.
+//! Knows no room: `scripts` has the commands, `fanout` the subscription. On a cluster, each primary is an [`Island`].
 
 mod absence;
 pub mod child;
+mod cluster;
 mod condition;
 mod condition_log;
 mod connect;
+mod connection;
 mod durable;
 mod hooks;
+mod island;
 pub mod keys;
+mod link;
 pub mod probe;
 mod reason;
+mod resp;
 mod rights;
 mod script;
 pub mod scripts;
+mod shards;
+mod topology;
 
 use std::{
     sync::Arc,
@@ -25,33 +32,30 @@ use anyhow::Context;
 use fred::{
     clients::Client,
     error::{Error as RedisError, ErrorKind},
-    interfaces::{ClientLike, EventInterface},
     prelude::{FredResult, Value},
     types::config::Config,
 };
-use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, Semaphore, watch};
 use tracing::warn;
 
 use crate::{
     authorities,
     background::Background,
-    boxed,
     error::redacted,
     metrics::Metrics,
+    names::RoomId,
     settings::{Durability, Settings},
 };
-use absence::Absence;
 pub use condition::{Access, Condition};
 use connect::connect;
 use durable::Durable;
+use island::Common;
+pub use island::Island;
 use keys::KeyStyle;
-use reason::Reach;
 use script::Named;
+use shards::Shards;
+use topology::Hint;
 
-/// How long the other nodes need, once Redis is back, to notice it and to report their connections.
-const ROOMS_RETURN_IN: Duration = Duration::from_millis(700);
 /// The URL scheme of Redis over TLS.
 const OVER_TLS: &str = "rediss";
 /// Older versions lack commands that the scripts use.
@@ -62,37 +66,25 @@ const SUBSCRIPTION_BUFFER: usize = 8192;
 /// Maximum number of queued events of any other client: errors, of which one is enough. fred
 /// allocates this for every kind of event.
 const EVENT_BUFFER: usize = 16;
+/// Wait before a call whose slot is on its way to another primary is made again.
+const SLOT_MOVES: Duration = Duration::from_millis(20);
+/// How long such a call takes in all at most, in command timeouts: a sender has its answer in the time of the contract.
+const MOVES_FOR: f64 = 1.9;
 
 /// Handle on all connections to Redis.
 #[derive(Clone)]
 pub struct Redis(Arc<Inner>);
 
 struct Inner {
-    /// One for all: a second connection would make pipelines shorter, and Redis runs one command
-    /// after the other anyway.
-    commands: Client,
-    subscriber: Client,
+    shards: Arc<Shards>,
+    /// That of the best island.
+    condition: watch::Sender<Condition>,
     keeper: Option<DurableStore>,
     /// Waits for rooms whose events are to be posted; only where there is a webhook.
     hooks: Option<Client>,
     has_webhook: bool,
-    condition: watch::Sender<Condition>,
-    /// Why the last attempt to connect failed, in the words of whoever refused it.
-    refused: Mutex<Option<String>>,
-    /// When the probe that is under way began.
-    asked: Mutex<Option<Instant>>,
-    /// The number of the latest probe that Redis published.
-    probes: watch::Sender<u64>,
-    /// Redis's version, once it is known.
-    version: watch::Sender<Option<String>>,
-    absence: Mutex<Absence>,
-    suspicion: Notify,
-    demoted: Notify,
     node_channel: String,
-    key_style: KeyStyle,
-    tls: bool,
-    timeout: Duration,
-    metrics: Arc<Metrics>,
+    common: Arc<Common>,
 }
 
 /// Makes messages durable before they are published; only with `DURABILITY`.
@@ -122,43 +114,50 @@ impl Redis {
         let mut config =
             Config::from_url(url).context("REDIS_URL is not the address of a Redis")?;
         config.fail_fast = false;
-        let key_style =
-            if config.server.is_clustered() { KeyStyle::HashTag } else { KeyStyle::Plain };
-        let timeout = settings.redis_timeout;
-        let client =
-            |events, nodelay| connect(config.clone(), timeout, events, nodelay, background);
-        let condition = watch::Sender::new(Condition::Away("no answer yet".to_owned()));
-        let keeper = (settings.durability != Durability::Memory)
-            .then(|| DurableStore::start(&config, settings, condition.subscribe(), background));
-        let redis = Self(Arc::new(Inner {
-            commands: client(EVENT_BUFFER, false),
-            subscriber: client(SUBSCRIPTION_BUFFER, true),
-            keeper,
-            hooks: hooks::client(&config, settings, background),
-            has_webhook: settings.webhooks.are_on(),
-            condition,
-            refused: Mutex::default(),
-            asked: Mutex::default(),
-            probes: watch::Sender::new(0),
-            version: watch::Sender::new(None),
-            absence: Mutex::new(Absence::new(settings.presence_ttl)),
-            suspicion: Notify::new(),
-            demoted: Notify::new(),
-            node_channel: keys::node_channel(node),
-            key_style,
+        let is_clustered = config.server.is_clustered();
+        let common = Arc::new(Common {
+            node: node.to_owned(),
+            key_style: if is_clustered { KeyStyle::HashTag } else { KeyStyle::Plain },
             tls: config.tls.is_some(),
-            timeout,
+            timeout: settings.redis_timeout,
+            presence_ttl: settings.presence_ttl,
+            durability: settings.durability,
             metrics,
-        }));
-        let stop = &background.stop;
-        let errors = mark_down_on_errors(redis.clone(), stop.clone());
-        background.spawn_vital("the watch over Redis's connections", errors);
-        background.spawn_vital("the probe of Redis", probe::run(redis.clone(), stop.clone()));
-        let demoted = leave_replica(redis.clone(), stop.clone());
-        background.spawn_vital("the look for a new primary", demoted);
-        let told = condition_log::run(redis.conditions(), stop.clone());
-        background.spawn_vital("the word about Redis", told);
-        Ok(redis)
+            version: watch::Sender::new(None),
+            changed: Notify::new(),
+            background: background.clone(),
+        });
+        let hooks = hooks::client(&config, settings, background);
+        let (shards, condition, keeper) = match is_clustered {
+            true => {
+                let (shards, condition) = cluster::start(&config, common.clone());
+                (shards, condition, None)
+            }
+            false => {
+                let client = |events, nodelay| {
+                    connect(config.clone(), settings.redis_timeout, events, nodelay, background)
+                };
+                let durable = settings.durability != Durability::Memory;
+                let condition = island::no_answer_yet();
+                let keeper = durable.then(|| {
+                    DurableStore::start(&config, settings, condition.subscribe(), background)
+                });
+                let others = keeper.iter().flat_map(|keeper| &keeper.clients).chain(&hooks);
+                let clients = [client(EVENT_BUFFER, false), client(SUBSCRIPTION_BUFFER, true)];
+                let others = others.cloned().collect();
+                let island = Island::only(clients, others, condition.clone(), common.clone());
+                (Arc::new(Shards::one(island)), condition, keeper)
+            }
+        };
+        Ok(Self(Arc::new(Inner {
+            shards,
+            condition,
+            keeper,
+            hooks,
+            has_webhook: settings.webhooks.are_on(),
+            node_channel: keys::node_channel("", node),
+            common,
+        })))
     }
 
     /// Waits until Redis answers, then says why this Redis cannot serve, if it cannot.
@@ -166,16 +165,17 @@ impl Redis {
     /// # Errors
     /// It is too old, or does not support `DURABILITY`.
     pub async fn check(&self) -> anyhow::Result<()> {
+        let common = &self.0.common;
         // A WAIT covers one shard, but a batch has rooms of all shards.
         anyhow::ensure!(
-            self.0.keeper.is_none() || self.0.key_style == KeyStyle::Plain,
+            common.durability == Durability::Memory || common.key_style == KeyStyle::Plain,
             "DURABILITY must be memory on Redis Cluster"
         );
         anyhow::ensure!(
             !self.0.has_webhook || self.0.hooks.is_some(),
             "WEBHOOK_URL cannot be used on Redis Cluster yet"
         );
-        let mut version = self.0.version.subscribe();
+        let mut version = common.version.subscribe();
         // The sender lives as long as `self`.
         let version = version.wait_for(Option::is_some).await.ok().and_then(|it| it.clone());
         self.check_version(&version.unwrap_or_default()).await
@@ -200,16 +200,9 @@ impl Redis {
         Ok(())
     }
 
-    /// The condition of Redis at the last probe. Calls that it does not allow fail at once.
+    /// The condition of the best island: serving if any does.
     pub fn condition(&self) -> Condition {
         self.0.condition.borrow().clone()
-    }
-
-    /// How long the running probe has been waiting, if that is at least half of the command
-    /// timeout: then Redis may not serve any more.
-    pub fn unanswered_for(&self) -> Option<Duration> {
-        let waits = self.0.asked.lock().map(|asked| asked.elapsed())?;
-        (waits >= self.0.timeout / 2).then_some(waits)
     }
 
     /// Changes of [`Redis::condition`].
@@ -217,64 +210,58 @@ impl Redis {
         self.0.condition.subscribe()
     }
 
-    /// Whether Redis came back recently after so long that presences may have lapsed without an
-    /// event.
-    pub fn is_returning(&self) -> bool {
-        self.0.absence.lock().returned_for(Instant::now()).is_some()
-    }
-
-    /// How long no heartbeat could keep members alive recently; zero once all nodes have reported
-    /// again.
-    pub fn deadline_extension(&self) -> Duration {
-        self.0.absence.lock().deadline_extension(Instant::now())
-    }
-
-    /// Waits until a new member may be shown the list of members: after a long outage the members
-    /// have to be reported again first.
-    ///
-    /// # Errors
-    /// Redis does not accept writes.
-    pub async fn rooms_returned(&self) -> FredResult<()> {
-        let condition = self.condition();
-        if condition != Condition::Serves {
-            return Err(refusal(&condition));
+    /// The island that has a room.
+    pub fn island(&self, room: &RoomId) -> Arc<Island> {
+        match self.key_style() {
+            KeyStyle::Plain => self.0.shards.of(""),
+            style => self.0.shards.of(&style.room(room).room()),
         }
-        let since = self.0.absence.lock().returned_for(Instant::now());
-        if let Some(left) = since.and_then(|since| ROOMS_RETURN_IN.checked_sub(since)) {
-            tokio::time::sleep(left).await;
+    }
+
+    /// All islands; a new value whenever slots moved.
+    pub fn islands(&self) -> watch::Receiver<Vec<Arc<Island>>> {
+        self.0.shards.islands()
+    }
+
+    /// A group of rooms that an island has, for its probes: the present one, if it has that.
+    pub fn group_of(&self, island: &Island) -> String {
+        self.0.shards.group_of(island, &island.group())
+    }
+
+    /// The islands may no longer be what they were: the cluster is asked at once.
+    pub fn doubt_islands(&self) {
+        self.0.shards.doubt();
+    }
+
+    /// Another node serves a slot, as this error of Redis says; anything else is a reason to ask.
+    pub fn note_moved(&self, words: &str) {
+        match Hint::of(words) {
+            Some(Hint::Moved(slot, address)) if !self.0.common.tls => {
+                self.0.shards.moved(slot, address);
+            }
+            // With TLS a node is known by its name, which is not what the error says.
+            _ => self.0.shards.doubt(),
         }
-        Ok(())
     }
 
-    /// The numbers of the probes that Redis published to this node.
-    pub fn probes(&self) -> watch::Receiver<u64> {
-        self.0.probes.subscribe()
-    }
-
-    /// Starts a probe at once.
-    pub fn probe_now(&self) {
-        self.0.suspicion.notify_one();
-    }
-
-    /// The client that is used only for the subscription.
-    pub fn subscriber(&self) -> &Client {
-        &self.0.subscriber
-    }
-
-    /// The channel on which scripts publish to this node alone.
+    /// The channel on which scripts publish to this node alone where rooms have no groups; elsewhere a name for it.
     pub fn node_channel(&self) -> &str {
         &self.0.node_channel
     }
 
-    /// How key names are written on this deployment.
-    pub fn key_style(&self) -> KeyStyle {
-        self.0.key_style
+    /// This process's own id.
+    pub fn node(&self) -> &str {
+        &self.0.common.node
     }
 
-    /// The estimated time of Redis, milliseconds since 1970; 0 if unknown. It saves scripts work;
-    /// their decisions use Redis's own clock.
-    pub fn now_ms(&self) -> u64 {
-        self.0.metrics.deliveries.clock.now_ms().unwrap_or_default()
+    /// How key names are written on this deployment.
+    pub fn key_style(&self) -> KeyStyle {
+        self.0.common.key_style
+    }
+
+    /// The turns of the calls of one script, on the island with this key.
+    fn turns(&self, named: &Named, key: &str) -> Arc<Semaphore> {
+        self.0.shards.of(key).turns(named.name)
     }
 
     /// Runs a script, and loads it first if Redis does not have it. `args` are all its arguments,
@@ -289,13 +276,54 @@ impl Redis {
         keys: Vec<String>,
         args: Value,
     ) -> FredResult<Vec<Value>> {
-        self.check_allowed(named.access)?;
-        let begun = Instant::now();
-        // Boxed: fred's future is large, and so would be every future that awaits it.
-        let run = || named.script.evalsha_with_reload(&self.0.commands, keys, args);
-        let reply = boxed::in_place(run).await;
-        self.note(named.name, begun, &reply);
-        reply
+        let shards = &self.0.shards;
+        let key = keys.first().map(String::as_str).unwrap_or_default();
+        match self.key_style() {
+            KeyStyle::Plain => shards.of(key).evalsha(named, keys, vec![args]).await,
+            KeyStyle::HashTag => self.evalsha_where_slots_move(named, keys, args).await,
+        }
+    }
+
+    /// The same on a cluster. An error that says that the script did not run because of where its slot is does not
+    /// reach the caller: the call is made again, wherever the slot is by then.
+    async fn evalsha_where_slots_move(
+        &self,
+        named: &Named,
+        mut keys: Vec<String>,
+        args: Value,
+    ) -> FredResult<Vec<Value>> {
+        let timeout = self.0.common.timeout;
+        let ends = tokio::time::Instant::now() + timeout.mul_f64(MOVES_FOR);
+        let key = keys.first().cloned().unwrap_or_default();
+        // No script runs while its slot is between two primaries, where the keys that it makes up itself may be gone.
+        keys.extend(keys::never_beside(&key));
+        loop {
+            let island = self.0.shards.of(&key);
+            // A primary that was just heard of is not away, it is new.
+            let _ = tokio::time::timeout(timeout, island.first_answer()).await;
+            let mut args = vec![args.clone()];
+            if let Some(now_ms) = island.clock.now_ms().filter(|_| named.access == Access::Writes) {
+                let until =
+                    now_ms.saturating_add(timeout.as_millis().try_into().unwrap_or(u64::MAX));
+                args.push(until.to_string().into());
+            }
+            let call = island.evalsha(named, keys.clone(), args);
+            let error = match tokio::time::timeout_at(ends, call).await {
+                Ok(Err(error)) => error,
+                Ok(Ok(reply)) => return Ok(reply),
+                Err(_) => return Err(RedisError::new(ErrorKind::Timeout, "no answer in time")),
+            };
+            match Hint::of(error.details()) {
+                _ if tokio::time::Instant::now() + SLOT_MOVES > ends => return Err(error),
+                Some(Hint::Late) => {
+                    island.clock.forget();
+                    island.probe_now();
+                }
+                Some(_) => self.note_moved(error.details()),
+                None => return Err(error),
+            }
+            tokio::time::sleep(SLOT_MOVES).await;
+        }
     }
 
     /// Runs a script whose messages will be delivered to a room, and waits until they are durable.
@@ -314,115 +342,20 @@ impl Redis {
         let Some(keeper) = &self.0.keeper else {
             return self.evalsha(named, keys, args).await;
         };
-        self.check_allowed(named.access)?;
+        // There is only one.
+        let island = self.0.shards.of("");
+        island.check_allowed(named.access)?;
         let begun = Instant::now();
         let channel = channel.map(str::to_owned);
         let reply = keeper.queue.run(&named.script, keys, args, channel).await;
-        self.note(named.name, begun, &reply);
+        island.note(named.name, begun, &reply);
         reply
-    }
-
-    /// Records the latency of a script, and checks the error if it failed.
-    fn note(&self, name: &'static str, begun: Instant, reply: &FredResult<Vec<Value>>) {
-        self.0.metrics.observe_script(name, begun.elapsed());
-        if let Err(error) = reply {
-            self.0.metrics.redis_failures.inc();
-            self.suspect(error);
-        }
     }
 
     /// Closes the connections.
     pub async fn quit(&self) {
-        // It fails if the connection is already closed, which is fine.
-        let quits =
-            self.clients().map(|client| tokio::time::timeout(self.0.timeout, client.quit()));
-        futures_util::future::join_all(quits).await;
-    }
-
-    fn clients(&self) -> impl Iterator<Item = &Client> {
-        let keeper = self.0.keeper.iter().flat_map(|keeper| &keeper.clients);
-        [&self.0.commands, &self.0.subscriber].into_iter().chain(keeper).chain(&self.0.hooks)
-    }
-
-    /// Closes the connections of the chosen clients, which then reconnect. A failure is ignored,
-    /// because this is retried as long as Redis is away.
-    async fn reconnect(&self, chosen: impl Fn(&Client) -> bool) {
-        let dropped = self
-            .clients()
-            .filter(|client| chosen(client))
-            .map(|client| tokio::time::timeout(self.0.timeout, client.force_reconnection()));
-        futures_util::future::join_all(dropped).await;
-    }
-
-    fn check_allowed(&self, access: Access) -> FredResult<()> {
-        let condition = self.0.condition.borrow();
-        if condition.allows(access) { Ok(()) } else { Err(refusal(&condition)) }
-    }
-
-    /// Records why there is no connection; a command that waits for one only gets a timeout.
-    fn connection_failed(&self, error: &RedisError) {
-        if self.0.commands.is_connected() {
-            return self.suspect(error);
-        }
-        let way = Reach { tls: self.0.tls, is_known: self.0.version.borrow().is_some() };
-        let why = reason::explain(redacted(error), way);
-        *self.0.refused.lock() = Some(why.clone());
-        self.set_condition(Condition::Away(why));
-        self.probe_now();
-    }
-
-    /// Why Redis is unavailable; the error of the connection explains more.
-    fn why_away(&self, seen: &str) -> String {
-        let refused = self.0.refused.lock().clone();
-        let way = Reach { tls: false, is_known: true };
-        let seen = || reason::explain(seen, way);
-        refused.filter(|_| !self.0.commands.is_connected()).unwrap_or_else(seen)
-    }
-
-    /// Starts a probe at once after an error that may mean that Redis is unavailable.
-    fn suspect(&self, error: &RedisError) {
-        match error.kind() {
-            ErrorKind::IO | ErrorKind::Canceled => {
-                self.set_condition(Condition::Away(redacted(error).to_owned()));
-                self.probe_now();
-            }
-            ErrorKind::Timeout => self.probe_now(),
-            _ if condition::is_demoted(error.details()) => {
-                warn!("this redis became a replica; reconnecting");
-                self.0.demoted.notify_one();
-            }
-            _ => {}
-        }
-    }
-
-    fn set_condition(&self, condition: Condition) {
-        let condition = match condition {
-            Condition::Away(seen) => Condition::Away(self.why_away(&seen)),
-            other => other,
-        };
-        self.0.absence.lock().note(condition == Condition::Serves, Instant::now());
-        let changed = self.0.condition.send_if_modified(|was| {
-            let changed = *was != condition;
-            *was = condition.clone();
-            changed
-        });
-        if !changed {
-            return;
-        }
-        self.0.metrics.redis_up.set(i64::from(condition.is_up()));
-    }
-}
-
-/// The error of a call that this condition does not allow.
-fn refusal(condition: &Condition) -> RedisError {
-    match condition {
-        Condition::Lacks(missing) => {
-            RedisError::new(ErrorKind::Auth, format!("missing rights: {missing}"))
-        }
-        Condition::Refuses(why) => RedisError::new(ErrorKind::Unknown, why.clone()),
-        Condition::Away(_) | Condition::Serves => {
-            RedisError::new(ErrorKind::IO, "redis is out of reach")
-        }
+        let islands = self.0.shards.all();
+        futures_util::future::join_all(islands.iter().map(|island| island.quit())).await;
     }
 }
 
@@ -441,30 +374,5 @@ impl DurableStore {
             Durable::new(clients.clone(), durability, timeout, condition, background.stop.clone());
         background.spawn_vital("the keeper of messages", worker);
         Self { durability, clients, timeout, queue }
-    }
-}
-
-async fn mark_down_on_errors(redis: Redis, stop: CancellationToken) {
-    let mut errors = redis.0.commands.error_rx();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            error = errors.recv() => match error {
-                Ok((error, _)) => redis.connection_failed(&error),
-                Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-                Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-            },
-        }
-    }
-}
-
-/// Reconnects when the connected Redis has become a replica.
-async fn leave_replica(redis: Redis, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = redis.0.demoted.notified() => {}
-        }
-        redis.reconnect(|_| true).await;
     }
 }

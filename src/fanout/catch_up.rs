@@ -86,7 +86,8 @@ impl Fanout {
                 let Some(after) = feed.reading(number) else { return };
                 (after, feed.known_events())
             };
-            let permit = self.0.catch_ups.acquire().await;
+            let shore = self.shore(&room.id);
+            let permit = shore.catch_ups.acquire().await;
             let missed = self.0.scripts.catch_up(&room.id, after, CATCH_UP_PAGE, known).await;
             drop(permit);
             let missed = match missed {

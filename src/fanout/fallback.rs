@@ -35,7 +35,7 @@ impl Fanout {
             answered: Instant::now(),
         };
         *room.unfenced.lock() = Some(position);
-        if self.hearing() == Hearing::Silent {
+        if self.shore(&room.id).hearing() == Hearing::Silent {
             self.fall_back(room, Duration::ZERO);
         }
     }
@@ -52,7 +52,7 @@ impl Fanout {
     /// A message was stored by this node. It arrives like any other, unless publications do not
     /// arrive.
     pub fn stored(&self, room: &Arc<LocalRoom>, id: MessageId) {
-        if self.hearing() == Hearing::Silent {
+        if self.shore(&room.id).hearing() == Hearing::Silent {
             let actions = room.feed.lock().stored(id);
             self.act(room, actions);
         }

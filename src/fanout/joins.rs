@@ -29,7 +29,7 @@ impl Fanout {
             // A room that is behind holds none of the turns meanwhile.
             local.inbox.has_space().await;
         }
-        self.0.joins_paced.admit(room).await
+        self.shore(room).joins_paced.admit(room).await
     }
 
     /// Lets a seated connection into a room.

@@ -31,6 +31,11 @@ use crate::{
     redis::scripts::{Join, Leave, RoomFacts, Snapshot},
 };
 
+/// No island has confirmed the subscription.
+pub(super) const NOBODY: u64 = 0;
+/// The island that had confirmed the subscription has ended it.
+pub(super) const TAKEN_AWAY: u64 = u64::MAX;
+
 /// The report of one connection.
 pub struct Report {
     /// The connection, in this room.
@@ -62,8 +67,9 @@ pub struct LocalRoom {
     pub(super) facts: Mutex<Option<Arc<RoomFacts>>>,
     /// How often the facts may have changed since they were read.
     pub(super) facts_changes: AtomicU64,
-    /// Whether Redis has confirmed the subscription.
-    pub(super) subscribed: watch::Sender<bool>,
+    /// The island that has confirmed the subscription, by its number; [`NOBODY`] before, [`TAKEN_AWAY`] if it has ended
+    /// it since.
+    pub(super) subscribed: watch::Sender<u64>,
     /// The number of the latest heartbeat sent.
     pub(super) heartbeat: AtomicU64,
     /// The node's count of heartbeats.
@@ -94,7 +100,7 @@ impl LocalRoom {
             last_heartbeat: Mutex::new(Some(Instant::now())),
             facts: Mutex::default(),
             facts_changes: AtomicU64::new(0),
-            subscribed: watch::Sender::new(false),
+            subscribed: watch::Sender::new(NOBODY),
             heartbeat: AtomicU64::new(heartbeats.load(Ordering::Relaxed)),
             heartbeats,
             inbox: Inbox::default(),

@@ -1,9 +1,8 @@
-//! The one subscription of this node: SUBSCRIBE and UNSUBSCRIBE, receiving, and the check that it
-//! works.
+//! The subscription of this node on one island: subscribing and unsubscribing, receiving, and the check that it works.
 //!
-//! Order matters here: a room counts as subscribed only after Redis has answered a command that was
-//! sent after the SUBSCRIBE. After every reconnect, all channels are subscribed again and every
-//! room is asked for its tip.
+//! Order matters here: a room counts as subscribed only after Redis has confirmed it. After every reconnect, all channels
+//! are subscribed again and every room is asked for its tip. On a cluster rooms come and go with their slots: a room that
+//! comes is subscribed and asked in the same way.
 
 use std::{
     collections::HashMap,
@@ -17,25 +16,34 @@ use std::{
 
 use fred::{
     error::{Error as RedisError, ErrorKind},
-    interfaces::{ClientLike, EventInterface, PubsubInterface},
     types::Message as Payload,
 };
-use tokio::sync::{
-    broadcast::error::{RecvError, TryRecvError},
-    mpsc, watch,
+use futures_util::{StreamExt, stream};
+use tokio::{
+    sync::{
+        broadcast::{
+            self,
+            error::{RecvError, TryRecvError},
+        },
+        mpsc, watch,
+    },
+    time::Instant,
 };
 use tracing::{info, warn};
 
 use super::{
-    Fanout, Hearing, LocalRoom,
+    Fanout, Hearing, LocalRoom, Shore,
     feed::Inbound,
     frame::{Frame, NodeSignal},
+    local_room::{NOBODY, TAKEN_AWAY},
 };
 use crate::{
-    background::Background,
     error::redacted,
     names::RoomId,
-    redis::{Access, Condition},
+    redis::{
+        Access, Condition,
+        keys::{KeyStyle, node_channel},
+    },
     removal::Removal,
 };
 
@@ -43,6 +51,8 @@ use crate::{
 const CHUNK: usize = 500;
 /// Maximum number of payloads that are processed before the rooms write.
 const READ_AT_ONCE: usize = 256;
+/// Groups of rooms that are subscribed at the same time; each takes a command of its own.
+const GROUPS_AT_ONCE: usize = 256;
 /// Wait between two attempts to subscribe.
 const RETRY: Duration = Duration::from_millis(100);
 /// The node reconnects after each time this number of probes has not arrived.
@@ -56,18 +66,18 @@ pub(super) enum Change {
     Release(RoomId),
 }
 
-/// Starts the subscription's tasks.
-pub(super) fn start(fanout: &Fanout, wanted: mpsc::Receiver<Change>, background: &Background) {
-    let signs = Arc::new(SignsOfLife::default());
+/// Starts the tasks of the subscription on one island.
+pub(super) fn start(fanout: &Fanout, shore: &Arc<Shore>, wanted: mpsc::Receiver<Change>) {
+    let (signs, island) = (Arc::new(SignsOfLife::default()), &shore.island);
     // Receiving begins before the first connection is up, so that no payload is missed.
-    let payloads = fanout.0.redis.subscriber().message_rx();
-    let reconnects = fanout.0.redis.subscriber().reconnect_rx();
-    let reads = read(fanout.clone(), payloads, signs.clone());
-    background.spawn_vital("the reader of the subscription", reads);
-    let keeps = keep_subscribed(fanout.clone(), wanted, reconnects);
-    background.spawn_vital("the keeper of the subscription", keeps);
-    let listens = listen_for_probes(fanout.clone(), signs);
-    background.spawn_vital("the probe of the subscription", listens);
+    let payloads = island.payloads();
+    let keeper = Keeper { fanout: fanout.clone(), shore: shore.clone() };
+    let keeps = keeper.run(wanted, island.reconnects(), island.gone());
+    let reads = read(fanout.clone(), shore.clone(), payloads, signs.clone());
+    island.spawn("the reader of the subscription", reads);
+    island.spawn("the keeper of the subscription", keeps);
+    let listens = listen_for_probes(fanout.clone(), shore.clone(), signs);
+    island.spawn("the probe of the subscription", listens);
 }
 
 /// Evidence that the subscription works.
@@ -83,20 +93,21 @@ struct SignsOfLife {
 /// that arrive together are written together. This task waits only for the subscription.
 async fn read(
     fanout: Fanout,
-    mut payloads: tokio::sync::broadcast::Receiver<Payload>,
+    shore: Arc<Shore>,
+    mut payloads: broadcast::Receiver<Payload>,
     signs: Arc<SignsOfLife>,
 ) {
     let mut waiting = Vec::new();
     loop {
         let mut next = tokio::select! {
-            () = fanout.0.stop.cancelled() => return,
+            () = shore.island.stop().cancelled() => return,
             payload = payloads.recv() => payload.map_err(no_more),
         };
         fanout.0.metrics.subscription_queue.set(payloads.len() as i64);
         for taken in 1.. {
             match next {
-                Ok(payload) => waiting.extend(on_payload(&fanout, &payload, &signs)),
-                Err(TryRecvError::Lagged(lost)) => on_loss(&fanout, lost),
+                Ok(payload) => waiting.extend(on_payload(&fanout, &shore, &payload, &signs)),
+                Err(TryRecvError::Lagged(lost)) => on_loss(&fanout, &shore, lost),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Closed) => return,
             }
@@ -113,7 +124,12 @@ async fn read(
 }
 
 /// Processes one payload. Returns the room if it has to be served.
-fn on_payload(fanout: &Fanout, payload: &Payload, signs: &SignsOfLife) -> Option<Arc<LocalRoom>> {
+fn on_payload(
+    fanout: &Fanout,
+    shore: &Shore,
+    payload: &Payload,
+    signs: &SignsOfLife,
+) -> Option<Arc<LocalRoom>> {
     signs.payloads.fetch_add(1, Ordering::Relaxed);
     let text = payload.value.as_str().unwrap_or_default();
     let word = match fanout.0.redis.key_style().room_of_channel(&payload.channel) {
@@ -131,7 +147,12 @@ fn on_payload(fanout: &Fanout, payload: &Payload, signs: &SignsOfLife) -> Option
                 Some((room, Inbound::Members(events, truth)))
             }
             Some(NodeSignal::Probe(number)) => {
-                signs.probed.send_replace(number);
+                // A primary that was frozen tells an old one.
+                signs.probed.send_if_modified(|latest| {
+                    let is_newer = number > *latest;
+                    *latest = number.max(*latest);
+                    is_newer
+                });
                 return None;
             }
             None => None,
@@ -142,157 +163,275 @@ fn on_payload(fanout: &Fanout, payload: &Payload, signs: &SignsOfLife) -> Option
         fanout.0.metrics.foreign_frame(false);
         return None;
     };
-    fanout.on_inbound(&room, word)
+    // What a former primary says of a room does not count; the room is asked for its tip where it is now.
+    let is_here = fanout.0.redis.island(&room).id() == shore.island.id();
+    is_here.then(|| fanout.on_inbound(&room, word)).flatten()
 }
 
-fn on_loss(fanout: &Fanout, lost: u64) {
+fn on_loss(fanout: &Fanout, shore: &Shore, lost: u64) {
     fanout.0.metrics.subscription_lost.inc_by(lost);
     warn!(lost, "subscription read too slowly; checking every room for missed messages");
-    fanout.members_stale();
-    fanout.0.resync.notify_one();
+    fanout.missed_something(shore);
 }
 
-/// Makes all changes of the subscription, one after the other, and subscribes again after every
-/// reconnect.
-async fn keep_subscribed(
+/// Makes all changes of the subscription on one island.
+struct Keeper {
     fanout: Fanout,
-    mut wanted: mpsc::Receiver<Change>,
-    mut reconnects: tokio::sync::broadcast::Receiver<fred::types::config::Server>,
-) {
-    let mut changes = Vec::new();
-    subscribe_all(&fanout).await;
-    // The first connection is reported as a reconnect too, but nothing was interrupted.
-    while reconnects.try_recv().is_ok() {}
-    loop {
-        tokio::select! {
-            () = fanout.0.stop.cancelled() => return,
-            event = reconnects.recv() => match event {
-                Err(RecvError::Closed) => return,
-                _ => {
+    shore: Arc<Shore>,
+}
+
+impl Keeper {
+    /// Makes changes one after the other, and subscribes again after every reconnect.
+    async fn run(
+        self,
+        mut wanted: mpsc::Receiver<Change>,
+        mut reconnects: broadcast::Receiver<fred::types::config::Server>,
+        mut gone: Option<broadcast::Receiver<String>>,
+    ) {
+        let (fanout, island) = (&self.fanout, &self.shore.island);
+        let mut changes = Vec::new();
+        let mut islands = fanout.0.redis.islands();
+        self.subscribe_all().await;
+        // The first connection is reported as a reconnect too, but nothing was interrupted.
+        while reconnects.try_recv().is_ok() {}
+        // When to look for rooms that are here and not subscribed.
+        let mut look: Option<Instant> = None;
+        loop {
+            let looks = look;
+            let taken = tokio::select! {
+                () = island.stop().cancelled() => return,
+                event = reconnects.recv() => {
+                    if matches!(event, Err(RecvError::Closed)) {
+                        return;
+                    }
                     fanout.0.metrics.subscriber_reconnects.inc();
-                    fanout.members_stale();
-                    subscribe_all(&fanout).await;
+                    fanout.missed_something(&self.shore);
+                    self.subscribe_all().await;
+                    Ok(())
                 }
-            },
-            _ = wanted.recv_many(&mut changes, CHUNK) => {
-                if let Err(error) = make(&fanout, changes.drain(..)).await {
-                    // Waiting joins time out; the reconnect or the probe repairs the subscription.
-                    warn!(error = redacted(&error), "cannot change the subscription");
-                    start_over(&fanout, &error).await;
+                _ = wanted.recv_many(&mut changes, CHUNK) => self.make(changes.drain(..)).await,
+                Ok(()) = islands.changed() => self.take_over().await,
+                channel = taken_away(&mut gone) => {
+                    self.lost(channel);
+                    look = Some(Instant::now() + RETRY);
+                    Ok(())
+                }
+                () = tokio::time::sleep_until(looks.unwrap_or_else(Instant::now)), if looks.is_some() => {
+                    look = None;
+                    self.take_over().await
+                }
+            };
+            if let Err(error) = taken {
+                // Waiting joins time out; the reconnect or the probe repairs the subscription.
+                warn!(error = redacted(&error), "cannot change the subscription");
+                self.refused(&error).await;
+                look = Some(Instant::now() + RETRY);
+            }
+        }
+    }
+
+    /// Subscribes to all rooms of this node that are here; retries until it succeeds.
+    async fn subscribe_all(&self) {
+        let island = &self.shore.island;
+        let mut conditions = island.conditions();
+        loop {
+            tokio::select! {
+                () = island.stop().cancelled() => return,
+                _ = conditions.wait_for(|condition| condition.allows(Access::Writes)) => {}
+            }
+            match self.try_subscribe_all().await {
+                Ok(rooms) => {
+                    info!(rooms = rooms.len(), "subscribed");
+                    self.shore.check(rooms);
+                    // Publications until now were missed.
+                    island.probe_now();
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(error = redacted(&error), "not subscribed");
+                    self.refused(&error).await;
+                    tokio::time::sleep(RETRY).await;
                 }
             }
         }
     }
-}
 
-/// Subscribes to all rooms of this node; retries until it succeeds.
-async fn subscribe_all(fanout: &Fanout) {
-    let mut conditions = fanout.0.redis.conditions();
-    loop {
-        tokio::select! {
-            () = fanout.0.stop.cancelled() => return,
-            _ = conditions.wait_for(|condition| condition.allows(Access::Writes)) => {}
-        }
-        match try_subscribe_all(fanout).await {
-            Ok(rooms) => {
-                info!(rooms, "subscribed");
-                fanout.0.resync.notify_one();
-                // Publications until now were missed.
-                fanout.0.redis.probe_now();
-                return;
-            }
-            Err(error) => {
-                tracing::debug!(error = redacted(&error), "not subscribed");
-                start_over(fanout, &error).await;
-                tokio::time::sleep(RETRY).await;
-            }
+    /// What to do about an error of a subscription. With one connection for all slots, nobody waited for a refusal, so
+    /// that it would be taken for the answer to the next command: reconnect.
+    async fn refused(&self, error: &RedisError) {
+        if *error.kind() == ErrorKind::Cluster {
+            self.fanout.0.redis.note_moved(error.details());
+        } else if !matches!(error.kind(), ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Timeout)
+        {
+            self.shore.island.restart_subscription().await;
         }
     }
-}
 
-/// Reconnects if Redis refused a SUBSCRIBE: nobody waited for that answer, so it would be taken for
-/// the answer to the next command.
-async fn start_over(fanout: &Fanout, error: &RedisError) {
-    if !matches!(error.kind(), ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Timeout) {
-        // It fails if there is no connection.
-        let _ = fanout.0.redis.subscriber().force_reconnection().await;
+    async fn try_subscribe_all(&self) -> Result<Vec<Arc<LocalRoom>>, RedisError> {
+        self.subscribe_to_probes().await?;
+        let rooms = self.fanout.rooms_of(&self.shore);
+        self.subscribe(&rooms).await?;
+        Ok(rooms)
     }
-}
 
-async fn try_subscribe_all(fanout: &Fanout) -> Result<usize, RedisError> {
-    let redis = &fanout.0.redis;
-    redis.subscriber().subscribe(redis.node_channel().to_owned()).await?;
-    let rooms = fanout.rooms();
-    for chunk in rooms.chunks(CHUNK) {
-        subscribe(fanout, chunk).await?;
+    /// Listens for probes. On a cluster, they come by the channel of a group whose slot is here.
+    async fn subscribe_to_probes(&self) -> Result<(), RedisError> {
+        let (redis, island) = (&self.fanout.0.redis, &self.shore.island);
+        let group = redis.group_of(island);
+        island.subscribe(vec![node_channel(&group, redis.node())]).await?;
+        island.set_group(group);
+        Ok(())
     }
-    Ok(rooms.len())
-}
 
-/// Subscribes and has Redis confirm it: the answer to a PING comes after the SUBSCRIBE took effect.
-async fn subscribe(fanout: &Fanout, rooms: &[Arc<LocalRoom>]) -> Result<(), RedisError> {
-    let redis = &fanout.0.redis;
-    let channels: Vec<String> =
-        rooms.iter().map(|room| redis.key_style().room(&room.id).channel()).collect();
-    redis.subscriber().subscribe(channels).await?;
-    redis.subscriber().ping::<()>(None).await?;
-    for room in rooms {
-        room.subscribed.send_replace(true);
+    /// Subscribes to the rooms that came here with their slots, or whose subscription was refused or taken away, and has
+    /// them checked for what was published meanwhile.
+    async fn take_over(&self) -> Result<(), RedisError> {
+        let (redis, island) = (&self.fanout.0.redis, &self.shore.island);
+        if redis.group_of(island) != island.group() {
+            self.subscribe_to_probes().await?;
+        }
+        let mut rooms = self.fanout.rooms_of(&self.shore);
+        rooms.retain(|room| !self.shore.hears(room));
+        if rooms.is_empty() {
+            return Ok(());
+        }
+        self.subscribe(&rooms).await?;
+        self.shore.check(rooms);
+        Ok(())
     }
-    Ok(())
-}
 
-async fn make(fanout: &Fanout, changes: impl Iterator<Item = Change>) -> Result<(), RedisError> {
-    // Only the last of several changes of one room counts.
-    let mut subscribes = HashMap::new();
-    let mut releases = Vec::new();
-    for change in changes {
-        match change {
-            Change::Subscribe(room) => {
-                subscribes.insert(room.id.clone(), room);
-            }
-            Change::Release(room) => releases.push(room),
+    /// Redis took a channel away, because its slot is no longer here.
+    fn lost(&self, channel: Option<String>) {
+        let redis = &self.fanout.0.redis;
+        redis.doubt_islands();
+        // Without a name, any of them.
+        let named = channel.map(|channel| redis.key_style().room_of_channel(&channel));
+        let rooms = match named {
+            Some(room) => room.and_then(|room| self.fanout.find(&room)).into_iter().collect(),
+            None => self.fanout.rooms(),
+        };
+        for room in rooms.iter().filter(|room| self.shore.hears(room)) {
+            room.subscribed.send_replace(TAKEN_AWAY);
         }
     }
-    let redis = &fanout.0.redis;
-    let gone: Vec<String> = releases
-        .iter()
-        .filter(|room| fanout.remove_if_empty(room))
-        .map(|room| redis.key_style().room(room).channel())
-        .collect();
-    if !gone.is_empty() {
-        redis.subscriber().unsubscribe(gone).await?;
+
+    /// Subscribes to rooms; on a cluster by groups, each by itself.
+    async fn subscribe(&self, rooms: &[Arc<LocalRoom>]) -> Result<(), RedisError> {
+        let results = stream::iter(self.batches(rooms))
+            .map(|(group, batch)| async move { self.subscribe_batch(&group, &batch).await })
+            .buffer_unordered(GROUPS_AT_ONCE)
+            .collect::<Vec<_>>();
+        results.await.into_iter().collect()
     }
-    // The join may have been given up, and the room released since.
-    let rooms: Vec<_> = subscribes.into_values().filter(|room| fanout.serves(room)).collect();
-    if rooms.is_empty() { Ok(()) } else { subscribe(fanout, &rooms).await }
+
+    async fn subscribe_batch(
+        &self,
+        group: &str,
+        batch: &[Arc<LocalRoom>],
+    ) -> Result<(), RedisError> {
+        let (redis, island) = (&self.fanout.0.redis, &self.shore.island);
+        let channel = |room: &Arc<LocalRoom>| redis.key_style().room(&room.id).channel();
+        let mut channels: Vec<String> = batch.iter().map(channel).collect();
+        if !group.is_empty() {
+            channels.push(node_channel(group, redis.node()));
+        }
+        island.subscribe(channels).await?;
+        for room in batch {
+            let before = room.subscribed.send_replace(island.id());
+            if before != NOBODY && before != island.id() {
+                room.feed.lock().members_stale();
+            }
+        }
+        Ok(())
+    }
+
+    /// Rooms by group, a limited number in each batch.
+    fn batches(&self, rooms: &[Arc<LocalRoom>]) -> Vec<(String, Vec<Arc<LocalRoom>>)> {
+        let style = self.fanout.0.redis.key_style();
+        let mut groups: HashMap<String, Vec<Arc<LocalRoom>>> = HashMap::new();
+        for room in rooms {
+            let group = match style {
+                KeyStyle::Plain => String::new(),
+                KeyStyle::HashTag => style.room(&room.id).group().to_owned(),
+            };
+            groups.entry(group).or_default().push(room.clone());
+        }
+        let chunks = |(group, rooms): (String, Vec<Arc<LocalRoom>>)| {
+            let chunks: Vec<_> = rooms.chunks(CHUNK).map(<[_]>::to_vec).collect();
+            chunks.into_iter().map(move |chunk| (group.clone(), chunk))
+        };
+        groups.into_iter().flat_map(chunks).collect()
+    }
+
+    async fn make(&self, changes: impl Iterator<Item = Change>) -> Result<(), RedisError> {
+        // Only the last of several changes of one room counts.
+        let (mut subscribes, mut releases) = (HashMap::new(), Vec::new());
+        for change in changes {
+            match change {
+                Change::Subscribe(room) => {
+                    subscribes.insert(room.id.clone(), room);
+                }
+                Change::Release(room) => releases.push(room),
+            }
+        }
+        let fanout = &self.fanout;
+        let mut gone: HashMap<String, Vec<String>> = HashMap::new();
+        for room in releases.iter().filter(|room| fanout.remove_if_empty(room)) {
+            let keys = fanout.0.redis.key_style().room(room);
+            gone.entry(keys.group().to_owned()).or_default().push(keys.channel());
+        }
+        let unsubscribed =
+            gone.into_values().map(|channels| self.shore.island.unsubscribe(channels));
+        let unsubscribed = futures_util::future::join_all(unsubscribed).await;
+        // The join may have been given up, and the room released since. Or it is elsewhere by now, where it is taken over.
+        let mut rooms: Vec<_> = subscribes.into_values().collect();
+        let is_here =
+            |room: &Arc<LocalRoom>| fanout.0.redis.island(&room.id).id() == self.shore.island.id();
+        rooms.retain(|room| fanout.serves(room) && is_here(room));
+        if !rooms.is_empty() {
+            self.subscribe(&rooms).await?;
+        }
+        unsubscribed.into_iter().collect()
+    }
+}
+
+/// Waits until Redis takes a channel away; `None` if too many went to name them.
+async fn taken_away(gone: &mut Option<broadcast::Receiver<String>>) -> Option<String> {
+    match gone {
+        Some(gone) => match gone.recv().await {
+            Ok(channel) => Some(channel),
+            Err(RecvError::Lagged(_)) => None,
+            Err(RecvError::Closed) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
 }
 
 /// Checks whether the probes arrive that Redis publishes to this node: a subscription can die
 /// without an error while its connection looks healthy. A subscription that recently received
 /// anything is only busy.
-async fn listen_for_probes(fanout: Fanout, signs: Arc<SignsOfLife>) {
-    let redis = &fanout.0.redis;
-    let mut probes = redis.probes();
+async fn listen_for_probes(fanout: Fanout, shore: Arc<Shore>, signs: Arc<SignsOfLife>) {
+    let island = &shore.island;
+    let mut probes = island.probes();
     let mut misses: u32 = 0;
     loop {
         tokio::select! {
-            () = fanout.0.stop.cancelled() => return,
+            () = island.stop().cancelled() => return,
             _ = probes.changed() => {}
         }
         let number = *probes.borrow_and_update();
         if signs.seen(number, fanout.0.patience).await {
             misses = 0;
-            fanout.set_hearing(Hearing::Receives);
-        } else if redis.condition() == Condition::Serves {
-            fanout.set_hearing(Hearing::Silent);
+            fanout.set_hearing(&shore, Hearing::Receives);
+        } else if island.condition() == Condition::Serves {
+            fanout.set_hearing(&shore, Hearing::Silent);
             misses += 1;
             // Less and less often: the cause may affect every new subscription, and each reconnect
             // makes the node ask every room for its tip.
             if misses.is_power_of_two() || misses.is_multiple_of(RECONNECTS_EVERY) {
                 warn!("the subscription is dead; reconnecting");
                 // If it fails, a later probe triggers it again.
-                let _ = redis.subscriber().force_reconnection().await;
+                island.restart_subscription().await;
             }
         }
     }

@@ -103,7 +103,23 @@ pub struct Failure {
     /// What went wrong.
     pub error: Error,
     /// The reasons why the node cannot serve, for `/readyz`.
-    pub outages: Vec<Outage>,
+    pub outages: Vec<Down>,
+}
+
+/// Something that is down.
+#[derive(Debug)]
+pub struct Down {
+    /// What it is: `node`, `redis`, or `redis` and the address of a shard.
+    pub component: String,
+    /// Why.
+    pub outage: Outage,
+}
+
+impl Down {
+    /// Its component, and a sentence in the reader's language.
+    pub fn told(&self, language: Language) -> (String, String) {
+        (self.component.clone(), i18n::outage(&self.outage, language))
+    }
 }
 
 impl IntoResponse for Failure {
@@ -235,8 +251,7 @@ fn add_headers(error: &Error, headers: &mut HeaderMap) {
 fn details(failure: &Failure, language: Language) -> Option<BTreeMap<String, String>> {
     let problems = failure.error.problems.iter();
     let problems = problems.map(|(field, p)| (field.to_string(), i18n::problem(*p, language)));
-    let outages = failure.outages.iter();
-    let outages = outages.map(|o| (o.component().into(), i18n::outage(o, language)));
+    let outages = failure.outages.iter().map(|down| down.told(language));
     let details: BTreeMap<_, _> = problems.chain(outages).collect();
     (!details.is_empty()).then_some(details)
 }

@@ -1,5 +1,7 @@
 //! Health checks and metrics.
 
+use std::collections::BTreeMap;
+
 use axum::{
     extract::State,
     http::{HeaderMap, header},
@@ -9,17 +11,20 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    envelope::{Envelope, Failure, Success},
+    envelope::{self, Down, Envelope, Failure, Success},
     openapi::NotReady,
 };
 use crate::{
     app::App,
     error::{Code, Error},
-    fanout::Hearing,
+    fanout::{Hearing, Shore},
     i18n::Outage,
     redis::Condition,
 };
 
+/// The components that can be down.
+const NODE: &str = "node";
+const REDIS: &str = "redis";
 const OPENMETRICS: &str = "application/openmetrics-text";
 
 /// The state of the node.
@@ -28,6 +33,15 @@ pub struct NodeState {
     /// `live` or `ready`.
     #[schema(value_type = String, example = "ready")]
     status: &'static str,
+    /// A sentence in the reader's language for each shard of Redis Cluster that is down, while others serve.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    details: BTreeMap<String, String>,
+}
+
+impl NodeState {
+    fn new(status: &'static str) -> Self {
+        Self { status, details: BTreeMap::new() }
+    }
 }
 
 /// Does the process live?
@@ -39,7 +53,7 @@ pub struct NodeState {
     responses((status = 200, description = "It does", body = Envelope<NodeState>))
 )]
 pub async fn live() -> Success<NodeState> {
-    Success::Found(NodeState { status: "live" })
+    Success::Found(NodeState::new("live"))
 }
 
 /// Should the node get traffic?
@@ -50,34 +64,56 @@ pub async fn live() -> Success<NodeState> {
     tag = "node",
     responses((status = 200, description = "It should", body = Envelope<NodeState>), NotReady)
 )]
-pub async fn ready(State(app): State<App>) -> Result<Success<NodeState>, Failure> {
-    let outages = outages(&app);
-    match outages.is_empty() {
-        true => Ok(Success::Found(NodeState { status: "ready" })),
-        false => Err(Failure { error: Code::ServiceUnavailable.into(), outages }),
+pub async fn ready(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Success<NodeState>, Failure> {
+    let (outages, in_part) = outages(&app);
+    if !outages.is_empty() {
+        return Err(Failure { error: Code::ServiceUnavailable.into(), outages });
     }
+    let language = envelope::language(&headers);
+    let details = in_part.iter().map(|down| down.told(language)).collect();
+    Ok(Success::Found(NodeState { details, ..NodeState::new("ready") }))
 }
 
-/// The reasons why the node cannot serve.
-fn outages(app: &App) -> Vec<Outage> {
-    let leaves = app.drain.is_cancelled().then_some(Outage::Node);
-    leaves.into_iter().chain(outage_of_redis(app)).collect()
-}
-
-/// The reason why Redis cannot be used, if any.
-fn outage_of_redis(app: &App) -> Option<Outage> {
-    if let (Condition::Serves, Some(waits)) = (app.redis.condition(), app.redis.unanswered_for()) {
-        return Some(Outage::Away(format!("no answer for {} ms", waits.as_millis())));
+/// The reasons why the node cannot serve; and why it cannot serve some rooms, if it can serve others.
+fn outages(app: &App) -> (Vec<Down>, Vec<Down>) {
+    let node = || Down { component: NODE.to_owned(), outage: Outage::Node };
+    let mut outages: Vec<Down> = app.drain.is_cancelled().then(node).into_iter().collect();
+    let mut shores = app.fanout.shores().borrow().clone();
+    shores.retain(|shore| !shore.island.is_nowhere());
+    let of_shores: Vec<Down> = shores.iter().filter_map(|shore| outage_of(shore)).collect();
+    if of_shores.len() < shores.len() {
+        return (outages, of_shores);
     }
-    match app.redis.condition() {
-        Condition::Away(why) => Some(Outage::Away(why)),
-        Condition::Refuses(why) => Some(Outage::Refuses(why)),
-        Condition::Lacks(missing) => Some(Outage::Lacks(missing)),
-        Condition::Serves if app.fanout.hearing() != Hearing::Receives => {
-            Some(Outage::NoPublications)
+    // Of a cluster that nobody has reached, no shard is known.
+    let unknown = || match app.redis.condition() {
+        Condition::Away(why) => {
+            Some(Down { component: REDIS.to_owned(), outage: Outage::Away(why) })
         }
-        Condition::Serves => None,
-    }
+        _ => None,
+    };
+    outages.extend(of_shores.is_empty().then(unknown).flatten());
+    outages.extend(of_shores);
+    (outages, Vec::new())
+}
+
+/// The reason why this Redis cannot be used, if any.
+fn outage_of(shore: &Shore) -> Option<Down> {
+    let island = &shore.island;
+    let outage = match (island.condition(), island.unanswered_for()) {
+        (Condition::Serves, Some(waits)) => {
+            Outage::Away(format!("no answer for {} ms", waits.as_millis()))
+        }
+        (Condition::Away(why), _) => Outage::Away(why),
+        (Condition::Refuses(why), _) => Outage::Refuses(why),
+        (Condition::Lacks(missing), _) => Outage::Lacks(missing),
+        (Condition::Serves, None) if shore.hearing() != Hearing::Receives => Outage::NoPublications,
+        (Condition::Serves, None) => return None,
+    };
+    let component = [REDIS, island.name()].join(" ").trim_end().to_owned();
+    Some(Down { component, outage })
 }
 
 /// What the node counts
@@ -109,7 +145,7 @@ fn measure(app: &App) {
     metrics.tasks.set(level(runtime.num_alive_tasks()));
     metrics.worker_threads.set(level(runtime.num_workers()));
     metrics.draining.set(app.drain.is_cancelled().into());
-    metrics.ready.set(outages(app).is_empty().into());
+    metrics.ready.set(outages(app).0.is_empty().into());
 }
 
 /// The text is OpenMetrics, and has that content type for clients that accept it. Other clients

@@ -13,7 +13,7 @@ const PROBES_MISSED: u32 = 2;
 const REPORTED_IN: Duration = Duration::from_secs(2);
 
 /// When Redis last accepted writes, and when it did so again after a long time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Absence {
     presence_ttl: Duration,
     served: Option<Instant>,

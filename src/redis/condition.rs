@@ -27,7 +27,7 @@ pub enum Access {
 /// new primary.
 const DEMOTED: &str = "READONLY";
 /// Beginnings of the errors of a Redis that refuses writes but allows reads.
-const REFUSALS: [&str; 5] = ["OOM", "MISCONF", "NOREPLICAS", "NOPERM", DEMOTED];
+const REFUSALS: [&str; 6] = ["OOM", "MISCONF", "NOREPLICAS", "NOPERM", "CLUSTERDOWN", DEMOTED];
 
 impl Condition {
     /// The condition of a Redis that answered with this error.
@@ -35,6 +35,16 @@ impl Condition {
         let refuses = REFUSALS.iter().any(|word| words.starts_with(word));
         let words = words.trim_end_matches('.').to_owned();
         if refuses { Self::Refuses(words) } else { Self::Away(words) }
+    }
+
+    /// How far it is from serving, to compare islands.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Self::Serves => 0,
+            Self::Refuses(_) => 1,
+            Self::Lacks(_) => 2,
+            Self::Away(_) => 3,
+        }
     }
 
     /// Whether Redis answers.
@@ -68,6 +78,7 @@ mod tests {
             "OOM command not allowed when used memory > 'maxmemory'.",
             "NOREPLICAS Not enough good replicas to write.",
             "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to.",
+            "CLUSTERDOWN The cluster is down",
             "READONLY You can't write against a read only replica.",
             "NOPERM this user has no permissions to run the 'evalsha' command",
         ] {

@@ -13,8 +13,13 @@ use super::condition::Condition;
 /// not everything works at once.
 const STABLE_AFTER: Duration = Duration::from_millis(300);
 
-/// Logs each change until `stop`, the last one included.
-pub(super) async fn run(mut conditions: watch::Receiver<Condition>, stop: CancellationToken) {
+/// Logs each change of the Redis with this name until `stop`, the last one included.
+pub(super) async fn run(
+    redis: String,
+    mut conditions: watch::Receiver<Condition>,
+    stop: CancellationToken,
+) {
+    let shard = (!redis.is_empty()).then_some(redis);
     let mut known = None;
     while let Some(Ok(())) = stop.run_until_cancelled(conditions.changed()).await {
         let first = conditions.borrow_and_update().clone();
@@ -23,7 +28,7 @@ pub(super) async fn run(mut conditions: watch::Receiver<Condition>, stop: Cancel
         }
         let last = conditions.borrow_and_update().clone();
         for change in changes(known.as_ref(), first, last) {
-            log(&change);
+            log(&change, shard.as_deref());
             known = Some(change);
         }
     }
@@ -38,12 +43,12 @@ fn changes(known: Option<&Condition>, first: Condition, last: Condition) -> Vec<
     between.into_iter().chain(is_new.then_some(last)).collect()
 }
 
-fn log(condition: &Condition) {
+fn log(condition: &Condition, shard: Option<&str>) {
     match condition {
-        Condition::Serves => info!("redis answers"),
-        Condition::Refuses(why) => warn!(why, "redis refuses to write"),
-        Condition::Lacks(missing) => warn!(missing, "redis does not allow what is needed"),
-        Condition::Away(why) => warn!(why, "redis is out of reach"),
+        Condition::Serves => info!(shard, "redis answers"),
+        Condition::Refuses(why) => warn!(shard, why, "redis refuses to write"),
+        Condition::Lacks(missing) => warn!(shard, missing, "redis does not allow what is needed"),
+        Condition::Away(why) => warn!(shard, why, "redis is out of reach"),
     }
 }
 

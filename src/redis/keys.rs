@@ -13,16 +13,23 @@ use crate::names::{RoomId, UserId};
 pub enum KeyStyle {
     /// Unchanged: standalone and Sentinel deployments.
     Plain,
-    /// In braces, so that Redis Cluster keeps a room in one slot.
+    /// With the group, its first two characters, in braces: Redis Cluster keeps a group in one slot.
     HashTag,
 }
+
+/// How many characters of a room's id name its group.
+const GROUP_CHARS: usize = 2;
 
 impl KeyStyle {
     /// The names of one room's keys.
     pub fn room(self, room: &RoomId) -> RoomKeys {
         match self {
             KeyStyle::Plain => RoomKeys { tag: room.as_str().to_owned() },
-            KeyStyle::HashTag => RoomKeys { tag: ["{", room.as_str(), "}"].concat() },
+            KeyStyle::HashTag => {
+                // An id is ASCII.
+                let (group, rest) = room.as_str().split_at(GROUP_CHARS.min(room.as_str().len()));
+                RoomKeys { tag: ["{", group, "}", rest].concat() }
+            }
         }
     }
 
@@ -48,11 +55,14 @@ impl KeyStyle {
     }
 
     fn room_of_tag(self, tag: &str) -> Option<RoomId> {
-        let id = match self {
-            KeyStyle::Plain => tag,
-            KeyStyle::HashTag => tag.strip_prefix('{')?.strip_suffix('}')?,
-        };
-        RoomId::parse(id)
+        match self {
+            KeyStyle::Plain => RoomId::parse(tag),
+            KeyStyle::HashTag => {
+                let (group, rest) = tag.strip_prefix('{')?.split_once('}')?;
+                let room = RoomId::parse(&[group, rest].concat())?;
+                (self.room(&room).tag == tag).then_some(room)
+            }
+        }
     }
 }
 
@@ -121,11 +131,17 @@ impl RoomKeys {
     /// room's name.
     pub fn closed(&self) -> String {
         let digest = HEXLOWER.encode(&Sha256::digest(&self.tag)[..16]);
-        match self.tag.starts_with('{') {
-            // It must be in the room's slot.
-            true => ["room:", &self.tag, ":closed:", &digest].concat(),
-            false => ["room::closed:", &digest].concat(),
-        }
+        ["room:", self.group(), ":closed:", &digest].concat()
+    }
+
+    /// The room's group, in braces; empty where rooms have none.
+    pub fn group(&self) -> &str {
+        self.tag.find('}').map_or("", |end| &self.tag[..=end])
+    }
+
+    /// The channel on which scripts publish to this node alone, in order with the room's events.
+    pub fn node_channel(&self, node: &str) -> String {
+        node_channel(self.group(), node)
     }
 
     /// What a whole room has in Redis beside its users: what its end deletes and its restoration writes. Room, members,
@@ -240,9 +256,25 @@ pub fn promise(name: &str) -> String {
     ["room::once:", name].concat()
 }
 
-/// The channel on which scripts publish to one node alone.
-pub fn node_channel(node: &str) -> String {
-    format!("node:{node}")
+/// The channel on which scripts publish to one node alone, about rooms of one group.
+pub fn node_channel(group: &str, node: &str) -> String {
+    match group {
+        "" => ["node:", node].concat(),
+        group => ["node:", group, ":", node].concat(),
+    }
+}
+
+/// [`never`] of the group of `key`. A key without a group is alone in its call, which needs no other then.
+pub fn never_beside(key: &str) -> Option<String> {
+    let from = key.find('{')?;
+    let to = key[from..].find('}')?;
+    Some(never(&key[from..=from + to]))
+}
+
+/// A key of a group that never exists. Redis Cluster refuses a call with such a key for as long as it moves the group's
+/// slot, so no script runs where some of its keys are gone.
+pub fn never(group: &str) -> String {
+    ["room:", group, "::never"].concat()
 }
 
 #[cfg(test)]
@@ -292,8 +324,24 @@ mod tests {
         let room = RoomId::parse("abc12345").unwrap();
         let keys = KeyStyle::HashTag.room(&room);
         let user = UserId::stored("a");
-        for key in [keys.room(), keys.messages(), keys.session(&user), keys.sent_keys(&user)] {
-            assert!(key.contains("{abc12345}"), "{key}");
+        assert_eq!(keys.members(), "room:{ab}c12345:members");
+        assert_eq!(keys.session(&user), "user:{ab}c12345:a:session");
+        assert_eq!(keys.channel(), "chan:{ab}c12345");
+        assert_eq!(keys.node_channel("n"), "node:{ab}:n");
+        for key in [keys.closed(), keys.sent_keys(&user), keys.pushes(&user), never("{ab}")] {
+            assert!(key.contains(":{ab}"), "{key}");
+        }
+    }
+
+    #[test]
+    fn no_other_spelling_of_a_tag_names_a_room() {
+        for channel in ["chan:{a}bc", "chan:{abc}", "chan:ab", "chan:{ab", "chan:ab}c"] {
+            assert_eq!(KeyStyle::HashTag.room_of_channel(channel), None, "{channel}");
+        }
+        for id in ["a", "ab", "abc"] {
+            let room = RoomId::parse(id).unwrap();
+            let channel = KeyStyle::HashTag.room(&room).channel();
+            assert_eq!(KeyStyle::HashTag.room_of_channel(&channel), Some(room));
         }
     }
 

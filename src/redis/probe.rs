@@ -1,21 +1,23 @@
 //! Checks the condition of Redis continuously: it serves if a script that may write runs. The
 //! script also publishes a probe to this node, and `fanout` checks that it arrives.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use fred::{
     error::{Error as RedisError, ErrorKind},
-    interfaces::ClientLike,
     prelude::{FredResult, Value},
-    types::{ClusterHash, CustomCommand},
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Redis,
     condition::Condition,
     durable,
+    island::Island,
+    keys,
     rights::{self, Denied},
     script::{Named, pack, script},
 };
@@ -31,6 +33,10 @@ const PROBE_WHILE_DOWN: Duration = Duration::from_millis(50);
 const OLDER: &str = "older";
 /// The error of such a Redis.
 const NOT_COMPILED: &str = "Error compiling script";
+/// The error of a cluster with slots that nobody serves.
+const CLUSTER_DOWN: &str = "CLUSTERDOWN";
+/// How long a cluster may take to choose a primary; Redis itself waits for up to a second before it votes.
+const CHOICE: Duration = Duration::from_secs(3);
 /// The prefix of the payload of a probe.
 pub const PROBE_WORD: &str = "probe ";
 
@@ -54,19 +60,31 @@ enum Silence {
 }
 
 /// Probes Redis until `stop`.
-pub(super) async fn run(redis: Redis, stop: CancellationToken) {
+pub(super) async fn run(island: Arc<Island>, stop: CancellationToken) {
     let probe = script!("probe");
     let mut number = 0;
+    let mut served = Instant::now();
     loop {
         number += 1;
-        *redis.0.asked.lock() = Some(Instant::now());
+        *island.asked.lock() = Some(Instant::now());
         // Both at the same time: right after an answer Redis is rarely busy, and the measured
         // latency would be too low. The clock first, because the script may wait.
-        let (clock, report) = tokio::join!(redis.read_clock(), redis.try_write(&probe, number));
-        *redis.0.asked.lock() = None;
-        let found = judge(clock.is_ok(), report, redis.0.timeout);
-        let condition = found.condition.clone();
-        redis.found(found, number).await;
+        let (clock, report) = tokio::join!(island.read_clock(), island.try_write(&probe, number));
+        *island.asked.lock() = None;
+        let condition = match report {
+            // Its slot moves, which says nothing about the other slots; or the cluster chooses a primary for others.
+            Err(error) if is_passing(&error, served.elapsed()) => {
+                island.common.changed.notify_one();
+                island.condition()
+            }
+            report => {
+                let found = judge(clock.is_ok(), report, island.common.timeout);
+                let condition = found.condition.clone();
+                island.apply(found, number).await;
+                served = if condition == Condition::Serves { Instant::now() } else { served };
+                condition
+            }
+        };
         let pause = match condition {
             Condition::Serves => PROBE_EVERY,
             Condition::Refuses(_) | Condition::Lacks(_) => PROBE_WHILE_REFUSED,
@@ -75,57 +93,70 @@ pub(super) async fn run(redis: Redis, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks::next(pause) => {}
-            () = redis.0.suspicion.notified(), if condition.is_up() => {}
+            () = island.suspicion.notified(), if condition.is_up() => {}
         }
     }
 }
 
-impl Redis {
+impl Island {
     /// Asks Redis for its time, which costs Redis almost nothing: the latency is that of the
     /// network and of Redis's queue.
     async fn read_clock(&self) -> FredResult<()> {
         let begun = Instant::now();
-        let time = CustomCommand::new_static("TIME", ClusterHash::FirstKey, false);
-        let answer = self.0.commands.custom(time, Vec::<String>::new());
-        let (seconds, micros): (u64, u64) = in_time(self.0.timeout, answer).await?;
-        self.0.metrics.deliveries.clock.read(begun, seconds * 1_000_000 + micros);
-        self.0.metrics.observe_script("time", begun.elapsed());
+        let (seconds, micros) = in_time(self.common.timeout, self.commands.time()).await?;
+        let now_us = seconds * 1_000_000 + micros;
+        self.clock.read(begun, now_us);
+        self.common.metrics.deliveries.clock.read(begun, now_us);
+        self.common.metrics.observe_script("time", begun.elapsed());
         Ok(())
     }
 
     async fn try_write(&self, probe: &Named, number: u64) -> FredResult<Vec<Value>> {
         // A room that does not exist.
-        let keys = self.key_style().room(&RoomId::random());
-        let besides =
-            self.0.keeper.as_ref().map_or("", |keeper| durable::command(keeper.durability));
+        let room = self.common.key_style.room(&RoomId::random());
+        let besides = durable::command(self.common.durability);
         let word = format!("{PROBE_WORD}{number}");
-        let (room, users, channel) = (keys.room(), keys.users(), keys.channel());
-        let args = [&room, &users, &channel, self.node_channel(), &word, besides];
-        let script =
-            probe.script.evalsha_with_reload(&self.0.commands, Vec::<String>::new(), pack(&args));
-        in_time(self.0.timeout, script).await
+        let (group, channel) = (self.group(), self.probe_channel());
+        // Where rooms have groups, the names are those of the group: its slot is here.
+        let (keys, names) = match group.is_empty() {
+            true => (Vec::new(), [room.room(), room.users(), room.channel()]),
+            false => {
+                let of_group = |prefix: &str| [prefix, &group].concat();
+                (vec![keys::never(&group)], ["room:", "user:", "chan:"].map(of_group))
+            }
+        };
+        let args = [&names[0], &names[1], &names[2], &channel, &word, besides];
+        let script = self.commands.evalsha(&probe.script, keys, vec![pack(&args)]);
+        in_time(self.common.timeout, script).await
     }
 
     /// Applies the result of a probe.
-    async fn found(&self, found: Found, number: u64) {
+    async fn apply(&self, found: Found, number: u64) {
         if found.condition == Condition::Serves {
-            self.0.probes.send_replace(number);
+            self.probes.send_replace(number);
         }
         if let Some(version) = found.version {
-            self.0.version.send_if_modified(|known| known.replace(version).is_none());
+            self.common.version.send_if_modified(|known| known.replace(version).is_none());
         }
         if !found.condition.is_up() {
-            self.0.metrics.deliveries.clock.forget();
+            self.clock.forget();
+            self.common.metrics.deliveries.clock.forget();
         }
         self.set_condition(found.condition);
         match found.silence {
-            Some(Silence::Whole) => self.reconnect(|client| client.is_connected()).await,
-            Some(Silence::OfScripts) => {
-                self.reconnect(|client| client.id() != self.0.subscriber.id()).await;
-            }
+            Some(Silence::Whole) => self.reconnect(true).await,
+            Some(Silence::OfScripts) => self.reconnect(false).await,
             None => {}
         }
     }
+}
+
+/// Whether an error of a cluster says nothing about the condition of a shard that served so long ago. Unless
+/// `cluster-require-full-coverage` is off, all shards refuse everything from when one is lost until another primary is
+/// chosen for it.
+fn is_passing(error: &RedisError, served: Duration) -> bool {
+    let is_down = error.details().starts_with(CLUSTER_DOWN);
+    *error.kind() == ErrorKind::Cluster && (!is_down || served < CHOICE)
 }
 
 /// Waits for an answer, at most for the command timeout.

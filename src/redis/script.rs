@@ -2,7 +2,6 @@
 
 use fred::{prelude::Value, types::scripts::Script};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 
 use super::condition::Access;
 
@@ -20,26 +19,32 @@ pub struct Named {
     pub script: Script,
     /// Whether it writes.
     pub access: Access,
-    /// Limits its calls in progress.
-    pub turns: Semaphore,
 }
 
 /// A script with the fragments that it needs, as the build assembles them. The first line makes
 /// Redis check before the script starts whether it may write, so that no script fails half way
 /// because of memory; a script that only `reads` declares that there, and runs while Redis refuses
-/// to write. The second line unpacks the arguments.
+/// to write. On a cluster, the second line of a script that writes refuses a call whose time is over: a primary that
+/// was frozen would otherwise run it after another one took its place. The last line unpacks the arguments.
 macro_rules! script {
     (reads $name:literal) => {
-        script!(@ $crate::redis::condition::Access::Reads, "#!lua flags=no-writes\n", $name)
+        script!(@ $crate::redis::condition::Access::Reads, "#!lua flags=no-writes\n\n", $name)
     };
     ($name:literal) => {
-        script!(@ $crate::redis::condition::Access::Writes, "#!lua\n", $name)
+        script!(
+            @ $crate::redis::condition::Access::Writes,
+            concat!(
+                "#!lua\n",
+                "if ARGV[2] then local t = redis.call('TIME') if t[1] * 1000 + t[2] / 1000 > tonumber(ARGV[2]) ",
+                "then return redis.error_reply('LATE the caller does not wait any more') end end\n"
+            ),
+            $name
+        )
     };
-    (@ $access:expr, $first:literal, $name:literal) => {
+    (@ $access:expr, $first:expr, $name:literal) => {
         $crate::redis::script::Named {
             name: $name,
             access: $access,
-            turns: tokio::sync::Semaphore::new($crate::redis::script::CALLS_AT_ONCE),
             script: fred::types::scripts::Script::from_lua(concat!(
                 $first,
                 "local ARGV = {cmsgpack.unpack(ARGV[1])}\n",

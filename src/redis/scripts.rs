@@ -11,7 +11,7 @@ mod wire;
 
 use std::{net::IpAddr, sync::Arc};
 
-use tokio::{sync::SemaphorePermit, time::timeout};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
     Redis,
@@ -127,6 +127,11 @@ impl Scripts {
         self.key_style().room(room)
     }
 
+    /// The channel of this node for the rooms of a group.
+    fn node_channel(&self, keys: &RoomKeys) -> Arg<'static> {
+        keys.node_channel(self.0.redis.node()).into()
+    }
+
     /// The first arguments of every script about a whole room.
     fn stem<'a>(&'a self, room: &'a RoomId, keys: &RoomKeys) -> Vec<Arg<'a>> {
         vec![room.as_str().into(), keys.channel().into(), keys.users().into()]
@@ -178,16 +183,17 @@ impl Scripts {
         keys: Vec<String>,
         args: &[Arg<'_>],
     ) -> Result<ScriptReply, Error> {
-        let _turn = self.turn(named).await?;
+        let _turn = self.turn(named, keys.first().map(String::as_str).unwrap_or_default()).await?;
         ScriptReply::new(self.0.redis.evalsha(named, keys, pack(args)).await?)
     }
 
-    /// Waits for a turn; the permit must be held during the call.
-    async fn turn<'a>(&self, named: &'a Named) -> Result<SemaphorePermit<'a>, Error> {
-        if let Ok(turn) = named.turns.try_acquire() {
+    /// Waits for a turn on the island with this key; the permit must be held during the call.
+    async fn turn(&self, named: &Named, key: &str) -> Result<OwnedSemaphorePermit, Error> {
+        let turns = self.0.redis.turns(named, key);
+        if let Ok(turn) = turns.clone().try_acquire_owned() {
             return Ok(turn);
         }
-        match timeout(self.0.settings.redis_timeout, named.turns.acquire()).await {
+        match timeout(self.0.settings.redis_timeout, turns.acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(Error::unavailable("too many calls of its kind wait for redis")),
         }

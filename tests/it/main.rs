@@ -8,6 +8,7 @@ mod support;
 
 mod bounded_numbers;
 mod closed_rooms;
+mod cluster;
 mod creator_keeps_order;
 mod defaults_hold;
 mod deleted_messages;

@@ -2,6 +2,7 @@
 //! proxy that breaks the network.
 
 mod client;
+mod cluster;
 mod env;
 mod http;
 mod jwt;
@@ -19,6 +20,7 @@ mod stage;
 mod time;
 
 pub use client::Client;
+pub use cluster::{Cluster, SHARDS};
 pub use env::TestEnv;
 pub use http::{Answer, Http, fields_of};
 pub use jwt::{JWT_SECRET, Key, KeyServer, claims, jwt, key_pair, now};

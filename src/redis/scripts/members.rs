@@ -28,6 +28,7 @@ impl Scripts {
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
     pub async fn join(&self, room: &RoomId, joins: &[&Join]) -> Result<Vec<Joined>, Error> {
+        let island = self.0.redis.island(room);
         let (keys, settings) = (self.keys(room), &self.0.settings);
         let mut names = vec![
             keys.room(),
@@ -45,9 +46,9 @@ impl Scripts {
             number(settings.room_max_members),
             number(settings.join_history),
             number(settings.resume_max),
-            self.0.redis.node_channel().into(),
-            flag(self.0.redis.is_returning()),
-            ms(self.0.redis.deadline_extension()),
+            self.node_channel(&keys),
+            flag(island.is_returning()),
+            ms(island.deadline_extension()),
             self.provisional_ttl(),
             number(settings.connections_per_user),
             number(settings.joined_bytes),
@@ -82,16 +83,17 @@ impl Scripts {
         tag: &str,
         beats: &[UserHeartbeat],
     ) -> Result<HeartbeatReply, Error> {
+        let island = self.0.redis.island(room);
         let keys = self.keys(room);
         let mut args = self.stem(room, &keys);
         args.extend(self.ttls());
-        args.extend([self.0.redis.node_channel().into(), tag.into()]);
+        args.extend([self.node_channel(&keys), tag.into()]);
         let presence_ttl = self.0.settings.presence_ttl;
         args.push(Arg::List(beats.iter().map(|beat| beat.user.as_str().into()).collect()));
         args.push(Arg::List(
             beats.iter().flat_map(|beat| heartbeat_args(beat, presence_ttl)).collect(),
         ));
-        args.push(ms(self.0.redis.deadline_extension()));
+        args.push(ms(island.deadline_extension()));
         args.extend([self.provisional_ttl(), ms(self.0.settings.leave_grace)]);
         args.extend([self.roster_max(), self.hooks(&keys)]);
         let names = vec![
@@ -118,12 +120,13 @@ impl Scripts {
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
     pub async fn leave(&self, room: &RoomId, leaves: &[&Leave]) -> Result<Left, Error> {
+        let island = self.0.redis.island(room);
         let (keys, settings) = (self.keys(room), &self.0.settings);
         let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.names(), keys.away()];
         let mut args = self.stem(room, &keys);
         args.extend([
             ms(settings.session_ttl),
-            ms(self.0.redis.deadline_extension()),
+            ms(island.deadline_extension()),
             ms(settings.leave_grace),
             ms(settings.presence_ttl),
             Arg::List(leaves.iter().flat_map(|leave| leave_args(leave)).collect()),
@@ -158,12 +161,12 @@ impl Scripts {
         room: &RoomId,
         over: &[Grace],
     ) -> Result<Option<Duration>, Error> {
+        let island = self.0.redis.island(room);
         let (keys, settings) = (self.keys(room), &self.0.settings);
         let names = vec![keys.room(), keys.members(), keys.deadlines(), keys.names(), keys.away()];
         let mut args = self.stem(room, &keys);
         args.extend(
-            [self.0.redis.deadline_extension(), settings.presence_ttl, settings.leave_grace]
-                .map(ms),
+            [island.deadline_extension(), settings.presence_ttl, settings.leave_grace].map(ms),
         );
         let over = over
             .iter()
@@ -178,7 +181,7 @@ impl Scripts {
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
     pub async fn tell_members(&self, room: &RoomId, known: u64) -> Result<(), Error> {
-        self.members(room, self.0.redis.node_channel(), known).await?;
+        self.members(room, self.node_channel(&self.keys(room)), known).await?;
         Ok(())
     }
 
@@ -188,20 +191,20 @@ impl Scripts {
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
     pub async fn list_members(&self, room: &RoomId, known: u64) -> Result<(u64, String), Error> {
-        let mut reply = self.members(room, "", known).await?;
+        let mut reply = self.members(room, "".into(), known).await?;
         Ok((reply.number()?, reply.text()?))
     }
 
     async fn members(
         &self,
         room: &RoomId,
-        node_channel: &str,
+        node_channel: Arg<'_>,
         known: u64,
     ) -> Result<ScriptReply, Error> {
         let keys = self.keys(room);
         let names = vec![keys.room(), keys.members(), keys.names(), keys.away()];
         let known = known.to_string();
-        let args = [room.as_str().into(), node_channel.into(), self.roster_max(), known.into()];
+        let args = [room.as_str().into(), node_channel, self.roster_max(), known.into()];
         self.run(&self.0.tell_members, names, &args).await?.ok()
     }
 
@@ -220,7 +223,7 @@ impl Scripts {
         let keys = self.keys(room);
         let mut args = self.stem(room, &keys);
         args.extend(self.ttls());
-        args.extend([self.0.redis.node_channel().into(), tag.into(), facts_args(facts)]);
+        args.extend([self.node_channel(&keys), tag.into(), facts_args(facts)]);
         let presence_ttl = self.0.settings.presence_ttl;
         let users = users.iter().flat_map(|user| restored_args(user, presence_ttl));
         args.push(Arg::List(users.collect()));

@@ -24,7 +24,7 @@ impl Scripts {
         let keys = self.keys(room);
         let settings = &self.0.settings;
         let channel = keys.channel();
-        let [second, begins] = second(self.0.redis.now_ms());
+        let [second, begins] = second(self.0.redis.island(room).now_ms());
         let mut names = vec![keys.room(), keys.messages()];
         let mut args = vec![
             channel.as_str().into(),
@@ -121,7 +121,7 @@ impl Scripts {
             room.as_str().into(),
             optional(since).into(),
             number(limit),
-            self.0.redis.node_channel().into(),
+            self.node_channel(&keys),
             tag.into(),
             proof,
             address,

@@ -314,7 +314,7 @@ impl Hooks {
     async fn of(bench: &Bench, room: &RoomId) -> Self {
         let (keys, shared) = (KeyStyle::Plain.room(room), KeyStyle::Plain.hooks());
         bench.scripts.tend_hooks(Vec::new(), 1).await.unwrap();
-        let (ready, node) = (shared.ready(), node_channel("node"));
+        let (ready, node) = (shared.ready(), node_channel("", "node"));
         let taken = ["XREADGROUP", "GROUP", "nodes", &node, "COUNT", "1", "STREAMS", &ready, ">"];
         let taken = bench.redis.cmd(taken);
         let entry = &taken.list()[0].list()[1].list()[0].list()[0];

@@ -28,26 +28,46 @@ pub struct RedisServer {
     addr: SocketAddr,
     folder: PathBuf,
     append_only: bool,
+    /// Further arguments of the process.
+    args: Vec<String>,
 }
 
 impl RedisServer {
     /// Starts a Redis without persistence.
     pub fn start(env: &TestEnv) -> Self {
-        Self::start_with(env, false)
+        Self::start_with(env, false, &[])
+    }
+
+    /// Starts a node of a Redis Cluster that has no other node yet, with its own bus port.
+    pub fn start_cluster_node(env: &TestEnv, args: &[&str]) -> Self {
+        let bus = free_addr().port().to_string();
+        let clustered = [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-port",
+            &bus,
+            "--cluster-replica-validity-factor",
+            "0",
+            "--repl-diskless-sync-delay",
+            "0",
+        ];
+        Self::start_with(env, false, &[&clustered, args].concat())
     }
 
     /// Starts a Redis with an append-only file, so that its data survives a restart.
     pub fn start_append_only(env: &TestEnv) -> Self {
-        Self::start_with(env, true)
+        Self::start_with(env, true, &[])
     }
 
-    fn start_with(env: &TestEnv, append_only: bool) -> Self {
+    fn start_with(env: &TestEnv, append_only: bool, args: &[&str]) -> Self {
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
         let folder = env.fresh_path("redis");
         fs::create_dir(&folder).unwrap();
         for _ in 0..20 {
             let addr = free_addr();
-            let child = spawn(addr, &folder, append_only);
-            let mut server = Self { child, addr, folder: folder.clone(), append_only };
+            let child = spawn(addr, &folder, append_only, &args);
+            let (folder, args) = (folder.clone(), args.clone());
+            let mut server = Self { child, addr, folder, append_only, args };
             if server.wait_until_ready() {
                 return server;
             }
@@ -124,7 +144,7 @@ impl RedisServer {
     /// Starts again on the same port, with the contents of the append-only file (without one:
     /// empty).
     pub fn restart(&mut self) {
-        self.child = spawn(self.addr, &self.folder, self.append_only);
+        self.child = spawn(self.addr, &self.folder, self.append_only, &self.args);
         assert!(self.wait_until_ready(), "redis-server does not start again");
     }
 
@@ -174,7 +194,9 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.thaw();
-        if std::thread::panicking() && self.dump().is_err() {
+        // A replica in a cluster shows nobody its keys.
+        let shows = self.args.is_empty();
+        if std::thread::panicking() && shows && self.dump().is_err() {
             eprintln!("Redis is away, so its keys are not dumped");
         }
         let _ = self.child.kill();
@@ -192,7 +214,7 @@ pub fn free_addr() -> SocketAddr {
     }
 }
 
-fn spawn(addr: SocketAddr, folder: &std::path::Path, append_only: bool) -> Child {
+fn spawn(addr: SocketAddr, folder: &std::path::Path, append_only: bool, args: &[String]) -> Child {
     guarded("redis-server")
         .args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
         .args(["--port", &addr.port().to_string()])
@@ -203,6 +225,7 @@ fn spawn(addr: SocketAddr, folder: &std::path::Path, append_only: bool) -> Child
         .arg(folder)
         .arg("--logfile")
         .arg(folder.join("redis.log"))
+        .args(args)
         .spawn()
         .expect("redis-server starts")
 }
