@@ -20,25 +20,40 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Appends a file to a script, after the fragments that it needs and the script has not `taken`.
+/// Appends a file to a script, after the fragments that it needs and the script has not `taken`. An indented
+/// comment may need some as well: they take its place, so Redis creates their functions only where the script gets
+/// there.
 fn append(path: &Path, taken: &mut Vec<String>, script: &mut String) -> io::Result<()> {
     let read = |error| io::Error::other(format!("{}: {error}", path.display()));
     let source = fs::read_to_string(path).map_err(read)?;
-    for fragment in needs(&source) {
-        if !taken.contains(&fragment) {
-            taken.push(fragment.clone());
-            append(&Path::new("lua/lib").join(fragment + ".lua"), taken, script)?;
+    append_fragments(head(&source).as_deref(), taken, script)?;
+    for line in source.lines() {
+        match line.trim_start().strip_prefix("-- Needs: ").filter(|_| line.starts_with(' ')) {
+            Some(list) => append_fragments(Some(list), &mut taken.clone(), script)?,
+            None => script.extend([line, "\n"]),
         }
     }
-    script.push_str(&source);
     Ok(())
 }
 
-/// The fragments behind `Needs:` in the comment at the head of a file, up to the full stop.
-fn needs(source: &str) -> Vec<String> {
+/// Appends those fragments of a list that the script has not `taken`.
+fn append_fragments(
+    list: Option<&str>,
+    taken: &mut Vec<String>,
+    script: &mut String,
+) -> io::Result<()> {
+    let names = list.and_then(|list| list.split('.').next()).unwrap_or_default().split(',');
+    for name in names.map(str::trim).filter(|name| !name.is_empty()) {
+        if !taken.iter().any(|known| known == name) {
+            taken.push(name.to_owned());
+            append(&Path::new("lua/lib").join(format!("{name}.lua")), taken, script)?;
+        }
+    }
+    Ok(())
+}
+
+/// What stands behind `Needs:` in the comment at the head of a file.
+fn head(source: &str) -> Option<String> {
     let head: Vec<&str> = source.lines().map_while(|line| line.strip_prefix("-- ")).collect();
-    let head = head.join(" ");
-    let list = head.split_once("Needs: ").and_then(|(_, rest)| rest.split('.').next());
-    let names = list.unwrap_or_default().split(',').map(str::trim);
-    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    head.join(" ").split_once("Needs: ").map(|(_, rest)| rest.to_owned())
 }

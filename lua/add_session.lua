@@ -3,12 +3,12 @@
 -- KEYS 2: 1 room, 2 session of the name that is wanted
 -- DERIVED from KEYS 1: bans, subjects, users, push; from ARGV 5: sessions of users whom JWTs name, pushes of the user
 -- ARGV 7: 1 proof, 2 session TTL (ms), 3 user, 4 a list: what webhooks need, as hooks names it, 5 stem of
---         the users' keys, 6 address of who asks, 7 a list: what pushes need, as pushes names it
+--         the users' keys, 6 address of who asks, 7 lines: what pushes need, as pushes names it
 -- RETURNS {'OK', its name}, {'ROOM_NOT_FOUND'}, {'BANNED'}, {'ROOM_LOCKED'} or {'NAME_TAKEN'}
 -- PROMISE 3: a retry with the same token is not a repeat.
 -- PROMISE 8: a name that a live session holds is nobody else's. PROMISE 11: a locked room takes nobody
 -- new, and none takes anybody from an address that is banned, but for whom the creator's powers are.
--- Needs: addresses, check_room, clock, hooks, note_user, proof, pushes, subjects.
+-- Needs: addresses, check_room, clock, hooks, keep_push, note_address, note_user, proof, pushes, subjects.
 local room = {hash = KEYS[1], users = ARGV[5], push = pushes(ARGV[7])}
 local session, session_ttl, user, to = KEYS[2], ARGV[2], ARGV[3], hooks(ARGV[4])
 local token_hash, is_creator = read_proof(ARGV[1])

@@ -7,14 +7,15 @@
 --          read_entries gives them, in MessagePack, a list of frames: removed for each session that was ended since}
 -- PROMISE 2: a message that the subscription lost is found in the stream. PROMISE 11: who was removed meanwhile
 -- does not get it.
--- Needs: follows, is_newer, last_generated_id, read_entries, removal.
+-- Needs: follows, is_newer, last_generated_id, read_entries, removal, room_key.
 local room, messages, after, wanted = {hash = KEYS[1], id = ARGV[3]}, KEYS[2], ARGV[1], ARGV[2]
+local deleted = room_key(room.hash, 'deleted')
 
-local found = read_entries(room.hash, messages, 'XRANGE', '(' .. after, '+', wanted)
+local found = read_entries(deleted, messages, 'XRANGE', '(' .. after, '+', wanted)
 local trimmed = #found == 0 and is_newer(last_generated_id(messages), after)
 local secret = redis.call('HGET', room.hash, 'secret') or ''
 if #found > 0 then
-  local kept = read_entries(room.hash, messages, 'XREVRANGE', after, '-', 1)
+  local kept = read_entries(deleted, messages, 'XREVRANGE', after, '-', 1)
   local first = found[1][1]
   -- A stream's very first message follows nothing: history began anew, none is missing.
   trimmed = #kept == 0 and not follows(secret, after, first) and not follows(secret, '0-0', first)

@@ -1,7 +1,7 @@
 -- Deletes what there is of some more users of a room that was closed.
 -- KEYS 2: 1 room, 2 members
 -- DERIVED from KEYS 1: users, push; from ARGV 1: all that there is of some of its users
--- ARGV 2: 1 stem of the users' keys, 2 a list: what pushes need, as pushes names it
+-- ARGV 2: 1 stem of the users' keys, 2 lines: what pushes need, as pushes names it
 -- RETURNS {'OK', '1' where there is more to clear else '0'}
 -- PROMISE 11: nothing is left of a room that was ended.
 -- Needs: clear_users, pushes.

@@ -4,8 +4,8 @@
 --         that it was closed, 9 session of the user whom the token names
 -- DERIVED from KEYS 1: deleted, removed, bans, subjects, users, push; from ARGV 3: all that there is of some of its users
 -- ARGV 8: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 proof, 5 how long (ms) the note is kept,
---         6 how long (ms) what there is of users may last, 7 a list: what webhooks need, as hooks names it, 8 a
---         list: what pushes need, as pushes names it
+--         6 how long (ms) what there is of users may last, 7 a list: what webhooks need, as hooks names it, 8
+--         lines: what pushes need, as pushes names it
 -- RETURNS {'OK', '1' where there is more to clear of its users else '0'}, {'ROOM_NOT_FOUND'}, {'FORBIDDEN'} for
 --         somebody else in the room, or {'INVALID_TOKEN'}
 -- PUBLISHES removed, which tells nodes to take everybody out of the room

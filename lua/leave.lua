@@ -58,7 +58,7 @@ for _, user in ipairs(users) do
   end
 end
 sweep(room, now_ms)
-note_lapse(room)
+if room.hooks then note_lapse(room) end
 tell_size(room, now_ms)
 reply[2] = again(room)
 return reply

@@ -8,11 +8,11 @@
 --          caller, who waits until the messages are kept, else '0'; then what the caller writes at less
 --          cost: 8 how the JSON of a msg frame begins, up to the id, and the second that it takes this
 --          to be: 9 as seconds since 1970, 10 as RFC 3339 up to the dot behind it; 11 roomId, 12 a list: what
---          webhooks need, as hooks names it, 13 a list: what pushes need, as pushes names it. Then eight for each
+--          webhooks need, as hooks names it, 13 lines: what pushes need, as pushes names it. Then eight for each
 --          message: user, the session's field that admits the sender: 'token', or 'conn:' and a
 --          connection id, the token hash that the field must hold, or '' where its presence is enough,
---          '1' where the sender is known to have its token else '0', text, idempotency key or '', and
---          of the msg frame what stands between its id and its time, and behind these
+--          '1' where the sender has its token and Redis may not know it else '0', text, idempotency key
+--          or '', and of the msg frame what stands between its id and its time, and behind these
 -- RETURNS {'ROOM_NOT_FOUND'}, or {'OK', number of frames, what became of each message, the frames that
 --         the caller tells the room}. Of a message: 'OK', id; 'REPEAT', id, text for a key that was
 --         used, 'DELETED', id where its message was deleted since; 'RATE_LIMITED', wait (ms); 'FAILED', why;
@@ -20,50 +20,37 @@
 -- PUBLISHES msg
 -- PROMISE 1: it is in the stream before anybody is told. PROMISE 3: a retry is not a repeat.
 -- PROMISE 9: the rate is the user's, over all its connections and nodes. PROMISE 12: who is not looking is told.
--- Needs: author, clock, confirm_session, hook, hook_missed, hooks, next_id, publish, push_missed, pushes,
--- sent_keys, slide_room, timestamp, tip, trim_deleted.
+-- Needs: author, clock, next_id, publish, sent_keys, slides, timestamp, tip.
 local room, messages, chan = KEYS[1], KEYS[2], ARGV[1]
 local per_second, kept, held = tonumber(ARGV[2]), ARGV[3], ARGV[7] == '1'
 local room_ttl, session_ttl, idempotency_ttl = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local head, second, begins = ARGV[8], ARGV[9], ARGV[10]
-local told = {hash = room, id = ARGV[11], hooks = hooks(ARGV[12])}
 local now = clock()
 local now_ms = tonumber(now)
 
-local facts = redis.call('HMGET', room, 'createdAt', 'secret', 'last', 'oldest', 'push')
+local facts = redis.call('HMGET', room, 'createdAt', 'secret', 'last', 'slideAt')
 if not facts[1] then return {'ROOM_NOT_FOUND'} end
-local secret, noted, oldest, slides = facts[2] or '', facts[3], facts[4], false
-told.push = facts[5] and pushes(ARGV[13])
+local secret, noted, slides = facts[2] or '', facts[3], must_slide(facts[4], now_ms, room_ttl)
+-- What few rooms have: messages that were deleted, and subscriptions to pushes.
+local oldest, is_pushed
+if may_have_more(facts[4]) then oldest, is_pushed = unpack(redis.call('HMGET', room, 'oldest', 'push')) end
 -- The last message that this call stored, how many of its millisecond came before it, and a
 -- millisecond as it stands in a frame.
 local last, count, stamped, stamp
 local answer, frames = {'OK', '0'}, {}
 
--- The outcome for a key that was used: the earlier message; nothing if a previous user of the name
--- sent it. If that message was trimmed meanwhile, its text is that of the retry.
-local function stored_message(stored, user, text, by)
-  local gone = string.match(stored, '^(%d+%-%d+) deleted$')
-  if gone then return 'DELETED', gone end
-  local found = string.find(stored, '^%d+%-%d+$') and redis.pcall('XRANGE', messages, stored, stored)
-  local fields = found and not found.err and (found[1] and found[1][2] or {'from', user, 'text', text})
-  if not fields or fields[1] ~= 'from' or fields[2] ~= user or not fields[4] then
-    return 'FAILED', 'a key that holds no message of its user'
+-- Tells those who are not looking of a stored message, if anybody may have asked for that.
+local tell_absent
+if is_pushed or #ARGV[12] > 0 then
+  -- Needs: hook, hook_missed, hooks, push_missed, pushes.
+  local told = {hash = room, id = ARGV[11], hooks = hooks(ARGV[12]), push = is_pushed and pushes(ARGV[13])}
+  tell_absent = function(user, id, frame)
+    local pushed = told.push and push_missed(told, user, id) or {}
+    if not told.hooks then return end
+    -- A message is its frame without the type.
+    hook(told, 'message.created', '{' .. string.sub(frame, #'{"t":"msg",' + 1))
+    hook_missed(told, user, id, pushed)
   end
-  if fields[5] == 'by' and fields[6] ~= by then return nil end
-  return 'REPEAT', stored, fields[4]
-end
-
--- Adds an entry. Returns its id, and whether the stream did not exist.
-local function add(entry)
-  local added = redis.pcall('XADD', messages, 'NOMKSTREAM', unpack(entry))
-  local is_new = not added
-  if is_new then added = redis.pcall('XADD', messages, unpack(entry)) end
-  if type(added) == 'table' then
-    -- Somebody deleted or added entries by hand: let Redis choose an id after all of them.
-    entry[4] = '*'
-    added = redis.pcall('XADD', messages, unpack(entry))
-  end
-  return added, is_new
 end
 
 local at = 3
@@ -71,23 +58,24 @@ for first = 14, #ARGV, 8 do
   local user, field, token_hash, confirmed, text, key, middle, rest = unpack(ARGV, first, first + 7)
   local session, keys = KEYS[at], key ~= '' and KEYS[at + 1]
   at = at + (keys and 2 or 1)
-  local sender = redis.pcall('HMGET', session, field, 'second', 'said', 'provisional', 'token')
-  local by = author(sender[5] or '')
-  local stored, begun
+  local sender = redis.pcall('HMGET', session, 'token', field, 'second', 'said')
+  local stored, begun, known, of_it, said
   if keys then stored, begun = recall_key(keys, key) end
-  local known, of_it, said
-  if type(stored) == 'string' then known, of_it, said = stored_message(stored, user, text, by) end
+  if type(stored) == 'string' then
+    -- Needs: sent_message.
+    known, of_it, said = sent_message(messages, stored, user, text, sender[1])
+  end
   -- The counter's second begins with its first message.
-  local left, sent_this_second = (tonumber(sender[2]) or 0) + 1000 - now_ms, tonumber(sender[3])
+  local left, sent_this_second = (tonumber(sender[3]) or 0) + 1000 - now_ms, tonumber(sender[4])
   local is_new_second = not (left > 0 and left <= 1000 and sent_this_second)
 
   -- The outcome, and the millisecond of the frame to publish.
   local outcome, value, repeated, ms
   if sender.err or type(stored) == 'table' then
     outcome, value = 'FAILED', sender.err or stored.err
-  elseif token_hash ~= '' and sender[1] ~= token_hash then
+  elseif token_hash ~= '' and sender[2] ~= token_hash then
     outcome = 'INVALID_TOKEN'
-  elseif not sender[1] then
+  elseif not sender[2] then
     outcome = 'NOT_IN_ROOM'
   elseif known then
     outcome, value, repeated = known, of_it, said
@@ -103,9 +91,19 @@ for first = 14, #ARGV, 8 do
     outcome, value = 'RATE_LIMITED', left
   else
     local id, of, nth = next_id(secret, last or tip(messages, noted), now, now_ms, count)
-    local entry = {'MAXLEN', '~', kept, id, 'from', user, 'text', text, 'by', by}
+    local entry = {'MAXLEN', '~', kept, id, 'from', user, 'text', text, 'by', author(sender[1] or '')}
     if keys then entry[11], entry[12] = 'key', key end
-    local added, is_new_stream = add(entry)
+    local added = redis.pcall('XADD', messages, 'NOMKSTREAM', unpack(entry))
+    if not added then
+      -- Without this, a stream that somebody deleted would be recreated without a TTL.
+      slides = true
+      added = redis.pcall('XADD', messages, unpack(entry))
+    end
+    if type(added) == 'table' then
+      -- Somebody deleted or added entries by hand: let Redis choose an id after all of them.
+      entry[4] = '*'
+      added = redis.pcall('XADD', messages, unpack(entry))
+    end
     if type(added) == 'table' then
       outcome, value = 'FAILED', added.err
     else
@@ -114,12 +112,11 @@ for first = 14, #ARGV, 8 do
       if keys then note_key(keys, key, last, begun, now, now_ms, idempotency_ttl) end
       if is_new_second then
         redis.call('HSET', session, 'second', now, 'said', '1')
-        redis.call('PEXPIRE', session, session_ttl, 'GT')
+        -- The heartbeat does this for connections.
+        if token_hash ~= '' then redis.call('PEXPIRE', session, session_ttl, 'GT') end
       else
         redis.pcall('HINCRBY', session, 'said', '1')
       end
-      -- Without this, a stream that somebody deleted would be recreated without a TTL.
-      slides = slides or is_new_second or is_new_stream
       outcome, value = 'OK', last
     end
   end
@@ -128,24 +125,26 @@ for first = 14, #ARGV, 8 do
     if ms ~= stamped then stamped, stamp = ms, timestamp(ms, second, begins) end
     local frame = head .. value .. middle .. stamp .. rest
     if held then frames[#frames + 1] = frame else publish(chan, frame) end
-    local is_stored = outcome == 'OK'
-    local pushed = told.push and is_stored and push_missed(told, user, value) or {}
-    if told.hooks and is_stored then
-      -- A message is its frame without the type.
-      hook(told, 'message.created', '{' .. string.sub(frame, #'{"t":"msg",' + 1))
-      hook_missed(told, user, value, pushed)
-    end
+    if tell_absent and outcome == 'OK' then tell_absent(user, value, frame) end
   end
-  local is_admitted = outcome ~= 'FAILED' and outcome ~= 'INVALID_TOKEN' and outcome ~= 'NOT_IN_ROOM'
-  if sender[4] and confirmed == '1' and is_admitted then confirm_session(session, session_ttl) end
+  if confirmed == '1' and outcome ~= 'FAILED' and outcome ~= 'INVALID_TOKEN' and outcome ~= 'NOT_IN_ROOM' then
+    -- Needs: confirm_session.
+    confirm_session(session, session_ttl)
+  end
   local n = #answer
   answer[n + 1], answer[n + 2] = outcome, value
   if repeated then answer[n + 3] = repeated end
 end
 
 if last then redis.call('HSET', room, 'last', last) end
-if last and oldest then trim_deleted(room, messages, oldest) end
-if slides then slide_room(room, messages, room_ttl) end
+if last and oldest then
+  -- Needs: trim_deleted.
+  trim_deleted(room, messages, oldest)
+end
+if last and slides then
+  -- Needs: slide_room.
+  slide_room(room, messages, room_ttl, now_ms)
+end
 answer[2] = string.format('%d', #frames)
 for i = 1, #frames do answer[#answer + 1] = frames[i] end
 return answer

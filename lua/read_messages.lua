@@ -7,8 +7,8 @@
 -- RETURNS {'OK', '1' if there are more in that direction else '0', messages oldest first, as read_entries
 --          returns them, in MessagePack}, {'ROOM_NOT_FOUND'}, or {'INVALID_TOKEN'} if reading needs a token
 -- PROMISE 2: the ids are the cursor, so pages neither overlap nor skip.
--- Needs: may_read, read_entries.
-local room, messages = KEYS[1], KEYS[2]
+-- Needs: may_read, read_entries, room_key.
+local room, messages, deleted = KEYS[1], KEYS[2], room_key(KEYS[1], 'deleted')
 local way, from, wanted = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 local refusal = may_read(room, KEYS[3], ARGV[4], ARGV[5], ARGV[6])
@@ -18,10 +18,10 @@ if refusal then return {refusal} end
 local first, last = '0-0', '18446744073709551615-18446744073709551615'
 local found = {}
 if way == 'after' and from ~= last then
-  found = read_entries(room, messages, 'XRANGE', '(' .. from, '+', wanted + 1)
+  found = read_entries(deleted, messages, 'XRANGE', '(' .. from, '+', wanted + 1)
 elseif way == 'before' and from ~= first then
   local newest = from == '+' and '+' or '(' .. from
-  found = read_entries(room, messages, 'XREVRANGE', newest, '-', wanted + 1)
+  found = read_entries(deleted, messages, 'XREVRANGE', newest, '-', wanted + 1)
 end
 local more = #found > wanted
 if more then found[#found] = nil end

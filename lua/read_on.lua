@@ -13,8 +13,9 @@
 -- PUBLISHES a fence to the node, if there are no more messages
 -- PROMISE 2: the fence separates what was read from what comes afterwards; missing messages are reported.
 -- Needs: check_room, clock, deleted_messages, fence, follows, is_newer, last_generated_id, may_read,
--- read_entries, tip.
+-- read_entries, room_key, tip.
 local room = {id = ARGV[1], hash = KEYS[1], messages = KEYS[2]}
+local deleted = room_key(room.hash, 'deleted')
 local since, wanted, node, tag = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 
 local refusal = may_read(room.hash, KEYS[3], ARGV[6], ARGV[7], ARGV[8])
@@ -35,10 +36,10 @@ if since ~= '' then
   end
   -- Redis rejects a range that begins after the last possible id.
   if is_newer(last_ever, first) then
-    found = read_entries(room.hash, room.messages, 'XRANGE', '(' .. first, '+', wanted + 1)
+    found = read_entries(deleted, room.messages, 'XRANGE', '(' .. first, '+', wanted + 1)
   end
   if #found > 0 and first == since then
-    local kept = read_entries(room.hash, room.messages, 'XREVRANGE', since, '-', 1)
+    local kept = read_entries(deleted, room.messages, 'XREVRANGE', since, '-', 1)
     -- The first message of a stream follows none: history began again, and nothing is missing.
     gap = since ~= '0-0' and #kept == 0 and not follows(secret, since, found[1][1])
       and not follows(secret, '0-0', found[1][1])

@@ -5,15 +5,15 @@
 -- ARGV 11: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 user to remove, 5 proof, 6 '1' to ban
 --         the addresses of its connections, 7 bans at most, 8 removed sessions that are remembered at most,
 --         9 members that a list of them names, at most, 10 a list: what webhooks need, as hooks names it,
---         11 a list: what pushes need, as pushes names it
+--         11 lines: what pushes need, as pushes names it
 -- RETURNS {'OK', in how many ms the room wants a sweep or ''}, {'ROOM_NOT_FOUND'}, {'NOT_FOUND'}, {'FORBIDDEN'} for somebody else in the room, or
 --         {'INVALID_TOKEN'}
 -- PUBLISHES removed, which tells nodes to take the user's connections out of the room; user_left; members, as
 --         tell_size says
 -- PROMISE 4: one user_left, however many connections. PROMISE 11: what the user sends is not stored from now on,
 -- and no node that did not hear of it puts its session back: it is remembered as removed.
--- Needs: addresses, check_room, clock, hooks, last_as_long, look_again, not_creator, note_user, publish_event,
--- pushes, removal, remove_member, room_key, tell_size.
+-- Needs: addresses_of, check_room, clock, end_push, hooks, last_as_long, look_again, not_creator, note_user,
+-- publish_event, pushes, removal, remove_member, room_key, tell_size.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[6], away = KEYS[7],
   id = ARGV[1], chan = ARGV[2], users = ARGV[3], roster_max = tonumber(ARGV[9]), hooks = hooks(ARGV[10]), push = pushes(ARGV[11])}
 local session, own_session = KEYS[4], KEYS[5]

@@ -5,20 +5,20 @@
 -- ARGV 14: 1 roomId, 2 the room's channel, 3 stem of the users' keys, 4 presence TTL (ms), 5 session
 --          TTL (ms), 6 room TTL (ms) of a room that has none of its own, 7 this node's channel, 8 the
 --          fence's tag, 9 a list: the facts of the room as room_facts lists them, 10 a list: for each user token
---          hash, name, joinedAt (ms), last message id read or '', '1' if one of its connections proved
---          that it heard the answer to its join else '0', number of connections, and for each of these
+--          hash, name, joinedAt (ms), last message id read or '', '0' if none of its connections proved
+--          that it heard the answer to its join else another digit, number of connections, and for each of these
 --          connection id, how long it still lasts (ms), 'online' or 'away', and before that number the
 --          addresses of its connections, with spaces between, 11 TTL of a provisional session (ms),
 --          12 members that a list of them names, at most, 13 a list: what webhooks need, as hooks names it,
---          14 a list: what pushes need, as pushes names it
+--          14 lines: what pushes need, as pushes names it
 -- RETURNS {'OK', in how many ms the room wants a sweep or '', for each user who was not put back its name,
 --         joinedAt (ms) and why: 'taken' where somebody else has the name, 'removed' or 'left' where the session
 --         was ended …} or {'CLOSED'}: the room is not to come back
 -- PUBLISHES members, in a large room as tell_size says, a fence to the node; no user_joined: nobody has noticed
 --          that they were gone
 -- PROMISE 5: Redis away, users stay. PROMISE 11: no node brings back what it did not hear the end of.
--- Needs: addresses, check_room, clock, fence, hooks, is_newer, look_again, note_user, publish_members, pushes,
--- removal, room_facts, settle, subjects, tell_size, tip, touch_room, user_key.
+-- Needs: addresses, check_room, clock, fence, hooks, is_newer, keep_push, look_again, note_address, note_user,
+-- publish_members, pushes, removal, room_facts, settle, subjects, tell_size, tip, touch_room, user_key.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   names = KEYS[5], away = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
   returning = true, roster_max = tonumber(ARGV[12]), hooks = hooks(ARGV[13]), push = pushes(ARGV[14])}
@@ -31,7 +31,7 @@ if redis.call('EXISTS', KEYS[7]) == 1 then return {'CLOSED'} end
 -- after the first five.
 local is_lost = redis.call('HEXISTS', room.hash, 'createdAt') == 0
 local noted, is_pushed
-noted, room.large, is_pushed = unpack(redis.call('HMGET', room.hash, 'last', 'large', 'push'))
+noted, room.large, room.slide_at, is_pushed = unpack(redis.call('HMGET', room.hash, 'last', 'large', 'slideAt', 'push'))
 local at = tip(room.messages, noted)
 check_room(room, now_ms, {'removed', 'users'})
 for i, field in ipairs(FACTS) do
@@ -46,7 +46,7 @@ local secret = redis.call('HGET', room.hash, 'secret') or ''
 local reported, at_user = ARGV[10], 1
 while at_user <= #reported do
   local token_hash, user, joined, read = reported[at_user], reported[at_user + 1], reported[at_user + 2], reported[at_user + 3]
-  local confirmed, addresses = reported[at_user + 4] == '1', reported[at_user + 5]
+  local confirmed, addresses = reported[at_user + 4] ~= '0', reported[at_user + 5]
   local count = tonumber(reported[at_user + 6])
   local session = user_key(room, user, 'session')
   local known = redis.pcall('HGET', session, 'token')
@@ -80,7 +80,7 @@ while at_user <= #reported do
   at_user = at_user + 7 + 3 * count
 end
 if not is_changed then return reply end
-touch_room(room, room_ttl)
+touch_room(room, room_ttl, now_ms)
 if not tell_size(room, now_ms) and not room.large then publish_members(room) end
 fence(room, ARGV[7], ARGV[8], at)
 reply[2] = again(room)

@@ -33,7 +33,7 @@ for i = 1, #over, 2 do
 end
 sweep(room, now_ms)
 bound_deadlines(room, now_ms, ARGV[6])
-note_lapse(room)
-mend_names(room)
+if room.hooks then note_lapse(room) end
+mend_names(room, redis.call('SCARD', room.members))
 tell_size(room, now_ms)
 return {'OK', again(room)}

@@ -13,7 +13,8 @@ local messages, session, proof, usual, fields = KEYS[2], KEYS[3], ARGV[3], ARGV[
 
 local refusal = not_creator(room.hash, session, proof)
 if refusal then return {refusal} end
-check_room(room, clock())
+local now = clock()
+check_room(room, now)
 
 local lived, changed = lifetime(room.hash, usual), false
 for i = 1, #fields, 2 do
@@ -27,7 +28,7 @@ for i = 1, #fields, 2 do
     end
   end
 end
-if lifetime(room.hash, usual) ~= lived then slide_room(room.hash, messages, usual) end
+if lifetime(room.hash, usual) ~= lived then slide_room(room.hash, messages, usual, tonumber(now)) end
 if changed then
   publish_event(room, 'room', room_event(room.hash))
   if room.hooks then hook(room, 'room.updated', room_json(room)) end

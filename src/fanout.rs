@@ -5,7 +5,6 @@
 
 mod catch_up;
 pub mod collector;
-mod confirmations;
 mod fallback;
 pub mod feed;
 pub mod frame;
@@ -50,7 +49,7 @@ pub use join_pacer::JoinPermit;
 pub use local_room::{LocalRoom, Report};
 use publish_queue::scripts_at_once;
 pub use publish_queue::{BATCH_MAX, all_failed};
-pub use seat::{Membership, Seat};
+pub use seat::{Membership, News, Reported, Seat};
 pub use shore::Shore;
 use subscriber::Change;
 use sweeps::Sweeps;

@@ -3,15 +3,15 @@
 //! It keeps members alive, sweeps lapsed ones, requests a fence, which shows lost publications, and
 //! restores rooms that Redis has lost. Rooms are spread over the interval, so the load is even.
 
+mod beats;
 mod expiries;
 mod leaves;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque, hash_map::DefaultHasher},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
-    net::IpAddr,
     panic::AssertUnwindSafe,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,22 +20,22 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
+pub use beats::Beats;
+use beats::{addresses, session_of};
 pub use expiries::now as wall_clock;
 
 use crate::{
     background::Background,
     error::{Code, Error},
     fanout::{
-        Fanout, Hearing, LocalRoom, Membership, Report, Seat, Shore, collector::Request,
+        Fanout, Hearing, LocalRoom, Membership, News, Report, Seat, Shore, collector::Request,
         frame::heartbeat_tag,
     },
     names::{MessageId, RoomId, UserId},
     protocol::ServerFrame,
     redis::{
-        Access, Condition,
-        scripts::{
-            ConnectionReport, HeartbeatReply, Restoration, Restored, Scripts, UserHeartbeat,
-        },
+        Access, Condition, Redis,
+        scripts::{HeartbeatReply, Restoration, Restored, Scripts, UserHeartbeat},
     },
     removal::{Reason, Session},
     settings::Settings,
@@ -52,6 +52,11 @@ const DEAF_ROOMS_A_SECOND: u32 = 1000;
 const FENCE_PATIENCE: Duration = Duration::from_secs(1);
 /// Calls under way at once, so that a return of Redis makes no herd.
 const CALLS_AT_ONCE: usize = 32;
+/// A connection that is not reported by this heartbeat is reported by the next one, at least this share of a presence
+/// before it lapses: that one may be late.
+const SPARE: u32 = 5;
+/// Users that one call only names.
+const NAMES_A_CALL: usize = 1000;
 /// Between two reports of one room, be it that each of its users has something to say every moment.
 const REPORT_PAUSE: Duration = Duration::from_millis(25);
 /// How long a confirmed session waits for others of its room, or for a message that confirms it. If this
@@ -70,8 +75,7 @@ pub struct Heartbeat {
     scripts: Scripts,
     settings: Arc<Settings>,
     tasks: TaskTracker,
-    /// Turns of rooms whose connections leave.
-    leaves: Arc<Semaphore>,
+    stop: CancellationToken,
 }
 
 impl Heartbeat {
@@ -82,9 +86,8 @@ impl Heartbeat {
         settings: Arc<Settings>,
         background: &Background,
     ) -> Self {
-        let tasks = background.tasks.clone();
-        let leaves = Arc::new(Semaphore::new(LEAVES_AT_ONCE));
-        Self { fanout, scripts, settings, tasks, leaves }
+        let (tasks, stop) = (background.tasks.clone(), background.stop.clone());
+        Self { fanout, scripts, settings, tasks, stop }
     }
 
     /// Starts the heartbeats, until `stop`.
@@ -183,8 +186,8 @@ impl Heartbeat {
         self.send_changes(room).await;
     }
 
-    /// One heartbeat of one room, for the connections that were active since the last one. The
-    /// deadlines of the others do not move.
+    /// One heartbeat of one room, for the connections that were active since they were reported last, and would not
+    /// last until long after the next heartbeat. The deadlines of the others do not move.
     async fn send_changes(&self, room: &Arc<LocalRoom>) {
         if room.is_empty() {
             return self.fanout.release(&room.id);
@@ -199,30 +202,57 @@ impl Heartbeat {
     async fn try_send(&self, room: &Arc<LocalRoom>) -> Result<(), Error> {
         let _reporting = room.reporting().await;
         let since = room.last_heartbeat();
-        let is_news = |seat: &Seat| since.is_none_or(|since| seat.was_active_since(since));
-        let news = room.seats(|seat| self.is_live(seat) && is_news(seat));
-        let begun = Instant::now();
-        let beats: Vec<UserHeartbeat> = group(&news).into_iter().map(|(beat, _)| beat).collect();
-        self.tell(room, &beats, || self.live(room)).await?;
-        news.iter().for_each(|seat| seat.reported(begun));
+        let spare = self.settings.presence_ttl / SPARE;
+        let lasts = self.settings.presence_ttl.saturating_sub(self.period() + spare);
+        let news = |seat: &Seat| since.map_or(News::Due, |since| seat.news(since, lasts));
+        let (mut due, mut here) = (Vec::new(), HashSet::new());
+        for seat in self.live(room) {
+            match (news(&seat), &seat.membership) {
+                (News::Due, _) => due.push(seat),
+                (News::Here, Some(member)) => drop(here.insert(member.user.clone())),
+                _ => {}
+            }
+        }
+        self.tell_all(room, due, here.into_iter().collect()).await
+    }
+
+    /// Reports these seats to Redis, and those of the users `here` that are no members there any more.
+    async fn tell_all(
+        &self,
+        room: &Arc<LocalRoom>,
+        due: Vec<Seat>,
+        here: Vec<UserId>,
+    ) -> Result<(), Error> {
+        let beats = Beats::of(due);
+        let gone = self.tell(room, &beats.users, &here, || self.live(room)).await?;
+        beats.processed();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let beats = Beats::of(room.seats(|seat| self.is_live(seat) && seat.is_of(&gone)));
+        self.tell(room, &beats.users, &[], || self.live(room)).await?;
+        beats.processed();
         Ok(())
     }
 
     /// Reports these users to Redis, and restores those of the `seats` that Redis does not know.
-    /// The room is swept even without users.
+    /// The room is swept even without users. Returns which users of `here` are no members.
     async fn tell(
         &self,
         room: &Arc<LocalRoom>,
         beats: &[UserHeartbeat],
+        here: &[UserId],
         seats: impl Fn() -> Vec<Seat>,
-    ) -> Result<(), Error> {
-        let mut chunks: Vec<&[UserHeartbeat]> = beats.chunks(USERS_A_CALL).collect();
-        if chunks.is_empty() {
-            chunks.push(&[]);
-        }
-        for chunk in chunks {
-            match self.call(room, chunk).await {
+    ) -> Result<HashSet<UserId>, Error> {
+        let mut gone = HashSet::new();
+        let calls = beats.len().div_ceil(USERS_A_CALL).max(here.len().div_ceil(NAMES_A_CALL));
+        let (mut beats, mut here) = (beats.chunks(USERS_A_CALL), here.chunks(NAMES_A_CALL));
+        for _ in 0..calls.max(1) {
+            let (chunk, names) =
+                (beats.next().unwrap_or_default(), here.next().unwrap_or_default());
+            match self.call(room, chunk, names).await {
                 Ok((number, reply)) => {
+                    gone.extend(reply.gone.iter().cloned());
                     if !reply.lost.is_empty() {
                         let lost = reply.lost.iter().cloned().collect();
                         let mut seats = seats();
@@ -238,12 +268,13 @@ impl Heartbeat {
                 Err(error) if error.code == Code::RoomNotFound => {
                     let seats = seats();
                     room.set_missing(seats.is_empty());
-                    return self.restore(room, &seats).await;
+                    self.restore(room, &seats).await?;
+                    return Ok(HashSet::new());
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(gone)
     }
 
     /// Reports these users to Redis. Returns the number of the heartbeat, and the answer.
@@ -251,9 +282,10 @@ impl Heartbeat {
         &self,
         room: &Arc<LocalRoom>,
         beats: &[UserHeartbeat],
+        here: &[UserId],
     ) -> Result<(u64, HeartbeatReply), Error> {
         let number = room.next_heartbeat();
-        let reply = self.scripts.heartbeat(&room.id, &heartbeat_tag(number), beats).await?;
+        let reply = self.scripts.heartbeat(&room.id, &heartbeat_tag(number), beats, here).await?;
         room.set_missing(false);
         if reply.bounded {
             self.fanout.sweep_after(&room.id, self.settings.leave_grace);
@@ -285,26 +317,36 @@ impl Heartbeat {
 
     /// Reports a confirmed session to Redis after a pause, unless a message confirms it first.
     pub fn report_confirmed(&self, room: &Arc<LocalRoom>, seat: Seat) {
-        if !room.confirmations.push(seat) {
-            return;
+        let (_, begins) = room.confirmations.push(seat);
+        if begins {
+            self.spawn_taker(room, |heartbeat, room| async move {
+                heartbeat.report_all_confirmed(&room).await;
+            });
         }
-        let (heartbeat, room) = (self.clone(), room.clone());
-        // If the node shuts down first, the leave of each connection reports it.
-        tokio::spawn(async move {
-            tokio::time::sleep(CONFIRM_PAUSE).await;
+    }
+
+    /// Reports confirmed sessions, those of a pause together, until none is left.
+    async fn report_all_confirmed(&self, room: &Arc<LocalRoom>) {
+        loop {
+            tokio::select! {
+                // The leave of each connection reports it.
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(CONFIRM_PAUSE) => {}
+            }
             let _reporting = room.reporting().await;
-            let seats = room.confirmations.take();
+            let Some(confirmed) = room.confirmations.take() else { return };
+            let seats = confirmed.into_iter().map(|request| request.content);
+            // Some have left since, or a message reported them.
+            let seats: Vec<Seat> = seats.filter(Seat::is_unreported).collect();
             if seats.is_empty() {
-                return;
+                continue;
             }
-            let begun = Instant::now();
-            let beats: Vec<UserHeartbeat> =
-                group(&seats).into_iter().map(|(beat, _)| beat).collect();
+            let beats = Beats::of(seats.iter().cloned());
             // After an error, the next heartbeat reports it.
-            if heartbeat.tell(&room, &beats, || seats.clone()).await.is_ok() {
-                seats.iter().for_each(|seat| seat.reported(begun));
+            if self.tell(room, &beats.users, &[], || seats.clone()).await.is_ok() {
+                beats.processed();
             }
-        });
+        }
     }
 
     /// Starts a task that processes a collector's requests until none is left. After a panic, the
@@ -340,7 +382,7 @@ impl Heartbeat {
         reports: &[Request<Report>],
     ) -> Result<(), Error> {
         let _reporting = room.reporting().await;
-        let (begun, mut seats, mut reads) = (Instant::now(), Vec::new(), HashMap::new());
+        let (mut seats, mut reads) = (Vec::new(), HashMap::new());
         // A connection that has left would become a member again.
         let wanted = reports.iter().filter(|report| report.is_wanted());
         for Report { seat, read } in wanted.map(|report| &report.content) {
@@ -350,15 +392,12 @@ impl Heartbeat {
             }
             seats.push(seat.clone());
         }
-        let beats = group(&seats).into_iter();
-        let beats: Vec<UserHeartbeat> = beats
-            .map(|(beat, _)| UserHeartbeat {
-                read: reads.get(&beat.user).copied().flatten(),
-                ..beat
-            })
-            .collect();
-        self.tell(room, &beats, || seats.clone()).await?;
-        seats.iter().for_each(|seat| seat.reported(begun));
+        let mut beats = Beats::of(seats.iter().cloned());
+        for user in &mut beats.users {
+            user.read = reads.get(&user.user).copied().flatten();
+        }
+        self.tell(room, &beats.users, &[], || seats.clone()).await?;
+        beats.processed();
         Ok(())
     }
 
@@ -367,8 +406,8 @@ impl Heartbeat {
     async fn restore(&self, room: &Arc<LocalRoom>, seats: &[Seat]) -> Result<(), Error> {
         let Some(facts) = room.facts() else { return Ok(()) };
         let mut addresses = addresses(seats);
-        let users: Vec<Restored> = group(seats)
-            .into_iter()
+        let users: Vec<Restored> = Beats::of(seats.iter().cloned())
+            .sessions()
             .filter(|(_, membership)| membership.is_in())
             .map(|(beat, membership)| Restored {
                 addresses: addresses.remove(&session_of(&beat)).unwrap_or_default(),
@@ -440,53 +479,4 @@ fn slot_of(room: &RoomId) -> u32 {
     let mut hasher = DefaultHasher::new();
     room.hash(&mut hasher);
     (hasher.finish() % u64::from(SLOTS)) as u32
-}
-
-/// The report of one seat.
-fn single(seat: &Seat, membership: &Membership) -> UserHeartbeat {
-    let heard = ConnectionReport {
-        connection: seat.outbox.id().clone(),
-        age: seat.outbox.silent_for(),
-        status: seat.outbox.status(),
-    };
-    let joined_at_ms = membership.joined_at_ms.load(Ordering::Relaxed);
-    let user = membership.user.clone();
-    let confirmed = membership.is_confirmed();
-    UserHeartbeat { user, joined_at_ms, read: None, confirmed, connections: vec![heard] }
-}
-
-/// Where the connections of each session come from.
-fn addresses(seats: &[Seat]) -> HashMap<Session, Vec<IpAddr>> {
-    let mut addresses: HashMap<Session, Vec<IpAddr>> = HashMap::new();
-    for seat in seats {
-        if let (Some(session), Some(membership)) = (seat.session(), &seat.membership) {
-            addresses.entry(session).or_default().push(membership.address);
-        }
-    }
-    addresses
-}
-
-fn session_of(beat: &UserHeartbeat) -> Session {
-    Session { user: beat.user.clone(), joined_at_ms: beat.joined_at_ms }
-}
-
-/// The combined reports of the seats: one entry per session, however many connections it has.
-pub fn group(seats: &[Seat]) -> Vec<(UserHeartbeat, Arc<Membership>)> {
-    let mut users: BTreeMap<(&UserId, u64), (UserHeartbeat, Arc<Membership>)> = BTreeMap::new();
-    for (seat, membership) in
-        seats.iter().filter_map(|seat| Some((seat, seat.membership.as_ref()?)))
-    {
-        let beat = single(seat, membership);
-        let session = (&membership.user, beat.joined_at_ms);
-        match users.get_mut(&session) {
-            Some((known, _)) => {
-                known.confirmed |= beat.confirmed;
-                known.connections.extend(beat.connections);
-            }
-            None => {
-                users.insert(session, (beat, membership.clone()));
-            }
-        }
-    }
-    users.into_values().collect()
 }

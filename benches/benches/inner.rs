@@ -22,7 +22,7 @@ use linkroom::{
         feed::{Feed, JoinAnswer},
         frame::{Fence, Frame, FrameKind, NodeSignal, Tag},
     },
-    heartbeat,
+    heartbeat::Beats,
     i18n::Language,
     names::{MessageId, RoomId, Token, UserId},
     outbox::{Outbox, OutboxLimits, Wire},
@@ -142,7 +142,7 @@ fn heartbeats(criterion: &mut Criterion) {
         let seats = runtime.block_on(seats(members)).expect("connections");
         group.throughput(Throughput::Elements(members as u64));
         group.bench_function(BenchmarkId::new("collect", members), |bench| {
-            bench.iter(|| heartbeat::group(black_box(&seats)));
+            bench.iter(|| Beats::of(black_box(&seats).iter().cloned()));
         });
     }
     group.finish();

@@ -1,12 +1,15 @@
 -- check_room(room, now, besides) sees to it, before a script writes, that it can write all of it: where something else
 -- has taken the place of one of the room's keys, or of what it has besides (a list of room_key's words), it raises an
 -- error. Where the number of events is none, they are counted from `now` (ms) on, which no node has counted to. Sets
--- room.events. Needs: room_key.
+-- room.events and room.size, the number of members.
 local function check_room(room, now, besides)
-  for _, what in ipairs(besides or {}) do
-    redis.call(what == 'users' and 'SCARD' or 'ZCARD', room_key(room.hash, what))
+  if besides then
+    -- Needs: room_key.
+    for _, what in ipairs(besides) do
+      redis.call(what == 'users' and 'SCARD' or 'ZCARD', room_key(room.hash, what))
+    end
   end
-  if room.members then redis.call('SCARD', room.members) end
+  if room.members then room.size = redis.call('SCARD', room.members) end
   if room.deadlines then redis.call('ZRANGEBYSCORE', room.deadlines, '0', '0') end
   if room.names then redis.call('ZCARD', room.names) end
   if room.away then redis.call('SCARD', room.away) end

@@ -1,5 +1,5 @@
 -- clear_users(room) -> whether there are more. Deletes all that there is of some users of a room that is no more, and
--- their names; so many at a time that no call keeps Redis for long. Needs: note_user, pushes, room_key.
+-- their names; so many at a time that no call keeps Redis for long. Needs: end_push, note_user, room_key.
 local CLEARED_AT_ONCE = 128
 
 local function clear_users(room)

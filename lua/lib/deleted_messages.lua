@@ -1,7 +1,7 @@
 -- deleted_up_to(hash, since) -> the ids of the deleted messages up to that id: a client that comes
 -- back may still show them. None without `since` (''). deleted_since(hash, events) -> the ids of
--- the messages deleted after the room had counted that many events. O(messages deleted). Needs:
--- read_entries, room_key.
+-- the messages deleted after the room had counted that many events. O(messages deleted). Needs: places,
+-- room_key.
 local function ids_of(places, events)
   local ids = {}
   for _, place in ipairs(places) do

@@ -4,7 +4,6 @@
 -- Needs: hook.
 local function hook_member(room, user, is_here)
   local to = room.hooks
-  if not to then return end
   if not (is_here and room.returning) then
     hook(room, is_here and 'member.joined' or 'member.left',
       '{"roomId":"' .. room.id .. '","userId":' .. cjson.encode(user) .. '}')

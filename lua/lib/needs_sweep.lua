@@ -4,6 +4,6 @@
 local function needs_sweep(room, now_ms, longest)
   local far = string.format('(%d', now_ms + longest)
   return redis.call('ZCOUNT', room.deadlines, '-inf', string.format('%d', now_ms)) > 0
-    or redis.call('ZCOUNT', room.deadlines, far, '+inf') > 0 or not are_names_whole(room)
+    or redis.call('ZCOUNT', room.deadlines, far, '+inf') > 0 or not are_names_whole(room, redis.call('SCARD', room.members))
 end
 

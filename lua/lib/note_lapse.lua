@@ -1,9 +1,8 @@
--- note_lapse(room, ttl) -> how long (ms) the members of a room are stored: `ttl`, unless there is a
--- webhook; then until a script has cleared those who lapse, so that each of them is reported.
--- Stores the first deadline; the nodes look for rooms whose deadline has passed.
-local function note_lapse(room, ttl)
+-- note_lapse(room) -> how long (ms) the members of a room are stored where there is a webhook: until a script has
+-- cleared those who lapse, so that each of them is reported. Stores the first deadline; the nodes look for rooms
+-- whose deadline has passed.
+local function note_lapse(room)
   local to = room.hooks
-  if not to then return ttl end
   local first = redis.call('ZRANGE', room.deadlines, '0', '0', 'WITHSCORES')
   if first[2] then
     redis.pcall('ZADD', to.lapses, first[2], room.id)

@@ -13,7 +13,7 @@ function read_history(room, secret, at, since, latest, most, bytes)
   local wanted = since == '' and latest or most
   local found, more = read_newest(room, since, wanted, bytes)
   if since ~= '' and not more and #found > 0 and not follows(secret, since, found[#found][1]) then
-    local before = read_entries(room.hash, room.messages, 'XREVRANGE', since, '-', 1)[1]
+    local before = read_entries(room.deleted, room.messages, 'XREVRANGE', since, '-', 1)[1]
     -- Older messages are stored, but not this one: the client invented the id, or the entry was
     -- deleted. The client may lack what came before it.
     if before and before[1] ~= since then return latest_of_all() end

@@ -5,7 +5,7 @@ local function read_newest(room, since, most, bytes)
   local oldest, newest_left, found = since == '' and '-' or '(' .. since, '+', {}
   while true do
     local step = math.min(most + 1 - #found, 50)
-    local page = read_entries(room.hash, room.messages, 'XREVRANGE', newest_left, oldest, step)
+    local page = read_entries(room.deleted, room.messages, 'XREVRANGE', newest_left, oldest, step)
     for i = 1, #page do
       for _, text in ipairs(page[i][2]) do bytes = bytes - #text end
       if #found == most or bytes < 0 then return found, true end

@@ -1,5 +1,5 @@
 -- remove_member(room, user) removes a member and publishes user_left, except in a large room. The
--- session stays, so the name stays reserved. Needs: publish_change, user_key, hook_member.
+-- session stays, so the name stays reserved. Needs: publish_change, user_key.
 local function remove_member(room, user)
   local session = user_key(room, user, 'session')
   redis.call('ZREM', room.deadlines, user)
@@ -13,7 +13,10 @@ local function remove_member(room, user)
   end
   if redis.call('SREM', room.members, user) == 1 then
     publish_change(room, 'user_left', '"userId":' .. cjson.encode(user))
-    hook_member(room, user, false)
+    if room.hooks then
+      -- Needs: hook_member.
+      hook_member(room, user, false)
+    end
     if redis.call('EXISTS', room.members) == 0 then
       room.occupied = '0'
       redis.call('HSET', room.hash, 'occupied', room.occupied)

@@ -2,8 +2,8 @@
 -- arrays, and the number of all members. O(log members) beyond these.
 -- Needs: away_members, json_list, member_names, mend_names.
 local function roster(room)
-  mend_names(room)
   local count = redis.call('SCARD', room.members)
+  mend_names(room, count)
   local members = member_names(room, '', room.roster_max)
   return json_list(members), json_list(away_members(room, members)), string.format('%d', count)
 end

@@ -4,7 +4,7 @@
 -- room that is `returning`, no user_left was published, so it publishes no user_joined and sets
 -- room.returned. `is_here` is true if the caller knows that the user is a member. No connection
 -- counts for longer than room.presence_ttl (ms), even with a later deadline: Redis's clock may have
--- been set back. Needs: publish_change, user_key, hook_member.
+-- been set back. Needs: user_key.
 local function settle(room, user, now_ms, is_here)
   local session = user_key(room, user, 'session')
   local presence = user_key(room, user, 'presence')
@@ -42,12 +42,16 @@ local function settle(room, user, now_ms, is_here)
   local is_new = not is_here and redis.call('SADD', room.members, user) == 1
   if is_new then
     redis.call('ZADD', room.names, '0', user)
-    hook_member(room, user, true)
+    if room.hooks then
+      -- Needs: hook_member.
+      hook_member(room, user, true)
+    end
     if room.returning then
       -- The list of all members follows, with the away ones.
       room.returned, before = true, status
     else
       before = 'online'
+      -- Needs: publish_change.
       publish_change(room, 'user_joined', '"userId":' .. cjson.encode(user))
     end
   end
@@ -63,6 +67,7 @@ local function settle(room, user, now_ms, is_here)
     end
   end
   if before ~= status then
+    -- Needs: publish_change.
     publish_change(room, 'presence', '"userId":' .. cjson.encode(user) .. ',"status":"' .. status .. '"')
   end
   return true

@@ -4,13 +4,14 @@
 -- the list of members is published. Otherwise a large room gets the number if it changed, at most
 -- once a second; a change that comes too soon is published by the next sweep. room.large is the
 -- field of the room's hash. Every script that changes members calls it last. Returns whether the
--- list was published. O(1). Needs: look_again, publish_event, publish_members.
+-- list was published. O(1).
 local TELL_EVERY = 1000
 
 local function tell_size(room, now_ms)
   local count = redis.call('SCARD', room.members)
+  if not room.large and count <= room.roster_max then return false end
+  -- Needs: look_again, publish_event, publish_members.
   if not room.large then
-    if count <= room.roster_max then return false end
     redis.call('HSET', room.hash, 'large', '1', 'toldCount', count)
     room.large = '1'
     publish_members(room)

@@ -1,7 +1,7 @@
 -- trim_deleted(hash, stream, oldest): if the stream was trimmed since the last check, deletes what
 -- is left of deleted messages whose neighbours on both sides were trimmed. `oldest` is the first
 -- entry of the stream at that check, '' for none; the room's hash stores it while there are deleted
--- messages. Needs: read_entries, room_key.
+-- messages. Needs: places, room_key.
 local function trim_deleted(hash, stream, oldest)
   local deleted = room_key(hash, 'deleted')
   local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', '1')[1]

@@ -15,7 +15,6 @@ use tokio::sync::watch;
 use super::{
     Inner,
     collector::Collector,
-    confirmations::Confirmations,
     fallback::Position,
     feed::{Answered, Feed, JoinAnswer},
     frame::message_frame,
@@ -59,7 +58,7 @@ pub struct LocalRoom {
     /// Connections that join.
     pub(super) joins: Collector<Join, Snapshot>,
     /// Confirmed sessions of guests that will be reported soon.
-    pub confirmations: Confirmations,
+    pub confirmations: Collector<Seat>,
     /// When the last heartbeat began that Redis has fully processed; at first, when the room had no connections
     /// that it could have told of.
     pub(super) last_heartbeat: Mutex<Option<Instant>>,
@@ -96,7 +95,7 @@ impl LocalRoom {
             reports: Collector::default(),
             leaves: Collector::default(),
             joins: Collector::default(),
-            confirmations: Confirmations::default(),
+            confirmations: Collector::default(),
             last_heartbeat: Mutex::new(Some(Instant::now())),
             facts: Mutex::default(),
             facts_changes: AtomicU64::new(0),

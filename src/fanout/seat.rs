@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -21,6 +21,7 @@ use crate::{
     names::{MessageId, RoomId, Status, Token, UserId},
     outbox::Outbox,
     protocol::{ServerFrame, close::CloseReason, codec, sse},
+    redis::scripts::Confirmation,
     removal::{Reason, Removal, Session},
 };
 
@@ -47,8 +48,8 @@ pub struct Membership {
     confirmed: AtomicBool,
     /// Whether Redis knows that.
     confirmation_reported: AtomicBool,
-    /// When a report of this connection began that Redis has processed, beside those of the whole room.
-    reported_at: Mutex<Option<Instant>>,
+    /// The last report of this connection that Redis has processed.
+    reported: Mutex<Option<Reported>>,
     /// The last message that it said it has read.
     pub read: Mutex<Option<MessageId>>,
     /// The last message that it sent.
@@ -57,6 +58,30 @@ pub struct Membership {
     pub address: IpAddr,
     /// When its token expires, in seconds since 1970.
     ends_at: AtomicU64,
+}
+
+/// A report of a connection that Redis has processed.
+#[derive(Clone, Copy, Debug)]
+pub struct Reported {
+    /// When it began.
+    pub begun: Instant,
+    /// The connection's last activity that it told of.
+    pub heard: Instant,
+    /// The connection's status that it told of.
+    pub status: Status,
+    /// What it said of the session: not what has become known since.
+    pub confirmed: Confirmation,
+}
+
+/// What a heartbeat has to say of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It was not active since its last report.
+    Nothing,
+    /// It was, but its deadline is far: only that its user is still there.
+    Here,
+    /// It has to be reported.
+    Due,
 }
 
 impl Membership {
@@ -69,7 +94,7 @@ impl Membership {
             joined_at_ms: AtomicU64::new(0),
             confirmed: AtomicBool::new(confirmed),
             confirmation_reported: AtomicBool::new(confirmed),
-            reported_at: Mutex::default(),
+            reported: Mutex::default(),
             read: Mutex::default(),
             last_sent: Mutex::default(),
             address,
@@ -102,11 +127,22 @@ impl Membership {
         self.confirmation_reported.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that Redis has processed a report of this connection that began at this moment.
-    fn reported(&self, began: Instant) {
-        *self.reported_at.lock() = Some(began);
-        if self.is_confirmed() {
+    /// Notes that Redis has processed a report of this connection.
+    pub fn reported(&self, report: Reported) {
+        *self.reported.lock() = Some(report);
+        if report.confirmed > Confirmation::Missing {
             self.confirmation_reported();
+        }
+    }
+
+    /// Whether it is known, here and in Redis, that the client has its token.
+    pub fn confirmation(&self) -> Confirmation {
+        if self.confirmation_reported.load(Ordering::Relaxed) {
+            Confirmation::Reported
+        } else if self.is_confirmed() {
+            Confirmation::New
+        } else {
+            Confirmation::Missing
         }
     }
 
@@ -147,17 +183,23 @@ impl Seat {
         self.membership.as_ref().is_some_and(|membership| membership.has_expired(now))
     }
 
-    /// Whether the client has sent something at this moment or later that Redis was not told of.
-    pub fn was_active_since(&self, moment: Instant) -> bool {
-        let reported = self.membership.as_ref().and_then(|known| *known.reported_at.lock());
-        self.outbox.was_active_since(reported.map_or(moment, |reported| reported.max(moment)))
+    /// What a heartbeat has to say of it. `since` is when the client's last activity counts from where it was never
+    /// reported by itself, `may_last` how long the activity that was reported last is enough.
+    pub fn news(&self, since: Instant, may_last: Duration) -> News {
+        let last = self.membership.as_ref().and_then(|member| *member.reported.lock());
+        if !self.outbox.was_active_since(last.map_or(since, |last| last.begun)) {
+            return News::Nothing;
+        }
+        let is_same = |last: Reported| last.status == self.outbox.status() && !self.is_unreported();
+        match last {
+            Some(last) if is_same(last) && last.heard.elapsed() <= may_last => News::Here,
+            _ => News::Due,
+        }
     }
 
-    /// Notes that Redis has processed a report of this connection that began at this moment.
-    pub fn reported(&self, began: Instant) {
-        if let Some(membership) = &self.membership {
-            membership.reported(began);
-        }
+    /// Whether Redis still has to know that its client has its token.
+    pub fn is_unreported(&self) -> bool {
+        self.membership.as_ref().is_some_and(|member| member.is_unreported())
     }
 
     /// Whether it belongs to one of these users.

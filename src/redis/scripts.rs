@@ -25,8 +25,8 @@ use crate::{
     settings::Settings,
 };
 pub use types::{
-    ConnectionReport, DeadLetter, Draft, Entry, Grace, HeartbeatReply, History, Join, Joined,
-    Leave, LeaveOutcome, Left, Member, MessagePage, Missed, Page, Published, PushFacts,
+    Confirmation, ConnectionReport, DeadLetter, Draft, Entry, Grace, HeartbeatReply, History, Join,
+    Joined, Leave, LeaveOutcome, Left, Member, MessagePage, Missed, Page, Published, PushFacts,
     QueuedEvent, ReadOn, Reader, Ready, Remembered, Restoration, Restored, RoomChange, RoomFacts,
     RoomOptions, RoomState, Sender, Settled, Snapshot, Tried, UserHeartbeat, Waiting, json_of,
 };
@@ -271,6 +271,76 @@ mod tests {
         for called in texts.split("call('").skip(1) {
             let command = called.split('\'').next().unwrap();
             assert!(probe.contains(&format!("{{'{command}'")), "probe.lua: {command}");
+        }
+    }
+
+    /// The words of a script, without its comments and what stands in quotation marks.
+    fn words(script: &str) -> Vec<String> {
+        let code = script.lines().map(|line| line.split("--").next().unwrap_or_default());
+        let code: Vec<_> = code.collect();
+        let code = code.join("\n");
+        let unquoted = code.split('\'').step_by(2).collect::<Vec<_>>().join(" '' ");
+        let spaced: String = unquoted
+            .chars()
+            .flat_map(|c| match c {
+                c if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':') => vec![c],
+                c => vec![' ', c, ' '],
+            })
+            .collect();
+        spaced.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// The functions that a script calls where none of that name is visible.
+    fn unknown_calls(script: &str) -> Vec<String> {
+        let known =
+            ["tonumber", "tostring", "type", "pairs", "ipairs", "unpack", "select", "pcall"];
+        let no_call = ["function", "if", "and", "or", "not", "in", "return", "while", "until"];
+        let words = words(script);
+        let mut blocks: Vec<Vec<&str>> = vec![known.to_vec()];
+        let mut unknown = Vec::new();
+        for (at, word) in words.iter().enumerate() {
+            let before = at.checked_sub(1).map_or("", |at| &words[at]);
+            let innermost = blocks.len() - 1;
+            match word.as_str() {
+                "if" | "for" | "while" | "repeat" => blocks.push(Vec::new()),
+                "do" if !is_loop(&words[..at]) => blocks.push(Vec::new()),
+                "elseif" | "else" => blocks[innermost].clear(),
+                "end" | "until" => drop(blocks.pop()),
+                "function" => blocks.push(Vec::new()),
+                name if before == "function" && name != "(" => {
+                    blocks[innermost - 1].push(name);
+                }
+                name if before == "local" => blocks[innermost].push(name),
+                _ => {}
+            }
+            let name = word.trim_start_matches('.');
+            let is_called = words.get(at + 1).is_some_and(|next| next == "(")
+                && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && !name.contains(['.', ':'])
+                && !no_call.contains(&name)
+                && before != "function";
+            if is_called && !blocks.iter().flatten().any(|known| *known == name) {
+                unknown.push(name.to_owned());
+            }
+        }
+        unknown
+    }
+
+    /// Whether the `do` behind these words belongs to a loop.
+    fn is_loop(words: &[String]) -> bool {
+        let last = words.iter().rev().find(|word| {
+            matches!(word.as_str(), "for" | "while" | "do" | "end" | "then" | "local")
+        });
+        last.is_some_and(|word| word == "for" || word == "while")
+    }
+
+    #[test]
+    fn every_function_that_a_script_calls_is_there_where_it_calls_it() {
+        assert_eq!(unknown_calls("if x then local function f() end end f()"), ["f"]);
+        assert_eq!(unknown_calls("local function g() f() end local function f() end"), ["f"]);
+        for name in scripts() {
+            let assembled = format!("{}/{name}.lua", env!("OUT_DIR"));
+            assert_eq!(unknown_calls(&fs::read_to_string(assembled).unwrap()), [""; 0], "{name}");
         }
     }
 }

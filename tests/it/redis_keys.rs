@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::support::{DEADLINE, Stage, eventually, is_instant};
+use crate::support::{DEADLINE, Node, Proxy, Stage, eventually, is_instant};
 
 /// Milliseconds that the key still lives; at most `max`, and near it.
 fn expect_ttl(stage: &Stage, key: &str, max: i64) {
@@ -177,12 +177,13 @@ async fn heartbeats_are_not_one_call_to_redis_each() {
 }
 
 #[tokio::test]
-async fn heartbeats_tell_of_no_connection_twice_what_it_said_once() {
-    let stage = Stage::new(1, &[("HEARTBEAT_INTERVAL", "200ms")]).await;
+async fn heartbeats_tell_of_a_connection_only_before_it_would_lapse() {
+    let settings = [("PRESENCE_TTL", "6s"), ("HEARTBEAT_INTERVAL", "200ms")];
+    let stage = Stage::new(1, &settings).await;
     let room = stage.room("owner").await;
-    let mut silent = stage.member(0, &room, "silent").await;
-    silent.until_pong().await;
-    let session = format!("user:{}:silent:session", room.id);
+    let mut calm = stage.member(0, &room, "calm").await;
+    calm.until_pong().await;
+    let session = format!("user:{}:calm:session", room.id);
     eventually(DEADLINE, "a proof", async || {
         (stage.redis.cmd(["HEXISTS", &session, "provisional"]).int() == 0).then_some(())
     })
@@ -194,14 +195,22 @@ async fn heartbeats_tell_of_no_connection_twice_what_it_said_once() {
     };
     // The first tells of what came before it.
     heartbeats(2).await;
-    let told = stage.redis.calls("hset");
+    let told = || stage.redis.calls("hset");
+    let deadline = || {
+        let key = format!("room:{}:deadlines", room.id);
+        stage.redis.cmd(["ZSCORE", &key, "calm"]).text().parse::<u64>().unwrap()
+    };
+    let (before, lapses) = (told(), deadline());
+    calm.until_pong().await;
     heartbeats(4).await;
-    assert_eq!(stage.redis.calls("hset"), told);
-    silent.send(json!({ "t": "ping" })).await;
-    silent.wait_for_kind("pong").await;
-    heartbeats(2).await;
-    // Twice where it came in the very millisecond in which a heartbeat began.
-    assert!((told + 1..=told + 2).contains(&stage.redis.calls("hset")));
+    assert_eq!((told(), deadline()), (before, lapses), "it is far from lapsing");
+    eventually(DEADLINE, "a report", async || (told() > before).then_some(())).await;
+    assert!(deadline() > lapses);
+    let now = stage.redis.cmd(["TIME"]).list()[0].text().parse::<u64>().unwrap();
+    assert!(now * 1000 < lapses, "it was reported in time");
+    // It says nothing any more.
+    heartbeats(4).await;
+    assert_eq!(told(), before + 1);
 }
 
 #[tokio::test]
@@ -219,6 +228,26 @@ async fn heartbeats_leave_out_whose_session_was_just_confirmed() {
     let seen = async || (stage.redis.scripts_run() >= before + 2).then_some(());
     eventually(DEADLINE, "heartbeats", seen).await;
     assert_eq!(stage.redis.calls("hset"), told);
+}
+
+/// Redis is held up in the middle of a report, and the guest's first frame arrives meanwhile.
+#[tokio::test]
+async fn a_session_that_is_confirmed_during_a_report_is_reported_after_it() {
+    let mut stage = Stage::new(0, &[]).await;
+    let proxy = Proxy::to(stage.redis.addr()).await;
+    let settings = [("HEARTBEAT_INTERVAL", "1s"), ("REDIS_TIMEOUT", "20s")];
+    stage.nodes.push(Node::start(&stage.env, &proxy.redis_url(), &settings).await);
+    let room = stage.room("owner").await;
+    let mut guest = stage.member(0, &room, "wallflower").await;
+    proxy.freeze_at("wallflower");
+    eventually(DEADLINE, "a report", async || proxy.is_frozen().then_some(())).await;
+    guest.until_pong().await;
+    proxy.resume();
+    let session = format!("user:{}:wallflower:session", room.id);
+    eventually(DEADLINE, "a proof", async || {
+        (stage.redis.cmd(["HEXISTS", &session, "provisional"]).int() == 0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -27,8 +27,8 @@ use linkroom::{
         Condition, Redis,
         keys::KeyStyle,
         scripts::{
-            ConnectionReport, Draft, Entry, Join, Joined, Leave, LeaveOutcome, Page, Published,
-            Reader, RoomOptions, Scripts, Sender, Snapshot, UserHeartbeat,
+            Confirmation, ConnectionReport, Draft, Entry, Join, Joined, Leave, LeaveOutcome, Page,
+            Published, Reader, RoomOptions, Scripts, Sender, Snapshot, UserHeartbeat,
         },
     },
     settings::Settings,
@@ -117,7 +117,7 @@ impl Bench {
     }
 
     async fn beat(&self, room: &RoomId, beats: &[UserHeartbeat]) -> Result<Vec<UserId>, Error> {
-        Ok(self.scripts.heartbeat(room, "@1", beats).await?.lost)
+        Ok(self.scripts.heartbeat(room, "@1", beats, &[]).await?.lost)
     }
 
     /// The report of a node about a user whose connections it heard.
@@ -132,7 +132,7 @@ impl Bench {
             user: UserId::stored(name),
             joined_at_ms,
             read: None,
-            confirmed: true,
+            confirmed: Confirmation::New,
             connections,
         }
     }

@@ -73,7 +73,7 @@ impl Scripts {
     }
 
     /// Keeps a room's members alive, removes the lapsed ones, and publishes a fence with `tag` to
-    /// this node.
+    /// this node. Returns as well which of the users `here`, who need not be kept alive yet, are no members.
     ///
     /// # Errors
     /// `ROOM_NOT_FOUND`, or Redis is out of reach.
@@ -82,6 +82,7 @@ impl Scripts {
         room: &RoomId,
         tag: &str,
         beats: &[UserHeartbeat],
+        here: &[UserId],
     ) -> Result<HeartbeatReply, Error> {
         let island = self.0.redis.island(room);
         let keys = self.keys(room);
@@ -96,6 +97,7 @@ impl Scripts {
         args.push(ms(island.deadline_extension()));
         args.extend([self.provisional_ttl(), ms(self.0.settings.leave_grace)]);
         args.extend([self.roster_max(), self.hooks(&keys)]);
+        args.push(Arg::List(here.iter().map(|user| user.as_str().into()).collect()));
         let names = vec![
             keys.room(),
             keys.members(),
@@ -111,6 +113,7 @@ impl Scripts {
             events: reply.number()?,
             bounded: reply.flag()?,
             again: reply.again()?,
+            gone: (0..reply.number()?).map(|_| reply.user()).collect::<Result<_, Error>>()?,
             lost: reply.users()?,
         })
     }

@@ -161,6 +161,8 @@ pub struct HeartbeatReply {
     pub bounded: bool,
     /// When the room needs a sweep.
     pub again: Option<Duration>,
+    /// The users who were said to be here, and are no members.
+    pub gone: Vec<UserId>,
     /// The users without a session in Redis, or whose name has somebody else's session.
     pub lost: Vec<UserId>,
 }
@@ -230,7 +232,7 @@ pub enum Sender {
     Connection {
         /// its id
         id: Arc<str>,
-        /// whether its client has its token, which confirms the session
+        /// whether its client has its token, which confirms the session, and Redis may not know it
         confirmed: bool,
     },
     /// The holder of the token of a live session.
@@ -263,9 +265,20 @@ pub struct UserHeartbeat {
     /// The last message that it has read, if that changed.
     pub read: Option<MessageId>,
     /// Whether one of its connections has confirmed the session.
-    pub confirmed: bool,
+    pub confirmed: Confirmation,
     /// Its connections.
     pub connections: Vec<ConnectionReport>,
+}
+
+/// Whether a client is known to have its token, which confirms its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confirmation {
+    /// It is not.
+    Missing,
+    /// It is, and Redis may not know that.
+    New,
+    /// Redis was told.
+    Reported,
 }
 
 /// The report of one connection.

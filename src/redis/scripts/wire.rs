@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use super::{
     Scripts,
     types::{
-        Draft, History, Join, Joined, Leave, MessageList, Published, Restored, RoomChange,
-        RoomFacts, RoomOptions, Sender, Snapshot, UserHeartbeat,
+        Confirmation, Draft, History, Join, Joined, Leave, MessageList, Published, Restored,
+        RoomChange, RoomFacts, RoomOptions, Sender, Snapshot, UserHeartbeat,
     },
 };
 use crate::{
@@ -42,7 +42,7 @@ impl<'a, T: Into<Cow<'a, str>>> From<T> for Arg<'a> {
 const BEFORE_CONNECTIONS: usize = 3;
 
 /// The arguments about a user: join time, last message read, whether it proved that it got its
-/// token, the number of its connections, and for each of these its id, its remaining presence (ms),
+/// token and Redis was told, the number of its connections, and for each of these its id, its remaining presence (ms),
 /// and its status.
 pub(super) fn heartbeat_args(
     beat: &UserHeartbeat,
@@ -51,7 +51,12 @@ pub(super) fn heartbeat_args(
     let user = [
         beat.joined_at_ms.to_string().into(),
         optional(beat.read).into(),
-        if beat.confirmed { "1" } else { "0" }.into(),
+        match beat.confirmed {
+            Confirmation::Missing => "0",
+            Confirmation::New => "1",
+            Confirmation::Reported => "2",
+        }
+        .into(),
         beat.connections.len().to_string().into(),
     ];
     user.into_iter().chain(beat.connections.iter().flat_map(move |heard| {
@@ -361,11 +366,12 @@ impl ScriptReply {
         }
     }
 
-    pub fn users(self) -> Result<Vec<UserId>, Error> {
-        let user = |value: Value| {
-            value.as_str().map(|name| UserId::stored(&name)).ok_or_else(malformed_reply)
-        };
-        self.rest.map(user).collect()
+    pub fn user(&mut self) -> Result<UserId, Error> {
+        Ok(UserId::stored(&self.text()?))
+    }
+
+    pub fn users(mut self) -> Result<Vec<UserId>, Error> {
+        (0..self.rest.len()).map(|_| self.user()).collect()
     }
 
     /// A list of frames about sessions that were ended.

@@ -56,7 +56,7 @@ impl Client {
     }
 
     fn draft(&self, joined: &Joined, msg: Msg) -> Result<Draft, Error> {
-        let (id, confirmed) = (self.outbox.id().clone(), joined.membership.is_confirmed());
+        let (id, confirmed) = (self.outbox.id().clone(), joined.membership.is_unreported());
         let user = joined.membership.user.clone();
         self.app.charge(self.ip, storage::message(&msg.text, msg.key.as_deref()))?;
         self.app.rooms.draft(user, Sender::Connection { id, confirmed }, msg.text, msg.key)

@@ -60,7 +60,7 @@ async fn a_connection_counts_for_a_presence_and_a_closed_one_for_a_grace() {
                 if looks_by_itself {
                     bench.scripts.read_room(&room).await.unwrap();
                 } else {
-                    let reply = bench.scripts.heartbeat(&room, "@1", &[]).await.unwrap();
+                    let reply = bench.scripts.heartbeat(&room, "@1", &[], &[]).await.unwrap();
                     assert!(reply.bounded, "the node looks at it again");
                 }
                 let left = names.map(|name| bench.lapses_in(&room, name));
@@ -68,7 +68,7 @@ async fn a_connection_counts_for_a_presence_and_a_closed_one_for_a_grace() {
                 let is_bounded = |left: u64, most: u64| left <= most && left + slack >= most;
                 assert!(is_bounded(left[0], presence_ms), "{left:?} {presence_ms} {ahead_ms}");
                 assert!(is_bounded(left[1], grace_ms), "{left:?} {grace_ms} {ahead_ms}");
-                let again = bench.scripts.heartbeat(&room, "@2", &[]).await.unwrap();
+                let again = bench.scripts.heartbeat(&room, "@2", &[], &[]).await.unwrap();
                 assert!(!again.bounded, "once is enough");
             }
         }
