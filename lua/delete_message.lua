@@ -12,7 +12,7 @@
 -- PROMISE 11: the text is gone from Redis with the answer. Whoever began to remove it may have died: deleting again
 -- goes on.
 -- Needs: author, check_hooks, check_room, clock, hook, hooks, last_as_long, not_creator, publish_event,
--- places, redact_event, room_key, timestamp, trim_deleted, user_key.
+-- places, redact_event, room_key, trim_deleted, user_key.
 local room = {hash = KEYS[1], messages = KEYS[2], id = ARGV[1], chan = ARGV[2], users = ARGV[3],
   hooks = hooks(ARGV[7])}
 local session, id, kept = KEYS[3], ARGV[4], tonumber(ARGV[6])

@@ -76,6 +76,8 @@ pub struct Heartbeat {
     settings: Arc<Settings>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Turns of rooms whose connections leave.
+    leaves: Arc<Semaphore>,
 }
 
 impl Heartbeat {
@@ -87,7 +89,8 @@ impl Heartbeat {
         background: &Background,
     ) -> Self {
         let (tasks, stop) = (background.tasks.clone(), background.stop.clone());
-        Self { fanout, scripts, settings, tasks, stop }
+        let leaves = Arc::new(Semaphore::new(LEAVES_AT_ONCE));
+        Self { fanout, scripts, settings, tasks, stop, leaves }
     }
 
     /// Starts the heartbeats, until `stop`.

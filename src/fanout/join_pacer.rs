@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::jittered;
+use super::{jittered, joins::JOINS_A_CALL};
 use crate::{error::Error, names::RoomId};
 
 /// How much longer than the least time a join may take: what a message may have to wait behind joins.
@@ -45,6 +45,8 @@ struct State {
     /// Who waits, by room, and the rooms in the order of their turns.
     waiting: HashMap<RoomId, VecDeque<oneshot::Sender<JoinPermit>>>,
     turns: VecDeque<RoomId>,
+    /// Joins of the first of these that were let in this turn.
+    in_turn: usize,
     /// The moment up to which those who were told to come again have theirs.
     booked: Instant,
 }
@@ -74,6 +76,7 @@ impl JoinPacer {
             under_way: 0,
             waiting: HashMap::new(),
             turns: VecDeque::new(),
+            in_turn: 0,
             booked: now,
         };
         Arc::new(Self { state: Mutex::new(state), patience })
@@ -122,18 +125,22 @@ impl State {
         turn
     }
 
-    /// Who is next, of those that have not given up.
+    /// Who is next, of those that have not given up. A room has as many in its turn as can go together: what a call
+    /// reads and writes of the room costs several times as much as one of its joins.
     fn next(&mut self) -> Option<oneshot::Sender<JoinPermit>> {
         loop {
             let room = self.turns.pop_front()?;
             let queue = self.waiting.get_mut(&room)?;
             let next = queue.pop_front()?;
+            self.in_turn += usize::from(!next.is_closed());
             if queue.is_empty() {
                 self.waiting.remove(&room);
-            } else if next.is_closed() {
+                self.in_turn = 0;
+            } else if self.in_turn < JOINS_A_CALL {
                 self.turns.push_front(room);
             } else {
                 self.turns.push_back(room);
+                self.in_turn = 0;
             }
             if !next.is_closed() {
                 return Some(next);
@@ -217,6 +224,8 @@ impl Drop for JoinPermit {
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use futures_util::FutureExt;
 
     use super::*;
@@ -255,18 +264,20 @@ mod tests {
         let mut held: Vec<_> = (0..FIRST as usize)
             .map(|_| pacer.admit(&crowd).now_or_never().unwrap().ok().unwrap())
             .collect();
-        let mut waiting = [&crowd, &crowd, &crowd, &quiet].map(admit);
+        let mut waiting: Vec<_> =
+            iter::repeat_n(&crowd, JOINS_A_CALL + 2).chain([&quiet]).map(admit).collect();
         for turn in &mut waiting {
             assert!(turn.now_or_never().is_none(), "as many are under way as may be");
         }
-        let [first, given_up, third, other] = waiting;
-        drop(given_up);
-        let mut taken = Vec::new();
-        for mut turn in [first, other, third] {
-            held.pop();
-            taken.push((&mut turn).now_or_never().expect("its turn").ok().unwrap());
+        // One of a whole call gives up, so one more takes part in it; the last of the crowd comes after the other room.
+        waiting.remove(1);
+        let last = waiting.len() - 1;
+        waiting.swap(last - 1, last);
+        for mut turn in waiting {
+            held.remove(0);
+            held.push((&mut turn).now_or_never().expect("its turn").ok().unwrap());
         }
-        drop((held, taken));
+        drop(held);
         assert_eq!(pacer.state.lock().under_way, 0);
     }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Joins of one call: no call may keep Redis for long.
-const JOINS_A_CALL: usize = 16;
+pub(super) const JOINS_A_CALL: usize = 16;
 
 /// The joins of a room that wait for the next call.
 type Waiting = VecDeque<Request<Join, Snapshot>>;
