@@ -17,9 +17,8 @@ COPY src src
 RUN touch src/main.rs src/lib.rs && cargo build --locked --release --bin linkroom
 
 FROM debian:bookworm-slim
-# curl is for the health check.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates curl \
+ && apt-get install -y --no-install-recommends ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --no-create-home --uid 10001 linkroom
 COPY --from=build /linkroom/target/release/linkroom /usr/local/bin/linkroom
@@ -28,6 +27,6 @@ ENV LISTEN_ADDR=0.0.0.0:8080
 EXPOSE 8080
 # Ready, not merely alive: a node without Redis should get no traffic.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 \
-  CMD ["curl", "--fail", "--silent", "--output", "/dev/null", "http://127.0.0.1:8080/readyz"]
+  CMD ["linkroom", "health"]
 # No shell in between: SIGTERM reaches linkroom, which then drains.
 ENTRYPOINT ["linkroom"]

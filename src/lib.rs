@@ -51,6 +51,7 @@ pub mod chain;
 pub mod error;
 pub mod fanout;
 pub mod files;
+pub mod health;
 pub mod heartbeat;
 pub mod http;
 pub mod i18n;

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use linkroom::{
-    bench, files,
+    bench, files, health,
     log_writer::LogWriter,
     metrics::Metrics,
     node::{Leave, Node},
@@ -58,6 +58,7 @@ fn start(lines: &LogWriter, metrics: Arc<Metrics>) -> ExitCode {
             return refuse(&format!("error: {:#}", child::become_redis_server(args)));
         }
         Some(first) if first == bench::ARGUMENT => return bench::main(args),
+        Some(first) if first == health::ARGUMENT => return health::main(args),
         Some(first) if first == webhooks::command::ARGUMENT => {
             return webhooks::command::main(args);
         }

@@ -29,6 +29,7 @@ use ipnet::IpNet;
 use crate::origin::{Allowed, Origin};
 pub use http_url::HttpUrl;
 pub use identity::{IdentitySettings, JwtKey};
+pub use parse::public_url;
 use parse::{Word, at_least_one, duration, header_bytes, joined_bytes, roster, threads};
 pub use push::{Contact, PushSettings};
 pub use redis_url::RedisUrl;
@@ -67,7 +68,7 @@ pub enum Durability {
     name = "linkroom",
     max_term_width = 100,
     after_help = "A load test of any deployment: linkroom bench --help. Events that a webhook did not take: \
-                  linkroom webhooks --help. A key for Web Push: linkroom vapid"
+                  linkroom webhooks --help. A key for Web Push: linkroom vapid. Health checks: linkroom health --help"
 )]
 pub struct Settings {
     /// Redis URL: redis://, rediss:// (TLS), redis-sentinel:// or redis-cluster://. Without it: the
@@ -343,6 +344,18 @@ impl Settings {
         })?;
         settings.check().map_err(|text| Refusal::Bad(format!("error: {text}")))?;
         Ok(settings)
+    }
+
+    /// Reads only the environment: for commands that concern a node with the same settings.
+    ///
+    /// # Errors
+    /// The line to print about an invalid value, without `error: ` before it.
+    pub fn from_environment() -> anyhow::Result<Self> {
+        Self::read([OsString::from("linkroom")]).map_err(|refusal| match refusal {
+            Refusal::Bad(line) | Refusal::Wanted(line) => {
+                anyhow::Error::msg(line.trim_start_matches("error: ").to_owned())
+            }
+        })
     }
 
     /// The address of Redis, secrets included.

@@ -21,7 +21,7 @@ use crate::{
         Condition, Redis,
         scripts::{DeadLetter, Scripts},
     },
-    settings::{Refusal, Settings},
+    settings::Settings,
 };
 
 /// The argument that selects this command instead of a node.
@@ -77,12 +77,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(options: Options) -> anyhow::Result<()> {
-    let settings = match Settings::read([OsString::from("linkroom")]) {
-        Ok(settings) => Arc::new(settings),
-        Err(Refusal::Bad(line) | Refusal::Wanted(line)) => {
-            bail!("{}", line.trim_start_matches("error: "))
-        }
-    };
+    let settings = Arc::new(Settings::from_environment()?);
     Runtime::new()?.block_on(async {
         let background = Background::new();
         let scripts = connect(settings, &background).await?;

@@ -44,7 +44,8 @@ test("every service has a health check, and waits for healthy ones", () => {
 });
 
 test("what is set are settings, and a node has time to drain", () => {
-  for (const { environment, stop_grace_period } of nodes) {
+  for (const { environment, stop_grace_period, healthcheck } of nodes) {
+    assert.deepEqual(healthcheck.test, ["CMD", "linkroom", "health"], "the image has no curl");
     for (const name of Object.keys(environment)) assert.ok(settings.has(name), name);
     assert.ok(seconds(stop_grace_period) > seconds(environment.DRAIN_TIMEOUT));
   }

@@ -12,6 +12,7 @@ mod balancer;
 mod bench;
 mod examples;
 mod flood;
+mod health;
 mod layers;
 mod links;
 mod log_lines;
