@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run watch test test-fast chaos bench bench-bare bench-scaling bench-inner measure flood audit setup \
-	build fmt lint web compose asyncapi examples readme settings-table screenshots
+	build image fmt lint web compose asyncapi examples readme settings-table screenshots
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -79,6 +79,10 @@ setup: ## Install what the tests need
 build: ## Build the program for use: target/release/linkroom
 	@scripts/setup.sh run
 	cargo build --locked --release
+
+# BASE=debootstrap makes the base that it is built in from Debian's packages.
+image: ## Build the image with buildah, and check it
+	@scripts/image.sh $(BASE)
 
 fmt: ## Format the source
 	cargo fmt

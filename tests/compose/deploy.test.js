@@ -78,9 +78,10 @@ test("Kubernetes: the probes ask what answers", () => {
 });
 
 test("Kubernetes: a node has time to drain", () => {
-  const [, preStop] = container.lifecycle.preStop.exec.command;
+  // Not a command: the image has none but linkroom.
+  const preStop = container.lifecycle.preStop.sleep.seconds;
   const drain = seconds(environment.get("DRAIN_TIMEOUT") ?? settings.get("DRAIN_TIMEOUT"));
-  assert.ok(pod.spec.terminationGracePeriodSeconds > seconds(preStop) + drain);
+  assert.ok(pod.spec.terminationGracePeriodSeconds > preStop + drain);
 });
 
 test("Kubernetes: what is set are settings, and the image is this version", () => {
@@ -111,15 +112,18 @@ test("systemd: what is set are settings, and a node has time to drain", () => {
   assert.equal(kill, "mixed", "its redis-server is needed until the drain is over");
 });
 
-test("the image: built in one stage, run in another, by nobody who may do anything", () => {
+test("the image: built in one stage, run in another without a shell, by nobody who may do anything", () => {
   assert.equal(stages.length, 2);
+  assert.deepEqual(image[stages[1]], ["FROM", "scratch"]);
   const run = image.slice(stages[1]);
   const [, user] = run.findLast(([name]) => name === "USER");
   assert.match(user, /^[1-9]\d*$/, "a number, so that Kubernetes sees that it is not root");
   const entry = run.find(([name]) => name === "ENTRYPOINT")[1];
   assert.deepEqual(JSON.parse(entry), ["linkroom"], "no shell that keeps SIGTERM to itself");
   const set = run.filter(([name]) => name === "ENV").map(([, rest]) => rest.split("=")[0]);
-  assertSettings(set, "Dockerfile");
+  assertSettings(set.filter((name) => name !== "PATH"), "Dockerfile");
+  const check = run.find(([name]) => name === "HEALTHCHECK")[1];
+  assert.match(check, / CMD \["linkroom", "health"\]$/);
 });
 
 test("the image: dependencies are built before the source is there", () => {
