@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run watch test test-fast chaos bench bench-bare bench-scaling bench-inner measure flood audit setup \
-	build image fmt lint web compose asyncapi examples readme settings-table screenshots
+	build image cluster fmt lint web compose asyncapi examples readme settings-table screenshots
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -13,6 +13,12 @@ help: ## This list
 run: ## Start linkroom on http://127.0.0.1:8080
 	@scripts/setup.sh run
 	@cargo run --locked
+
+# PORT and REDIS_PORT choose other ports than 8080 and 7101 to 7106.
+cluster: ## Start a Redis Cluster and three nodes behind the balancer, until Ctrl-C
+	@scripts/setup.sh cluster
+	@cargo build --locked
+	@scripts/cluster.sh
 
 # If a file is new, entr exits with status 2 and is started again with the new list.
 watch: ## Build and start linkroom, and restart it on every change

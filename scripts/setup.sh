@@ -3,6 +3,7 @@
 #
 #   scripts/setup.sh run     a C compiler (Rust's linker) and redis-server
 #   scripts/setup.sh watch   also entr, which runs a command when files change
+#   scripts/setup.sh cluster   also nginx
 #   scripts/setup.sh test    also Chromium, fonts, Node.js, nginx, OpenSSL, Prometheus, Python, rustfmt and
 #                            clippy; and in target/python what tests/openapi needs
 #
@@ -26,6 +27,11 @@ want_for_running() {
   want redis-server redis-server
 }
 
+# Its folder is not in everybody's PATH.
+want_nginx() {
+  [ -x /usr/sbin/nginx ] || want nginx nginx-light
+}
+
 want_for_testing() {
   want_for_running
   want setpriv util-linux
@@ -33,8 +39,7 @@ want_for_testing() {
   want node nodejs
   want npm npm
   want openssl openssl
-  # Its folder is not in everybody's PATH.
-  [ -x /usr/sbin/nginx ] || want nginx nginx-light
+  want_nginx
   want promtool prometheus
   # Debian's Python lacks the module for virtual environments.
   python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3 python3-venv"
@@ -120,6 +125,10 @@ install_python_tools() {
 have cargo || fail "please install Rust: https://rustup.rs"
 case "${1:-}" in
   run) want_for_running ;;
+  cluster)
+    want_for_running
+    want_nginx
+    ;;
   watch)
     want_for_running
     want entr entr
@@ -129,7 +138,7 @@ case "${1:-}" in
     add_rust_component fmt rustfmt
     add_rust_component clippy clippy
     ;;
-  *) fail "use: scripts/setup.sh run|watch|test" ;;
+  *) fail "use: scripts/setup.sh run|cluster|watch|test" ;;
 esac
 [ -z "$missing" ] || install_packages
 [ "$1" != test ] || install_python_tools

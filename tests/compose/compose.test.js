@@ -11,7 +11,7 @@ import { parse } from "yaml";
 import { read, seconds, settings } from "./files.js";
 
 const compose = parse(read("docker-compose.yml"), { merge: true });
-const nodes = [compose.services["node-a"], compose.services["node-b"]];
+const nodes = ["node-a", "node-b", "cluster-node"].map((name) => compose.services[name]);
 const holds = (network, address) => {
   const [first, prefix] = network.split("/");
   const list = new BlockList();
@@ -35,10 +35,13 @@ test("only this machine reaches it", () => {
 });
 
 test("every service has a health check, and waits for healthy ones", () => {
+  // What runs once has no health, but an end.
+  const once = (name) => compose.services[name].restart === "no";
   for (const [name, { healthcheck, depends_on = {} }] of Object.entries(compose.services)) {
-    assert.ok(healthcheck?.test, name);
+    assert.ok(healthcheck?.test || once(name), name);
     for (const [other, { condition }] of Object.entries(depends_on)) {
-      assert.equal(condition, "service_healthy", `${name} on ${other}`);
+      const wanted = once(other) ? "service_completed_successfully" : "service_healthy";
+      assert.equal(condition, wanted, `${name} on ${other}`);
     }
   }
 });
@@ -52,10 +55,15 @@ test("what is set are settings, and a node has time to drain", () => {
 });
 
 test("the nodes trust the balancer alone, at an address that nobody else is given", () => {
-  const { subnet, ip_range } = compose.networks.default.ipam.config[0];
-  const { ipv4_address } = compose.services.balancer.networks.default;
-  for (const { environment } of nodes) assert.equal(environment.TRUSTED_PROXIES, ipv4_address);
-  assert.ok(holds(subnet, ipv4_address) && !holds(ip_range, ipv4_address));
+  for (const [balancer, network] of [["balancer", "default"], ["cluster", "shards"]]) {
+    const { networks, depends_on } = compose.services[balancer];
+    const { subnet, ip_range } = compose.networks[network].ipam.config[0];
+    const { ipv4_address } = networks[network];
+    assert.ok(holds(subnet, ipv4_address) && !holds(ip_range, ipv4_address));
+    for (const node of Object.keys(depends_on)) {
+      assert.equal(compose.services[node].environment.TRUSTED_PROXIES, ipv4_address, node);
+    }
+  }
 });
 
 test("Redis keeps what it was told", () => {
@@ -68,7 +76,20 @@ test("the balancer knows every node, and the volume is declared", () => {
   const nginx = read("deploy/nginx.conf");
   const balanced = [...nginx.matchAll(/^ +server ([a-z-]+):8080 /gm)].map(([, name]) => name);
   assert.deepEqual(balanced, Object.keys(compose.services.balancer.depends_on));
+  assert.deepEqual(balanced, compose.services["cluster-node"].networks.shards.aliases);
   assert.deepEqual(Object.keys(compose.volumes), ["redis-data", "prometheus-data"]);
+});
+
+test("the cluster is three primaries with a replica each, three nodes, and nothing of the single Redis", () => {
+  const { services } = compose;
+  const clustered = Object.entries(services).filter(([, { profiles }]) => profiles?.includes("cluster"));
+  assert.deepEqual(clustered.map(([name]) => name), ["shard", "cluster-setup", "cluster-node", "cluster"]);
+  for (const [name, { networks, depends_on = {} }] of clustered) {
+    assert.deepEqual(Array.isArray(networks) ? networks : Object.keys(networks), ["shards"], name);
+    for (const other of Object.keys(depends_on)) assert.deepEqual(services[other].profiles, ["cluster"]);
+  }
+  assert.deepEqual([services.shard.deploy.replicas, services["cluster-node"].deploy.replicas], [6, 3]);
+  assert.match(services["cluster-node"].environment.REDIS_URL, /^redis-cluster:\/\/shard:/);
 });
 
 test("Prometheus scrapes every node, Grafana asks Prometheus, and both only when they are wanted", () => {

@@ -10,6 +10,7 @@ mod audit;
 mod autobahn;
 mod balancer;
 mod bench;
+mod cluster;
 mod examples;
 mod flood;
 mod health;
