@@ -5,11 +5,13 @@ const ID = '[A-Za-z0-9_-]{0,63}[A-Za-z0-9]';
 const KEY = '[A-Za-z0-9_-]{43}(?![A-Za-z0-9])'; // 32 bytes in base64url
 const IN_PATH = new RegExp(`[/\\\\][^A-Za-z0-9_#-]{0,9}[rR][^A-Za-z0-9_#-]{0,9}[/\\\\][^A-Za-z0-9_#-]*(${ID})`, 'g');
 const AT_ROOMS = /^[^A-Za-z0-9#]*r([^A-Za-z0-9_#-]*[/\\]|[^A-Za-z0-9_#-]*$)/i; // as in src/http/pages.rs
-const KEY_PART = new RegExp(`\\b[kK]=\\s*(${KEY})`);
+/** Apps put something else in place of the `=`; mail has `=3D`. */
+const KEY_PART = new RegExp(`\\b[kK][^A-Za-z0-9_-]{1,9}(?:3D)?(${KEY})`);
 const MESSAGE_PART = /\bm=\s*(\d+-\d+)/;
 const TOKEN_PART = /\bt=\s*(lr_[\w-]+\.[\w-]+|[\w-]+\.[\w-]+\.[\w-]+)/; // or a JWT
 const APPS = 3; // apps that a link passes through, each of which escapes it once more
-const ALONE = new RegExp(`(?:^|[^A-Za-z0-9_-])(${KEY})`);
+const ALONE = new RegExp(`(?:^|[^A-Za-z0-9_-])(?:3D|_)?(${KEY})`);
+const BROKEN_LINE = /=?[\r\n]+[ \t]*/g; // as mail clients break long ones
 
 export const NAME_MAX = 32; // code points
 export const TEXT_MAX = 4000; // code points
@@ -122,7 +124,7 @@ export function linkAt({ pathname, hash }) {
 }
 
 /** A room key that was pasted without its link. @param {string} text */
-export const keyAlone = (text) => ALONE.exec(unescaped(text))?.[1] ?? null;
+export const keyAlone = (text) => inLine(ALONE, unescaped(text));
 
 /**
  * The address of a room on this server. The key is in the fragment, which browsers do not send to servers.
@@ -137,9 +139,11 @@ export function addressOf({ roomId, key, message, token }) {
 function partsOf(text) {
   const at = text.search(/[#\uff03]/); // and its full-width form, which input methods produce
   const fragment = at < 0 ? '' : text.slice(at);
-  const key = KEY_PART.exec(fragment) ?? KEY_PART.exec(fragment.replace(/=?[\r\n]+[ \t]*/g, '')); // mail clients break lines
-  return { key: key?.[1] ?? null, message: MESSAGE_PART.exec(fragment)?.[1] ?? null, token: TOKEN_PART.exec(fragment)?.[1] ?? null };
+  return { key: inLine(KEY_PART, fragment), message: MESSAGE_PART.exec(fragment)?.[1] ?? null, token: TOKEN_PART.exec(fragment)?.[1] ?? null };
 }
+
+/** What a pattern finds in a text, or else in the text without its line breaks. @param {RegExp} pattern @param {string} text @returns {string | null} */
+const inLine = (pattern, text) => (pattern.exec(text) ?? pattern.exec(text.replace(BROKEN_LINE, '')))?.[1] ?? null;
 
 /** Removes percent-encoding, even if several apps added it. @param {string} text */
 function unescaped(text) {

@@ -21,6 +21,7 @@ describe('an address that an app damaged', () => {
   const whole = [
     '#k=KEY', '/#k=KEY', '%20#k=KEY', '#k=KEY.', '#k=KEY)', '#k=KEY%20', '#k=KEY%EB%A1%9C', '#k=KEY로', '#k=KEY&fbclid=x', '#utm=1&k=KEY', '#%20k=KEY', '#k%3DKEY', '#k=%20KEY', '#k=KEY*', '#k=KEY__', '#k=KEY#k=KEY',
     '%23k=KEY', '%23k%3DKEY', '%2523k=KEY', '%252523k%25253DKEY', '/%23k=KEY', '%23k=KEY.', '%23k=KEY%EC%9D%84', '%EC%9D%84#k=KEY', '%3Fx=1%23k=KEY', '#K=KEY', '%EF%BC%83k=KEY', '＃k=KEY',
+    '#k=3DKEY', '#k%3D3DKEY', '＃k＝KEY', '#k%EF%BC%9DKEY', '#k%20=%20KEY', '#k: KEY',
   ];
   for (const end of whole) test(`has its key in ${end}`, () => assert.deepEqual(at(`/r/${ID}${end.replaceAll('KEY', KEY)}`), WHOLE));
 
@@ -72,7 +73,7 @@ describe('a room in what somebody pasted', () => {
   test('is found among words', () => {
     const link = `${host}/r/${ID}#k=${KEY}`;
     for (const text of [link, `  ${link}\n`, `여기로 와 ${link} 에서 봐`, `“${link}”로 와`, `<${link}>`, `[here](${link})`, `${link}을 열어`, `_${link}_`, link.replace('https://', ''),
-      encodeURIComponent(link), `https://l.example/?u=${encodeURIComponent(link)}&h=1`, `${host}/r/${ID} #k=${KEY}`, ...['\r\n', '\n ', '=\r\n', '\r\n\t'].map((fold) => `${host}/r/${ID}#k=${KEY.slice(0, 20)}${fold}${KEY.slice(20)}`)]) {
+      encodeURIComponent(link), `https://l.example/?u=${encodeURIComponent(link)}&h=1`, `${host}/r/${ID} #k=${KEY}`, ...['\r\n', '\n ', '=\r\n', '\r\n\t'].flatMap((fold) => ['=', '=3D'].map((sign) => `${host}/r/${ID}#k${sign}${KEY.slice(0, 20)}${fold}${KEY.slice(20)}`))]) {
       assert.deepEqual(linksIn(text), [WHOLE], text);
     }
   });
@@ -81,7 +82,7 @@ describe('a room in what somebody pasted', () => {
     assert.deepEqual(linksIn(`${host}/r/${other} 말고 ${host}/r/${ID}#k=${KEY}`), [{ ...PLAIN, roomId: other }, WHOLE]);
   });
   test('may be its key alone', () => {
-    for (const text of [KEY, `#k=${KEY}`, `k=${KEY}.`, ` ${KEY} `, `열쇠는 ${KEY}야`]) assert.equal(keyAlone(text), KEY, text);
+    for (const text of [KEY, `#k=${KEY}`, `k=${KEY}.`, ` ${KEY} `, `열쇠는 ${KEY}야`, `k=3D${KEY}`, `_${KEY}_`, `${KEY.slice(0, 9)}=\r\n${KEY.slice(9)}`]) assert.equal(keyAlone(text), KEY, text);
     for (const text of ['', 'none', KEY.slice(1), `${KEY}x`, 'a'.repeat(60)]) assert.equal(keyAlone(text), null, text);
   });
 });
