@@ -28,6 +28,9 @@ export const isPlain = (name) => [...name].every((letter) => letter === ' ' || S
 /** @param {string} name */
 export const cleanName = (name) => name.replace(/^\p{White_Space}+|\p{White_Space}+$/gu, '').normalize('NFC');
 
+/** A name, or a part of one, as it is compared in a search: without regard to case, accents, and how its letters are encoded. @param {string} name */
+export const folded = (name) => cleanName(name).normalize('NFKD').replace(/[\u0300-\u036f]/g, '').toUpperCase();
+
 /** The number of code points, counted without an array of them. @param {string} text */
 export function codePoints(text) {
   let count = text.length;

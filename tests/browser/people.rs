@@ -99,6 +99,8 @@ async fn people_are_counted_found_and_called_by_name() {
     page.until("one('people-count').innerText === '3'").await;
     page.fill("people-search", "an").await;
     page.until("all('member').length === 1 && one('member').dataset.user === 'Ann'").await;
+    page.fill("people-search", "\u{1106}\u{1175}").await;
+    page.until("all('member').length === 1 && one('member').dataset.user === '민아'").await;
     page.fill("people-search", "").await;
 
     page.fill("composer", "look @").await;

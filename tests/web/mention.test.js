@@ -13,6 +13,8 @@ test('a name that is begun behind an @ is completed', () => {
     ['@B', 0, ['bob']],
     ['(@민', 1, ['민아', '민준']],
     ['안녕 @ד', 3, ['דנה']],
+    ['@미', 0, ['민아', '민준']],
+    ['@ANN L', 0, ['Ann Lee']],
   ];
   for (const [text, at, names] of cases) {
     const found = completions(text, [...NAMES]);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { dayText, pickLanguage, TEXTS } from '../../static/js/i18n.js';
 import { linkify } from '../../static/js/linkify.js';
-import { checkName, codePoints, freeName, hueOf, initialOf } from '../../static/js/names.js';
+import { checkName, codePoints, folded, freeName, hueOf, initialOf } from '../../static/js/names.js';
 import { compareIds, isId, lowerBound, messagesIn, newKey, parseFrame } from '../../static/js/protocol.js';
 import { WORDS as KEY } from '../../static/js/pages/key.js';
 import { WORDS as REFUSED } from '../../static/js/pages/refused.js';
@@ -133,6 +133,12 @@ describe('names', () => {
     const long = freeName('가'.repeat(32), []);
     assert.equal([...long].length, 32);
     assert.equal(checkName(long), null);
+  });
+  test('are found however they are written', () => {
+    for (const [name, sought] of [['Straße', 'strasse'], ['ΣΊΣΥΦΟΣ', 'σίσυφοσ'], ['각하', '각하'.normalize('NFD')], ['Zoë', 'zoe'], ['Zoe\u0308', 'Zoë'], ['İstanbul', 'istanbul'], ['민아', '미'], ['Ａｎｎ', 'ann'], ['Ann Lee', ' N L ']]) {
+      assert.ok(folded(name).includes(folded(sought)), `${name} by ${sought}`);
+    }
+    for (const [name, sought] of [['Ann', 'm'], ['민아', '나'], ['דנה', 'ד נ']]) assert.ok(!folded(name).includes(folded(sought)), `${name} not by ${sought}`);
   });
   test('have a colour and an initial', () => {
     assert.equal(hueOf('Ann'), hueOf('Ann'));

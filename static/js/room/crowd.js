@@ -3,7 +3,7 @@
 // name, while somebody looks at the list, reads on in it or searches it, and not otherwise.
 
 import { h } from '../dom.js';
-import { cleanName } from '../names.js';
+import { folded } from '../names.js';
 import { t } from './words.js';
 
 const SEARCH = 5; // pages that a search asks for at once
@@ -18,9 +18,6 @@ const NEAR = 400; // px from the end of the list where more of it is shown
  * @typedef {Member & {folded: string}} Person with the name as it is compared in a search
  * @typedef {{userId: string, status: Status | 'unknown', at: number, of: number}} Row `at`: its place, from 1 on, among so many
  */
-
-/** A name, or a part of one, as it is compared in a search. @param {string} name */
-const fold = (name) => cleanName(name).toLocaleLowerCase();
 
 /** By code points, as the server sorts. @param {{userId: string}} a @param {{userId: string}} b */
 function byName({ userId: a }, { userId: b }) {
@@ -91,9 +88,9 @@ export class Crowd {
 
   /** What is to be shown of so many. @param {number} count @returns {Row[]} */
   list(count) {
-    const sought = fold(this.#search.value);
-    const found = this.#people.filter(({ folded }) => folded.includes(sought));
-    const isMine = fold(this.#me).includes(sought);
+    const sought = folded(this.#search.value);
+    const found = this.#people.filter((person) => person.folded.includes(sought));
+    const isMine = folded(this.#me).includes(sought);
     const all = found.length + Number(isMine);
     const isKnown = performance.now() - this.#told < KNOWN;
     /** @type {{userId: string, status: Status | 'unknown'}[]} */
@@ -193,7 +190,7 @@ export class Crowd {
 
   /** @param {readonly Person[]} known @param {readonly Member[]} fresh */
   #take(known, fresh) {
-    const others = fresh.filter(({ userId }) => userId !== this.#me).map((member) => ({ ...member, folded: fold(member.userId) }));
+    const others = fresh.filter(({ userId }) => userId !== this.#me).map((member) => ({ ...member, folded: folded(member.userId) }));
     this.#people = [...known, ...others];
     this.#last = others.at(-1)?.userId ?? this.#last;
     if (known.length === 0) this.#told = performance.now();

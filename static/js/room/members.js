@@ -4,7 +4,7 @@
 import { h, icon } from '../dom.js';
 import { collator, t } from '../i18n.js';
 import { loadLater } from '../loader.js';
-import { hueOf, initialOf } from '../names.js';
+import { folded, hueOf, initialOf } from '../names.js';
 
 const LEFT_SHOWN = 6_000; // ms
 
@@ -111,8 +111,8 @@ export class MemberList {
     /** @type {[string, Shown][]} */
     const people = [...members, ...[...this.#left.keys()].map((userId) => /** @type {[string, Shown]} */ ([userId, 'left']))];
     people.sort(([a, x], [b, y]) => Number(b === me) - Number(a === me) || ORDER[x] - ORDER[y] || collator.compare(a, b));
-    const sought = this.#search.value.trim().toLocaleLowerCase();
-    return people.filter(([userId]) => userId.toLocaleLowerCase().includes(sought)).map(([userId, status]) => ({ userId, status }));
+    const sought = folded(this.#search.value);
+    return people.filter(([userId]) => folded(userId).includes(sought)).map(([userId, status]) => ({ userId, status }));
   }
 
   /** Who is there already stays, with the focus and where the list is scrolled to. @param {HTMLElement[]} wanted */

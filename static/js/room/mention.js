@@ -4,7 +4,7 @@
 
 import { h } from '../dom.js';
 import { collator, t } from '../i18n.js';
-import { hueOf, initialOf } from '../names.js';
+import { folded, hueOf, initialOf } from '../names.js';
 
 const SHOWN = 6; // names at once
 const BEGUN = /(^|[^\p{L}\p{N}\p{M}_])@([^@\n]{0,32})$/u;
@@ -19,8 +19,9 @@ export function completions(text, names) {
   const begun = BEGUN.exec(text);
   // A name followed by a space is complete, even if a longer name begins with it.
   if (!begun || (begun[2].endsWith(' ') && names.includes(begun[2].trimEnd()))) return null;
-  const start = begun[2].toLocaleLowerCase();
-  const found = names.filter((name) => name !== begun[2] && name.toLocaleLowerCase().startsWith(start));
+  // A blank at the end is part of what is begun.
+  const start = folded(`${begun[2]}x`).slice(0, -1);
+  const found = names.filter((name) => name !== begun[2] && folded(name).startsWith(start));
   return found.length > 0 ? { at: text.length - begun[2].length - 1, names: found.sort(collator.compare).slice(0, SHOWN) } : null;
 }
 
