@@ -2,10 +2,13 @@
 // What this browser stores for all its tabs, above all its identity in each room. One file, because
 // each file of the first load may cost a round trip.
 
+import { timeLimit } from './loader.js';
+
 const PREFIX = 'linkroom:room:';
 const NAME = 'linkroom:name';
 const TICKET = 'linkroom:ticket:';
 const PROBE = 'linkroom:probe';
+const LOCKED = 5_000; // ms that a tab waits for the others at most: one of them may not run
 const KEPT = 200; // rooms; the identities of the least recently used ones are deleted, independent of the clock
 
 /**
@@ -132,7 +135,7 @@ export const rememberedName = () => storage.read(NAME) ?? '';
 /**
  * Runs `task` while no other tab of this browser runs one for the same room, so that two tabs that
  * open at once do not both join as new guests. Without Web Locks (plain http, or storage that is
- * forbidden) it just runs.
+ * forbidden), or where another tab holds the lock for too long, it just runs.
  * @template T
  * @param {string} roomId
  * @param {() => Promise<T>} task
@@ -145,7 +148,7 @@ export async function withIdentityLock(roomId, task) {
     return task();
   };
   try {
-    return await navigator.locks.request(PREFIX + roomId, run);
+    return await navigator.locks.request(PREFIX + roomId, { signal: timeLimit(LOCKED) }, run);
   } catch (error) {
     if (isRunning) throw error;
     return task();

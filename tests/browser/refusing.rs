@@ -2,6 +2,7 @@
 
 use crate::{
     page::{DESKTOP, PHONE, Page},
+    pretend::{hide, prepare, show},
     scene::{companion, enter, link_to, make_room},
     support::Stage,
 };
@@ -67,6 +68,54 @@ async fn the_oldest_browsers_that_are_meant_to_work_do() {
         "all('message-text').every((text) => text.parentElement.querySelector('time').innerText)",
     )
     .await;
+}
+
+/// What a room does without: each of these is there, and throws.
+const FAILING: &str = "
+  const fail = () => { throw new DOMException('', 'NotAllowedError'); };
+  Object.defineProperty(Notification, 'permission', { get: fail });
+  Object.defineProperty(navigator, 'clipboard', { value: undefined });
+  document.execCommand = navigator.setAppBadge = history.pushState = fail;
+";
+
+#[tokio::test]
+async fn what_a_room_does_without_may_fail() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let mut ann = companion(&stage, &room, &room.token).await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    prepare(&page).await;
+    page.run_first(FAILING).await;
+    enter(&page, &link_to(&stage, &room), "Eve").await;
+    page.see_none("notify").await;
+    hide(&page).await;
+    ann.say(&room.id, "unread").await;
+    page.until("document.title.startsWith('(1)')").await;
+    show(&page).await;
+    page.click("copy-link").await;
+    page.until("one('notice').innerText.includes('did not work')").await;
+    for _ in 0..2 {
+        page.click("room-menu").await;
+        page.see("lifetime").await;
+        page.press("Escape").await;
+        page.see_none("menu").await;
+    }
+    page.say("still here").await;
+    ann.wait_for("it", |frame| frame["text"] == "still here").await;
+}
+
+/// Another tab that does not run any more keeps nobody out.
+#[tokio::test]
+async fn a_lock_that_another_tab_keeps_is_waited_for_only_so_long() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    page.goto(stage.http().base()).await;
+    let lock = format!("linkroom:room:{}", room.id);
+    page.eval(&format!("navigator.locks.request('{lock}', () => new Promise(() => {{}})); 0"))
+        .await;
+    let tab = page.new_tab().await;
+    enter(&tab, &link_to(&stage, &room), "Eve").await;
 }
 
 #[tokio::test]

@@ -13,6 +13,10 @@ export function showBadge(count) {
   if (count === shown) return;
   shown = count;
   if (link) link.href = count === 0 ? plain : `/static/badges/${count > MOST ? 'more' : count}.svg`;
-  const app = /** @type {{setAppBadge?(count: number): Promise<void>}} */ (navigator);
-  app.setAppBadge?.(count).catch(() => {});
+  setAppBadge(count).catch(() => {}); // not allowed
+}
+
+/** @param {number} count */
+async function setAppBadge(count) {
+  await /** @type {{setAppBadge?(count: number): Promise<void>}} */ (navigator).setAppBadge?.(count);
 }

@@ -74,7 +74,12 @@ function copyBySelection(text) {
   (document.querySelector('dialog[open]') ?? document.body).append(field);
   const focused = document.activeElement;
   field.select();
-  const done = document.execCommand('copy');
+  let done = false;
+  try {
+    done = document.execCommand('copy');
+  } catch {
+    // The browser forbids it.
+  }
   field.remove();
   if (focused instanceof HTMLElement) focused.focus();
   return done;

@@ -15,10 +15,23 @@ let isGoing = false;
 /** Makes the entry exist exactly while something is open. */
 function settle() {
   if (isGoing || open.length > 0 === hasEntry) return;
-  hasEntry = !hasEntry;
-  isGoing = !hasEntry;
-  if (hasEntry) history.pushState({ ...history.state, [MARK]: true }, '');
-  else history.back();
+  if (hasEntry) {
+    hasEntry = false;
+    isGoing = true;
+    history.back();
+  } else {
+    hasEntry = addEntry();
+  }
+}
+
+/** @returns {boolean} whether the browser allowed it: some forbid many entries in a short time */
+function addEntry() {
+  try {
+    history.pushState({ ...history.state, [MARK]: true }, '');
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 addEventListener('popstate', () => {

@@ -4,6 +4,7 @@
 import { call } from '../api.js';
 import { loadIdentity, storage } from '../identity.js';
 import { loadLater, serviceWorkers } from '../loader.js';
+import { permission } from './settings.js';
 import { t } from './words.js';
 
 const PUSHED = 'linkroom:push:'; // and a room: this browser is notified of it
@@ -13,11 +14,11 @@ const ANSWER = 500; // ms that a menu waits for the server's key
 let asked = null;
 
 /** Whether this browser is notified of the room. @param {string} roomId */
-const isPushed = (roomId) => storage.read(PUSHED + roomId) !== null && Notification.permission === 'granted';
+const isPushed = (roomId) => storage.read(PUSHED + roomId) !== null && permission() === 'granted';
 
 /** The server's key; null where there is none, or this browser has no use for it. */
 function serverKey() {
-  if (!serviceWorkers() || !('PushManager' in globalThis) || !('Notification' in globalThis)) return Promise.resolve(null);
+  if (!serviceWorkers() || !('PushManager' in globalThis) || permission() === null) return Promise.resolve(null);
   asked ??= call('/api/push').then(({ publicKey }) => publicKey, () => (asked = null));
   return asked;
 }

@@ -27,10 +27,20 @@ export const comings = choice(COMINGS, true);
 /** Which messages notify. */
 export const NOTIFY = /** @type {const} */ (['all', 'mentions', 'off']);
 
+/** Whether this page may notify; null where there are no notifications, or the browser forbids even to ask. */
+export function permission() {
+  try {
+    return Notification.permission;
+  } catch {
+    return null;
+  }
+}
+
 /** @returns {typeof NOTIFY[number] | null} null where there are no notifications */
 export function notifyMode() {
-  if (!('Notification' in globalThis)) return null;
-  const kept = Notification.permission === 'granted' ? storage.read(NOTIFICATIONS) : null;
+  const allowed = permission();
+  if (allowed === null) return null;
+  const kept = allowed === 'granted' ? storage.read(NOTIFICATIONS) : null;
   if (kept === null) return 'off';
   return kept === 'mentions' ? 'mentions' : 'all';
 }

@@ -8,9 +8,16 @@ const LOUDNESS = 0.08;
 /** @type {AudioContext | undefined} */
 let context;
 
-/** Two soft notes. A browser that requires a click first stays silent. */
+/** Two soft notes. A browser that requires a click first, or has no sound, stays silent. */
 export function play() {
-  if (!('AudioContext' in globalThis)) return;
+  try {
+    playNotes();
+  } catch {
+    // A message is told without it, too.
+  }
+}
+
+function playNotes() {
   context ??= new AudioContext();
   const start = context.currentTime;
   const { destination } = context;
