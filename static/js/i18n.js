@@ -313,11 +313,9 @@ export function errorText(code) {
   return t(code in en ? /** @type {keyof typeof en} */ (code) : 'INTERNAL');
 }
 
-const timeFormat = new Intl.DateTimeFormat(locale, { hour: 'numeric', minute: '2-digit' });
-const dayFormat = new Intl.DateTimeFormat(locale, { weekday: 'long', month: 'long', day: 'numeric' });
-const fullFormat = new Intl.DateTimeFormat(locale, { dateStyle: 'full', timeStyle: 'short' });
-const timeOfMinute = ofMinute(timeFormat);
-const fullOfMinute = ofMinute(fullFormat);
+const dayFormat = inZone({ weekday: 'long', month: 'long', day: 'numeric' });
+const timeOfMinute = ofMinute(inZone({ hour: 'numeric', minute: '2-digit' }));
+const fullOfMinute = ofMinute(inZone({ dateStyle: 'full', timeStyle: 'short' }));
 const listFormat = Intl.ListFormat && new Intl.ListFormat(locale, { type: 'unit', style: 'short' });
 export const collator = new Intl.Collator(locale, { numeric: true });
 
@@ -328,16 +326,36 @@ export const timeText = (timestamp) => timeOfMinute(timestamp);
 export const fullTimeText = (timestamp) => fullOfMinute(timestamp);
 
 /**
+ * A format keeps the time zone that it was made in, and the reader may travel.
+ * @param {Intl.DateTimeFormatOptions} options
+ * @returns {(date: Date) => string}
+ */
+function inZone(options) {
+  let format = new Intl.DateTimeFormat(locale, options);
+  let zone = zoneNow();
+  return (date) => {
+    if (zone !== zoneNow()) format = new Intl.DateTimeFormat(locale, options);
+    zone = zoneNow();
+    return format.format(date);
+  };
+}
+
+/** The reader's offset from UTC, in minutes. */
+export function zoneNow() {
+  return new Date().getTimezoneOffset();
+}
+
+/**
  * Writing a time is slow, and each message has it four times: it is kept for those of the same minute.
- * @param {Intl.DateTimeFormat} format
+ * @param {(date: Date) => string} format
  * @returns {(timestamp: string) => string}
  */
 function ofMinute(format) {
-  let minute = NaN;
+  let minute = '';
   let text = '';
   return (timestamp) => {
-    const its = Math.floor(Date.parse(timestamp) / 60_000);
-    if (its !== minute) text = format.format(new Date(timestamp));
+    const its = `${Math.floor(Date.parse(timestamp) / 60_000)} ${zoneNow()}`;
+    if (its !== minute) text = format(new Date(timestamp));
     minute = its;
     return text;
   };
@@ -356,7 +374,7 @@ export function dayText(timestamp, now = new Date()) {
   yesterday.setDate(now.getDate() - 1);
   if (day.toDateString() === now.toDateString()) return t('today');
   if (day.toDateString() === yesterday.toDateString()) return t('yesterday');
-  return dayFormat.format(day);
+  return dayFormat(day);
 }
 
 const UNITS = /** @type {const} */ ([['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]]);

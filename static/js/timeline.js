@@ -2,6 +2,7 @@
 // Grouping of messages: which one begins a day, and which begin and end a run of one author; and
 // when the reader's day changes.
 
+import { zoneNow } from './i18n.js';
 import { compareIds } from './protocol.js';
 
 const RUN = 5 * 60_000; // ms of silence after which an author is named again
@@ -36,7 +37,7 @@ export function onNewDay(callback, signal) {
   function update() {
     clearTimeout(timer);
     timer = setTimeout(update, LOOK);
-    const today = new Date().toDateString();
+    const today = `${new Date().toDateString()} ${zoneNow()}`;
     if (today === day) return;
     day = today;
     callback();

@@ -105,6 +105,14 @@ async fn days_are_the_readers_and_today_is_yesterday_after_midnight() {
     page.eval(&format!("const {{ now }} = Date; Date.now = () => now() + {day}; 0")).await;
     show(&page).await;
     page.until(&format!("/day, /.test({last})")).await;
+    // The reader flies across the date line.
+    let time = "document.querySelector('.message time').textContent";
+    let before = page.eval(time).await;
+    page.cdp("Emulation.setTimezoneOverride", json!({ "timezoneId": "Pacific/Honolulu" })).await;
+    page.eval("dispatchEvent(new Event('focus'))").await;
+    page.until(&format!("{time} !== '{}'", before.as_str().unwrap())).await;
+    let date = page.eval("one('day').firstChild.dateTime").await;
+    assert_eq!(date, page.eval(&format!("new Date({evening}).toISOString().slice(0, 10)")).await);
 }
 
 #[tokio::test]

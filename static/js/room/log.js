@@ -5,12 +5,12 @@
 // thousands of messages cost no more than a screenful.
 
 import { focusOn, h, icon, keepFocus } from '../dom.js';
-import { dayText, t } from '../i18n.js';
+import { dayText, t, timeText } from '../i18n.js';
 import { compareIds, lowerBound } from '../protocol.js';
 import { awaitsUnread, countUnread, firstUnread, unreadBoundary } from '../store.js';
 import { liesBetween, localDate, onNewDay, placeOf } from '../timeline.js';
 import { Comings, comingsLine } from './comings.js';
-import { markDeleted, markPending, markStored, messageElement, pendingElement } from './message.js';
+import { markDeleted, markPending, markStored, markTime, messageElement, pendingElement } from './message.js';
 import { Place } from './place.js';
 
 const CHUNK = 120; // messages
@@ -273,8 +273,15 @@ export class Log {
         t(hole.fill === 'loading' ? 'loadingOlder' : hole.fill ? 'olderFailed' : 'hole')));
   }
 
-  /** Updates the names of days after midnight. */
+  /** After midnight days have other names; in another time zone messages have other times, and may be of other days. */
   #nameDays() {
+    const state = this.#shown;
+    for (const [index, message] of state?.messages.entries() ?? []) {
+      const element = this.#elements.get(message.id);
+      if (element?.querySelector('time')?.textContent === timeText(message.timestamp)) break;
+      if (element) markTime(element, message.timestamp);
+      this.#arrange(/** @type {State} */ (state), index);
+    }
     for (const time of this.#inner.querySelectorAll('.day time')) {
       // Without a zone the time is local.
       time.textContent = dayText(`${time.dateTime}T00:00`);

@@ -44,10 +44,15 @@ export function markStored(li, message) {
   li.dataset.id = message.id;
   li.dataset.state = 'sent';
   li.querySelector('.delivery')?.remove();
+  markTime(li, message.timestamp);
+}
+
+/** @param {HTMLLIElement} li @param {string} timestamp */
+export function markTime(li, timestamp) {
   const time = /** @type {HTMLTimeElement} */ (li.querySelector('time'));
-  time.dateTime = message.timestamp;
-  time.title = fullTimeText(message.timestamp);
-  time.textContent = timeText(message.timestamp);
+  time.dateTime = timestamp;
+  time.title = fullTimeText(timestamp);
+  time.textContent = timeText(timestamp);
 }
 
 /**
