@@ -288,6 +288,12 @@ async fn nothing_scrolls_sideways_on_a_small_phone() {
     page.see("qr").await;
     fits(&page).await;
     page.press("Escape").await;
+    page.eval("document.documentElement.style.fontSize = '200%'").await;
+    page.click("room-menu").await;
+    page.see("menu-leave").await;
+    fits(&page).await;
+    page.press("Escape").await;
+    page.eval("document.documentElement.style.fontSize = ''").await;
     stage.redis.freeze();
     page.fill("composer", "not now").await;
     page.click("send").await;
