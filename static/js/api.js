@@ -39,16 +39,16 @@ export async function call(path, { method, body, token, once, keepalive } = {}) 
   return answer.data;
 }
 
-/** @typedef {{creatorName: string, topic?: string | undefined, ttl?: number | undefined, e2e?: boolean | undefined}} Wish the topic is encrypted if `e2e`; `ttl`: s */
+/** @typedef {{creatorName: string, topic?: string | undefined, ttl?: number | undefined, e2e?: boolean | undefined}} RoomRequest the topic is encrypted if `e2e`; `ttl`: s */
 
 /**
  * Creates a room. Requests with the same key create it only once. If the answer is lost, the request is retried once.
- * @param {Wish} wish
+ * @param {RoomRequest} request
  * @param {string} once
  * @returns {Promise<{roomId: string, token: string}>}
  */
-export async function createRoom(wish, once) {
-  const ask = () => call('/api/rooms', { method: 'POST', body: wish, once });
+export async function createRoom(request, once) {
+  const ask = () => call('/api/rooms', { method: 'POST', body: request, once });
   try {
     return await ask();
   } catch (error) {

@@ -18,7 +18,7 @@ const KEPT = 200; // rooms; the identities of the least recently used ones are d
  */
 
 /** If storage is forbidden or full, values are kept in memory while the page is open. */
-class Shelf {
+class SafeStorage {
   #open;
   /** @type {Map<string, string>} values that could not be stored */
   #memory = new Map();
@@ -66,10 +66,10 @@ class Shelf {
 }
 
 /** Storage shared by all tabs of this browser. */
-export const storage = new Shelf(() => localStorage);
+export const storage = new SafeStorage(() => localStorage);
 
 /** Storage of this tab, until it is closed. */
-export const tabStorage = new Shelf(() => sessionStorage);
+export const tabStorage = new SafeStorage(() => sessionStorage);
 
 /** @param {string} roomId @returns {Identity | null} */
 export function loadIdentity(roomId) {

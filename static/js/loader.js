@@ -2,7 +2,7 @@
 // Loads the parts of the client, each when it is needed. Knows their names but not their contents:
 // the caller says how to import a part.
 
-/** @typedef {'landing' | 'entry' | 'door' | 'visible' | 'room' | 'extras' | 'crowd' | 'order' | 'push' | 'crypto' | 'key' | 'refused'} Part */
+/** @typedef {'landing' | 'entry' | 'door' | 'visible' | 'room' | 'extras' | 'crowd' | 'moderation' | 'push' | 'crypto' | 'key' | 'refused'} Part */
 
 const RELOADED = 'linkroom:reloaded:'; // followed by a part, in sessionStorage: this page was reloaded for it, and it has not loaded since
 const ANSWER = 5_000; // ms for the server to answer

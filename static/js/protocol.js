@@ -16,14 +16,14 @@
  * @typedef {{t: 'removed', roomId: string, reason: string}} Removed This connection is out of the room.
  * @typedef {{t: 'msg'} & WireMessage} Msg
  * @typedef {{t: 'msg', id?: undefined, from: string, text: string}} Passing Somebody with redis-cli: heard now, kept nowhere.
- * @typedef {{t: 'user_joined' | 'user_left', roomId: string, userId: string}} Came
+ * @typedef {{t: 'user_joined' | 'user_left', roomId: string, userId: string}} JoinOrLeave
  * @typedef {{t: 'presence', roomId: string, userId: string, status: Status}} Presence
  * @typedef {{t: 'read', roomId: string, userId: string, id: string}} Read
  * @typedef {{t: 'members', roomId: string, members?: string[], away?: string[], memberCount?: number}} Members
  *   Of a large room the first members, or their number alone.
  * @typedef {{t: 'pong'}} Pong
  * @typedef {{t: 'error', code: string, message: string, roomId?: string, key?: string, retryAfter?: number}} ErrorFrame
- * @typedef {Joined | Msg | Passing | Came | Presence | Read | Members | Room | Deleted | Removed | Pong | ErrorFrame} ServerFrame
+ * @typedef {Joined | Msg | Passing | JoinOrLeave | Presence | Read | Members | Room | Deleted | Removed | Pong | ErrorFrame} ServerFrame
  */
 
 /**

@@ -4,7 +4,7 @@
 import { getMembers, getMessages } from './api.js';
 import { loadIdentity, storage } from './identity.js';
 import { BEGINNING, isId, messagesIn, timeOf } from './protocol.js';
-import { beginReading, isUnreadAbove, noteSeen, readTo, receivePage, receiveReads, setFill, setOlder, setUnreadAfter, unreadHole } from './store.js';
+import { beginReading, isUnreadAbove, noteSeen, readTo, receivePage, receiveReads, setFill, setOlder, setUnreadAfter, unreadGap } from './store.js';
 
 const PAGE = 100; // messages in one page of history
 const READS_AGAIN = 2_000; // ms before missing read positions are requested again
@@ -21,7 +21,7 @@ export class Reader {
   #events;
   /** @type {Promise<void> | null} the page of older messages that is loading */
   #older = null;
-  /** @type {Map<string, Promise<boolean>>} the pages of holes that are loading, by the message after the hole */
+  /** @type {Map<string, Promise<boolean>>} the pages of gaps that are loading, by the message after the gap */
   #filling = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #readTimer;
@@ -96,15 +96,15 @@ export class Reader {
     else this.#store.set(setOlder(this.#store.state, 'failed'));
   }
 
-  /** Loads the last missing page of a hole. @param {import('./store.js').Hole} hole @returns {Promise<boolean>} whether it was loaded */
-  loadHole({ before }) {
-    const filling = this.#filling.get(before) ?? this.#loadHole(before).finally(() => this.#filling.delete(before));
+  /** Loads the last missing page of a gap. @param {import('./store.js').Gap} gap @returns {Promise<boolean>} whether it was loaded */
+  loadGap({ before }) {
+    const filling = this.#filling.get(before) ?? this.#loadGap(before).finally(() => this.#filling.delete(before));
     this.#filling.set(before, filling);
     return filling;
   }
 
   /** @param {string} before */
-  async #loadHole(before) {
+  async #loadGap(before) {
     this.#store.set(setFill(this.#store.state, before, 'loading'));
     const page = await this.page(before, PAGE);
     if (page) this.#events.onPage(receivePage(this.#store.state, before, page));
@@ -167,8 +167,8 @@ export class Reader {
   /** @returns {Promise<boolean>} whether a page was loaded, so that there may be another */
   async #loadUnreadPage() {
     const { state } = this.#store;
-    const hole = unreadHole(state);
-    if (hole) return this.loadHole(hole);
+    const gap = unreadGap(state);
+    if (gap) return this.loadGap(gap);
     if (state.older !== 'more' || !isUnreadAbove(state)) return false;
     await this.loadOlder();
     return true;

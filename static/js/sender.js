@@ -203,7 +203,7 @@ export class Sender {
     for (const { key } of found) {
       if (!this.#isPending(key)) this.#outbox.remove(key);
     }
-    if (this.#store.state.holes.length > 0) this.doubtOld(found);
+    if (this.#store.state.gaps.length > 0) this.doubtOld(found);
     this.flush();
   }
 

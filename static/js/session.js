@@ -25,7 +25,7 @@ export class Session {
   /** What a message said is gone. @type {(id: string) => void} */
   onDeleted = () => {};
   /** Somebody came in or left. @type {(userId: string, came: boolean) => void} */
-  onCame = () => {};
+  onJoinOrLeave = () => {};
 
   #roomId;
   #name;
@@ -366,7 +366,7 @@ export class Session {
     if (this.#store.state.messages !== known && frame.from !== this.#store.state.me) this.onMessages([frame]);
   }
 
-  /** @param {frames.Came | frames.Presence | frames.Read | frames.Members | frames.Room | frames.Deleted | frames.Pong} frame */
+  /** @param {frames.JoinOrLeave | frames.Presence | frames.Read | frames.Members | frames.Room | frames.Deleted | frames.Pong} frame */
   #onOther(frame) {
     const before = this.#store.state;
     const known = frame.t === 'user_joined' && before.members.has(frame.userId);
@@ -374,7 +374,7 @@ export class Session {
     if (frame.t === 'deleted' && this.#store.state !== before) this.onDeleted(frame.id);
     const came = frame.t === 'user_joined';
     if ((came || frame.t === 'user_left') && !known && frame.userId !== this.#store.state.me) {
-      this.onCame(frame.userId, came);
+      this.onJoinOrLeave(frame.userId, came);
     }
   }
 

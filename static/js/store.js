@@ -10,7 +10,7 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @typedef {import('./protocol.js').WireMessage} Message
  * @typedef {{key: string, text: string, at: number, from: string, after?: string, failed?: string, elsewhere?: true, unkept?: boolean}} Pending
  *   `elsewhere`: another tab has sent or discarded it; the next join shows which. `unkept`: it is lost with the page
- * @typedef {{after: string, before: string, fill?: 'loading' | 'failed'}} Hole Messages between these two ids are missing here.
+ * @typedef {{after: string, before: string, fill?: 'loading' | 'failed'}} Gap Messages between these two ids are missing here.
  * @typedef {'unknown' | 'more' | 'loading' | 'failed' | 'end'} Older
  *
  * @typedef {object} State
@@ -29,7 +29,7 @@ import { BEGINNING, compareIds, lowerBound } from './protocol.js';
  * @property {boolean} knowsReads whether the positions of an earlier visit are known, so that reading may continue
  * @property {readonly Message[]} messages by id
  * @property {ReadonlySet<string>} authors the users who sent them
- * @property {readonly Hole[]} holes
+ * @property {readonly Gap[]} gaps
  * @property {Older} older the state of the history before the first message
  * @property {readonly Pending[]} pending own messages not stored yet, oldest first
  * @property {string | null} cursor id of the message delivered last; where to resume
@@ -90,7 +90,7 @@ export function initialState(roomId, me) {
     knowsReads: false,
     messages: [],
     authors: new Set(),
-    holes: [],
+    gaps: [],
     older: 'unknown',
     pending: [],
     cursor: null,
@@ -118,9 +118,9 @@ const FRAMES = {
       isCreatorNameTaken: frame.creatorNameTaken === true,
       ...toMembers(frame.members, frame.away, frame.memberCount),
       cursor: frame.messages.at(-1)?.id ?? state.cursor ?? BEGINNING,
-      holes: frame.more && last && first && compareIds(last, first) < 0
-        ? [...next.holes, { after: last, before: first }]
-        : next.holes,
+      gaps: frame.more && last && first && compareIds(last, first) < 0
+        ? [...next.gaps, { after: last, before: first }]
+        : next.gaps,
       older: state.messages.length === 0 ? olderAtFirst(state, frame) : next.older,
       unreadAfter: countUnread(state) > 0 ? state.unreadAfter : unreadBoundary(next) ?? state.unreadAfter,
     };
@@ -131,11 +131,11 @@ const FRAMES = {
     return { ...addMessages(state, [frame]), cursor: isNewest ? frame.id : state.cursor };
   },
 
-  user_joined(state, /** @type {import('./protocol.js').Came} */ { userId }) {
+  user_joined(state, /** @type {import('./protocol.js').JoinOrLeave} */ { userId }) {
     return withMembers(state, new Map(state.members).set(userId, 'online'));
   },
 
-  user_left(state, /** @type {import('./protocol.js').Came} */ { userId }) {
+  user_left(state, /** @type {import('./protocol.js').JoinOrLeave} */ { userId }) {
     const members = new Map(state.members);
     members.delete(userId);
     return withMembers(state, members);
@@ -172,7 +172,7 @@ export function receive(state, frame) {
 }
 
 /**
- * A page of history before `before` was loaded over HTTP: it extends the top, or fills a hole.
+ * A page of history before `before` was loaded over HTTP: it extends the top, or fills a gap.
  * @param {State} state
  * @param {string | null} before
  * @param {{messages: readonly Message[], hasMore: boolean}} page
@@ -182,12 +182,12 @@ export function receivePage(state, before, page) {
   const first = page.messages[0]?.id;
   const next = addMessages(state, page.messages);
   if (before === (state.messages[0]?.id ?? null)) return { ...next, older: page.hasMore && first ? 'more' : 'end' };
-  const holes = state.holes.flatMap((hole) => {
-    if (hole.before !== before) return [hole];
-    const closed = !page.hasMore || !first || compareIds(first, hole.after) <= 0;
-    return closed ? [] : [{ after: hole.after, before: first }];
+  const gaps = state.gaps.flatMap((gap) => {
+    if (gap.before !== before) return [gap];
+    const closed = !page.hasMore || !first || compareIds(first, gap.after) <= 0;
+    return closed ? [] : [{ after: gap.after, before: first }];
   });
-  return { ...next, holes };
+  return { ...next, gaps };
 }
 
 /** @param {State} state @param {Older} older @returns {State} */
@@ -196,7 +196,7 @@ export const setOlder = (state, older) => ({ ...state, older });
 /** @param {State} state @param {string} before @param {'loading' | 'failed'} fill @returns {State} */
 export const setFill = (state, before, fill) => ({
   ...state,
-  holes: state.holes.map((hole) => (hole.before === before ? { ...hole, fill } : hole)),
+  gaps: state.gaps.map((gap) => (gap.before === before ? { ...gap, fill } : gap)),
 });
 
 /** @param {State} state @param {import('./socket.js').Connection} connection @returns {State} */
@@ -261,7 +261,7 @@ export function unreadBoundary(state) {
   const read = readTo(state);
   const index = firstBehind(state, read);
   if (index < 0) return null;
-  const isMissing = state.holes.some(({ after, before }) => read && compareIds(after, read) < 0 && compareIds(read, before) < 0);
+  const isMissing = state.gaps.some(({ after, before }) => read && compareIds(after, read) < 0 && compareIds(read, before) < 0);
   return isMissing ? read : state.messages[index - 1]?.id ?? read;
 }
 
@@ -292,16 +292,16 @@ export function isUnreadAbove(state) {
   return older !== 'end' && read !== null && messages.length > 0 && compareIds(read, messages[0].id) < 0;
 }
 
-/** The last hole among the unread messages. @param {State} state @returns {Hole | undefined} */
-export function unreadHole(state) {
+/** The last gap among the unread messages. @param {State} state @returns {Gap | undefined} */
+export function unreadGap(state) {
   const read = readTo(state);
-  return state.holes.filter(({ before }) => read !== null && compareIds(read, before) < 0).at(-1);
+  return state.gaps.filter(({ before }) => read !== null && compareIds(read, before) < 0).at(-1);
 }
 
 /** Whether some unread messages are missing here and still loading. @param {State} state */
 export function awaitsUnread(state) {
-  const hole = unreadHole(state);
-  return hole ? hole.fill !== 'failed' : isUnreadAbove(state) && state.older !== 'failed';
+  const gap = unreadGap(state);
+  return gap ? gap.fill !== 'failed' : isUnreadAbove(state) && state.older !== 'failed';
 }
 
 /**
@@ -313,8 +313,8 @@ export function awaitsUnread(state) {
 export function readableTo(state, id) {
   const read = readTo(state) ?? BEGINNING;
   if (isUnreadAbove(state)) return read;
-  const hole = state.holes.find(({ before }) => compareIds(read, before) < 0);
-  const end = hole && compareIds(hole.after, id) < 0 ? hole.after : id;
+  const gap = state.gaps.find(({ before }) => compareIds(read, before) < 0);
+  const end = gap && compareIds(gap.after, id) < 0 ? gap.after : id;
   return compareIds(end, read) < 0 ? read : end;
 }
 

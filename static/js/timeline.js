@@ -73,7 +73,7 @@ export function placeOf(previous, entry, next, isCut) {
 }
 
 /**
- * Whether a boundary (unread line, hole) is between two neighbours, or before the
+ * Whether a boundary (unread line, gap) is between two neighbours, or before the
  * first message that is known.
  * @param {string | null} boundary
  * @param {Entry | undefined} a

@@ -6,7 +6,7 @@ import { checkName, codePoints, folded, freeName, hueOf, initialOf } from '../..
 import { compareIds, isId, lowerBound, messagesIn, newKey, parseFrame } from '../../static/js/protocol.js';
 import { WORDS as KEY } from '../../static/js/pages/key.js';
 import { WORDS as REFUSED } from '../../static/js/pages/refused.js';
-import { WORDS as ORDER } from '../../static/js/room/order/words.js';
+import { WORDS as MODERATION } from '../../static/js/room/moderation/words.js';
 import { WORDS as ROOM } from '../../static/js/room/words.js';
 import { backoff, isFinal } from '../../static/js/socket.js';
 import { liesBetween, placeOf } from '../../static/js/timeline.js';
@@ -180,7 +180,7 @@ describe('the timeline', () => {
 describe('texts', () => {
   const places = (text) => (typeof text === 'string' ? [text] : Object.values(text)).map((form) => [...form.matchAll(/\{\w+\}/g)].join().split(',').sort().join());
   test('are there in both languages, with the same places to fill', () => {
-    for (const { en, ko } of [TEXTS, ROOM, ORDER, REFUSED, KEY]) {
+    for (const { en, ko } of [TEXTS, ROOM, MODERATION, REFUSED, KEY]) {
       assert.deepEqual(Object.keys(ko), Object.keys(en));
       for (const key of Object.keys(en)) assert.equal(places(ko[key])[0], places(en[key])[0], key);
     }

@@ -5,7 +5,7 @@ import { forgetCreator, forgetTicket, loadIdentity, rememberedName, saveCreator,
 import { Outbox } from '../../static/js/outbox.js';
 
 /** Like a browser's storage: items are properties, methods are not. */
-class Shelf {
+class FakeStorage {
   getItem(key) {
     return this[key] ?? null;
   }
@@ -18,7 +18,7 @@ class Shelf {
 }
 
 /** The storage is full. */
-class Full extends Shelf {
+class Full extends FakeStorage {
   setItem() {
     throw new DOMException('full', 'QuotaExceededError');
   }
@@ -33,11 +33,11 @@ const forbid = () => Object.defineProperty(globalThis, 'localStorage', {
 });
 
 beforeEach(() => {
-  put(new Shelf());
+  put(new FakeStorage());
   for (const key of storage.keys('')) storage.remove(key);
 });
 
-for (const [what, where] of [['there', () => put(new Shelf())], ['full', () => put(new Full())], ['forbidden', forbid]]) {
+for (const [what, where] of [['there', () => put(new FakeStorage())], ['full', () => put(new Full())], ['forbidden', forbid]]) {
   test(`where storage is ${what}, the page knows what it wrote`, async () => {
     where();
     saveIdentity('r', 'Me', 'lr_x');
@@ -102,7 +102,7 @@ test('a secret is asked with again until it is a token, by this name alone', () 
 test('what was written while storage was full gives way to what is written later', () => {
   put(new Full());
   storage.write('key', 'old');
-  put(new Shelf());
+  put(new FakeStorage());
   storage.write('key', 'new');
   assert.equal(storage.read('key'), 'new');
   storage.remove('key');

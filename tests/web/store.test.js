@@ -154,7 +154,7 @@ describe('history', () => {
     assert.equal(play(empty, joined([message('1-1')])).older, 'end');
     const missed = play(empty, joined([message('9-1')], { more: true }));
     assert.equal(missed.older, 'more');
-    assert.deepEqual(missed.holes, []);
+    assert.deepEqual(missed.gaps, []);
   });
 
   test('fills the top page by page', () => {
@@ -165,25 +165,25 @@ describe('history', () => {
     assert.equal(store.receivePage(next, '7-1', { messages: [], hasMore: false }).older, 'end');
   });
 
-  test('that is missing between two messages is a hole', () => {
+  test('that is missing between two messages is a gap', () => {
     const state = play(start(), joined([message('1-1')]), joined([message('9-1')], { more: true }));
-    assert.deepEqual(state.holes, [{ after: '1-1', before: '9-1' }]);
+    assert.deepEqual(state.gaps, [{ after: '1-1', before: '9-1' }]);
     assert.equal(state.older, 'end');
   });
 
-  test('is no hole when the resync overlaps', () => {
+  test('is no gap when the resync overlaps', () => {
     const state = play(start(), joined([message('1-1'), message('2-1')]), joined([message('2-1'), message('3-1')], { more: true }));
-    assert.deepEqual(state.holes, []);
+    assert.deepEqual(state.gaps, []);
   });
 
-  test('fills a hole until it meets what is known', () => {
-    const hole = play(start(), joined([message('1-1'), message('2-1')]), joined([message('9-1')], { more: true }));
-    const smaller = store.receivePage(hole, '9-1', { messages: [message('7-1'), message('8-1')], hasMore: true });
-    assert.deepEqual(smaller.holes, [{ after: '2-1', before: '7-1' }]);
+  test('fills a gap until it meets what is known', () => {
+    const gap = play(start(), joined([message('1-1'), message('2-1')]), joined([message('9-1')], { more: true }));
+    const smaller = store.receivePage(gap, '9-1', { messages: [message('7-1'), message('8-1')], hasMore: true });
+    assert.deepEqual(smaller.gaps, [{ after: '2-1', before: '7-1' }]);
     const closed = store.receivePage(smaller, '7-1', { messages: [message('2-1'), message('3-1')], hasMore: true });
-    assert.deepEqual(closed.holes, []);
+    assert.deepEqual(closed.gaps, []);
     assert.deepEqual(ids(closed), ['1-1', '2-1', '3-1', '7-1', '8-1', '9-1']);
-    assert.deepEqual(store.receivePage(smaller, '7-1', { messages: [], hasMore: false }).holes, []);
+    assert.deepEqual(store.receivePage(smaller, '7-1', { messages: [], hasMore: false }).gaps, []);
   });
 });
 
@@ -228,17 +228,17 @@ describe('reading', () => {
     assert.ok(!store.isUnreadAbove({ ...store.receiveReads(state, [member('Me', '3-1')]), older: 'end' }));
   });
 
-  const hole = () => begin(play({ ...start(), since: '2-1' }, joined([message('1-1'), message('2-1')])), member('Me', '2-1'));
-  const missed = () => play(hole(), joined([message('8-1'), message('9-1')], { more: true }));
+  const gap = () => begin(play({ ...start(), since: '2-1' }, joined([message('1-1'), message('2-1')])), member('Me', '2-1'));
+  const missed = () => play(gap(), joined([message('8-1'), message('9-1')], { more: true }));
 
   test('ends where messages are missing, at the line', () => {
     const state = missed();
     assert.equal(store.readableTo(state, '9-1'), '2-1');
-    assert.equal(store.readableTo(hole(), '9-1'), '9-1', 'nothing is missing');
+    assert.equal(store.readableTo(gap(), '9-1'), '9-1', 'nothing is missing');
     assert.equal(state.unreadAfter, '2-1');
-    assert.deepEqual(store.unreadHole(state), { after: '2-1', before: '8-1' });
+    assert.deepEqual(store.unreadGap(state), { after: '2-1', before: '8-1' });
     const filled = store.receivePage(state, '8-1', { messages: [message('2-1'), message('5-1')], hasMore: true });
-    assert.equal(store.unreadHole(filled), undefined);
+    assert.equal(store.unreadGap(filled), undefined);
     assert.equal(store.readableTo(filled, '9-1'), '9-1');
     assert.equal(store.unreadBoundary(filled), '2-1');
     assert.equal(store.countUnread(filled), 3);
@@ -261,12 +261,12 @@ describe('reading', () => {
     const state = play(missed(), read('Me', '4-1'));
     assert.equal(store.readableTo(state, '9-1'), '4-1');
     assert.equal(store.unreadBoundary(state), '4-1');
-    assert.equal(store.readableTo(play(state, read('Me', '8-1')), '9-1'), '9-1', 'the hole is read');
+    assert.equal(store.readableTo(play(state, read('Me', '8-1')), '9-1'), '9-1', 'the gap is read');
   });
 
-  test('goes on up to a hole, and not past the first of several', () => {
+  test('goes on up to a gap, and not past the first of several', () => {
     const twice = play(missed(), joined([message('20-1')], { more: true }));
-    assert.deepEqual(store.unreadHole(twice), { after: '9-1', before: '20-1' });
+    assert.deepEqual(store.unreadGap(twice), { after: '9-1', before: '20-1' });
     const filled = store.receivePage(twice, '8-1', { messages: [message('2-1')], hasMore: true });
     assert.equal(store.readableTo(filled, '8-1'), '8-1');
     assert.equal(store.readableTo(filled, '20-1'), '9-1');
@@ -286,8 +286,8 @@ describe('reading', () => {
     assert.ok(store.awaitsUnread(state));
     assert.ok(store.awaitsUnread(store.setFill(state, '8-1', 'loading')));
     assert.ok(!store.awaitsUnread(store.setFill(state, '8-1', 'failed')));
-    assert.ok(!store.awaitsUnread(hole()));
-    assert.deepEqual(store.receivePage(store.setFill(state, '8-1', 'loading'), '8-1', { messages: [message('5-1')], hasMore: true }).holes, [{ after: '2-1', before: '5-1' }]);
+    assert.ok(!store.awaitsUnread(gap()));
+    assert.deepEqual(store.receivePage(store.setFill(state, '8-1', 'loading'), '8-1', { messages: [message('5-1')], hasMore: true }).gaps, [{ after: '2-1', before: '5-1' }]);
   });
 
   test('begins again where a lost connection ended it, with a line', () => {

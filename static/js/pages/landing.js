@@ -37,8 +37,8 @@ export function landingPage(app, go) {
       const chosen = { creatorName: cleanName(name), topic: wanted || undefined, ttl: Number(ttl.value) || undefined, e2e: e2e.checked || undefined };
       const words = JSON.stringify(chosen);
       asked = asked?.words === words ? asked : await ask(words, chosen);
-      const { key, wish, once } = asked;
-      const { roomId, token } = await createRoom(wish, once);
+      const { key, request, once } = asked;
+      const { roomId, token } = await createRoom(request, once);
       saveCreator(roomId, cleanName(name), token);
       go(`/r/${roomId}${key ? `#k=${key}` : ''}`);
     } catch (error) {
@@ -59,21 +59,21 @@ export function landingPage(app, go) {
   return () => {};
 }
 
-/** @typedef {{words: string, key: string | null, wish: import('../api.js').Wish, once: string}} Asked */
+/** @typedef {{words: string, key: string | null, request: import('../api.js').RoomRequest, once: string}} Asked */
 
 /**
  * Encryption and the generation of keys are in the room's modules: without them no room is created.
- * @param {string} words @param {import('../api.js').Wish} wish
+ * @param {string} words @param {import('../api.js').RoomRequest} request
  * @returns {Promise<Asked>}
  */
-async function ask(words, wish) {
+async function ask(words, request) {
   try {
     const once = (await load('room', () => import('../protocol.js'))).newKey();
-    if (!wish.e2e) return { words, key: null, wish, once };
+    if (!request.e2e) return { words, key: null, request, once };
     const { Cipher, newRoomKey } = await loadLater('crypto', () => import('../crypto.js'));
     const key = newRoomKey();
-    const topic = wish.topic && (await (await Cipher.forRoom(key, '')).sealTopic(wish.topic));
-    return { words, key, wish: { ...wish, topic }, once };
+    const topic = request.topic && (await (await Cipher.forRoom(key, '')).sealTopic(request.topic));
+    return { words, key, request: { ...request, topic }, once };
   } catch {
     throw new ApiError('UNREACHABLE');
   }

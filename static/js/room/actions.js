@@ -10,7 +10,7 @@ import { draftTo } from './draft.js';
 import { watchMessages } from './gestures.js';
 import { copyText } from './invite.js';
 import { openMessageMenu } from './message_menu.js';
-import { order } from './order.js';
+import { loadModeration } from './moderation.js';
 import { t } from './words.js';
 
 const PAGES = 40; // pages of history to load, at most, to find a message
@@ -45,7 +45,7 @@ export function messageActions({ session, log, input, say }) {
 
   /** @param {HTMLElement} element @param {string} id */
   async function remove(element, id) {
-    (await order(say))?.askToDelete({ session, id, element, refuge: scroller, say });
+    (await loadModeration(say))?.askToDelete({ session, id, element, refuge: scroller, say });
   }
 
   /** @param {Message} message */

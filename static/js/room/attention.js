@@ -56,7 +56,7 @@ export function watchActivity(onActivity, signal) {
 }
 
 /** Whether the person looks at a room in this tab, announced to the other tabs of this browser. */
-export class Gaze {
+export class TabFocus {
   /** Whether the person looks at this tab. */
   isHere = false;
   /** The lock shared by all tabs that the person looks at. */

@@ -11,9 +11,9 @@ import { fitKeyboard } from './keyboard.js';
 import { Marks } from './marks.js';
 import { mentionList } from './mention.js';
 import { Notifier } from './notify.js';
-import { order } from './order.js';
+import { loadModeration } from './moderation.js';
 import { overlay } from './overlay.js';
-import { watchPrinting } from './paper.js';
+import { watchPrinting } from './print.js';
 import { keepPushed } from './push.js';
 import { watchQuotes } from './quotes.js';
 import { openRoomMenu } from './room_menu.js';
@@ -33,14 +33,14 @@ function others(state) {
  * @param {HTMLElement} room.view
  * @param {import('./log.js').Log} room.log
  * @param {{element: HTMLElement, input: HTMLTextAreaElement}} room.writing
- * @param {import('./attention.js').Gaze} room.gaze
+ * @param {import('./attention.js').TabFocus} room.tabFocus
  * @param {(text: string) => void} room.say
  */
-export function extras({ session, view, log, writing, gaze, say }) {
+export function extras({ session, view, log, writing, tabFocus, say }) {
   const { signal } = session;
   const { input } = writing;
   const { toLinked } = messageActions({ session, log, input, say });
-  const notifier = new Notifier(session, gaze);
+  const notifier = new Notifier(session, tabFocus);
   writing.element.prepend(mentionList(input, () => others(session.state)));
   log.mark(new Marks());
   watchDraft(writing.element, input);
@@ -59,7 +59,7 @@ export function extras({ session, view, log, writing, gaze, say }) {
 
   /** The menu of another person, for the room's creator. @param {string} name @param {DOMRect} at */
   async function openPerson(name, at) {
-    (await order(say))?.openMemberMenu({ roomId: session.state.roomId, name, at, say });
+    (await loadModeration(say))?.openMemberMenu({ roomId: session.state.roomId, name, at, say });
   }
 
   return { toLinked, notifier, count, openPerson, openRoomMenu, openShare, overlay };

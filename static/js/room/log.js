@@ -9,7 +9,7 @@ import { dayText, t, timeText } from '../i18n.js';
 import { compareIds, lowerBound } from '../protocol.js';
 import { awaitsUnread, countUnread, firstUnread, unreadBoundary } from '../store.js';
 import { liesBetween, localDate, onNewDay, placeOf } from '../timeline.js';
-import { Comings, comingsLine } from './comings.js';
+import { JoinLine, joinLineElement } from './joins.js';
 import { markDeleted, markPending, markStored, markTime, messageElement, pendingElement } from './message.js';
 import { Place } from './place.js';
 
@@ -37,7 +37,7 @@ export class Log {
   /** Shows who has read how far, once it is loaded. @type {import('./marks.js').Marks | undefined} */
   #marks;
 
-  #comings = new Comings();
+  #joinLine = new JoinLine();
   /** @type {Map<string, string>} message id -> who came and left in front of it */
   #came = new Map();
   /** @type {string | null} what is to be brought into sight once it is drawn */
@@ -51,7 +51,7 @@ export class Log {
   #pending = h('ol', { class: 'chunk pending', 'aria-live': 'off' });
   #empty = h('div', { class: 'empty-slot' });
   #chunks = h('div', { class: 'chunks' });
-  #inner = h('div', { class: 'log-inner' }, this.#older, this.#empty, this.#chunks, this.#comings.element, this.#pending);
+  #inner = h('div', { class: 'log-inner' }, this.#older, this.#empty, this.#chunks, this.#joinLine.element, this.#pending);
   /** @type {HTMLElement} */
   #scroller = h('div', { class: 'log', testid: 'log', role: 'log', 'aria-live': 'polite', 'aria-relevant': 'additions', 'aria-label': t('messages'), tabindex: '0' }, this.#inner);
   #pillText = h('span');
@@ -100,8 +100,8 @@ export class Log {
   }
 
   /** Somebody joined or left. @param {string} userId @param {boolean} came */
-  noteComing(userId, came) {
-    this.#comings.note(userId, came);
+  noteJoin(userId, came) {
+    this.#joinLine.note(userId, came);
     this.#place.hold();
   }
 
@@ -162,7 +162,7 @@ export class Log {
     const end = now.length - tail;
     const added = now.length - old.length;
     if ((tail > 0 && added > 0) || added > MANY || (old.length === 0 && added > 1)) this.#hush();
-    const came = tail === 0 && added > 0 ? this.#comings.settle() : '';
+    const came = tail === 0 && added > 0 ? this.#joinLine.settle() : '';
     if (came) this.#came.set(now[old.length].id, came);
     for (let i = head; i < end; i++) {
       const known = this.#elements.get(now[i].id);
@@ -238,21 +238,21 @@ export class Log {
     if (!element) return;
     const previous = this.#entry(state, index - 1);
     const isCut = (/** @type {Entry} */ a, /** @type {Entry} */ b) =>
-      liesBetween(state.unreadAfter, a, b) || state.holes.some((hole) => hole.before === b.id);
+      liesBetween(state.unreadAfter, a, b) || state.gaps.some((gap) => gap.before === b.id);
     const { day, first, last } = placeOf(previous, entry, this.#entry(state, index + 1), isCut);
     element.classList.toggle('first', first);
     element.classList.toggle('last', last);
     const came = this.#came.get(entry.id ?? '');
-    const hole = state.holes.find(({ before }) => before === entry.id);
+    const gap = state.gaps.find(({ before }) => before === entry.id);
     const unread = liesBetween(state.unreadAfter, previous, entry) ? [unreadLine()] : [];
     // Missing messages may be unread too.
-    const isUnreadHole = hole && state.unreadAfter && compareIds(state.unreadAfter, hole.after) <= 0;
+    const isUnreadGap = gap && state.unreadAfter && compareIds(state.unreadAfter, gap.after) <= 0;
     this.#setLines(element, [
-      ...(isUnreadHole ? unread : []),
-      ...(hole ? [this.#holeLine(hole)] : []),
-      ...(came ? [comingsLine(came)] : []),
+      ...(isUnreadGap ? unread : []),
+      ...(gap ? [this.#gapLine(gap)] : []),
+      ...(came ? [joinLineElement(came)] : []),
       ...(day ? [dayLine(entry.timestamp)] : []),
-      ...(isUnreadHole ? [] : unread),
+      ...(isUnreadGap ? [] : unread),
     ]);
   }
 
@@ -266,11 +266,11 @@ export class Log {
     this.#lines.set(element, lines);
   }
 
-  /** @param {import('../store.js').Hole} hole */
-  #holeLine(hole) {
-    return h('li', { class: 'line hole' },
-      h('button', { class: 'text-button', testid: 'hole', disabled: hole.fill === 'loading', onclick: () => this.#session.reader.loadHole(hole) },
-        t(hole.fill === 'loading' ? 'loadingOlder' : hole.fill ? 'olderFailed' : 'hole')));
+  /** @param {import('../store.js').Gap} gap */
+  #gapLine(gap) {
+    return h('li', { class: 'line gap' },
+      h('button', { class: 'text-button', testid: 'hole', disabled: gap.fill === 'loading', onclick: () => this.#session.reader.loadGap(gap) },
+        t(gap.fill === 'loading' ? 'loadingOlder' : gap.fill ? 'olderFailed' : 'gap')));
   }
 
   /** After midnight days have other names; in another time zone messages have other times, and may be of other days. */
@@ -290,18 +290,18 @@ export class Log {
 
   /** @param {State | null} before @param {State} state @returns {number[]} indexes next to lines that moved */
   #changedLines(before, state) {
-    if (before?.unreadAfter === state.unreadAfter && before?.holes === state.holes) return [];
+    if (before?.unreadAfter === state.unreadAfter && before?.gaps === state.gaps) return [];
     const { messages } = state;
     const boundaries = [before?.unreadAfter, state.unreadAfter].flatMap((id) => {
       if (!id) return [];
       const at = lowerBound(messages, id);
       return [at - 1, at, at + 1];
     });
-    const holes = [...(before?.holes ?? []), ...state.holes].flatMap((hole) => {
-      const at = lowerBound(messages, hole.before);
+    const gaps = [...(before?.gaps ?? []), ...state.gaps].flatMap((gap) => {
+      const at = lowerBound(messages, gap.before);
       return [at - 1, at];
     });
-    return [...boundaries, ...holes];
+    return [...boundaries, ...gaps];
   }
 
   // The top
@@ -320,13 +320,13 @@ export class Log {
 
   /** Loads history when its end comes near, and missing messages when their gap comes into sight. */
   #fill() {
-    const { older, holes, connection } = /** @type {State} */ (this.#shown);
+    const { older, gaps, connection } = /** @type {State} */ (this.#shown);
     if (connection.phase !== 'online') return;
     const { reader } = this.#session;
     if (older === 'more' && this.#scroller.scrollTop < this.#scroller.clientHeight) reader.loadOlder();
-    for (const hole of holes) {
-      const element = !hole.fill && this.#elements.get(hole.before);
-      if (element && this.#place.isInSight(element)) reader.loadHole(hole);
+    for (const gap of gaps) {
+      const element = !gap.fill && this.#elements.get(gap.before);
+      if (element && this.#place.isInSight(element)) reader.loadGap(gap);
     }
   }
 

@@ -21,7 +21,7 @@ const TURN = 150; // ms in which a tab sees that another one has taken its turn,
 
 export class Notifier {
   #session;
-  #gaze;
+  #tabFocus;
   #tag;
   /** Storage key of the newest message that the person was told of; removed together with the read position. */
   #told;
@@ -36,16 +36,16 @@ export class Notifier {
   /** Unread messages; an earlier page may have left a notification of some. */
   #unread = Infinity;
 
-  /** @param {import('../session.js').Session} session @param {import('./attention.js').Gaze} gaze */
-  constructor(session, gaze) {
+  /** @param {import('../session.js').Session} session @param {import('./attention.js').TabFocus} tabFocus */
+  constructor(session, tabFocus) {
     const { roomId } = session.state;
     this.#session = session;
-    this.#gaze = gaze;
+    this.#tabFocus = tabFocus;
     this.#tag = `linkroom-${roomId}`;
     this.#told = `linkroom:read:${roomId}:told`;
     this.#turn = `linkroom:turn:${roomId}`;
     serviceWorkers()?.addEventListener('message', ({ data, ports }) => {
-      if (data?.inRoom === roomId) ports[0].postMessage({ looks: gaze.isHere, notifies: notifyMode() === 'all' });
+      if (data?.inRoom === roomId) ports[0].postMessage({ looks: tabFocus.isHere, notifies: notifyMode() === 'all' });
     }, { signal: session.signal });
   }
 
@@ -55,7 +55,7 @@ export class Notifier {
    * @param {readonly import('../store.js').Message[]} messages
    */
   async tell(messages) {
-    if (this.#gaze.isHere) return this.#noteSoon(messages);
+    if (this.#tabFocus.isHere) return this.#noteSoon(messages);
     const { state } = this.#session;
     const mode = notifyMode() ?? 'off';
     const message = messages.filter(({ text }) => mode !== 'mentions' || isFor(text, state.me, knownNames(state))).at(-1);
@@ -109,7 +109,7 @@ export class Notifier {
 
   /** Whether the person looks at the room in any tab. */
   async #isLookedAt() {
-    const { isHere, lock, note } = this.#gaze;
+    const { isHere, lock, note } = this.#tabFocus;
     if (!navigator.locks) return storage.keys(note).some((key) => Math.abs(Date.now() - Number(storage.read(key))) < NOTED);
     const { held } = await navigator.locks.query().catch(() => ({ held: [] }));
     return isHere || Boolean(held?.some(({ name }) => name === lock));

@@ -7,15 +7,15 @@ import { h } from '../dom.js';
 import { durationText } from '../i18n.js';
 import { loadIdentity } from '../identity.js';
 import { openMenu } from './menu.js';
-import { order } from './order.js';
+import { loadModeration } from './moderation.js';
 import { pushItem } from './push.js';
-import { comings, NOTIFY, notifyMode, setNotifyMode, sound } from './settings.js';
+import { joinLines, NOTIFY, notifyMode, setNotifyMode, sound } from './settings.js';
 import { t } from './words.js';
 
 /** Shows or hides lines that are drawn already. */
-function setComings() {
-  comings.toggle();
-  document.querySelector('.room')?.classList.toggle('no-comings', !comings.get());
+function setJoinLines() {
+  joinLines.toggle();
+  document.querySelector('.room')?.classList.toggle('no-joins', !joinLines.get());
 }
 
 /**
@@ -32,7 +32,7 @@ export async function openRoomMenu({ session, at, isNarrow, people, share, leave
   const { roomId } = session.state;
   const isCreator = Boolean(loadIdentity(roomId)?.creator);
   const push = pushItem(session, say);
-  const ordering = isCreator ? (await order(say))?.roomItems(session, say) ?? [] : [];
+  const moderation = isCreator ? (await loadModeration(say))?.roomItems(session, say) ?? [] : [];
   const pushing = await push;
   if (document.querySelector('dialog[open]')) return;
   const mode = notifyMode();
@@ -50,8 +50,8 @@ export async function openRoomMenu({ session, at, isNarrow, people, share, leave
       }))),
       pushing,
       { testid: 'menu-sound', icon: 'sound', text: t('sound'), checked: sound.get(), act: () => sound.toggle() },
-      { testid: 'menu-comings', icon: 'door', text: t('comings'), checked: comings.get(), act: setComings },
-      ...ordering,
+      { testid: 'menu-comings', icon: 'door', text: t('joinLines'), checked: joinLines.get(), act: setJoinLines },
+      ...moderation,
       isNarrow && { testid: 'menu-leave', icon: 'leave', text: t('leave'), danger: true, act: leave },
     ],
     foot: [lifetime],

@@ -6,7 +6,7 @@ import { storage } from '../identity.js';
 
 const NOTIFICATIONS = 'linkroom:notify';
 const SOUND = 'linkroom:sound';
-const COMINGS = 'linkroom:comings';
+const JOIN_LINES = 'linkroom:comings';
 
 /** @param {string} key @param {boolean} byDefault */
 function choice(key, byDefault) {
@@ -22,7 +22,7 @@ function choice(key, byDefault) {
 export const sound = choice(SOUND, false);
 
 /** Whether the log shows who joined and left. */
-export const comings = choice(COMINGS, true);
+export const joinLines = choice(JOIN_LINES, true);
 
 /** Which messages notify. */
 export const NOTIFY = /** @type {const} */ (['all', 'mentions', 'off']);

@@ -8,14 +8,14 @@ import { loadLater, serviceWorkers } from '../loader.js';
 import { focusGently } from '../parts.js';
 import { Session } from '../session.js';
 import { countUnread, unreadBoundary } from '../store.js';
-import { Gaze, titleOf, watchActivity } from './attention.js';
+import { TabFocus, titleOf, watchActivity } from './attention.js';
 import { composer } from './composer.js';
 import { header } from './header.js';
 import { emptyRoom } from './invite.js';
 import { Log } from './log.js';
 import { MemberList } from './members.js';
 import { failureText } from './message.js';
-import { comings } from './settings.js';
+import { joinLines } from './settings.js';
 import { ConnectionBar, notices } from './status.js';
 
 /**
@@ -59,7 +59,7 @@ function roomView(session, leave) {
   const head = header({ session, leave, say: notice.say, share, rest, people: (close) => members.panel(close) });
   const writing = composer({ roomId, encrypted: isEncrypted, send });
   /** @type {HTMLElement} */
-  const view = h('main', { class: comings.get() ? 'room' : 'room no-comings', testid: 'room', data: { room: roomId } },
+  const view = h('main', { class: joinLines.get() ? 'room' : 'room no-joins', testid: 'room', data: { room: roomId } },
     head.element,
     h('div', { class: 'talk' }, connection.element, log.element, notice.element, writing.element),
     head.people);
@@ -86,7 +86,7 @@ function roomView(session, leave) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let again;
   let wait = AGAIN;
-  const gaze = new Gaze(session.state.roomId, signal);
+  const tabFocus = new TabFocus(session.state.roomId, signal);
   /** What came before there was somebody to tell. @type {import('../store.js').Message[]} */
   const untold = [];
   let unread = 0;
@@ -103,7 +103,7 @@ function roomView(session, leave) {
     clearTimeout(again);
     const module = await loadLater('extras', () => import('./extras.js')).catch(() => null);
     if (signal.aborted) return;
-    if (module) return begin(module.extras({ session, view, log, writing, gaze, say: notice.say }));
+    if (module) return begin(module.extras({ session, view, log, writing, tabFocus, say: notice.say }));
     again = setTimeout(complete, wait);
     wait = Math.min(2 * wait, SELDOM);
   }
@@ -135,7 +135,7 @@ function roomView(session, leave) {
     members.render(state);
     head.render(state);
     empty.render(state);
-    log.render(state, gaze.isHere && state.knowsReads);
+    log.render(state, tabFocus.isHere && state.knowsReads);
     if (drawn.older === 'unknown' && state.older !== 'unknown') extras?.toLinked();
     sayFailures(drawn.pending, state.pending);
     // Whoever comes in sees the lock; whoever is in hears that it changed.
@@ -185,12 +185,12 @@ function roomView(session, leave) {
   session.onPassing = ({ from, text, problem }) =>
     notice.say(problem ? t(problem) : t('saysInPassing', { name: from, text }), PASSING);
   session.onDeleted = (id) => extras?.notifier.forget(id);
-  session.onCame = (userId, came) => {
-    notice.say(t(came ? 'cameIn' : 'wentOut', { name: userId }), undefined, comings.get());
-    log.noteComing(userId, came);
+  session.onJoinOrLeave = (userId, came) => {
+    notice.say(t(came ? 'cameIn' : 'wentOut', { name: userId }), undefined, joinLines.get());
+    log.noteJoin(userId, came);
   };
   watchActivity(({ looks, status }) => {
-    gaze.set(looks);
+    tabFocus.set(looks);
     session.setStatus(status);
     if (status === 'online') session.wake();
     if (!looks && unread === 0) session.reader.setUnreadAfter(null);

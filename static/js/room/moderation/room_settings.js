@@ -4,7 +4,7 @@
 
 import { h } from '../../dom.js';
 import { cleanName, codePoints, TOPIC_MAX } from '../../names.js';
-import { changeRoom, getOwnRoom, liftBans } from '../../orders.js';
+import { changeRoom, getOwnRoom, liftBans } from '../../moderation_api.js';
 import { labelled, ttlChoice } from '../../parts.js';
 import { openDialog } from '../dialog.js';
 import { carriedOut } from './carry_out.js';

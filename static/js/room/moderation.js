@@ -6,8 +6,8 @@ import { loadLater } from '../loader.js';
 import { t } from './words.js';
 
 /** @param {(text: string) => void} say that it did not come */
-export async function order(say) {
-  const module = await loadLater('order', () => import('./order/all.js')).catch(() => null);
+export async function loadModeration(say) {
+  const module = await loadLater('moderation', () => import('./moderation/all.js')).catch(() => null);
   if (!module) say(t('UNREACHABLE'));
   return module;
 }

@@ -2,7 +2,7 @@
 // The creator's menu for a person in the room.
 
 import { h } from '../../dom.js';
-import { removeMember } from '../../orders.js';
+import { removeMember } from '../../moderation_api.js';
 import { openMenu } from '../menu.js';
 import { carriedOut } from './carry_out.js';
 import { confirmed } from './confirm.js';

@@ -7,14 +7,14 @@ import { listText, t } from '../i18n.js';
 
 const NAMED = 4; // names before '+n'
 
-export class Comings {
+export class JoinLine {
   /** @type {Set<string>} */
   #came = new Set();
   /** @type {Set<string>} */
   #left = new Set();
 
   /** The line about the time since the last message. */
-  element = h('div', { class: 'line comings', testid: 'comings', 'aria-live': 'off', hidden: true });
+  element = h('div', { class: 'line joins', testid: 'comings', 'aria-live': 'off', hidden: true });
 
   /** @param {string} userId @param {boolean} came */
   note(userId, came) {
@@ -48,4 +48,4 @@ function named(people) {
 }
 
 /** The line in front of a message. @param {string} words */
-export const comingsLine = (words) => h('li', { class: 'line comings', testid: 'comings', 'aria-live': 'off' }, words);
+export const joinLineElement = (words) => h('li', { class: 'line joins', testid: 'comings', 'aria-live': 'off' }, words);

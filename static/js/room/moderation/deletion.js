@@ -3,7 +3,7 @@
 // is sent. If the page or the room's view ends meanwhile, it is sent at once.
 
 import { h, keepFocus } from '../../dom.js';
-import { deleteMessage } from '../../orders.js';
+import { deleteMessage } from '../../moderation_api.js';
 import { carriedOut } from './carry_out.js';
 import { confirmed } from './confirm.js';
 import { t } from './words.js';

@@ -2,7 +2,7 @@
 // What its creator finds in the menu of a room.
 
 import { loadIdentity } from '../../identity.js';
-import { changeRoom, endRoom } from '../../orders.js';
+import { changeRoom, endRoom } from '../../moderation_api.js';
 import { carriedOut } from './carry_out.js';
 import { confirmed } from './confirm.js';
 import { openCreatorLink } from './creator_link.js';
