@@ -7,13 +7,17 @@ const TIMEOUT = 15_000; // ms
 const AGAIN = 500; // ms
 
 export class ApiError extends Error {
-  /** @param {string} code @param {Record<string, string>} [details] field -> sentence */
-  constructor(code, details) {
+  /** @param {string} code @param {Record<string, string>} [details] field -> sentence @param {number} [wait] ms until a retry may succeed, as the server says */
+  constructor(code, details, wait = 0) {
     super(code);
     this.code = code;
     this.details = details ?? {};
+    this.wait = wait;
   }
 }
+
+/** How long the server wants a retry to wait, in ms. @param {unknown} error */
+export const waitOf = (error) => (error instanceof ApiError ? error.wait : 0);
 
 /**
  * @param {string} path
@@ -29,13 +33,15 @@ export async function call(path, { method, body, token, once, keepalive } = {}) 
     ...(once && { 'idempotency-key': once }),
   };
   let answer;
+  let wait = 0;
   try {
     const response = await fetch(path, { method, headers, body: body && JSON.stringify(body), keepalive, signal: timeLimit(TIMEOUT) });
+    wait = 1000 * (Number(response.headers.get('retry-after')) || 0);
     answer = await response.json();
   } catch {
-    throw new ApiError('UNREACHABLE');
+    throw new ApiError('UNREACHABLE', {}, wait);
   }
-  if (!answer.success) throw new ApiError(answer.error?.code ?? 'INTERNAL', answer.error?.details);
+  if (!answer.success) throw new ApiError(answer.error?.code ?? 'INTERNAL', answer.error?.details, wait);
   return answer.data;
 }
 

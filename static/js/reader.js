@@ -1,7 +1,7 @@
 // @ts-check
 // Reading: how far the person has read, and loading older messages over HTTP.
 
-import { getMembers, getMessages } from './api.js';
+import { getMembers, getMessages, waitOf } from './api.js';
 import { loadIdentity, storage } from './identity.js';
 import { BEGINNING, isId, messagesIn, timeOf } from './protocol.js';
 import { beginReading, isUnreadAbove, noteSeen, readTo, receivePage, receiveReads, setFill, setOlder, setUnreadAfter, unreadGap } from './store.js';
@@ -147,11 +147,11 @@ export class Reader {
       // Of the others in a large room nobody is told how far they have read.
       const list = await (isLarge ? this.members(justBefore(me), 1) : getMembers(this.#roomId, this.#token));
       this.#store.set(receiveReads(this.#store.state, list));
-    } catch {
+    } catch (error) {
       // The position of an earlier visit is required; the others come with the next `read` events.
       if (this.#store.state.knowsReads || !this.#events.isJoined() || this.#store.signal.aborted) return;
       clearTimeout(this.#readsTimer);
-      this.#readsTimer = setTimeout(() => this.#events.isJoined() && this.loadReads(), READS_AGAIN);
+      this.#readsTimer = setTimeout(() => this.#events.isJoined() && this.loadReads(), Math.max(READS_AGAIN, waitOf(error)));
       return;
     }
     await this.loadUnread();

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::{
     page::{DESKTOP, Look, PHONE, Page},
+    pretend::{prepare, skip},
     scene::{choose, companion, enter, link_through, link_to, make_encrypted, make_room},
     support::{Proxy, Stage},
 };
@@ -176,6 +177,30 @@ async fn a_server_that_does_not_answer_is_asked_again_until_it_does() {
     page.wait("and one by itself", async || (tries() > before + 1).then_some(())).await;
     assert_eq!(page.eval("one('unreachable') === before").await, true, "nothing flickers");
     page.block(&[]).await;
+    page.see("nickname").await;
+}
+
+/// The first request about a room is one too many.
+const LIMITED: &str = r#"
+  const ask = fetch;
+  window.asked = 0;
+  window.fetch = async (path, ...rest) => (String(path).startsWith('/api/rooms/') && ++asked === 1
+    ? new Response('{"success":false,"error":{"code":"RATE_LIMITED"}}', { status: 429, headers: { 'retry-after': '60' } })
+    : ask(path, ...rest));
+"#;
+
+#[tokio::test]
+async fn a_server_that_says_when_to_come_again_is_not_asked_before() {
+    let stage = Stage::new(1, &[]).await;
+    let room = stage.room("Ann").await;
+    let page = Page::open(&stage.env, DESKTOP).await;
+    prepare(&page).await;
+    page.run_first(LIMITED).await;
+    page.goto(&link_to(&stage, &room)).await;
+    page.see("unreachable").await;
+    skip(&page, 50_000).await;
+    assert_eq!(page.eval("asked").await, 1);
+    skip(&page, 20_000).await;
     page.see("nickname").await;
 }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { ApiError, createRoom } from '../../static/js/api.js';
+import { ApiError, createRoom, getRoom, waitOf } from '../../static/js/api.js';
 
 /**
  * Answers each call with the next of these: data, an error code, or null for a lost answer.
@@ -26,6 +26,14 @@ test('a room whose answer was lost is asked for again, and is the same', async (
   assert.equal((await createRoom({ creatorName: 'a' }, 'k'.repeat(32))).roomId, 'abc12345');
   assert.deepEqual(asked[0], asked[1]);
   assert.equal(asked[0]?.key, 'k'.repeat(32));
+});
+
+test('an error says how long the server wants a retry to wait', async () => {
+  for (const [header, body, wait] of /** @type {const} */ ([['7', '{"success":false,"error":{"code":"RATE_LIMITED"}}', 7000], ['2', '<h1>busy</h1>', 2000], ['Wed, 21 Oct 2026 07:28:00 GMT', '{"success":false}', 0], [null, '{"success":false}', 0]])) {
+    globalThis.fetch = async () => new Response(body, { status: 429, headers: header === null ? {} : { 'retry-after': header } });
+    await assert.rejects(getRoom('abc12345'), (error) => waitOf(error) === wait);
+  }
+  assert.equal(waitOf(new Error()), 0);
 });
 
 test('what is refused is not asked for again, and what stays away is said', async () => {

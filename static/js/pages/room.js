@@ -2,7 +2,7 @@
 // `/r/ID`: checks whether this browser is in the room already, asks for what is missing (a name,
 // the key), and hands over to the room's view.
 
-import { getRoom } from '../api.js';
+import { getRoom, waitOf } from '../api.js';
 import { h, show } from '../dom.js';
 import { t } from '../i18n.js';
 import { loadIdentity, onIdentity, saveIdentity } from '../identity.js';
@@ -94,15 +94,15 @@ class RoomPage {
     if (!this.#unreachable?.isConnected) this.#show(h('main', { class: 'page loading', 'aria-busy': 'true' }, h('p', {}, t('loading'))));
     const asked = this.#asked ?? getRoom(this.#roomId);
     this.#asked = null;
-    const again = () => this.#showUnreachable(() => this.#askForName(name, refusal));
+    const again = (/** @type {number} */ wait) => this.#showUnreachable(() => this.#askForName(name, refusal), wait);
     const room = await asked.catch((error) => {
       if (GONE_CODES.has(error.code)) this.#showGone();
-      else again();
+      else again(waitOf(error));
     });
     if (!room || this.#ended.signal.aborted) return;
     if (room.e2e && !this.#key) return this.#onRefused({ code: 'KEY_MISSING' }, '');
     const door = await loadLater('door', () => import('./entry.js')).catch(() => null);
-    if (!door) again();
+    if (!door) again(0);
     else if (!this.#ended.signal.aborted) this.#showEntry(door, room, name, refusal);
   }
 
@@ -254,11 +254,11 @@ class RoomPage {
       h('button', { class: 'button', testid: 'new-room', onclick: () => this.#go('/') }, t('newRoom'))));
   }
 
-  /** Stays unchanged while further attempts fail. @param {() => void} again */
-  #showUnreachable(again) {
+  /** Stays unchanged while further attempts fail. @param {() => void} again @param {number} [wait] ms that the server wants the next one to wait */
+  #showUnreachable(again, wait = 0) {
     clearTimeout(this.#retryTimer);
     if (this.#ended.signal.aborted) return;
-    this.#retryTimer = setTimeout(again, AGAIN * (0.5 + Math.random()));
+    this.#retryTimer = setTimeout(again, wait + AGAIN * (0.5 + Math.random()));
     if (this.#unreachable?.isConnected) return;
     const now = () => {
       clearTimeout(this.#retryTimer);
