@@ -96,30 +96,29 @@ fn frames(raw: &str) -> Result<Vec<Allowed>, String> {
 /// Who may be here, and in whose pages.
 #[derive(Args, Clone, Debug)]
 pub struct IdentitySettings {
-    /// The secret with which an embedding application signs the JWTs of its users (HS256)
+    /// The secret that verifies the JWTs of an embedding application (HS256)
     #[arg(long, env, hide_env_values = true, value_parser = str::parse::<JwtSecret>)]
     pub jwt_secret: Option<JwtSecret>,
 
-    /// Or a PEM file with the public key for them: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA)
+    /// Instead of a secret: the path of a PEM file with the public key, RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA)
     #[arg(long, env, value_parser = str::parse::<JwtPublicKey>)]
     pub jwt_public_key: Option<JwtPublicKey>,
 
-    /// Or where the public keys for them are published as JWKS, `https://login.example/jwks.json`
+    /// Instead of a secret: the URL of the public keys (JWKS), such as `https://login.example/jwks.json`
     #[arg(
         long,
         env,
         hide_env_values = true,
         value_parser = str::parse::<HttpUrl>,
-        help = "Or where the public keys for them are published as JWKS, https://login.example/jwks.json"
+        help = "Instead of a secret: the URL of the public keys (JWKS), such as https://login.example/jwks.json"
     )]
     pub jwt_jwks_url: Option<HttpUrl>,
 
-    /// Whether anybody may make a room or enter one; off: only whoever has a JWT
+    /// Whether users without a JWT may create rooms and join them
     #[arg(long, env, value_parser = Word::<Switch>::new(), default_value = "on")]
     pub guests: Switch,
 
-    /// Origins, comma-separated, whose pages may show the web client in a frame; * for all. Without
-    /// it, none may
+    /// Comma-separated origins whose pages may show the web client in a frame; * for all; without it, none
     #[arg(long, env, default_value = "", hide_default_value = true, value_parser = frames)]
     pub allowed_frames: std::vec::Vec<Allowed>,
 }

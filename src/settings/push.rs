@@ -40,26 +40,26 @@ impl FromStr for Contact {
 /// The settings of Web Push.
 #[derive(Args, Clone, Debug)]
 pub struct PushSettings {
-    /// The key that Web Push is signed with, as 43 characters of base64url; without it, the nodes make one and keep
-    /// it in Redis
+    /// The private key that signs Web Push requests, as 43 characters of base64url; without it, the nodes create one
+    /// and store it in Redis
     #[arg(long, env, hide_env_values = true, value_parser = vapid_key)]
     pub vapid_private_key: Option<Arc<VapidKey>>,
 
-    /// Whom push services can write to: mailto: or https:; without it, PUBLIC_URL where it is https
+    /// The contact address for push services, mailto: or https:; without it, PUBLIC_URL if it is https
     #[arg(
         long,
         env,
         value_parser = str::parse::<Contact>,
-        help = "Whom push services can write to, such as mailto:admin@rooms.example; without it, \
-                PUBLIC_URL where it is https"
+        help = "The contact address for push services, such as mailto:admin@rooms.example; without it, \
+                PUBLIC_URL if it is https"
     )]
     pub vapid_subject: Option<Contact>,
 
-    /// How long after a push a user gets the next one of a room; what is said meanwhile is counted in it
+    /// The minimum time between two pushes to a user about the same room; the next one counts the messages in between
     #[arg(long, env, default_value = "30s", value_parser = duration)]
     pub push_interval: Duration,
 
-    /// Maximum number of users of a room who are told by Web Push
+    /// Maximum number of users of a room who have a push subscription
     #[arg(long, env, default_value_t = 1000, value_parser = at_least_one)]
     pub push_subscriptions_max: usize,
 }

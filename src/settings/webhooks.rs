@@ -109,46 +109,45 @@ pub enum Switch {
 /// Where events go, and how.
 #[derive(Args, Clone, Debug)]
 pub struct WebhookSettings {
-    /// Where events are posted, `https://app.example/hooks`; without it, nowhere
+    /// The URL that events are posted to, such as `https://app.example/hooks`; without it, webhooks are off
     #[arg(
         long,
         env,
         hide_env_values = true,
         value_parser = str::parse::<HttpUrl>,
-        help = "Where events are posted, https://app.example/hooks; without it, nowhere"
+        help = "The URL that events are posted to, such as https://app.example/hooks; without it, webhooks are off"
     )]
     pub webhook_url: Option<HttpUrl>,
 
-    /// What signs them: whsec_ and the base64 of 24 to 64 random bytes
+    /// The secret that signs the events: whsec_ and the base64 of 24 to 64 random bytes
     #[arg(long, env, hide_env_values = true, value_parser = str::parse::<WebhookSecret>)]
     pub webhook_secret: Option<WebhookSecret>,
 
-    /// Types of the events that are posted, comma-separated: room.created, member.joined and so on;
-    /// without it, all of them
+    /// Comma-separated types of the events to post, such as room.created,member.joined; without it, all types
     #[arg(long, env, default_value = "", hide_default_value = true, value_parser = event_types)]
     pub webhook_events: BTreeSet<EventType>,
 
-    /// How long the receiver may take to answer; at most a minute
+    /// How long the receiver may take to answer; at most 1m
     #[arg(long, env, default_value = "5s", value_parser = duration)]
     pub webhook_timeout: Duration,
 
-    /// How long after its first try an event is tried again; then three times as long, each time
+    /// How long to wait before the second try of an event; each later wait is three times as long
     #[arg(long, env, default_value = "1s", value_parser = duration)]
     pub webhook_backoff: Duration,
 
-    /// How often an event is tried before it becomes a dead letter
+    /// Maximum number of tries of an event; then it becomes a dead letter
     #[arg(long, env, default_value_t = 12, value_parser = at_least_one)]
     pub webhook_attempts: usize,
 
-    /// Whether webhooks and pushes may go to private addresses, such as those of the node's own network
+    /// Whether webhooks and pushes may connect to private addresses, such as those of the node's own network
     #[arg(long, env, value_parser = Word::<Switch>::new(), default_value = "off")]
     pub webhook_allow_private: Switch,
 
-    /// Events that may wait, and dead letters that are kept, at most; beyond it the oldest are dropped
+    /// Maximum number of waiting events, and of dead letters; beyond it the oldest are dropped
     #[arg(long, env, default_value_t = 100_000, value_parser = at_least_one)]
     pub webhook_events_max: usize,
 
-    /// How long an event may wait, and a dead letter is kept, before it is dropped
+    /// Maximum age of waiting events and of dead letters; older ones are dropped
     #[arg(long, env, default_value = "7d", value_parser = duration)]
     pub webhook_age_max: Duration,
 }
