@@ -8,7 +8,7 @@ mod expiries;
 mod leaves;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque, hash_map::DefaultHasher},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     panic::AssertUnwindSafe,
     sync::Arc,
@@ -28,13 +28,13 @@ use crate::{
     background::Background,
     error::{Code, Error},
     fanout::{
-        Fanout, Hearing, LocalRoom, Membership, News, Report, Seat, Shore, collector::Request,
+        Fanout, Hearing, LocalRoom, News, Report, Seat, Shore, collector::Request,
         frame::heartbeat_tag,
     },
     names::{MessageId, RoomId, UserId},
     protocol::ServerFrame,
     redis::{
-        Access, Condition, Redis,
+        Access, Condition,
         scripts::{HeartbeatReply, Restoration, Restored, Scripts, UserHeartbeat},
     },
     removal::{Reason, Session},

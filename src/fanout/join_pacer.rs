@@ -270,7 +270,7 @@ mod tests {
             assert!(turn.now_or_never().is_none(), "as many are under way as may be");
         }
         // One of a whole call gives up, so one more takes part in it; the last of the crowd comes after the other room.
-        waiting.remove(1);
+        drop(waiting.remove(1));
         let last = waiting.len() - 1;
         waiting.swap(last - 1, last);
         for mut turn in waiting {
