@@ -146,6 +146,7 @@ impl Redis {
                 let clients = [client(EVENT_BUFFER, false), client(SUBSCRIPTION_BUFFER, true)];
                 let others = others.cloned().collect();
                 let island = Island::only(clients, others, condition.clone(), common.clone());
+                probe::start(&island);
                 (Arc::new(Shards::one(island)), condition, keeper)
             }
         };

@@ -16,6 +16,7 @@ use super::{
     condition::Condition,
     island::{self, Common, Island},
     link::{self, Way},
+    probe,
     shards::Shards,
     topology::{self, Address, View},
 };
@@ -41,7 +42,11 @@ pub(super) fn start(
     let seeds = seeds.iter().map(|server| (server.host.to_string(), server.port));
     let found = {
         let (way, common) = (way.clone(), common.clone());
-        move |address: &Address, absence| Island::found(address, &way, absence, common.clone())
+        move |address: &Address, absence| {
+            let island = Island::found(address, &way, absence, common.clone());
+            probe::start(&island);
+            island
+        }
     };
     let nowhere = Island::nowhere(common.clone());
     let shards = Arc::new(Shards::of_cluster(nowhere, seeds, Box::new(found)));

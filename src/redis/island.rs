@@ -27,7 +27,6 @@ use super::{
     connection::Connection,
     keys::{self, KeyStyle},
     link::{Link, Way},
-    probe,
     reason::{self, Reach},
     script::{CALLS_AT_ONCE, Named},
     topology::{self, Address},
@@ -182,7 +181,6 @@ impl Island {
         let stop = island.stop.clone();
         let errors = island.clone().mark_down_on_errors(stop.clone());
         island.spawn("the watch over Redis's connections", errors);
-        island.spawn("the probe of Redis", probe::run(island.clone(), stop.clone()));
         island.spawn("the look for a new primary", island.clone().leave_replica(stop.clone()));
         let told = condition_log::run(island.name.clone(), island.conditions(), stop);
         island.spawn("the word about Redis", told);

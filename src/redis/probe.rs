@@ -59,8 +59,12 @@ enum Silence {
     OfScripts,
 }
 
-/// Probes Redis until `stop`.
-pub(super) async fn run(island: Arc<Island>, stop: CancellationToken) {
+/// Probes an island as long as it is one. Until the first probe it refuses every call.
+pub(super) fn start(island: &Arc<Island>) {
+    island.spawn("the probe of Redis", run(island.clone(), island.stop().clone()));
+}
+
+async fn run(island: Arc<Island>, stop: CancellationToken) {
     let probe = script!("probe");
     let mut number = 0;
     let mut served = Instant::now();
