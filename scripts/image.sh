@@ -32,11 +32,15 @@ fail() {
 for program in buildah redis-server curl; do
   command -v $program >/dev/null || fail "please install $program"
 done
-# Neither a daemon nor a namespace: it works where those are forbidden, as in a container.
-buildah() {
-  command buildah --root "$place/storage" --runroot "$place/run" --storage-driver vfs "$@"
-}
+# Files that are copied, not mounted over each other: that works where mounting is forbidden, as in a container.
 mkdir -p "$place"
+export CONTAINERS_STORAGE_CONF="$place/storage.conf"
+cat >"$CONTAINERS_STORAGE_CONF" <<END
+[storage]
+driver = "vfs"
+graphroot = "$place/storage"
+runroot = "$place/run"
+END
 
 # Debian with a C compiler. Rust is mounted at build time.
 make_base() {
@@ -106,5 +110,9 @@ curl -sf "http://127.0.0.1:$port/" | grep -q '<title>' || fail "it has no web cl
 # Without certificates, the reason would be another one.
 buildah run --isolation chroot "$container" -- linkroom health --url "https://localhost:$redis_port" >"$work/tls" 2>&1 || true
 ! grep -q certificate "$work/tls" || fail "$(cat "$work/tls")"
-buildah umount "$container" >/dev/null
-echo "image: linkroom has $bytes bytes in $(find "$root" -type f | wc -l) files; $(cat "$work/health")"
+files=$(find "$root" -type f | wc -l)
+kill "$node"
+wait "$node" || true
+node=
+buildah rm "$container" >/dev/null
+echo "image: linkroom has $bytes bytes in $files files; $(cat "$work/health")"
