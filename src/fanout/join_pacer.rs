@@ -14,9 +14,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{jittered, joins::JOINS_A_CALL};
+use super::jittered;
 use crate::{error::Error, names::RoomId};
 
+/// Joins of one call: no call may keep Redis for long.
+pub(super) const JOINS_A_CALL: usize = 16;
 /// How much longer than the least time a join may take: what a message may have to wait behind joins.
 const TARGET: Duration = Duration::from_millis(5);
 /// Joins under way at once: at least, at first, and at most.

@@ -6,15 +6,16 @@ use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 
-use super::{Fanout, LocalRoom, collector::Request, join_pacer::JoinPermit};
+use super::{
+    Fanout, LocalRoom,
+    collector::Request,
+    join_pacer::{JOINS_A_CALL, JoinPermit},
+};
 use crate::{
     error::{Code, Error},
     names::RoomId,
     redis::scripts::{Join, Joined, Snapshot},
 };
-
-/// Joins of one call: no call may keep Redis for long.
-pub(super) const JOINS_A_CALL: usize = 16;
 
 /// The joins of a room that wait for the next call.
 type Waiting = VecDeque<Request<Join, Snapshot>>;
