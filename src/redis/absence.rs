@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::probe::PROBE_EVERY;
-
+/// Interval of probes while Redis serves.
+pub(super) const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// The share of a presence (one in this many) after which a member may have lapsed: pings and
 /// heartbeats may have used the rest.
 const LAPSES_AFTER: u32 = 3;

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    absence::PROBE_EVERY,
     condition::Condition,
     durable,
     island::Island,
@@ -23,8 +24,6 @@ use super::{
 };
 use crate::{error::redacted, names::RoomId, ticks};
 
-/// Interval of probes while Redis serves.
-pub(super) const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// Interval of probes while Redis answers but does not serve.
 const PROBE_WHILE_REFUSED: Duration = Duration::from_millis(250);
 /// Interval of probes while Redis does not answer.
