@@ -264,7 +264,7 @@ pub fn node_channel(group: &str, node: &str) -> String {
     }
 }
 
-/// [`never`] of the group of `key`. A key without a group is alone in its call, which needs no other then.
+/// [`never`](fn@never) of the group of `key`. A key without a group is alone in its call, which needs no other then.
 pub fn never_beside(key: &str) -> Option<String> {
     let from = key.find('{')?;
     let to = key[from..].find('}')?;
