@@ -40,6 +40,8 @@ async fn nobody_has_read_further_than_the_last_message_whatever_they_say() {
 
         // Nor after Redis came back empty and the node restores what it knows.
         bob.send(ping(&json!(future))).await;
+        // Once this came back, the node has reported what came before it.
+        bob.say(&room.id, "behind it").await;
         if turn == 0 {
             stage.redis.kill();
             stage.redis.restart();
