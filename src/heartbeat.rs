@@ -52,8 +52,8 @@ const DEAF_ROOMS_A_SECOND: u32 = 1000;
 const FENCE_PATIENCE: Duration = Duration::from_secs(1);
 /// Calls under way at once, so that a return of Redis makes no herd.
 const CALLS_AT_ONCE: usize = 32;
-/// A connection that is not reported by this heartbeat is reported by the next one, at least this share of a presence
-/// before it lapses: that one may be late.
+/// A connection that would lapse within the interval and this part of a presence after a heartbeat is reported by it:
+/// the next heartbeat may be late.
 const SPARE: u32 = 5;
 /// Users that one call only names.
 const NAMES_A_CALL: usize = 1000;
@@ -209,7 +209,8 @@ impl Heartbeat {
         let lasts = self.settings.presence_ttl.saturating_sub(self.period() + spare);
         let news = |seat: &Seat| since.map_or(News::Due, |since| seat.news(since, lasts));
         let (mut due, mut here) = (Vec::new(), HashSet::new());
-        for seat in self.live(room) {
+        let is_news = |seat: &Seat| self.is_live(seat) && news(seat) != News::Nothing;
+        for seat in room.seats(is_news) {
             match (news(&seat), &seat.membership) {
                 (News::Due, _) => due.push(seat),
                 (News::Here, Some(member)) => drop(here.insert(member.user.clone())),
