@@ -36,21 +36,48 @@ const SHORTEST_RETRY: Duration = Duration::from_millis(500);
 
 /// The joins of one node.
 pub struct JoinPacer {
-    state: Mutex<State>,
+    state: Mutex<State<Turn>>,
     /// How long a join may wait for its turn.
     patience: Duration,
 }
 
-struct State {
+/// The rules, without a clock of their own. `W` is how whoever waits is told.
+struct State<W> {
     pace: Pace,
     under_way: usize,
     /// Who waits, by room, and the rooms in the order of their turns.
-    waiting: HashMap<RoomId, VecDeque<oneshot::Sender<JoinPermit>>>,
+    waiting: HashMap<RoomId, VecDeque<W>>,
     turns: VecDeque<RoomId>,
     /// Joins of the first of these that were let in this turn.
     in_turn: usize,
     /// The moment up to which those who were told to come again have theirs.
     booked: Instant,
+}
+
+/// How a join that waits is given its turn.
+type Turn = oneshot::Sender<JoinPermit>;
+
+/// Somebody who waits, and may give up.
+trait Waits {
+    /// Whether it has.
+    fn has_given_up(&self) -> bool;
+}
+
+impl Waits for Turn {
+    fn has_given_up(&self) -> bool {
+        self.is_closed()
+    }
+}
+
+/// What becomes of a join that arrives.
+#[derive(Debug, PartialEq, Eq)]
+enum Arrival {
+    /// It is under way.
+    Begins,
+    /// It has to wait.
+    Waits,
+    /// It has to come again after this time.
+    ComesAgain(Duration),
 }
 
 /// How many joins may be under way.
@@ -72,16 +99,7 @@ pub struct JoinPermit {
 impl JoinPacer {
     /// Nobody joins. A join waits `patience` at most.
     pub fn new(patience: Duration) -> Arc<Self> {
-        let now = Instant::now();
-        let state = State {
-            pace: Pace::new(now),
-            under_way: 0,
-            waiting: HashMap::new(),
-            turns: VecDeque::new(),
-            in_turn: 0,
-            booked: now,
-        };
-        Arc::new(Self { state: Mutex::new(state), patience })
+        Arc::new(Self { state: Mutex::new(State::new(Instant::now())), patience })
     }
 
     /// Waits for a join's turn; the permit must be held while it is under way.
@@ -92,49 +110,84 @@ impl JoinPacer {
     pub async fn admit(self: &Arc<Self>, room: &RoomId) -> Result<JoinPermit, Error> {
         let turn = {
             let mut state = self.state.lock();
-            if state.turns.is_empty() && state.has_space() {
-                return Ok(state.begin(self));
+            match state.arrive(Instant::now(), room, self.patience) {
+                Arrival::Begins => return Ok(self.permit()),
+                Arrival::ComesAgain(wait) => return Err(come_again(wait)),
+                Arrival::Waits => {
+                    let (gives, turn) = oneshot::channel();
+                    state.queue(room, gives);
+                    turn
+                }
             }
-            if state.wait_of(room) > self.patience {
-                return Err(state.come_again());
-            }
-            state.queue(room)
         };
         match timeout(self.patience, turn).await {
             Ok(Ok(permit)) => Ok(permit),
-            _ => Err(self.state.lock().come_again()),
+            _ => Err(come_again(self.state.lock().book(Instant::now()))),
         }
+    }
+
+    fn permit(self: &Arc<Self>) -> JoinPermit {
+        JoinPermit { pacer: self.clone(), begun: Instant::now() }
     }
 }
 
-impl State {
+/// The error of a join that has to come again after this time.
+fn come_again(wait: Duration) -> Error {
+    Error::come_again(wait, "too many joins wait")
+}
+
+impl<W: Waits> State<W> {
+    /// Nobody joins.
+    fn new(now: Instant) -> Self {
+        Self {
+            pace: Pace::new(now),
+            under_way: 0,
+            waiting: HashMap::new(),
+            turns: VecDeque::new(),
+            in_turn: 0,
+            booked: now,
+        }
+    }
+
+    /// A join arrives that would wait `patience` at most.
+    fn arrive(&mut self, now: Instant, room: &RoomId, patience: Duration) -> Arrival {
+        if self.turns.is_empty() && self.has_space() {
+            self.under_way += 1;
+            return Arrival::Begins;
+        }
+        if self.wait_of(room) > patience {
+            return Arrival::ComesAgain(self.book(now));
+        }
+        Arrival::Waits
+    }
+
     fn has_space(&self) -> bool {
         (self.under_way as f64) < self.pace.limit
     }
 
-    fn begin(&mut self, pacer: &Arc<JoinPacer>) -> JoinPermit {
-        self.under_way += 1;
-        JoinPermit { pacer: pacer.clone(), begun: Instant::now() }
-    }
-
-    fn queue(&mut self, room: &RoomId) -> oneshot::Receiver<JoinPermit> {
-        let (gives, turn) = oneshot::channel();
+    fn queue(&mut self, room: &RoomId, waits: W) {
         let queue = self.waiting.entry(room.clone()).or_default();
         if queue.is_empty() {
             self.turns.push_back(room.clone());
         }
-        queue.push_back(gives);
-        turn
+        queue.push_back(waits);
+    }
+
+    /// Begins the next join, if there is space and somebody waits.
+    fn begin_next(&mut self) -> Option<W> {
+        let next = if self.has_space() { self.next() } else { None }?;
+        self.under_way += 1;
+        Some(next)
     }
 
     /// Who is next, of those that have not given up. A room has as many in its turn as can go together: what a call
     /// reads and writes of the room costs several times as much as one of its joins.
-    fn next(&mut self) -> Option<oneshot::Sender<JoinPermit>> {
+    fn next(&mut self) -> Option<W> {
         loop {
             let room = self.turns.pop_front()?;
             let queue = self.waiting.get_mut(&room)?;
             let next = queue.pop_front()?;
-            self.in_turn += usize::from(!next.is_closed());
+            self.in_turn += usize::from(!next.has_given_up());
             if queue.is_empty() {
                 self.waiting.remove(&room);
                 self.in_turn = 0;
@@ -144,7 +197,7 @@ impl State {
                 self.turns.push_back(room);
                 self.in_turn = 0;
             }
-            if !next.is_closed() {
+            if !next.has_given_up() {
                 return Some(next);
             }
         }
@@ -157,21 +210,19 @@ impl State {
         self.pace.time_of((before + 1) * self.turns.len().max(1))
     }
 
-    /// Tells a join to come again when those have had their turn who were told so before.
-    fn come_again(&mut self) -> Error {
-        let (now, waiting) = (Instant::now(), self.waiting.values().map(VecDeque::len).sum());
+    /// When a join is to come again: when those have had their turn who were told so before.
+    fn book(&mut self, now: Instant) -> Duration {
+        let waiting = self.waiting.values().map(VecDeque::len).sum();
         let first = now + self.pace.time_of(waiting);
         self.booked = self.booked.max(first) + self.pace.time_of(1);
         let wait = self.booked - now;
-        let wait = if wait <= LONGEST_RETRY {
-            wait
-        } else {
-            self.booked = now + LONGEST_RETRY;
-            // The rate was measured while their connections were opened as well, so it is better than that: some
-            // of them find a place early.
-            SHORTEST_RETRY + jittered(LONGEST_RETRY - SHORTEST_RETRY)
-        };
-        Error::come_again(wait, "too many joins wait")
+        if wait <= LONGEST_RETRY {
+            return wait;
+        }
+        self.booked = now + LONGEST_RETRY;
+        // The rate was measured while their connections were opened as well, so it is better than that: some
+        // of them find a place early.
+        SHORTEST_RETRY + jittered(LONGEST_RETRY - SHORTEST_RETRY)
     }
 }
 
@@ -212,11 +263,8 @@ impl Drop for JoinPermit {
         let mut state = self.pacer.state.lock();
         state.under_way -= 1;
         let mut unwanted = Vec::new();
-        while state.has_space()
-            && let Some(next) = state.next()
-        {
-            let permit = state.begin(&self.pacer);
-            unwanted.extend(next.send(permit).err());
+        while let Some(next) = state.begin_next() {
+            unwanted.extend(next.send(self.pacer.permit()).err());
         }
         // Those of joins that have given up since give their turns on.
         drop(state);
@@ -226,7 +274,7 @@ impl Drop for JoinPermit {
 
 #[cfg(test)]
 mod tests {
-    use std::iter;
+    use std::{cell::Cell, collections::BTreeSet, iter, rc::Rc};
 
     use futures_util::FutureExt;
 
@@ -304,8 +352,110 @@ mod tests {
         assert!(refused.is_sorted() && refused[0] >= PATIENCE, "{refused:?}");
         let spread = *refused.last().unwrap() - refused[0];
         assert!(spread >= PATIENCE && spread <= PATIENCE * 2, "{refused:?}");
-        assert!(
-            (0..200).all(|_| pacer.state.lock().come_again().retry_after <= Some(LONGEST_RETRY))
-        );
+        let mut state = pacer.state.lock();
+        assert!((0..200).all(|_| state.book(Instant::now()) <= LONGEST_RETRY));
+    }
+
+    /// A join of a simulated herd.
+    struct Joins {
+        number: usize,
+        gives_up_at: Instant,
+        now: Rc<Cell<Instant>>,
+    }
+
+    impl Waits for Joins {
+        fn has_given_up(&self) -> bool {
+            self.now.get() >= self.gives_up_at
+        }
+    }
+
+    /// What a herd met.
+    #[derive(Debug, Default)]
+    struct Met {
+        all_in: Duration,
+        retries: usize,
+        most_under_way: usize,
+        /// The time that a message would have waited behind joins, at the end of each join.
+        behind: Vec<Duration>,
+    }
+
+    /// A herd of `clients` in `rooms` comes at once to a node whose Redis takes `each` for a join, one after the other,
+    /// and is so `far` away.
+    fn simulate(clients: usize, rooms: usize, each: Duration, far: Duration) -> Met {
+        let begun = Instant::now();
+        let now = Rc::new(Cell::new(begun));
+        let rooms: Vec<RoomId> = (0..rooms).map(|_| RoomId::random()).collect();
+        let (mut state, mut met) = (State::<Joins>::new(begun), Met::default());
+        // What happens next, and when: a client arrives, or a join that began then is answered.
+        let mut events: BTreeSet<(Instant, usize, Option<Instant>)> =
+            (0..clients).map(|number| (begun, number, None)).collect();
+        let mut free_at = begun;
+        while let Some((at, number, answers)) = events.pop_first() {
+            now.set(at);
+            let mut begins = Vec::new();
+            if let Some(began) = answers {
+                state.pace.note(at, at - began);
+                state.under_way -= 1;
+                met.behind.push(free_at.saturating_duration_since(at));
+                begins.extend(iter::from_fn(|| state.begin_next()).map(|joins| joins.number));
+            } else {
+                let room = &rooms[number % rooms.len()];
+                match state.arrive(at, room, PATIENCE) {
+                    Arrival::Begins => begins.push(number),
+                    Arrival::Waits => {
+                        let gives_up_at = at + PATIENCE;
+                        state.queue(room, Joins { number, gives_up_at, now: now.clone() });
+                        // If it has to give up, it comes again like those that are told to.
+                    }
+                    Arrival::ComesAgain(wait) => {
+                        assert!(wait <= LONGEST_RETRY && wait > Duration::ZERO, "{wait:?}");
+                        met.retries += 1;
+                        events.insert((at + wait, number, None));
+                    }
+                }
+            }
+            for number in begins {
+                free_at = free_at.max(at + far / 2) + each;
+                events.insert((free_at + far / 2, number, Some(at)));
+            }
+            met.most_under_way = met.most_under_way.max(state.under_way);
+            met.all_in = at - begun;
+        }
+        assert_eq!(state.under_way, 0);
+        met
+    }
+
+    #[test]
+    fn a_herd_is_let_in_at_the_pace_of_redis_and_messages_wait_for_few_of_it() {
+        let us = Duration::from_micros;
+        for (each, far) in [(us(150), us(200)), (us(150), us(20_000)), (us(1_000), us(500))] {
+            let mut met = simulate(5_000, 1_000, each, far);
+            let what = format!("{each:?} {far:?} {:?} {}", met.all_in, met.retries);
+            assert!(met.most_under_way <= MOST as usize, "{what}");
+            // What the joins take one after the other, or as many at once as a far Redis allows, and the last retry.
+            let least = (each * 5_000).max(far * 5_000 / MOST as u32);
+            assert!(met.all_in <= least * 2 + LONGEST_RETRY, "{what}");
+            met.behind.sort();
+            let p99 = met.behind[met.behind.len() * 99 / 100];
+            assert!(p99 <= TARGET * 2 + each * LEAST as u32, "{p99:?} {what}");
+        }
+    }
+
+    #[test]
+    fn a_crowd_at_one_room_keeps_nobody_else_waiting() {
+        let (begun, crowd, other) = (Instant::now(), RoomId::random(), RoomId::random());
+        let now = Rc::new(Cell::new(begun));
+        let mut state = State::<Joins>::new(begun);
+        let joins = |number| Joins { number, gives_up_at: begun + PATIENCE, now: now.clone() };
+        while state.arrive(begun, &crowd, PATIENCE) == Arrival::Begins {}
+        (0..500).for_each(|number| state.queue(&crowd, joins(number)));
+        state.queue(&other, joins(500));
+        state.under_way -= 2;
+        let next: Vec<usize> = iter::from_fn(|| state.begin_next()).map(|it| it.number).collect();
+        assert_eq!(next, [0, 500]);
+        // Nobody waits any more, and nobody is begun.
+        now.set(begun + PATIENCE);
+        state.under_way = 0;
+        assert!(state.begin_next().is_none() && state.turns.is_empty() && state.under_way == 0);
     }
 }
