@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run watch test test-fast chaos bench bench-bare bench-scaling bench-inner measure flood audit setup \
-	build image cluster fmt lint web compose asyncapi examples readme settings-table screenshots
+	build image cluster engines fmt lint web compose asyncapi examples readme settings-table screenshots
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -46,6 +46,11 @@ test: setup lint compose asyncapi web examples readme ## Run every check and tes
 chaos: ## Inject faults with fresh seeds, for CHAOS_SECONDS
 	@scripts/setup.sh test
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} cargo test --locked --test chaos -- --ignored --nocapture long
+
+# ENGINES=valkey-9 runs one of them: installed (what is on PATH), redis-8, valkey-8, valkey-9.
+engines: ## Run the tests of the promises on Redis and Valkey of several versions
+	@scripts/setup.sh test
+	@scripts/engines.sh $(ENGINES)
 
 bench: ## Measure CPU, memory and latency against a floor server, in 3 minutes once built
 bench-bare: ## The same, also against a server with only what linkroom is built on, in 4 minutes
