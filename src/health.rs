@@ -109,16 +109,20 @@ fn judge(url: &str, answer: &Answer) -> anyhow::Result<String> {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let status = answer.status;
     if status == StatusCode::OK {
-        let state = body["data"]["status"].as_str().unwrap_or(status.as_str());
-        return Ok(one_line(&format!("{url}: {state}")));
+        let state = body["data"]["status"].as_str().unwrap_or(status.as_str()).to_owned();
+        let parts: Vec<_> = [state].into_iter().chain(reasons(&body["data"])).collect();
+        return Ok(one_line(&format!("{url}: {}", parts.join("; "))));
     }
-    let reasons = body["error"]["details"].as_object().into_iter().flatten();
-    let reasons: Vec<String> = reasons
-        .map(|(component, why)| format!("{component}: {}", why.as_str().unwrap_or_default()))
-        .collect();
+    let reasons: Vec<_> = reasons(&body["error"]).collect();
     let sentence = body["message"].as_str().unwrap_or_default().to_owned();
     let why = if reasons.is_empty() { sentence } else { reasons.join("; ") };
     bail!(one_line(format!("{url}: {} {why}", status.as_str()).trim_end()))
+}
+
+/// What is down, each with its sentence.
+fn reasons(part: &Value) -> impl Iterator<Item = String> {
+    let details = part["details"].as_object().into_iter().flatten();
+    details.map(|(component, why)| format!("{component}: {}", why.as_str().unwrap_or_default()))
 }
 
 fn one_line(text: &str) -> String {
@@ -153,6 +157,9 @@ mod tests {
         };
         let ready = r#"{"success":true,"data":{"status":"ready"}}"#;
         assert_eq!(said(200, ready), Ok("http://a/readyz: ready".to_owned()));
+        let in_part = r#"{"data":{"status":"ready","details":{"redis a:1":"It is away."}}}"#;
+        let line = "http://a/readyz: ready; redis a:1: It is away.";
+        assert_eq!(said(200, in_part), Ok(line.to_owned()));
         assert_eq!(said(200, "OK"), Ok("http://a/readyz: 200".to_owned()));
         let failure = |line: &str| Err(format!("http://a/readyz: {line}"));
         let down = r#"{"message":"m","error":{"details":{"node":"It ends.","redis":"a\nb"}}}"#;
