@@ -4,18 +4,27 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{DEADLINE, Http, Node, RedisServer, Stage, TestEnv, eventually};
+use crate::support::{
+    Client, Cluster, DEADLINE, Http, Node, RedisServer, Room, Stage, TestEnv, eventually,
+};
 
 /// The contract's limit for recovery, and a tolerance for a busy machine.
 const RECOVERY: Duration = Duration::from_secs(2 + 1);
 const USER: &str = "linkroom";
 
-/// The rights from the documentation.
-fn documented_rights() -> Vec<&'static str> {
+/// The rights from the documentation for one Redis, and those for a cluster.
+fn all_documented_rights() -> [Vec<&'static str>; 2] {
     let page = include_str!("../../docs/operations.md");
-    let line =
-        page.lines().find_map(|line| line.strip_prefix("ACL SETUSER linkroom on >PASSWORD "));
-    line.expect("the line of the page").split(' ').collect()
+    let lines =
+        page.lines().filter_map(|line| line.strip_prefix("ACL SETUSER linkroom on >PASSWORD "));
+    let lines: Vec<_> = lines.map(|line| line.split(' ').collect()).collect();
+    lines.try_into().expect("two lines of the page")
+}
+
+/// The rights from the documentation for one Redis.
+fn documented_rights() -> Vec<&'static str> {
+    let [of_one, _] = all_documented_rights();
+    of_one
 }
 
 fn give(redis: &RedisServer, rights: &[&str]) {
@@ -66,6 +75,56 @@ async fn the_documented_rights_are_enough() {
     assert_eq!(seen["memberCount"], 1);
     let log = stage.nodes[0].log();
     assert!(!log.contains("WARN linkroom"), "{log}");
+}
+
+/// Each shard names what is missing there, and rooms of the others go on.
+#[tokio::test]
+async fn the_documented_rights_are_enough_on_a_cluster_and_what_a_shard_denies_is_named() {
+    let env = TestEnv::new();
+    let cluster = Cluster::start(&env, false).await;
+    let [_, rights] = all_documented_rights();
+    cluster.servers.iter().for_each(|server| give(server, &rights));
+    let url = cluster.url().replace("://", &format!("://{USER}:secret@"));
+    let node = Node::start(&env, &url, &[]).await;
+    let http = node.http();
+    let data = http.post("/api/rooms", json!({ "creatorName": "alice" })).await.data(201);
+    let text = |field: &str| data[field].as_str().unwrap().to_owned();
+    let room = Room { id: text("roomId"), token: text("token") };
+    let (mut alice, mut bob) = (node.client().await, node.client().await);
+    alice.join(&room.id, &room.token).await;
+    bob.join(&room.id, "bob").await;
+    alice.say(&room.id, "hello").await;
+    bob.wait_for_kind("msg").await;
+    bob.send(json!({ "t": "leave", "roomId": room.id })).await;
+    alice.wait_for_kind("user_left").await;
+    assert!(!node.log().contains("WARN linkroom"), "{}", node.log());
+
+    let shard = &cluster.servers[cluster.server_of(&room.id).unwrap()];
+    give(shard, &[&rights[..], &["-spublish", "-ssubscribe"]].concat());
+    let component = format!("redis {}", shard.addr());
+    let why = eventually(DEADLINE, "what that shard denies", async || {
+        let ready = http.get("/readyz").await.data(200);
+        ready["details"][&component].as_str().map(str::to_owned)
+    })
+    .await;
+    for missing in ["+spublish", "+ssubscribe"] {
+        assert!(why.contains(missing), "{why}");
+    }
+    refused_until(&mut alice, &room, || give(shard, &rights)).await;
+}
+
+/// A message is refused; after `mend` it is accepted.
+async fn refused_until(client: &mut Client, room: &Room, mend: impl Fn()) {
+    let said = json!({ "t": "msg", "roomId": room.id, "text": "?", "key": "k" });
+    client.send(said.clone()).await;
+    client.expect_error("SERVICE_UNAVAILABLE").await;
+    mend();
+    eventually(DEADLINE, "an acknowledgement", async || {
+        client.send(said.clone()).await;
+        let answer = client.wait_for("an answer", |frame| frame["key"] == "k").await;
+        (answer["t"] == "msg").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
