@@ -381,6 +381,6 @@ const UNITS = /** @type {const} */ ([['day', 86_400], ['hour', 3_600], ['minute'
 
 /** A length of time in the largest unit of which it is a whole number, but one day as hours. @param {number} seconds */
 export function durationText(seconds) {
-  const [unit, length] = UNITS.find(([, size]) => seconds % size === 0 && seconds > size) ?? ['second', 1];
+  const [unit, length] = UNITS.find(([unit, size]) => seconds % size === 0 && (seconds > size || unit !== 'day')) ?? ['second', 1];
   return new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'long' }).format(seconds / length);
 }
