@@ -112,7 +112,8 @@ export class MemberList {
     const people = [...members, ...[...this.#left.keys()].map((userId) => /** @type {[string, Shown]} */ ([userId, 'left']))];
     people.sort(([a, x], [b, y]) => Number(b === me) - Number(a === me) || ORDER[x] - ORDER[y] || collator.compare(a, b));
     const sought = folded(this.#search.value);
-    return people.filter(([userId]) => folded(userId).includes(sought)).map(([userId, status]) => ({ userId, status }));
+    const found = sought === '' ? people : people.filter(([userId]) => folded(userId).includes(sought));
+    return found.map(([userId, status]) => ({ userId, status }));
   }
 
   /** Who is there already stays, with the focus and where the list is scrolled to. @param {HTMLElement[]} wanted */
