@@ -8,7 +8,7 @@
 --         webhooks need, as hooks names it, 9 stem of the users' keys, 10 address of the creator
 -- RETURNS {'OK'} or {'EXISTS'}: the id is in use, or was until its room was closed; take another
 -- PROMISE 8: only the token's hash is stored. PROMISE 11: it is kept for as long as the room lives.
--- Needs: addresses, check_room, clock, hook, hook_member, hooks, note_address, note_lapse, note_user, room_json,
+-- Needs: addresses, check_room, clock, hook, hook_member, hooks, note_address, index_next_lapse, note_user, room_json,
 -- slide_room, subjects.
 local room, members, session, presence, names = KEYS[1], KEYS[2], KEYS[4], KEYS[5], KEYS[6]
 local told = {hash = room, members = members, deadlines = KEYS[3], names = names, id = ARGV[7],
@@ -35,7 +35,7 @@ note_subject(told, creator, token_hash)
 redis.call('SADD', members, creator)
 redis.call('ZADD', names, '0', creator)
 redis.call('ZADD', told.deadlines, string.format('%d', created + presence_ttl), creator)
-local stay = told.hooks and note_lapse(told) or presence_ttl
+local stay = told.hooks and index_next_lapse(told) or presence_ttl
 for _, key in ipairs({members, names, told.deadlines}) do redis.call('PEXPIRE', key, stay) end
 redis.call('SET', presence, 'online', 'PX', presence_ttl)
 if told.hooks then

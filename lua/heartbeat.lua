@@ -15,16 +15,16 @@
 --          many of ARGV 16 are no members, these, and users without a session, or whose name has a newer
 --          session of somebody else …} or {'ROOM_NOT_FOUND'}
 -- PUBLISHES user_joined of users that had lapsed, presence, read, user_left, a fence to the node; members,
--- if all members had expired without user_left, and as tell_size describes
+-- if all members had expired without user_left, and as publish_member_count describes
 -- PROMISE 2: the fence reveals a message that the subscription lost; if nothing published arrives, the
 -- answer reveals it. PROMISE 4: any surviving node clears the users of a node that died. PROMISE 5: if Redis
 -- was away for longer than a presence lasts, the members expired and no user_left was published; they return
 -- without join events. PROMISE 8: a connection whose session was lost does not act as the new user of that
 -- name.
--- Needs: bound_deadlines, check_room, clock, fence, hooks, look_again, sweep, tell_size, tip, touch_room, user_key.
+-- Needs: bound_deadlines, check_room, clock, fence, hooks, sweep_in, sweep, publish_member_count, tip, touch_room, user_key.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   names = KEYS[6], away = KEYS[7], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
-  spared = ARGV[11], roster_max = tonumber(ARGV[14]), hooks = hooks(ARGV[15])}
+  deadline_extension = ARGV[11], roster_max = tonumber(ARGV[14]), hooks = hooks(ARGV[15])}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local node, tag, users, reported = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local provisional_ttl, grace = ARGV[12], ARGV[13]
@@ -125,7 +125,7 @@ end
 sweep(room, now_ms)
 if bound_deadlines(room, now_ms, grace) then reply[4] = '1' end
 if anybody then touch_room(room, room_ttl, now_ms) end
-if not tell_size(room, now_ms) and room.returned and not room.large then
+if not publish_member_count(room, now_ms) and room.returned and not room.large then
   -- Needs: publish_members.
   publish_members(room)
 end

@@ -24,7 +24,7 @@
 --         may; 'FAILED', why; or 'LATER' where it did not come in, because the call had read enough messages
 -- PUBLISHES user_joined, once per user; before it room, if another user than before has the creator's name;
 --          presence; user_left of lapsed members; members, where somebody returns without user_joined, and as
---          tell_size says; a fence to the node, with the tags of all who came in
+--          publish_member_count says; a fence to the node, with the tags of all who came in
 -- PROMISE 2: the fence parts what the snapshot holds from what the connections get afterwards.
 -- PROMISE 4: a user with another connection, or inside the grace, has not left and does not join.
 -- PROMISE 5: nor has one whose connection could not be kept alive while Redis was away.
@@ -34,11 +34,11 @@
 -- PROMISE 9: one user cannot have connections without end.
 -- PROMISE 11: a locked room takes nobody new, and none takes anybody new from an address that is banned. The token
 -- that it was made with is never turned away by that, and begins a new session where its user has none.
--- Needs: addresses, check_room, clock, confirm_session, fence, hooks, look_again, publish_change,
--- read_history, room_facts, room_key, roster, settle, slides, sweep, tell_size, tip, touch_room.
+-- Needs: addresses, check_room, clock, confirm_session, fence, hooks, sweep_in, publish_change,
+-- read_history, room_facts, room_key, roster, settle, slides, sweep, publish_member_count, tip, touch_room.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   names = KEYS[6], away = KEYS[7], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
-  spared = ARGV[12], roster_max = tonumber(ARGV[16]), hooks = hooks(ARGV[17])}
+  deadline_extension = ARGV[12], roster_max = tonumber(ARGV[16]), hooks = hooks(ARGV[17])}
 local presence_ttl, session_ttl, room_ttl = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local most_members, latest, most = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local node, is_returned, provisional_ttl = ARGV[10], ARGV[11] == '1', ARGV[13]
@@ -188,7 +188,7 @@ if #tags > 0 then
   touch_room(room, room_ttl, now_ms)
 end
 if #tags > 0 or has_changed then
-  if not tell_size(room, now_ms) and room.returned and not room.large then
+  if not publish_member_count(room, now_ms) and room.returned and not room.large then
     -- Needs: publish_members.
     publish_members(room)
   end

@@ -8,13 +8,13 @@
 --         list of them, 10 a list: what webhooks need, in the order of lua/lib/hooks.lua
 -- RETURNS {'OK', in how many ms the room needs a sweep or '', and for each connection 'stays' (its user has
 --         other connections), 'left', or the deadline (ms) of the grace that begins} or {'ROOM_NOT_FOUND'}
--- PUBLISHES user_left, presence; members, as tell_size describes
+-- PUBLISHES user_left, presence; members, as publish_member_count describes
 -- PROMISE 4: only the last connection of a user makes it leave, and a reload does not.
 -- PROMISE 8: a client that may never have got the answer to its join frees the name soon.
--- Needs: check_room, clock, confirm_session, hooks, look_again, note_lapse, remove_member, settle, sweep,
--- tell_size, user_key.
+-- Needs: check_room, clock, confirm_session, hooks, sweep_in, index_next_lapse, remove_member, settle, sweep,
+-- publish_member_count, user_key.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[4], away = KEYS[5],
-  id = ARGV[1], chan = ARGV[2], users = ARGV[3], spared = ARGV[5], presence_ttl = ARGV[7],
+  id = ARGV[1], chan = ARGV[2], users = ARGV[3], deadline_extension = ARGV[5], presence_ttl = ARGV[7],
   roster_max = tonumber(ARGV[9]), hooks = hooks(ARGV[10])}
 local session_ttl, provisional_ttl, leaving = tonumber(ARGV[4]), ARGV[6], ARGV[8]
 local now_ms = tonumber(clock())
@@ -58,7 +58,7 @@ for _, user in ipairs(users) do
   end
 end
 sweep(room, now_ms)
-if room.hooks then note_lapse(room) end
-tell_size(room, now_ms)
+if room.hooks then index_next_lapse(room) end
+publish_member_count(room, now_ms)
 reply[2] = again(room)
 return reply

@@ -9,11 +9,11 @@
 -- RETURNS {'OK', in how many ms the room wants a sweep or ''}, {'ROOM_NOT_FOUND'}, {'NOT_FOUND'}, {'FORBIDDEN'} for somebody else in the room, or
 --         {'INVALID_TOKEN'}
 -- PUBLISHES removed, which tells nodes to take the user's connections out of the room; user_left; members, as
---         tell_size says
+--         publish_member_count says
 -- PROMISE 4: one user_left, however many connections. PROMISE 11: what the user sends is not stored from now on,
 -- and no node that did not hear of it puts its session back: it is remembered as removed.
--- Needs: addresses_of, check_room, clock, end_push, hooks, last_as_long, look_again, not_creator, note_user,
--- publish_event, pushes, removal, remove_member, room_key, tell_size.
+-- Needs: addresses_of, check_room, clock, end_push, hooks, last_as_long, sweep_in, not_creator, note_user,
+-- publish_event, pushes, removal, remove_member, room_key, publish_member_count.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[6], away = KEYS[7],
   id = ARGV[1], chan = ARGV[2], users = ARGV[3], roster_max = tonumber(ARGV[9]), hooks = hooks(ARGV[10]), push = pushes(ARGV[11])}
 local session, own_session = KEYS[4], KEYS[5]
@@ -47,5 +47,5 @@ end_push(room, user)
 forget_user(room, user)
 if room.hooks then redis.pcall('SREM', room.hooks.absent, user) end
 redis.call('SREM', room_key(room.hash, 'users'), user)
-tell_size(room, tonumber(now))
+publish_member_count(room, tonumber(now))
 return {'OK', again(room)}

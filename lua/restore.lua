@@ -14,11 +14,11 @@
 -- RETURNS {'OK', in how many ms the room wants a sweep or '', for each user who was not put back its name,
 --         joinedAt (ms) and why: 'taken' where somebody else has the name, 'removed' or 'left' where the session
 --         was ended …} or {'CLOSED'}: the room is not to come back
--- PUBLISHES members, in a large room as tell_size says, a fence to the node; no user_joined: nobody has noticed
+-- PUBLISHES members, in a large room as publish_member_count says, a fence to the node; no user_joined: nobody has noticed
 --          that they were gone
 -- PROMISE 5: Redis away, users stay. PROMISE 11: no node brings back what it did not hear the end of.
--- Needs: addresses, check_room, clock, fence, hooks, is_newer, keep_push, look_again, note_address, note_user,
--- publish_members, pushes, removal, room_facts, settle, subjects, tell_size, tip, touch_room, user_key.
+-- Needs: addresses, check_room, clock, fence, hooks, is_newer, keep_push, sweep_in, note_address, note_user,
+-- publish_members, pushes, removal, room_facts, settle, subjects, publish_member_count, tip, touch_room, user_key.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], messages = KEYS[4],
   names = KEYS[5], away = KEYS[6], id = ARGV[1], chan = ARGV[2], users = ARGV[3], presence_ttl = ARGV[4],
   returning = true, roster_max = tonumber(ARGV[12]), hooks = hooks(ARGV[13]), push = pushes(ARGV[14])}
@@ -81,7 +81,7 @@ while at_user <= #reported do
 end
 if not is_changed then return reply end
 touch_room(room, room_ttl, now_ms)
-if not tell_size(room, now_ms) and not room.large then publish_members(room) end
+if not publish_member_count(room, now_ms) and not room.large then publish_members(room) end
 fence(room, ARGV[7], ARGV[8], at)
 reply[2] = again(room)
 return reply

@@ -7,11 +7,11 @@
 --         8 a list: what webhooks need, in the order of lua/lib/hooks.lua, 9 a list:
 --         for each grace that is over by the clock of the node its user and the deadline (ms) that it had
 -- RETURNS {'OK', in how many ms the room needs another sweep or ''} or {'ROOM_NOT_FOUND'}
--- PUBLISHES user_left; members, as tell_size describes
+-- PUBLISHES user_left; members, as publish_member_count describes
 -- PROMISE 4: closing the last connection publishes one user_left after a grace, also if Redis's clock was set back.
--- Needs: bound_deadlines, check_room, clock, hooks, look_again, mend_names, note_lapse, sweep, tell_size.
+-- Needs: bound_deadlines, check_room, clock, hooks, sweep_in, repair_name_index, index_next_lapse, sweep, publish_member_count.
 local room = {hash = KEYS[1], members = KEYS[2], deadlines = KEYS[3], names = KEYS[4], away = KEYS[5],
-  id = ARGV[1], chan = ARGV[2], users = ARGV[3], spared = ARGV[4], presence_ttl = ARGV[5],
+  id = ARGV[1], chan = ARGV[2], users = ARGV[3], deadline_extension = ARGV[4], presence_ttl = ARGV[5],
   roster_max = tonumber(ARGV[7]), hooks = hooks(ARGV[8])}
 local now_ms = tonumber(clock())
 
@@ -33,7 +33,7 @@ for i = 1, #over, 2 do
 end
 sweep(room, now_ms)
 bound_deadlines(room, now_ms, ARGV[6])
-if room.hooks then note_lapse(room) end
-mend_names(room, redis.call('SCARD', room.members))
-tell_size(room, now_ms)
+if room.hooks then index_next_lapse(room) end
+repair_name_index(room, redis.call('SCARD', room.members))
+publish_member_count(room, now_ms)
 return {'OK', again(room)}

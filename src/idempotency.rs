@@ -20,13 +20,13 @@ const KEY_LENGTHS: (usize, usize) = (16, 64);
 const PURPOSE: &[u8] = b"linkroom idempotency";
 
 /// One idempotent request.
-pub struct Once {
+pub struct IdempotentRequest {
     name: String,
     digest: String,
     seal: LessSafeKey,
 }
 
-impl Once {
+impl IdempotentRequest {
     /// The request to `path` with this `body` from this address, with this key.
     ///
     /// # Errors
@@ -94,8 +94,9 @@ mod tests {
 
     #[test]
     fn a_promise_is_for_the_same_request_alone() {
-        let once =
-            |key, path, address: [u8; 4]| Once::new(key, path, address.into(), b"{}").unwrap();
+        let once = |key, path, address: [u8; 4]| {
+            IdempotentRequest::new(key, path, address.into(), b"{}").unwrap()
+        };
         let first = once(KEY, "/api/rooms", ALICE);
         let sealed = first.seal("room lr_token").unwrap();
         assert!(!sealed.contains("lr_") && sealed != first.seal("room lr_token").unwrap());
@@ -115,7 +116,7 @@ mod tests {
         for rubbish in ["", "x", "가", &sealed[..20], &sealed[1..]] {
             assert_eq!(first.open(rubbish), None, "{rubbish}");
         }
-        let other = Once::new(KEY, "/api/rooms", ALICE.into(), b"{ }").unwrap();
+        let other = IdempotentRequest::new(KEY, "/api/rooms", ALICE.into(), b"{ }").unwrap();
         assert_eq!((other.name(), other.digest() == first.digest()), (first.name(), false));
     }
 
@@ -126,9 +127,9 @@ mod tests {
         for bad in
             ["", "fifteen letters", "with a\ttab in it", "열여섯 글자는 되는 한글 열쇠", &long]
         {
-            let once = Once::new(bad.as_bytes(), "/", ALICE.into(), b"");
+            let once = IdempotentRequest::new(bad.as_bytes(), "/", ALICE.into(), b"");
             assert_eq!(once.err(), problem, "{bad}");
         }
-        assert!(Once::new("~".repeat(64).as_bytes(), "/", ALICE.into(), b"").is_ok());
+        assert!(IdempotentRequest::new("~".repeat(64).as_bytes(), "/", ALICE.into(), b"").is_ok());
     }
 }

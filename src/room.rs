@@ -13,7 +13,7 @@ pub use crate::redis::scripts::{
 };
 use crate::{
     error::Error,
-    idempotency::Once,
+    idempotency::IdempotentRequest,
     jwt::Verifier,
     message::Message,
     names::{self, MessageId, RoomId, Token, UserId},
@@ -78,7 +78,7 @@ impl Rooms {
         creator: Identity,
         options: RoomOptions,
         address: IpAddr,
-        once: Option<&Once>,
+        once: Option<&IdempotentRequest>,
     ) -> Result<Created, Error> {
         let topic = self.parse_topic(options.topic, options.e2e)?;
         let options = RoomOptions { topic, ..options };
@@ -124,7 +124,11 @@ impl Rooms {
     ///
     /// # Errors
     /// `VALIDATION_FAILED` if the earlier attempt had another body, or Redis is out of reach.
-    async fn promise(&self, once: Option<&Once>, fresh: Created) -> Result<Promise, Error> {
+    async fn promise(
+        &self,
+        once: Option<&IdempotentRequest>,
+        fresh: Created,
+    ) -> Result<Promise, Error> {
         let Some(once) = once else { return Ok(Promise { made: fresh, is_kept: false }) };
         let unreadable = || Error::internal("a promise that cannot be read");
         let sealed = once
@@ -147,7 +151,11 @@ impl Rooms {
     }
 
     /// Marks a promise as completed.
-    async fn kept(&self, once: Option<&Once>, promise: Promise) -> Result<Created, Error> {
+    async fn kept(
+        &self,
+        once: Option<&IdempotentRequest>,
+        promise: Promise,
+    ) -> Result<Created, Error> {
         if let Some(once) = once
             && !promise.is_kept
         {

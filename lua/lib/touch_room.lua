@@ -5,8 +5,8 @@ local function touch_room(room, room_ttl, now_ms)
   if room.occupied ~= '1' then redis.call('HSET', room.hash, 'occupied', '1') end
   local stay = room.presence_ttl
   if room.hooks then
-    -- Needs: note_lapse.
-    stay = note_lapse(room)
+    -- Needs: index_next_lapse.
+    stay = index_next_lapse(room)
   end
   redis.call('PEXPIRE', room.members, stay)
   redis.call('PEXPIRE', room.deadlines, stay)

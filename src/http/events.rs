@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 
 use super::{
     envelope,
-    extract::{Asking, RoomPath},
+    extract::{RoomPath, RoomReader},
     openapi::{Always, BadQuery, NoSuchRoom, Unproven},
 };
 use crate::{
@@ -80,7 +80,7 @@ struct LastEventId {
 pub async fn listen(
     State(app): State<App>,
     RoomPath(room): RoomPath,
-    Asking(reader): Asking,
+    RoomReader(reader): RoomReader,
     Query(mut query): Query<BTreeMap<String, String>>,
     mut request: Request,
 ) -> Result<Response, Error> {

@@ -16,7 +16,7 @@ use crate::{
     address::ClientIp,
     app::App,
     error::{Code, Error},
-    idempotency::Once,
+    idempotency::IdempotentRequest,
     names::{self, MessageId, RoomId, UserId},
     problem::Problem,
     protocol::fields::Fields,
@@ -67,9 +67,9 @@ impl FromRequestParts<App> for MemberPath {
 }
 
 /// A reader of the room in the path: with or without a token, and its address.
-pub struct Asking(pub Reader);
+pub struct RoomReader(pub Reader);
 
-impl FromRequestParts<App> for Asking {
+impl FromRequestParts<App> for RoomReader {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
@@ -126,7 +126,7 @@ where
 
 /// A JSON body that passed its checks, and the idempotency key if the request has one. Names that a
 /// JWT provides may be missing in the body.
-pub struct Repeatable<T>(pub T, pub Option<Once>);
+pub struct Repeatable<T>(pub T, pub Option<IdempotentRequest>);
 
 impl<T> FromRequest<App> for Repeatable<T>
 where
@@ -144,7 +144,7 @@ where
         let Some(key) = keys.next() else { return Ok(Self(value, None)) };
         // Two keys are invalid.
         let key = if keys.next().is_none() { key.as_bytes() } else { &[] };
-        let once = Once::new(key, &path, ip, &body);
+        let once = IdempotentRequest::new(key, &path, ip, &body);
         let once = once.map_err(|problem| Error::invalid(names::REQUEST_KEY, problem))?;
         Ok(Self(value, Some(once)))
     }

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     envelope::{Envelope, Success},
-    extract::{Asking, RoomPath},
+    extract::{RoomPath, RoomReader},
     openapi::{Always, BadQuery, NoSuchRoom, Unproven},
 };
 use crate::{
@@ -97,7 +97,7 @@ impl From<Member> for MemberData {
 pub async fn page(
     State(app): State<App>,
     RoomPath(room): RoomPath,
-    Asking(reader): Asking,
+    RoomReader(reader): RoomReader,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Result<Success<Vec<MemberData>>, Error> {
     let MembersQuery { after, limit: wanted } = query.into();

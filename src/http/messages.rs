@@ -9,7 +9,7 @@ use validator::Validate;
 
 use super::{
     envelope::{Envelope, Nothing, Success},
-    extract::{Asking, Bearer, Checked, MessagePath, RoomPath, check_key, check_text},
+    extract::{Bearer, Checked, MessagePath, RoomPath, RoomReader, check_key, check_text},
     openapi::{
         Always, BadBody, BadQuery, NameTaken, NoSuchMessage, NoSuchRoom, NotAllowed, Unproven,
     },
@@ -134,7 +134,7 @@ pub struct NewMessage {
 pub async fn page(
     State(app): State<App>,
     RoomPath(room): RoomPath,
-    Asking(reader): Asking,
+    RoomReader(reader): RoomReader,
     Query(query): Query<Parameters>,
 ) -> Result<Success<History>, Error> {
     let (page, limit) = PageQuery::from(query).read(&app.settings)?;

@@ -249,7 +249,7 @@ pub async fn create(
 ) -> Result<Success<CreatedRoom>, Error> {
     app.charge(ip, storage::ROOM + storage::topic(body.topic.as_deref()))?;
     let name = body.creator_name.unwrap_or_default();
-    let creator = app.rooms.founder(presented(&headers).as_deref(), &name).await?;
+    let creator = app.rooms.new_creator(presented(&headers).as_deref(), &name).await?;
     let NewRoom { e2e, topic, locked, ttl, max_members, .. } = body;
     let options = RoomOptions { e2e, topic, locked, ttl, max_members };
     let made = app.rooms.create(creator, options, ip, once.as_ref()).await?;

@@ -25,10 +25,11 @@ use crate::{
     settings::Settings,
 };
 pub use types::{
-    Confirmation, ConnectionReport, DeadLetter, Draft, Entry, Grace, HeartbeatReply, History, Join,
-    Joined, Leave, LeaveOutcome, Left, Member, MessagePage, Missed, Page, Published, PushFacts,
-    QueuedEvent, ReadOn, Reader, Ready, Remembered, Restoration, Restored, RoomChange, RoomFacts,
-    RoomOptions, RoomState, Sender, Settled, Snapshot, Tried, UserHeartbeat, Waiting, json_of,
+    Attempt, AttemptRecorded, Backlog, Confirmation, ConnectionReport, DeadLetter, Draft, Entry,
+    Grace, HeartbeatReply, History, Join, Joined, Leave, LeaveOutcome, Left, Member, MessagePage,
+    Missed, Page, Published, PushFacts, QueuedEvent, ReadOn, Reader, Ready, Remembered,
+    Restoration, Restored, RoomChange, RoomFacts, RoomOptions, RoomState, Sender, Snapshot,
+    UserHeartbeat, json_of,
 };
 use wire::{Arg, ScriptReply, flag, ms, number};
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Reader, Rooms};
 use crate::{
     error::{Code, Error},
-    idempotency::Once,
+    idempotency::IdempotentRequest,
     jwt::Visitor,
     names::{self, RoomId, Token, UserId},
     problem::Problem,
@@ -83,7 +83,11 @@ impl Rooms {
     /// # Errors
     /// `INVALID_TOKEN` for a JWT that is not right, `FORBIDDEN` where there are no guests, `VALIDATION_FAILED` about
     /// `creatorName`.
-    pub async fn founder(&self, presented: Option<&str>, name: &str) -> Result<Identity, Error> {
+    pub async fn new_creator(
+        &self,
+        presented: Option<&str>,
+        name: &str,
+    ) -> Result<Identity, Error> {
         if let Some(Visitor { name: user, token }) = self.presented(presented, None).await? {
             return Ok(Identity { user, token, guest: false });
         }
@@ -104,7 +108,7 @@ impl Rooms {
         presented: Option<&str>,
         name: &str,
         address: IpAddr,
-        once: Option<&Once>,
+        once: Option<&IdempotentRequest>,
     ) -> Result<Identity, Error> {
         if let Some(visitor) = self.presented(presented, Some(room)).await? {
             return self.begin(room, visitor, address).await;

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::courier::Courier;
-use crate::redis::scripts::Waiting;
+use crate::redis::scripts::Backlog;
 
 /// Interval of checks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ impl Courier {
         }
     }
 
-    async fn act(self: Arc<Self>, waiting: Waiting) {
+    async fn act(self: Arc<Self>, waiting: Backlog) {
         self.tell(&waiting);
         self.is_needed.send_replace(true);
         if let Some(pause) = waiting.next_due {
@@ -58,7 +58,7 @@ impl Courier {
         }
     }
 
-    fn tell(&self, waiting: &Waiting) {
+    fn tell(&self, waiting: &Backlog) {
         let (metrics, settings) = (&self.metrics.webhooks, &self.settings.webhooks);
         metrics.events.set(level(waiting.events));
         metrics.oldest.set(waiting.oldest.as_secs_f64());

@@ -22,7 +22,7 @@ use crate::{
     redis::{
         Redis,
         keys::Queue,
-        scripts::{QueuedEvent, Ready, Scripts, Settled, Tried},
+        scripts::{Attempt, AttemptRecorded, QueuedEvent, Ready, Scripts},
     },
     settings::Settings,
 };
@@ -157,7 +157,7 @@ impl Courier {
         queue: &Queue,
         last: Option<&(QueuedEvent, Outcome)>,
         goes_on: bool,
-    ) -> Option<Settled> {
+    ) -> Option<AttemptRecorded> {
         let tried = last.map(|(event, outcome)| self.tried(event, outcome));
         if matches!(last, Some((_, Outcome::Gone))) {
             self.is_stopped.send_replace(true);
@@ -180,14 +180,14 @@ impl Courier {
         }
     }
 
-    fn tried<'a>(&self, event: &'a QueuedEvent, outcome: &'a Outcome) -> Tried<'a> {
+    fn tried<'a>(&self, event: &'a QueuedEvent, outcome: &'a Outcome) -> Attempt<'a> {
         let settings = &self.settings.webhooks;
         match outcome {
-            Outcome::Delivered { rest } => Tried::Delivered { event, rest: *rest },
-            Outcome::Gone => Tried::Gone(event),
+            Outcome::Delivered { rest } => Attempt::Delivered { event, rest: *rest },
+            Outcome::Gone => Attempt::Gone(event),
             Outcome::Failed(why) => {
                 let (backoff, longest) = (settings.webhook_backoff, settings.webhook_age_max);
-                Tried::Failed { event, why, pause: pause(backoff, event.tries, longest) }
+                Attempt::Failed { event, why, pause: pause(backoff, event.tries, longest) }
             }
         }
     }

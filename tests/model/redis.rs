@@ -155,7 +155,7 @@ impl Redis {
         self.begin_session(user);
         self.connect(connection, user);
         self.settle(user);
-        self.tell_size();
+        self.publish_member_count();
         let (from, more) = self.after(since);
         self.fence(Tag::Joins(vec![tag.to_owned()]));
         let to = self.history.len();
@@ -174,7 +174,7 @@ impl Redis {
         if was_here && !stays && !grace && self.members.remove(user) {
             self.announce(Change::Left(user));
         }
-        self.tell_size();
+        self.publish_member_count();
     }
 
     /// heartbeat.lua; returns the users without a session, or `None` if the room does not exist.
@@ -191,7 +191,7 @@ impl Redis {
                 lost.insert(*user);
             }
         }
-        self.tell_size();
+        self.publish_member_count();
         self.fence(Tag::Heartbeat(number));
         Some(lost)
     }
@@ -212,7 +212,7 @@ impl Redis {
                 self.members.insert(*user);
             }
         }
-        if !self.tell_size() && !self.large {
+        if !self.publish_member_count() && !self.large {
             self.publish_members();
         }
         self.fence(Tag::Heartbeat(number));
@@ -274,7 +274,7 @@ impl Redis {
             self.begin_session(stranger);
             self.settle(stranger);
         }
-        self.tell_size();
+        self.publish_member_count();
     }
 
     /// Redis comes back empty.
@@ -348,9 +348,9 @@ impl Redis {
         }
     }
 
-    /// tell_size.lua; returns whether the list was published. The number of a large room is
+    /// publish_member_count.lua; returns whether the list was published. The number of a large room is
     /// published later: see `tell_number`.
-    fn tell_size(&mut self) -> bool {
+    fn publish_member_count(&mut self) -> bool {
         let is_large = self.members.count() > self.roster_max;
         let turns = is_large != self.large;
         if turns {
@@ -366,7 +366,7 @@ impl Redis {
         self.large && self.told.is_none()
     }
 
-    /// The part of tell_size.lua for a large room, once a second has passed.
+    /// The part of publish_member_count.lua for a large room, once a second has passed.
     pub fn tell_number(&mut self) {
         let count = self.members.count();
         self.told = Some(count);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::{
-    DeadLetter, QueuedEvent, Ready, Scripts, Settled, Tried, Waiting,
+    Attempt, AttemptRecorded, Backlog, DeadLetter, QueuedEvent, Ready, Scripts,
     wire::{Arg, flag, ms, number},
 };
 use crate::{
@@ -67,9 +67,9 @@ impl Scripts {
         &self,
         ready: &Ready,
         queue: &Queue,
-        tried: Option<Tried<'_>>,
+        tried: Option<Attempt<'_>>,
         goes_on: bool,
-    ) -> Result<Settled, Error> {
+    ) -> Result<AttemptRecorded, Error> {
         let shared = self.key_style().hooks();
         let names = vec![
             ready.events.clone(),
@@ -82,9 +82,9 @@ impl Scripts {
         let settings = &self.0.settings.webhooks;
         let (id, [outcome, why], pause) = match tried {
             None => ("", ["", ""], Duration::ZERO),
-            Some(Tried::Delivered { event, rest }) => (&*event.id, ["delivered", ""], rest),
-            Some(Tried::Gone(event)) => (&*event.id, ["gone", ""], Duration::ZERO),
-            Some(Tried::Failed { event, why, pause }) => (&*event.id, ["failed", why], pause),
+            Some(Attempt::Delivered { event, rest }) => (&*event.id, ["delivered", ""], rest),
+            Some(Attempt::Gone(event)) => (&*event.id, ["gone", ""], Duration::ZERO),
+            Some(Attempt::Failed { event, why, pause }) => (&*event.id, ["failed", why], pause),
         };
         let (room, is_hook) = match queue {
             Queue::Webhook(room) => (room, true),
@@ -106,7 +106,7 @@ impl Scripts {
             flag(settings.are_on()),
         ];
         let mut reply = self.run(&self.0.settle_hook, names, &args).await?.ok()?;
-        Ok(Settled {
+        Ok(AttemptRecorded {
             next: QueuedEvent::parse(&reply.text()?),
             now_ms: reply.number()?,
             is_dead: !reply.is_empty(),
@@ -122,7 +122,7 @@ impl Scripts {
         &self,
         held: Vec<String>,
         wanted: usize,
-    ) -> Result<Option<Waiting>, Error> {
+    ) -> Result<Option<Backlog>, Error> {
         let shared = self.key_style().hooks();
         let names = vec![
             shared.ready(),
@@ -148,7 +148,7 @@ impl Scripts {
             return Ok(None);
         }
         let mut reply = reply.ok()?;
-        let mut waiting = Waiting {
+        let mut waiting = Backlog {
             is_stopped: reply.flag()?,
             next_due: reply.maybe()?.and_then(|ms| ms.parse().ok()).map(Duration::from_millis),
             events: reply.number()?,

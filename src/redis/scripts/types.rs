@@ -475,7 +475,7 @@ impl QueuedEvent {
 
 /// What became of an event that was posted.
 #[derive(Clone, Copy, Debug)]
-pub enum Tried<'a> {
+pub enum Attempt<'a> {
     /// The receiver has it.
     Delivered {
         /// The event.
@@ -496,7 +496,7 @@ pub enum Tried<'a> {
     },
 }
 
-impl Tried<'_> {
+impl Attempt<'_> {
     /// How long its list waits now.
     pub fn pause(self) -> Duration {
         match self {
@@ -509,7 +509,7 @@ impl Tried<'_> {
 
 /// What comes after an event that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
+pub struct AttemptRecorded {
     /// The next event of the list, where this node goes on with it.
     pub next: Option<QueuedEvent>,
     /// Redis's time, in milliseconds.
@@ -520,7 +520,7 @@ pub struct Settled {
 
 /// What waits for the webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub struct Backlog {
     /// Whether the receiver wants no events any more.
     pub is_stopped: bool,
     /// How long until the time of a list comes.

@@ -9,7 +9,7 @@ use linkroom::{
     redis::{
         keys::{KeyStyle, Queue, node_channel, promise, vapid},
         scripts::{
-            DeadLetter, QueuedEvent, Ready, Restored, RoomChange, RoomFacts, RoomOptions, Tried,
+            Attempt, DeadLetter, QueuedEvent, Ready, Restored, RoomChange, RoomFacts, RoomOptions,
             UserHeartbeat,
         },
     },
@@ -301,8 +301,8 @@ impl<'a> Place<'a> {
         let tried = match call {
             Call::TendHooks => return scripts.tend_hooks(Vec::new(), 1).await.map(drop),
             Call::ReplayLetter => return scripts.move_letter(&hooks.letter, true).await.map(drop),
-            Call::SettleHook => Tried::Delivered { event, rest: Duration::ZERO },
-            _ => Tried::Failed { event, why: "away", pause: Duration::ZERO },
+            Call::SettleHook => Attempt::Delivered { event, rest: Duration::ZERO },
+            _ => Attempt::Failed { event, why: "away", pause: Duration::ZERO },
         };
         let queue = Queue::Webhook(self.room.clone());
         scripts.settle_hook(&hooks.ready, &queue, Some(tried), true).await.map(drop)

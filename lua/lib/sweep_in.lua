@@ -1,6 +1,6 @@
--- look_again(room, wait) notes that the room needs another sweep in `wait` ms. The earliest one
+-- sweep_in(room, wait) notes that the room needs another sweep in `wait` ms. The earliest one
 -- counts.
-local function look_again(room, wait)
+local function sweep_in(room, wait)
   room.again = math.min(room.again or wait, wait)
 end
 

@@ -1,7 +1,7 @@
--- note_lapse(room) -> how long (ms) the members of a room are stored where there is a webhook: until a script has
+-- index_next_lapse(room) -> how long (ms) the members of a room are stored where there is a webhook: until a script has
 -- cleared those who lapse, so that each of them is reported. Stores the first deadline; the nodes look for rooms
 -- whose deadline has passed.
-local function note_lapse(room)
+local function index_next_lapse(room)
   local to = room.hooks
   local first = redis.call('ZRANGE', room.deadlines, '0', '0', 'WITHSCORES')
   if first[2] then

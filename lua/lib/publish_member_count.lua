@@ -1,4 +1,4 @@
--- tell_size(room, now_ms) publishes the number of members, which replaces publish_change in a large
+-- publish_member_count(room, now_ms) publishes the number of members, which replaces publish_change in a large
 -- room. A room becomes large with more than room.roster_max members, and stops being large with
 -- fewer than three quarters of that, so that it does not switch back and forth. When it switches,
 -- the list of members is published. Otherwise a large room gets the number if it changed, at most
@@ -8,10 +8,10 @@
 -- list was published. O(1).
 local TELL_EVERY, TOLD_PER_MS = 1000, 2.5
 
-local function tell_size(room, now_ms)
+local function publish_member_count(room, now_ms)
   local count = redis.call('SCARD', room.members)
   if not room.large and count <= room.roster_max then return false end
-  -- Needs: look_again, publish_event, publish_members.
+  -- Needs: sweep_in, publish_event, publish_members.
   if not room.large then
     redis.call('HSET', room.hash, 'large', '1', 'toldCount', count)
     room.large = '1'
@@ -33,7 +33,7 @@ local function tell_size(room, now_ms)
     -- Meanwhile a join or a list may tell some clients the number. They need another update, even
     -- if the number returns to what was published last.
     redis.call('HDEL', room.hash, 'toldCount')
-    look_again(room, pause - since)
+    sweep_in(room, pause - since)
     return false
   end
   redis.call('HSET', room.hash, 'toldCount', count, 'toldAt', string.format('%d', now_ms))
