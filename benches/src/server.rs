@@ -18,13 +18,14 @@ use crate::wire;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Limits that a load would run into; what is measured is the work, not the refusals.
-const NO_LIMITS: [(&str, &str); 9] = [
+const NO_LIMITS: [(&str, &str); 10] = [
     ("ROOMS_PER_MINUTE", "1000000"),
     ("ROOM_MAX_MEMBERS", "100000"),
     ("MESSAGES_PER_SECOND", "1000000"),
     ("FRAMES_PER_SECOND", "1000000"),
     ("REQUESTS_PER_SECOND", "1000000"),
     ("CONNECTIONS_PER_IP", "100000"),
+    ("SOCKETS_PER_IP", "100000"),
     ("STORED_BYTES_PER_DAY", "1000000000000000"),
     ("OUTBOX_FRAMES", "65536"),
     ("OUTBOX_BYTES", "67108864"),
