@@ -91,7 +91,7 @@ pub struct Client {
 /// Who a client is.
 #[derive(Default)]
 pub struct Identity {
-    /// What it joins with: a token, or a nickname.
+    /// What it joins with: a token, a JWT, or a nickname.
     pub token: String,
     /// Beside a nickname: what its token is made of, so that it can join again whatever was lost.
     pub secret: Option<String>,
@@ -294,9 +294,10 @@ impl Mind {
         match frame["t"].as_str().unwrap_or_default() {
             "joined" => {
                 connection.stage = Stage::In;
-                let token = frame["token"].as_str().unwrap();
+                // Null for the user of a JWT.
+                let token = frame["token"].as_str();
                 let chosen = self.identity.secret.as_deref();
-                assert!(chosen.is_none_or(|secret| token.ends_with(secret)));
+                assert!(chosen.is_none_or(|secret| token.unwrap().ends_with(secret)));
                 if frame["more"] == true {
                     self.seen.clear();
                 }

@@ -21,8 +21,9 @@ use crate::{
     fault::{ALL, Fault, Kind, Lane, Storm},
     figures::Figures,
     history::History,
+    pushed,
     told::{self, TOLD_WITHIN},
-    world::{LEFT_WITHIN, Room, TOLD_EVERY, World},
+    world::{LEFT_WITHIN, Room, TOLD_EVERY, Variant, World},
 };
 pub use inject::STRANGER;
 use order::Order;
@@ -105,8 +106,7 @@ impl Round {
 
 impl Running {
     async fn start(seed: u64) -> Self {
-        let (world, start) =
-            (World::new(has_webhook(seed), has_small_roster(seed)).await, Instant::now());
+        let (world, start) = (World::new(variant(seed)).await, Instant::now());
         let users: Vec<String> = (0..USERS).map(|number| format!("user {number}")).collect();
         let (mut rooms, mut residents, mut bots) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROOMS {
@@ -171,7 +171,7 @@ impl Running {
             }
             if kind == Kind::Visit {
                 let deadline = LEFT_WITHIN
-                    + if has_small_roster(self.seed) { TOLD_EVERY } else { Duration::ZERO };
+                    + if variant(self.seed).has_small_roster { TOLD_EVERY } else { Duration::ZERO };
                 self.check_members("after a visit", deadline).await;
             }
             self.injected.lock().last_mut().unwrap().felt_until = self.now();
@@ -217,6 +217,7 @@ impl Running {
         }
         let mut violations = self.violations.into_inner();
         violations.extend(check_told(&self.world, &evidence).await);
+        violations.extend(check_pushed(&self.world, &self.rooms, &evidence).await);
         violations.extend(checker::check(&evidence, figures));
         figures.rounds += 1;
         if !violations.is_empty() {
@@ -225,19 +226,21 @@ impl Running {
     }
 }
 
-/// Whether the nodes of a round post what happens: in every second of each kind of storm.
-fn has_webhook(seed: u64) -> bool {
-    seed % 4 < 2
-}
-
-/// Whether the rooms of a round become large and small again: in a quarter of them.
-fn has_small_roster(seed: u64) -> bool {
-    matches!(seed % 12, 2 | 9 | 11)
+/// What is different in a round.
+fn variant(seed: u64) -> Variant {
+    Variant {
+        // In every second of each kind of storm.
+        has_webhook: seed % 4 < 2,
+        // In a quarter of the rounds, they become large and small again.
+        has_small_roster: matches!(seed % 12, 2 | 9 | 11),
+        // With a webhook and without one.
+        has_push: matches!(seed % 4, 1 | 2),
+    }
 }
 
 /// Waits until the webhook was told of every message, and checks what it was told.
 async fn check_told(world: &World, evidence: &Evidence) -> Vec<Violation> {
-    let Some(receiver) = &world.receiver else { return Vec::new() };
+    let Some(receiver) = world.receiver() else { return Vec::new() };
     let mut violations = Vec::new();
     for (room, stream) in &evidence.streams {
         let all_told = async || {
@@ -247,6 +250,21 @@ async fn check_told(world: &World, evidence: &Evidence) -> Vec<Violation> {
         // The check reports missing events.
         eventually_or_not(TOLD_WITHIN, all_told).await;
         violations.extend(told::check(room, &receiver.taken(room), stream));
+    }
+    violations
+}
+
+/// Waits until those who are never there were told of every message, and checks what they were told.
+async fn check_pushed(world: &World, rooms: &[Room], evidence: &Evidence) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    for room in rooms {
+        let Some(browser) = &room.browser else { continue };
+        let stream = &evidence.streams[&room.id];
+        let all_told =
+            async || (pushed::count(&world.pushed(browser)) >= pushed::due(stream)).then_some(());
+        // The check reports what is missing.
+        eventually_or_not(TOLD_WITHIN, all_told).await;
+        violations.extend(pushed::check(&room.id, &world.pushed(browser), stream));
     }
     violations
 }

@@ -8,9 +8,11 @@ use rand::{Rng, rngs::StdRng};
 use serde_json::json;
 
 use crate::{
+    pushed,
     stream::Stream,
     support::{
-        Http, Node, Proxy, Receiver, RedisServer, SECRET, TestEnv,
+        Browser, Http, JWT_SECRET, Node, Proxy, PushService, Pushed, Receiver, RedisServer, SECRET,
+        TestEnv, claims, jwt, now,
         resp::{self, Reply},
     },
     told,
@@ -19,7 +21,10 @@ use crate::{
 pub const NODES: usize = 2;
 /// The nodes' settings: short times, so that a round sees them pass, and no limits that would
 /// distort the checks.
-pub const SETTINGS: [(&str, &str); 13] = [
+pub const SETTINGS: [(&str, &str); 16] = [
+    ("JWT_SECRET", JWT_SECRET),
+    ("WEBHOOK_TIMEOUT", "500ms"),
+    ("WEBHOOK_BACKOFF", "20ms"),
     ("PRESENCE_TTL", "3s"),
     ("HEARTBEAT_INTERVAL", "1s"),
     ("LEAVE_GRACE", "600ms"),
@@ -38,13 +43,21 @@ pub const SETTINGS: [(&str, &str); 13] = [
 const SMALL_ROSTER: (&str, &str) = ("ROSTER_MAX", "3");
 /// A large room is told the number of its members at most so often.
 pub const TOLD_EVERY: Duration = Duration::from_secs(1);
+/// Who in a room comes by a JWT of an embedding application; the others have tokens.
+const COMES_BY_JWT: usize = 1;
+/// Seconds that a JWT is valid: longer than a round.
+const JWT_LASTS: u64 = 3600;
+/// Further settings of nodes that push.
+const PUSH: [(&str, &str); 3] = [
+    ("WEBHOOK_ALLOW_PRIVATE", "on"),
+    ("PUSH_INTERVAL", "500ms"),
+    ("VAPID_SUBJECT", "mailto:tests@rooms.example"),
+];
 /// Further settings of nodes that post what happens.
-const WEBHOOK: [(&str, &str); 5] = [
+const WEBHOOK: [(&str, &str); 3] = [
     ("WEBHOOK_SECRET", SECRET),
     ("WEBHOOK_ALLOW_PRIVATE", "on"),
     ("WEBHOOK_EVENTS", "message.created, message.deleted, member.joined, member.left"),
-    ("WEBHOOK_TIMEOUT", "500ms"),
-    ("WEBHOOK_BACKOFF", "20ms"),
 ];
 /// Maximum time of a shutdown: the drain time, and a tolerance for a busy machine.
 pub const LEAVES_WITHIN: Duration = Duration::from_secs(2 + 1);
@@ -81,6 +94,24 @@ pub struct Place {
     pub street: Proxy,
 }
 
+/// What is different in some rounds.
+pub struct Variant {
+    /// Whether the nodes post what happens to a webhook.
+    pub has_webhook: bool,
+    /// Whether rooms are large soon, or never.
+    pub has_small_roster: bool,
+    /// Whether somebody in each room is never there, and is told by Web Push.
+    pub has_push: bool,
+}
+
+/// Who hears of what happens by other ways than a connection.
+struct Outside {
+    receiver: Option<Receiver>,
+    push_service: Option<PushService>,
+    /// Whether a room of four is large.
+    has_small_roster: bool,
+}
+
 /// Everything that runs, except the clients.
 pub struct World {
     pub places: Vec<tokio::sync::Mutex<Place>>,
@@ -89,10 +120,7 @@ pub struct World {
     pub redis: tokio::sync::Mutex<RedisServer>,
     pub redis_addr: SocketAddr,
     pub doors: Doors,
-    /// Where the nodes post what happens, if they do.
-    pub receiver: Option<Receiver>,
-    /// Whether a room of four is large.
-    has_small_roster: bool,
+    outside: Outside,
     pub env: TestEnv,
 }
 
@@ -100,19 +128,30 @@ pub struct World {
 pub struct Room {
     pub id: String,
     pub tokens: Vec<(String, String)>,
+    /// That of a user who is never there.
+    pub browser: Option<Browser>,
 }
 
 impl World {
-    /// With a webhook, or without one; with rooms that are large soon, or never.
-    pub async fn new(has_webhook: bool, has_small_roster: bool) -> Self {
+    pub async fn new(variant: Variant) -> Self {
         let env = TestEnv::new();
         let redis = RedisServer::start_append_only(&env);
         keep_what_is_answered(&redis);
-        let receiver = if has_webhook { Some(told::moody_receiver().await) } else { None };
+        let mut outside = Outside {
+            receiver: None,
+            push_service: None,
+            has_small_roster: variant.has_small_roster,
+        };
+        if variant.has_webhook {
+            outside.receiver = Some(told::moody_receiver().await);
+        }
+        if variant.has_push {
+            outside.push_service = Some(pushed::moody_service().await);
+        }
         let (mut places, mut links, doors) = (Vec::new(), Vec::new(), Doors::default());
         for _ in 0..NODES {
             let link = Proxy::to(redis.addr()).await;
-            let place = Place::new(&env, &link, receiver.as_ref(), has_small_roster).await;
+            let place = Place::new(&env, &link, &outside).await;
             place.node.wait_until_ready().await;
             doors.0.lock().push(place.door());
             places.push(tokio::sync::Mutex::new(place));
@@ -120,13 +159,22 @@ impl World {
         }
         let redis_addr = redis.addr();
         let redis = tokio::sync::Mutex::new(redis);
-        Self { places, links, redis, redis_addr, doors, receiver, has_small_roster, env }
+        Self { places, links, redis, redis_addr, doors, outside, env }
+    }
+
+    /// Where the nodes post what happens, if they do.
+    pub fn receiver(&self) -> Option<&Receiver> {
+        self.outside.receiver.as_ref()
+    }
+
+    /// What the browser of somebody who is never there was pushed.
+    pub fn pushed(&self, browser: &Browser) -> Vec<Pushed> {
+        self.outside.push_service.as_ref().map(|it| it.got(browser)).unwrap_or_default()
     }
 
     /// Starts a node again where one has ended.
     pub async fn restart(&self, node: usize, place: &mut Place) {
-        let (link, receiver) = (&self.links[node], self.receiver.as_ref());
-        *place = Place::new(&self.env, link, receiver, self.has_small_roster).await;
+        *place = Place::new(&self.env, &self.links[node], &self.outside).await;
         self.doors.0.lock()[node] = place.door();
     }
 
@@ -142,10 +190,19 @@ impl World {
         let data = answer.data(201);
         let id = data["roomId"].as_str().unwrap().to_owned();
         let mut tokens = vec![(users[0].clone(), data["token"].as_str().unwrap().to_owned())];
-        for user in &users[1..] {
-            tokens.push((user.clone(), self.guest(&id, user).await));
+        for (number, user) in users.iter().enumerate().skip(1) {
+            let token = match number {
+                COMES_BY_JWT => visitor(&id, user),
+                _ => self.guest(&id, user).await,
+            };
+            tokens.push((user.clone(), token));
         }
-        Room { id, tokens }
+        let mut browser = None;
+        if let Some(service) = &self.outside.push_service {
+            let token = self.guest(&id, "never there").await;
+            browser = Some(pushed::subscribe(service, &http, &id, &token).await);
+        }
+        Room { id, tokens, browser }
     }
 
     /// The token of a guest.
@@ -189,17 +246,16 @@ impl World {
 }
 
 impl Place {
-    async fn new(
-        env: &TestEnv,
-        link: &Proxy,
-        receiver: Option<&Receiver>,
-        has_small_roster: bool,
-    ) -> Self {
-        let (url, hooks) = (link.redis_url(), receiver.map(Receiver::url));
+    async fn new(env: &TestEnv, link: &Proxy, outside: &Outside) -> Self {
+        let (url, hooks) = (link.redis_url(), outside.receiver.as_ref().map(Receiver::url));
         let mut settings = SETTINGS.to_vec();
         settings.push(("REDIS_URL", &url));
-        if has_small_roster {
+        if outside.has_small_roster {
             settings.push(SMALL_ROSTER);
+        }
+        if let Some(service) = &outside.push_service {
+            settings.push(("SSL_CERT_FILE", service.trusted()));
+            settings.extend(PUSH);
         }
         if let Some(hooks) = &hooks {
             settings.push(("WEBHOOK_URL", hooks));
@@ -213,6 +269,12 @@ impl Place {
     fn door(&self) -> Door {
         Door { direct: self.node.addr(), through_proxy: self.street.addr() }
     }
+}
+
+/// The JWT of a user of an embedding application.
+fn visitor(room: &str, name: &str) -> String {
+    let changes = json!({ "name": name, "exp": now() + JWT_LASTS });
+    jwt(&claims(&format!("account of {name}"), room, changes))
 }
 
 /// Makes every acknowledged write survive a crash: the file is written and synced first.

@@ -196,7 +196,7 @@ impl Running {
     }
 
     pub(super) async fn remove(&self, fault: Fault) {
-        let Room { id, tokens } = self.any_room(fault);
+        let Room { id, tokens, .. } = self.any_room(fault);
         let Some((name, token)) = self.newcomer(id, "outcast").await else { return };
         let outcast = self.mortal(id, &name, token);
         // Mostly while it joins.
@@ -233,7 +233,7 @@ impl Running {
     }
 
     pub(super) async fn delete(&self, fault: Fault) {
-        let Room { id: room, tokens } = self.any_room(fault);
+        let Room { id: room, tokens, .. } = self.any_room(fault);
         let key = format!("room:{room}:messages");
         let latest = self.world.tell_redis(&["XREVRANGE", &key, "+", "-", "COUNT", LATEST]).await;
         let Ok(latest) = latest else { return };
