@@ -112,8 +112,7 @@ for first = 14, #ARGV, 8 do
       if keys then note_key(keys, key, last, begun, now, now_ms, idempotency_ttl) end
       if is_new_second then
         redis.call('HSET', session, 'second', now, 'said', '1')
-        -- The heartbeat does this for connections.
-        if token_hash ~= '' then redis.call('PEXPIRE', session, session_ttl, 'GT') end
+        redis.call('PEXPIRE', session, session_ttl, 'GT')
       else
         redis.pcall('HINCRBY', session, 'said', '1')
       end
