@@ -24,6 +24,8 @@ use super::{
 };
 use crate::{error::redacted, names::RoomId, ticks};
 
+/// How Redis begins its answer to a script that it does not have.
+const NO_SCRIPT: &str = "NOSCRIPT";
 /// Interval of probes while Redis answers but does not serve.
 const PROBE_WHILE_REFUSED: Duration = Duration::from_millis(250);
 /// Interval of probes while Redis does not answer.
@@ -154,11 +156,14 @@ impl Island {
     }
 }
 
-/// Whether an error of a cluster says nothing about the condition of a shard that served so long ago. Unless
-/// `cluster-require-full-coverage` is off, all shards refuse everything from when one is lost until another primary is
-/// chosen for it.
+/// Whether an error says nothing about the condition of a Redis that served so long ago. Somebody may have flushed
+/// the scripts right after the probe loaded its own. Unless `cluster-require-full-coverage` is off, all shards of a
+/// cluster refuse everything from when one is lost until another primary is chosen for it.
 fn is_passing(error: &RedisError, served: Duration) -> bool {
     let is_down = error.details().starts_with(CLUSTER_DOWN);
+    if error.details().starts_with(NO_SCRIPT) {
+        return served < CHOICE;
+    }
     *error.kind() == ErrorKind::Cluster && (!is_down || served < CHOICE)
 }
 
@@ -211,6 +216,13 @@ fn read(report: Vec<Value>) -> Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scripts_that_were_flushed_under_a_probe_say_nothing_of_redis_for_a_while() {
+        let flushed = RedisError::new(ErrorKind::Unknown, "NOSCRIPT No matching script.");
+        assert!(is_passing(&flushed, Duration::ZERO) && !is_passing(&flushed, CHOICE));
+        assert!(!is_passing(&RedisError::new(ErrorKind::Unknown, "OOM"), Duration::ZERO));
+    }
 
     const PATIENCE: Duration = Duration::from_secs(1);
 
