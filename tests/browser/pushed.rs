@@ -115,6 +115,12 @@ async fn deliver(page: &Page, origin: &str, push: Value) {
     page.cdp("ServiceWorker.deliverPushMessage", message).await;
 }
 
+/// Counts how often the worker has asked this page whether somebody looks at it, and was answered.
+const COUNT_QUESTIONS: &str = r"
+  window.questions = 0;
+  navigator.serviceWorker.addEventListener('message', (event) => { questions += event.ports.length; });
+";
+
 /// Waits for what is shown of all rooms, newest last.
 async fn see_shown(page: &Page, wanted: Value) {
     page.until_is(SHOWN, &wanted).await;
@@ -163,7 +169,9 @@ async fn nothing_is_shown_twice_where_a_tab_is_open() {
     let page = reader(&stage, &room, "Eve").await;
     want_notifications(&page, &base).await;
     let push = |text: &str| json!({ "roomId": room.id, "from": "Ann", "text": text, "more": 0 });
+    page.eval(COUNT_QUESTIONS).await;
     deliver(&page, &base, push("while she looks")).await;
+    page.until("questions > 0").await;
     hide(&page).await;
     ann.say(&room.id, "once").await;
     page.until("notified.length === 1").await;
