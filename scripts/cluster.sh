@@ -9,43 +9,24 @@ cd "$(dirname "$0")/.."
 program=${CARGO_TARGET_DIR:-target}/debug/linkroom
 port=${PORT:-8080}
 first=${REDIS_PORT:-7101}
-work=$(mktemp -d)
 nodes=
-others=
+name=cluster
+. scripts/lib.sh
 
-stop() {
-  trap - EXIT
-  # SIGINT ends a node without the time that its clients have to move to another one.
+# SIGINT ends a node without the time that its clients have to move to another one.
+stop_nodes() {
   for process in $nodes; do kill -INT "$process" 2>/dev/null || true; done
-  for process in $others; do kill "$process" 2>/dev/null || true; done
-  for process in $nodes $others; do
-    wait "$process" 2>/dev/null || true
-  done
-  rm -rf "$work"
+  for process in $nodes; do wait "$process" 2>/dev/null || true; done
+  stop
 }
-trap stop EXIT
+trap stop_nodes EXIT
 trap 'exit 0' INT TERM
-
-fail() {
-  echo "cluster: $*" >&2
-  exit 1
-}
-
-# eventually COMMAND...: waits until it succeeds, 30 seconds at most.
-eventually() {
-  tries=0
-  until "$@"; do
-    tries=$((tries + 1))
-    [ "$tries" -lt 300 ] || return 1
-    sleep 0.1
-  done
-}
 
 start_redis() {
   mkdir "$work/$1"
   redis-server --port "$1" --bind 127.0.0.1 --dir "$work/$1" --save '' --appendonly yes \
     --cluster-enabled yes --cluster-node-timeout 2000 --cluster-require-full-coverage no >"$work/$1/log" &
-  others="$others $!"
+  processes="$! $processes"
 }
 
 is_whole() {
@@ -92,13 +73,13 @@ start_balancer() {
     deploy/nginx.conf >"$work/nginx.conf"
   "$nginx" -p "$work" -c "$work/nginx.conf" -e "$work/nginx.log" \
     -g "daemon off; pid $work/nginx.pid;" &
-  others="$others $!"
+  processes="$! $processes"
   eventually "$program" health --live --url "http://127.0.0.1:$port" >"$work/health" ||
     fail "$(cat "$work/health" "$work/nginx.log"); if the port is taken, set PORT"
 }
 
 start_cluster
-for name in a b c; do start_node $name; done
+for letter in a b c; do start_node $letter; done
 start_balancer
 cat <<END
 linkroom: open http://127.0.0.1:$port

@@ -12,22 +12,8 @@ cd "$(dirname "$0")/.."
 most=40000000
 
 place=$PWD/target/image
-work=$(mktemp -d)
-redis=
-node=
-stop() {
-  for process in $node $redis; do
-    kill "$process" 2>/dev/null || true
-    wait "$process" 2>/dev/null || true
-  done
-  rm -rf "$work"
-}
-trap stop EXIT
-
-fail() {
-  echo "image: $*" >&2
-  exit 1
-}
+name=image
+. scripts/lib.sh
 
 for program in buildah redis-server curl; do
   command -v $program >/dev/null || fail "please install $program"
@@ -71,16 +57,6 @@ case "${1:-}" in
   *) fail "use: scripts/image.sh [debootstrap]" ;;
 esac
 
-# eventually COMMAND...: waits until it succeeds, 20 seconds at most.
-eventually() {
-  tries=0
-  until "$@"; do
-    tries=$((tries + 1))
-    [ "$tries" -lt 200 ] || return 1
-    sleep 0.1
-  done
-}
-
 container=$(buildah from localhost/linkroom)
 root=$(buildah mount "$container")
 bytes=$(du --summarize --bytes "$root" | cut -f1)
@@ -88,20 +64,13 @@ bytes=$(du --summarize --bytes "$root" | cut -f1)
 others=$(find "$root" -type f -perm /111 ! -name linkroom ! -name '*.so*')
 [ -z "$others" ] || fail "there are programs: $others"
 
-# If another Redis uses the port, ours exits, and the next port is tried.
-redis_port=$((20000 + $$ % 10000))
-for _ in 1 2 3 4 5; do
-  redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --dir "$work" >"$work/redis.log" &
-  redis=$!
-  eventually grep -Eqs 'Ready to accept|Failed listening' "$work/redis.log" || true
-  if grep -q 'Ready to accept' "$work/redis.log"; then break; fi
-  redis_port=$((redis_port + 1))
-done
+start_private_redis
 # By its name: names are resolved in the image too.
 port=$((redis_port + 7))
 buildah config --env REDIS_URL="redis://localhost:$redis_port" --env LISTEN_ADDR="127.0.0.1:$port" "$container"
 buildah run --isolation chroot "$container" -- linkroom >"$work/node.log" 2>&1 &
 node=$!
+processes="$node $processes"
 is_healthy() {
   buildah run --isolation chroot "$container" -- linkroom health >"$work/health" 2>&1
 }
@@ -113,6 +82,5 @@ buildah run --isolation chroot "$container" -- linkroom health --url "https://lo
 files=$(find "$root" -type f | wc -l)
 kill "$node"
 wait "$node" || true
-node=
 buildah rm "$container" >/dev/null
 echo "image: linkroom has $bytes bytes in $files files; $(cat "$work/health")"

@@ -9,50 +9,13 @@ set -eu
 cd "$(dirname "$0")/.."
 
 program=${CARGO_TARGET_DIR:-target}/debug/linkroom
-work=$(mktemp -d)
-redis=
-node=
-stop() {
-  for process in $node $redis; do
-    kill "$process" 2>/dev/null || true
-    wait "$process" 2>/dev/null || true
-  done
-  rm -rf "$work"
-}
-trap stop EXIT
-
-fail() {
-  echo "readme-tour: $*" >&2
-  exit 1
-}
-
-# eventually COMMAND...: waits until it succeeds, 10 seconds at most.
-eventually() {
-  tries=0
-  until "$@"; do
-    tries=$((tries + 1))
-    [ "$tries" -lt 200 ] || return 1
-    sleep 0.05
-  done
-}
-
-# If another Redis uses the port, ours exits, and the next port is tried.
-start_redis() {
-  redis_port=$((20000 + $$ % 10000))
-  for _ in 1 2 3 4 5; do
-    redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --dir "$work" >"$work/redis.log" &
-    redis=$!
-    eventually grep -Eqs 'Ready to accept|Failed listening' "$work/redis.log" || true
-    if grep -q 'Ready to accept' "$work/redis.log"; then return; fi
-    redis_port=$((redis_port + 1))
-  done
-  fail "no private Redis: $(cat "$work/redis.log")"
-}
+name=readme-tour
+. scripts/lib.sh
 
 start_node() {
   REDIS_URL=redis://127.0.0.1:$redis_port LISTEN_ADDR=127.0.0.1:0 "$program" \
     >"$work/node.out" 2>"$work/node.log" &
-  node=$!
+  processes="$! $processes"
   eventually grep -qs 'linkroom: open' "$work/node.out" || fail "$(cat "$work/node.log")"
   node_port=$(sed 's/.*://' "$work/node.out")
   eventually curl -sf -o "$work/ready" "http://127.0.0.1:$node_port/readyz" || fail "never ready"
@@ -88,7 +51,7 @@ leave_out_chance() {
     awk 1 # ends the last line
 }
 
-start_redis
+start_private_redis
 start_node
 cut_blocks
 [ -e "$work/01.sh" ] || fail "README.md has no tour"
