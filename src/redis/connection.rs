@@ -13,6 +13,9 @@ use tokio::sync::broadcast::{self, Receiver};
 use super::link::Link;
 use crate::boxed;
 
+/// How Redis begins its answer to a script that it does not have.
+pub(super) const NO_SCRIPT: &str = "NOSCRIPT";
+
 /// A connection to one Redis, which is made again whenever it breaks.
 pub(super) enum Connection {
     Fred(Client),
@@ -45,7 +48,7 @@ impl Connection {
                 words.extend(keys.iter().map(|key| key.as_bytes()));
                 words.extend(args);
                 let mut answer = link.call(&words).await;
-                if answer.as_ref().is_err_and(|error| error.details().starts_with("NOSCRIPT")) {
+                if answer.as_ref().is_err_and(|error| error.details().starts_with(NO_SCRIPT)) {
                     let source = script.lua().map(ToString::to_string).unwrap_or_default();
                     link.call(&[b"SCRIPT", b"LOAD", source.as_bytes()]).await?;
                     answer = link.call(&words).await;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     absence::PROBE_EVERY,
     condition::Condition,
+    connection::NO_SCRIPT,
     durable,
     island::Island,
     keys,
@@ -24,8 +25,6 @@ use super::{
 };
 use crate::{error::redacted, names::RoomId, ticks};
 
-/// How Redis begins its answer to a script that it does not have.
-const NO_SCRIPT: &str = "NOSCRIPT";
 /// Interval of probes while Redis answers but does not serve.
 const PROBE_WHILE_REFUSED: Duration = Duration::from_millis(250);
 /// Interval of probes while Redis does not answer.
